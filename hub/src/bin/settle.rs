@@ -1,0 +1,3 @@
+//! settle
+
+fn main() {}

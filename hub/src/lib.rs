@@ -1,0 +1,1 @@
+//! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.

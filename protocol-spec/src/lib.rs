@@ -1,0 +1,1 @@
+//! The Channel Hub protocol.

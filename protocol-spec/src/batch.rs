@@ -1,0 +1,82 @@
+//! Merkle trees (OpenZeppelin's commutative pairs) and batch signatures over them.
+//!
+//! Leaves stay in the order given; neighbours are paired level by level; an odd last node moves up unchanged.
+
+use crate::{Digest, Domain, Reject, abi, hash::keccak, limits};
+use alloy_primitives::B256;
+
+/// A node from its two children, smaller one first.
+#[must_use]
+pub fn pair(a: &Digest, b: &Digest) -> Digest {
+    let (low, high) = if a <= b { (a, b) } else { (b, a) };
+    let mut bytes = [0; 64];
+    let (left, right) = bytes.split_at_mut(32);
+    left.copy_from_slice(&low.0);
+    right.copy_from_slice(&high.0);
+    Digest(keccak(&bytes))
+}
+
+/// All levels of a tree, leaves first.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    levels: Vec<Vec<Digest>>,
+}
+
+impl Tree {
+    /// Builds the tree. The root of no leaves is zero.
+    #[must_use]
+    pub fn new(leaves: Vec<Digest>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(last) = levels.last().filter(|level| level.len() > 1) {
+            let next = last
+                .chunks(2)
+                .map(|nodes| match nodes {
+                    [a, b] => pair(a, b),
+                    [odd, ..] => *odd,
+                    [] => Digest::ZERO,
+                })
+                .collect();
+            levels.push(next);
+        }
+        Self { levels }
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        self.levels
+            .last()
+            .and_then(|level| level.first())
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The siblings from the leaf at `index` up to the root; empty for an index beyond the leaves.
+    #[must_use]
+    pub fn proof(&self, index: usize) -> Vec<Digest> {
+        self.levels
+            .iter()
+            .enumerate()
+            .filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied())
+            .collect()
+    }
+}
+
+/// The root that `leaf` and `proof` lead to. Errors: [`Reject::ProofTooDeep`], before any hashing.
+pub fn root_of(leaf: &Digest, proof: &[Digest]) -> Result<Digest, Reject> {
+    if proof.len() > limits::PROOF_DEPTH_MAX {
+        return Err(Reject::ProofTooDeep {
+            max: limits::PROOF_DEPTH_MAX,
+            got: proof.len(),
+        });
+    }
+    Ok(proof.iter().fold(*leaf, |node, sibling| pair(&node, sibling)))
+}
+
+/// EIP-712 digest of `Batch(root)`: what the hub's one signature per commit covers.
+#[must_use]
+pub fn batch_digest(domain: &Domain, root: &Digest) -> Digest {
+    domain.digest(&abi::Batch {
+        root: B256::from(root.0),
+    })
+}

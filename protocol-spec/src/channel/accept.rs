@@ -1,0 +1,174 @@
+//! Accepting the other side's voucher: R1-R6. Nothing changes unless every check passes.
+
+use super::{Channel, Clock, half::LockRules};
+use crate::{Lock, Op, Preimage, Reject, Seq, VerifiedVoucher, Voucher, limits};
+
+/// What became of a voucher.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepted {
+    /// It is the newest now; its operations count.
+    New,
+    /// It is the newest already: answer as before, count nothing.
+    Duplicate,
+}
+
+impl Channel {
+    /// R1-R6. `ops` are all operations since the last accepted voucher.
+    ///
+    /// Errors are the peer's fault and leave everything as it was. After [`Reject::AckUnknown`] ask for the own signed
+    /// voucher and [`Channel::adopt`] it; [`Reject::SeqConflict`] is evidence of equivocation: keep both.
+    pub fn accept(
+        &mut self,
+        verified: &VerifiedVoucher,
+        ops: &[Op],
+        clock: Clock,
+    ) -> Result<Accepted, Reject> {
+        let voucher = verified.voucher();
+        if voucher.channel_id != self.id {
+            return Err(Reject::WrongChannel);
+        }
+        if verified.signer() != self.config.signer(self.me.other()) {
+            return Err(Reject::WrongSigner);
+        }
+        if voucher.seq == self.incoming.seq {
+            return self.same_seq(verified);
+        }
+        self.require_open()?;
+        self.check_seq(voucher, ops)?;
+        self.check_ack(voucher)?;
+        let step = self.incoming.step(ops, clock, &Accepting(self))?;
+        check_equal(voucher, &step)?;
+        let set = step
+            .locks
+            .as_ref()
+            .map_or(&self.incoming.locks, |locks| &locks.set);
+        let expected = set.commitment();
+        if voucher.locks != expected {
+            return Err(Reject::LocksMismatch {
+                expected,
+                got: voucher.locks,
+            });
+        }
+        self.check_balance(self.me.other(), voucher.ack_paid, voucher.paid, set.total())?;
+        for lock in step
+            .locks
+            .iter()
+            .flat_map(|locks| locks.converted.iter().chain(&locks.dropped))
+        {
+            self.known.remove(&lock.id);
+            self.consents_given.remove(&lock.id);
+        }
+        self.incoming
+            .advance(voucher.clone(), verified.digest(), step.locks);
+        self.unanswered |= !ops.is_empty();
+        self.incoming_signed = Some(verified.signed().clone());
+        self.outgoing.acknowledged(self.incoming.ack_seq);
+        Ok(Accepted::New)
+    }
+
+    /// Cheap checks before the signature is looked at (H3): channel, range and seq. The full check repeats them.
+    pub fn precheck(&self, voucher: &Voucher, ops: &[Op]) -> Result<(), Reject> {
+        if voucher.channel_id != self.id {
+            return Err(Reject::WrongChannel);
+        }
+        voucher.check_range()?;
+        if voucher.seq == self.incoming.seq {
+            Ok(())
+        } else {
+            self.check_seq(voucher, ops)
+        }
+    }
+
+    fn same_seq(&self, verified: &VerifiedVoucher) -> Result<Accepted, Reject> {
+        if verified.digest() == self.incoming.digest {
+            return Ok(Accepted::Duplicate);
+        }
+        Err(Reject::SeqConflict {
+            seq: self.incoming.seq,
+            first: self.incoming.digest,
+        })
+    }
+
+    /// R1: last < seq <= last + 1024; a jump contains no lock operation. That the operations are complete follows from R2 and the history.
+    fn check_seq(&self, voucher: &Voucher, ops: &[Op]) -> Result<(), Reject> {
+        let last = self.incoming.seq;
+        if voucher.seq <= last {
+            return Err(Reject::SeqNotNewer {
+                last,
+                got: voucher.seq,
+            });
+        }
+        let max = Seq(last.0.saturating_add(limits::SEQ_JUMP_MAX));
+        if voucher.seq > max {
+            return Err(Reject::SeqJumpTooFar {
+                max,
+                got: voucher.seq,
+            });
+        }
+        if voucher.seq > last.next() && ops.iter().any(Op::is_lock) {
+            return Err(Reject::SeqJumpWithLocks);
+        }
+        Ok(())
+    }
+
+    /// R3: acks never go back, and name an own voucher with exactly its `paid`.
+    fn check_ack(&self, voucher: &Voucher) -> Result<(), Reject> {
+        if voucher.ack_seq < self.incoming.ack_seq {
+            return Err(Reject::AckNotMonotone {
+                last: self.incoming.ack_seq,
+                got: voucher.ack_seq,
+            });
+        }
+        let expected = self.outgoing.paid_at(voucher.ack_seq)?;
+        if voucher.ack_paid != expected {
+            return Err(Reject::AckPaidMismatch {
+                expected,
+                got: voucher.ack_paid,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// R2 and the history: exactly what the operations make.
+fn check_equal(voucher: &Voucher, step: &super::half::Step) -> Result<(), Reject> {
+    if voucher.paid != step.paid {
+        return Err(Reject::PaidMismatch {
+            expected: step.paid,
+            got: voucher.paid,
+        });
+    }
+    if voucher.history != step.history {
+        return Err(Reject::HistoryMismatch {
+            expected: step.history,
+            got: voucher.history,
+        });
+    }
+    Ok(())
+}
+
+/// R5 as the payee applies it.
+struct Accepting<'a>(&'a Channel);
+
+impl LockRules for Accepting<'_> {
+    fn may_drop(&self, lock: &Lock, clock: Clock) -> Result<(), Reject> {
+        let refuse = |why| Err(Reject::LockNotDroppable { id: lock.id, why });
+        let payer = self.0.me.other();
+        match () {
+            () if self.0.consents_given.contains(&lock.id) => Ok(()),
+            () if self.0.marked.contains(&(payer, lock.id)) => refuse("it was resolved on chain in time"),
+            () if self.0.known.contains_key(&lock.id) => refuse("its preimage was known in time"),
+            () if clock.chain < lock.expiry => refuse("it has not expired and there is no consent"),
+            () => Ok(()),
+        }
+    }
+
+    /// The payee gains by a conversion; it only insists on a preimage that opens the hash, for those it forwards to.
+    fn may_convert(&self, lock: &Lock, witness: &[u8]) -> Result<(), Reject> {
+        if lock.resolver != crate::Address::ZERO {
+            return Ok(());
+        }
+        let opens = <[u8; 32]>::try_from(witness).is_ok_and(|bytes| lock.opens(&Preimage(bytes)));
+        opens.then_some(()).ok_or(Reject::WitnessWrong { id: lock.id })
+    }
+}

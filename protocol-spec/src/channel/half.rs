@@ -1,0 +1,241 @@
+//! One direction: its newest voucher's facts and the step that operations make from it (R2, R5, history).
+
+use super::Clock;
+use crate::{Amount, ChannelId, Digest, History, Lock, LockSet, Op, Reject, Seq, Side, Voucher, limits};
+use borsh::{BorshDeserialize, BorshSerialize};
+use std::collections::VecDeque;
+
+/// One direction of a channel.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Half {
+    /// Who pays in this direction.
+    pub payer: Side,
+    /// Number of the newest voucher; 0 before the first.
+    pub seq: Seq,
+    /// Its `paid`.
+    pub paid: Amount,
+    /// Its history.
+    pub history: Digest,
+    /// Its `ack_seq`.
+    pub ack_seq: Seq,
+    /// Its `ack_paid`.
+    pub ack_paid: Amount,
+    /// Its locks.
+    pub locks: LockSet,
+    /// Highest lock id ever used in this direction.
+    pub newest_lock: u64,
+    /// EIP-712 digest of the newest voucher.
+    pub digest: Digest,
+    /// The newest voucher.
+    pub voucher: Option<Voucher>,
+}
+
+/// Why a lock may leave without payment; differs between signing and accepting.
+pub(super) trait LockRules {
+    /// R5 (b), (c) when accepting; R9 when signing.
+    fn may_drop(&self, lock: &Lock, clock: Clock) -> Result<(), Reject>;
+    /// R5 (a) when accepting; R8 when signing.
+    fn may_convert(&self, lock: &Lock, witness: &[u8]) -> Result<(), Reject>;
+}
+
+/// What operations make of a direction.
+pub(super) struct Step {
+    pub(super) paid: Amount,
+    pub(super) history: Digest,
+    /// `None` without lock operations.
+    pub(super) locks: Option<LockStep>,
+}
+
+pub(super) struct LockStep {
+    pub(super) set: LockSet,
+    pub(super) newest: u64,
+    pub(super) converted: Vec<Lock>,
+    pub(super) dropped: Vec<Lock>,
+}
+
+impl Half {
+    pub(super) fn new(id: &ChannelId, payer: Side) -> Self {
+        Self {
+            payer,
+            seq: Seq::NONE,
+            paid: Amount::ZERO,
+            history: super::initial_history(id, payer),
+            ack_seq: Seq::NONE,
+            ack_paid: Amount::ZERO,
+            locks: LockSet::default(),
+            newest_lock: 0,
+            digest: Digest::ZERO,
+            voucher: None,
+        }
+    }
+
+    /// Applies `ops` to a copy of the sums (R2), the history and, if any touches them, the locks (R5).
+    pub(super) fn step(&self, ops: &[Op], clock: Clock, rules: &dyn LockRules) -> Result<Step, Reject> {
+        if ops.len() > limits::OPS_PER_FRAME_MAX {
+            return Err(Reject::OpsTooMany {
+                max: limits::OPS_PER_FRAME_MAX,
+                got: ops.len(),
+            });
+        }
+        let mut step = Step {
+            paid: self.paid,
+            history: self.history,
+            locks: None,
+        };
+        for op in ops {
+            if !op.allowed_from(self.payer) {
+                return Err(Reject::OpNotAllowed);
+            }
+            step.history = History(step.history).extended(op).0;
+            let added = match op {
+                Op::Pay(payment) => nonzero(payment.amount)?.plus(payment.fee_max)?,
+                Op::Credit(credit) => nonzero(credit.amount)?,
+                Op::Return(returned) => nonzero(returned.amount)?,
+                lock_op => self.lock_step(&mut step.locks).apply(lock_op, clock, rules)?,
+            };
+            step.paid = step.paid.plus(added)?;
+        }
+        Ok(step)
+    }
+
+    fn lock_step<'a>(&self, slot: &'a mut Option<LockStep>) -> &'a mut LockStep {
+        slot.get_or_insert_with(|| LockStep {
+            set: self.locks.clone(),
+            newest: self.newest_lock,
+            converted: Vec::new(),
+            dropped: Vec::new(),
+        })
+    }
+
+    /// Takes over a checked voucher.
+    pub(super) fn advance(&mut self, voucher: Voucher, digest: Digest, locks: Option<LockStep>) {
+        self.seq = voucher.seq;
+        self.paid = voucher.paid;
+        self.history = voucher.history;
+        self.ack_seq = voucher.ack_seq;
+        self.ack_paid = voucher.ack_paid;
+        self.digest = digest;
+        self.voucher = Some(voucher);
+        if let Some(step) = locks {
+            self.locks = step.set;
+            self.newest_lock = step.newest;
+        }
+    }
+}
+
+impl LockStep {
+    /// Applies one lock operation; returns what it adds to `paid`.
+    fn apply(&mut self, op: &Op, clock: Clock, rules: &dyn LockRules) -> Result<Amount, Reject> {
+        match op {
+            Op::LockAdd { lock, .. } => {
+                self.check_new(lock, clock)?;
+                self.newest = lock.id;
+                self.set.add(lock.clone())?;
+                Ok(Amount::ZERO)
+            }
+            Op::LockConvert { id, witness } => {
+                let lock = self.set.lock(*id).ok_or(Reject::LockUnknown { id: *id })?;
+                if witness.len() > limits::WITNESS_BYTES_MAX {
+                    return Err(Reject::WitnessWrong { id: *id });
+                }
+                rules.may_convert(lock, witness)?;
+                let lock = self.set.remove(*id)?;
+                let amount = lock.amount;
+                self.converted.push(lock);
+                Ok(amount)
+            }
+            Op::LockDrop { id } => {
+                let lock = self.set.lock(*id).ok_or(Reject::LockUnknown { id: *id })?;
+                rules.may_drop(lock, clock)?;
+                self.dropped.push(self.set.remove(*id)?);
+                Ok(Amount::ZERO)
+            }
+            Op::Pay(_) | Op::Credit(_) | Op::Return(_) => Ok(Amount::ZERO),
+        }
+    }
+
+    /// R5: the id is new, the amount is not zero, and chain time < expiry <= chain time + MAX_LOCK.
+    fn check_new(&self, lock: &Lock, clock: Clock) -> Result<(), Reject> {
+        nonzero(lock.amount)?;
+        if lock.id <= self.newest {
+            return Err(Reject::LockIdReused {
+                newest: self.newest,
+                got: lock.id,
+            });
+        }
+        let until = clock.chain.after(limits::LOCK_LIFE_MAX_S);
+        if lock.expiry <= clock.chain || lock.expiry > until {
+            return Err(Reject::LockExpiryOutOfRange {
+                after: clock.chain,
+                until,
+                got: lock.expiry,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn nonzero(amount: Amount) -> Result<Amount, Reject> {
+    if amount.is_zero() {
+        Err(Reject::AmountZero)
+    } else {
+        Ok(amount)
+    }
+}
+
+/// The direction this party signs, with what it must remember of its own vouchers (R3, R10).
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Outgoing {
+    /// The direction.
+    pub half: Half,
+    /// (seq, paid) of own vouchers from the last acknowledged one on.
+    pub(super) sent: VecDeque<(Seq, Amount)>,
+    /// Locks consented away, live until the other side acknowledges the seq that removed them (R10).
+    pub(super) leaving: Vec<(Seq, Lock)>,
+}
+
+impl Outgoing {
+    pub(super) fn new(half: Half) -> Self {
+        Self {
+            half,
+            sent: VecDeque::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    /// `paid` of the own voucher with `seq`; zero for 0. R3.
+    pub(super) fn paid_at(&self, seq: Seq) -> Result<Amount, Reject> {
+        if seq == Seq::NONE {
+            return Ok(Amount::ZERO);
+        }
+        self.sent
+            .binary_search_by_key(&seq, |(seq, _)| *seq)
+            .ok()
+            .and_then(|index| self.sent.get(index))
+            .map(|(_, paid)| *paid)
+            .ok_or(Reject::AckUnknown {
+                newest: self.half.seq,
+                got: seq,
+            })
+    }
+
+    pub(super) fn unacked_after(&self, ack: Seq) -> usize {
+        self.sent
+            .len()
+            .saturating_sub(self.sent.partition_point(|(seq, _)| *seq <= ack))
+    }
+
+    /// Forgets what an accepted acknowledgement of `ack` makes unnecessary.
+    pub(super) fn acknowledged(&mut self, ack: Seq) {
+        while self.sent.front().is_some_and(|(seq, _)| *seq < ack) {
+            self.sent.pop_front();
+        }
+        self.leaving.retain(|(removed_at, _)| *removed_at > ack);
+    }
+
+    /// Sum of all locks that R10 calls live: those in the newest voucher and those leaving.
+    pub(super) fn live_total(&self) -> Result<Amount, Reject> {
+        let leaving = Amount::sum(self.leaving.iter().map(|(_, lock)| lock.amount))?;
+        self.half.locks.total().plus(leaving)
+    }
+}

@@ -1,0 +1,101 @@
+//! Making the next own voucher: R7-R10. The caller makes it durable, then signs, then sends.
+
+use super::{Channel, Clock, half::LockRules};
+use crate::{Digest, Domain, Lock, Op, Reject, Voucher, limits};
+
+/// The next own voucher, to be signed once the change is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Issued {
+    /// The voucher.
+    pub voucher: Voucher,
+    /// What is signed.
+    pub digest: Digest,
+}
+
+impl Channel {
+    /// R7: the next voucher with `ops`, acknowledging the newest accepted voucher of the other side.
+    ///
+    /// Errors: as R1-R6 name them, seen from the payer; [`Reject::NothingToSay`] when there is neither an operation
+    /// nor anything but an acknowledgement to acknowledge (R1). State is unchanged on an error.
+    pub fn issue(&mut self, ops: &[Op], domain: &Domain, clock: Clock) -> Result<Issued, Reject> {
+        self.require_open()?;
+        let half = &self.outgoing.half;
+        if ops.is_empty() && !self.must_ack() {
+            return Err(Reject::NothingToSay);
+        }
+        if self.unacked() >= limits::UNACKED_MAX {
+            return Err(Reject::TooManyUnacked {
+                max: limits::UNACKED_MAX,
+            });
+        }
+        let step = half.step(ops, clock, &Signing(self))?;
+        let set = step.locks.as_ref().map_or(&half.locks, |locks| &locks.set);
+        let voucher = Voucher {
+            channel_id: self.id,
+            seq: half.seq.next(),
+            paid: step.paid,
+            ack_seq: self.incoming.seq,
+            ack_paid: self.incoming.paid,
+            locks: set.commitment(),
+            history: step.history,
+        };
+        voucher.check_range()?;
+        self.check_balance(self.me, voucher.ack_paid, voucher.paid, set.total())?;
+        let digest = voucher.digest(domain);
+        let seq = voucher.seq;
+        if let Some(locks) = &step.locks {
+            for lock in &locks.converted {
+                self.told.remove(&lock.id);
+            }
+            for lock in &locks.dropped {
+                // R10: consented away is dead only once the other side acknowledges this seq; expired (R9) is dead now.
+                if self.consents_received.remove(&lock.id) && !self.expired(lock, clock) {
+                    self.outgoing.leaving.push((seq, lock.clone()));
+                }
+            }
+        }
+        self.outgoing.half.advance(voucher.clone(), digest, step.locks);
+        self.unanswered = false;
+        self.outgoing.sent.push_back((seq, voucher.paid));
+        Ok(Issued { voucher, digest })
+    }
+
+    /// True when an own voucher must acknowledge what the other side sent: something since the last own voucher
+    /// carried operations. Vouchers that change only their acks are never answered (R1, last sentence).
+    #[must_use]
+    pub fn must_ack(&self) -> bool {
+        self.unanswered
+    }
+
+    fn expired(&self, lock: &Lock, clock: Clock) -> bool {
+        clock.chain >= lock.expiry.after(self.delays.lag_s) && !self.marked.contains(&(self.me, lock.id))
+    }
+}
+
+/// R8 and R9 as the payer applies them.
+struct Signing<'a>(&'a Channel);
+
+impl LockRules for Signing<'_> {
+    fn may_drop(&self, lock: &Lock, clock: Clock) -> Result<(), Reject> {
+        let refuse = |why| Err(Reject::LockNotDroppable { id: lock.id, why });
+        match () {
+            () if self.0.consents_received.contains(&lock.id) || self.0.expired(lock, clock) => Ok(()),
+            () if self.0.marked.contains(&(self.0.me, lock.id)) => refuse("it was resolved on chain in time"),
+            () => refuse("there is no consent, and expiry + lag has not come"),
+        }
+    }
+
+    fn may_convert(&self, lock: &Lock, witness: &[u8]) -> Result<(), Reject> {
+        let told = self
+            .0
+            .told
+            .get(&lock.id)
+            .is_some_and(|preimage| preimage.0.as_slice() == witness);
+        let marked = self.0.marked.contains(&(self.0.me, lock.id));
+        // A resolver's answer is the payer's to judge: it signs its own money away.
+        let resolver = lock.resolver != crate::Address::ZERO;
+        (told || marked || resolver)
+            .then_some(())
+            .ok_or(Reject::WitnessWrong { id: lock.id })
+    }
+}

@@ -1,0 +1,154 @@
+//! Where a channel is in its life. Legal moves are a table; SPEC.md prints it.
+
+use super::{Channel, Clock};
+use crate::{Amount, Reject, Seq, Side, UnixSeconds, Withdraw};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Where a channel is in its life.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Phase {
+    /// Vouchers flow.
+    Open,
+    /// This party signed a close; nothing is signed or accepted until it is mined or its deadline + lag has passed.
+    Closing {
+        /// Of the close.
+        deadline: UnixSeconds,
+    },
+    /// A dispute was seen on chain.
+    Disputed {
+        /// The contract's number of it.
+        dispute_no: Seq,
+    },
+    /// Paid out. For good.
+    Closed,
+}
+
+/// What moves a channel from phase to phase.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Event {
+    /// This party signed a close.
+    CloseSigned {
+        /// Of the close.
+        deadline: UnixSeconds,
+    },
+    /// The close's deadline + lag has passed by chain time, and it was not mined.
+    CloseLapsed,
+    /// A dispute was seen, confirmed or not.
+    DisputeSeen {
+        /// The contract's number of it.
+        dispute_no: Seq,
+    },
+    /// A cancel of this dispute is final, or a reorg removed the dispute for good.
+    DisputeGone,
+    /// The payout is final.
+    ClosedOnChain,
+}
+
+/// Legal moves: (from, event, to), by name.
+pub const MOVES: &[(&str, &str, &str)] = &[
+    ("open", "close_signed", "closing"),
+    ("open", "dispute_seen", "disputed"),
+    ("open", "closed_on_chain", "closed"),
+    ("closing", "close_lapsed", "open"),
+    ("closing", "dispute_seen", "disputed"),
+    ("closing", "closed_on_chain", "closed"),
+    ("disputed", "dispute_seen", "disputed"),
+    ("disputed", "dispute_gone", "open"),
+    ("disputed", "closed_on_chain", "closed"),
+];
+
+impl Phase {
+    /// Stable name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closing { .. } => "closing",
+            Self::Disputed { .. } => "disputed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl Event {
+    /// Stable name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CloseSigned { .. } => "close_signed",
+            Self::CloseLapsed => "close_lapsed",
+            Self::DisputeSeen { .. } => "dispute_seen",
+            Self::DisputeGone => "dispute_gone",
+            Self::ClosedOnChain => "closed_on_chain",
+        }
+    }
+
+    fn target(&self) -> Phase {
+        match self {
+            Self::CloseSigned { deadline } => Phase::Closing { deadline: *deadline },
+            Self::CloseLapsed | Self::DisputeGone => Phase::Open,
+            Self::DisputeSeen { dispute_no } => Phase::Disputed {
+                dispute_no: *dispute_no,
+            },
+            Self::ClosedOnChain => Phase::Closed,
+        }
+    }
+}
+
+impl Channel {
+    /// Moves to the phase that `event` leads to. Errors: [`Reject::ChannelNotOpen`] when [`MOVES`] has no such move.
+    pub fn enter(&mut self, event: &Event) -> Result<(), Reject> {
+        let to = event.target();
+        if !MOVES.contains(&(self.phase.name(), event.name(), to.name())) {
+            return Err(Reject::ChannelNotOpen {
+                phase: self.phase.name(),
+            });
+        }
+        self.phase = to;
+        Ok(())
+    }
+
+    /// R26: a confirmed deposit; `total` is the side's gross deposit so far. Never lowers it.
+    pub fn deposit_confirmed(&mut self, side: Side, total: Amount) {
+        let slot = match side {
+            Side::Client => &mut self.funds.client_deposit,
+            Side::Hub => &mut self.funds.hub_deposit,
+        };
+        *slot = total.max(*slot);
+    }
+
+    /// R12: a withdrawal is final on chain; `total` is the side's withdrawn sum so far.
+    pub fn withdraw_confirmed(&mut self, side: Side, total: Amount) {
+        let slot = match side {
+            Side::Client => &mut self.funds.client_withdrawn,
+            Side::Hub => &mut self.funds.hub_withdrawn,
+        };
+        *slot = total.max(*slot);
+        let done = |withdraw: &Withdraw| withdraw.side == side && withdraw.total <= total;
+        if self
+            .pending_withdraw
+            .as_ref()
+            .is_some_and(|pending| done(&pending.withdraw))
+        {
+            self.pending_withdraw = None;
+        }
+    }
+
+    /// Drops a pending withdrawal (R12) and leaves a lapsed close (R15) once chain time > deadline + lag.
+    /// The caller has first told every withdrawal and close that is final up to `clock.chain`.
+    pub fn tick(&mut self, clock: Clock) {
+        let lapsed = |deadline: UnixSeconds| clock.chain > deadline.after(self.delays.lag_s);
+        if self
+            .pending_withdraw
+            .as_ref()
+            .is_some_and(|pending| lapsed(pending.withdraw.deadline))
+        {
+            self.pending_withdraw = None;
+        }
+        if let Phase::Closing { deadline } = self.phase
+            && lapsed(deadline)
+        {
+            self.phase = Phase::Open;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Preimages, consents and marks: R8, R11 and the chain's part of R5 and R9.
+
+use super::{Channel, Clock};
+use crate::{Lock, Preimage, Reject, Side};
+
+impl Channel {
+    /// R8: the other side tells the preimage of an own lock. It must be told before the expiry by `now`.
+    /// Errors: unknown lock, wrong preimage, too late.
+    pub fn told_preimage(&mut self, id: u64, preimage: Preimage, clock: Clock) -> Result<(), Reject> {
+        let lock = self.lock(self.me, id)?;
+        if !lock.opens(&preimage) {
+            return Err(Reject::WitnessWrong { id });
+        }
+        let marked = self.marked.contains(&(self.me, id));
+        if clock.now >= lock.expiry && !marked {
+            return Err(Reject::PreimageTooLate {
+                expiry: lock.expiry,
+                now: clock.now,
+            });
+        }
+        self.told.insert(id, preimage);
+        Ok(())
+    }
+
+    /// This party learns the preimage of a lock of the other side. From then on it does not accept its removal,
+    /// provided that chain time is before the expiry. Errors: unknown lock, wrong preimage.
+    pub fn learn_preimage(&mut self, id: u64, preimage: Preimage, clock: Clock) -> Result<(), Reject> {
+        let lock = self.lock(self.me.other(), id)?;
+        if !lock.opens(&preimage) {
+            return Err(Reject::WitnessWrong { id });
+        }
+        if clock.chain < lock.expiry {
+            self.known.insert(id, preimage);
+        }
+        Ok(())
+    }
+
+    /// R11: this party gives up a lock of the other side for good. Errors: unknown lock; the preimage is known.
+    pub fn consent(&mut self, id: u64) -> Result<(), Reject> {
+        self.lock(self.me.other(), id)?;
+        if self.known.contains_key(&id) || self.marked.contains(&(self.me.other(), id)) {
+            return Err(Reject::ConsentRefused { id });
+        }
+        self.consents_given.insert(id);
+        Ok(())
+    }
+
+    /// The other side consents to the removal of an own lock. Errors: unknown lock.
+    pub fn consented(&mut self, id: u64) -> Result<(), Reject> {
+        self.lock(self.me, id)?;
+        self.consents_received.insert(id);
+        Ok(())
+    }
+
+    /// R17: the chain shows that the lock with `id` of `payer` was resolved in time.
+    pub fn mark(&mut self, payer: Side, id: u64) {
+        self.marked.insert((payer, id));
+    }
+
+    /// Preimages of the other side's locks that this party can use, by lock id.
+    pub fn known_preimages(&self) -> impl Iterator<Item = (u64, &Preimage)> {
+        self.known.iter().map(|(id, preimage)| (*id, preimage))
+    }
+
+    fn lock(&self, payer: Side, id: u64) -> Result<&Lock, Reject> {
+        self.half(payer).locks.lock(id).ok_or(Reject::LockUnknown { id })
+    }
+
+    /// True when a lock of either direction is live, leaving or marked but not converted.
+    pub(super) fn has_locks(&self) -> bool {
+        let marked = self
+            .marked
+            .iter()
+            .any(|(payer, id)| self.half(*payer).locks.lock(*id).is_some());
+        !self.outgoing.half.locks.is_empty()
+            || !self.incoming.locks.is_empty()
+            || !self.outgoing.leaving.is_empty()
+            || marked
+    }
+}

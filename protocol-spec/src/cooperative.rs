@@ -1,0 +1,181 @@
+//! The other signed messages: close, withdraw, cancel, accept, receipt, login, register.
+
+use crate::{Address, Amount, ChannelId, Digest, Domain, PaymentId, Seq, Side, UnixSeconds, abi};
+use alloy_primitives::{B128, B256};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+macro_rules! signed {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? } |$this:ident| $abi:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
+
+        impl $name {
+            /// EIP-712 digest.
+            #[must_use]
+            pub fn digest(&self, domain: &Domain) -> Digest {
+                domain.digest(&self.to_abi())
+            }
+
+            /// The Solidity struct.
+            #[must_use]
+            pub fn to_abi(&self) -> abi::$name {
+                let $this = self;
+                $abi
+            }
+        }
+    };
+}
+
+signed!(
+    /// Co-operative close (R15), signed by both sides. Later deposits go to their own side.
+    Close {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Gross deposit of the client that this close divides.
+        client_deposit: Amount,
+        /// Gross deposit of the hub that this close divides.
+        hub_deposit: Amount,
+        /// What the client gets.
+        client_balance: Amount,
+        /// What the hub's vault gets.
+        hub_balance: Amount,
+        /// Not mined after this chain time.
+        deadline: UnixSeconds,
+    } |m| abi::Close {
+        channelId: B256::from(m.channel_id.0),
+        clientDeposit: m.client_deposit.0,
+        hubDeposit: m.hub_deposit.0,
+        clientBalance: m.client_balance.0,
+        hubBalance: m.hub_balance.0,
+        deadline: m.deadline.0,
+    }
+);
+
+signed!(
+    /// Co-operative withdrawal while the channel stays open (R12-R14), signed by both sides.
+    Withdraw {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Who withdraws. The hub's part goes to its vault.
+        side: Side,
+        /// Total ever withdrawn by `side`, this one included.
+        total: Amount,
+        /// A voucher of the client's direction and its `paid`.
+        client_seq: Seq,
+        /// See `client_seq`.
+        client_paid: Amount,
+        /// A voucher of the hub's direction and its `paid`.
+        hub_seq: Seq,
+        /// See `hub_seq`.
+        hub_paid: Amount,
+        /// Not mined after this chain time.
+        deadline: UnixSeconds,
+    } |m| abi::Withdraw {
+        channelId: B256::from(m.channel_id.0),
+        side: m.side.index(),
+        total: m.total.0,
+        clientSeq: m.client_seq.0,
+        clientPaid: m.client_paid.0,
+        hubSeq: m.hub_seq.0,
+        hubPaid: m.hub_paid.0,
+        deadline: m.deadline.0,
+    }
+);
+
+signed!(
+    /// Reopens a disputed channel (R27), signed by both sides.
+    CancelDispute {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The number of the dispute it cancels, and no other.
+        dispute_no: Seq,
+        /// Not mined after this chain time.
+        deadline: UnixSeconds,
+    } |m| abi::CancelDispute {
+        channelId: B256::from(m.channel_id.0),
+        disputeNo: m.dispute_no.0,
+        deadline: m.deadline.0,
+    }
+);
+
+signed!(
+    /// The payee's countersignature (R28): lets `submitter` show a voucher the payee accepted.
+    Accept {
+        /// Digest of the voucher.
+        voucher: Digest,
+        /// The only sender for whom it counts.
+        submitter: Address,
+        /// True when the submitter may also start a dispute with it.
+        may_dispute: bool,
+        /// Not used after this chain time.
+        deadline: UnixSeconds,
+    } |m| abi::Accept {
+        voucher: B256::from(m.voucher.0),
+        submitter: m.submitter,
+        mayDispute: m.may_dispute,
+        deadline: m.deadline.0,
+    }
+);
+
+signed!(
+    /// Proof for anybody who knows the hub's signer that a payment was credited.
+    Receipt {
+        /// The payer's id of the payment.
+        payment_id: PaymentId,
+        /// Digest of the invoice paid, or zero.
+        invoice: Digest,
+        /// `keccak(payer_channel || payment_id)`.
+        payer: Digest,
+        /// The channel that was credited.
+        payee_channel: ChannelId,
+        /// The hub's voucher that carries the credit.
+        payee_seq: Seq,
+        /// Token base units.
+        amount: Amount,
+        /// When the hub committed it, by the journal record.
+        at: UnixSeconds,
+    } |m| abi::Receipt {
+        paymentId: B128::from(m.payment_id.0),
+        invoice: B256::from(m.invoice.0),
+        payer: B256::from(m.payer.0),
+        payeeChannel: B256::from(m.payee_channel.0),
+        payeeSeq: m.payee_seq.0,
+        amount: m.amount.0,
+        at: m.at.0,
+    }
+);
+
+signed!(
+    /// A session login, signed by a client's signer.
+    Login {
+        /// Name of the server the client believes it talks to.
+        server: String,
+        /// The server's single-use challenge.
+        nonce: Digest,
+        /// The signer that logs in.
+        signer: Address,
+        /// The subprotocol negotiated, so that a downgrade shows.
+        protocol: String,
+    } |m| abi::Login {
+        server: m.server.clone(),
+        nonce: B256::from(m.nonce.0),
+        signer: m.signer,
+        protocol: m.protocol.clone(),
+    }
+);
+
+signed!(
+    /// The owner's consent that the hub routes payments to `client` through this channel.
+    Register {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Name of the hub.
+        server: String,
+    } |m| abi::Register {
+        channelId: B256::from(m.channel_id.0),
+        server: m.server.clone(),
+    }
+);

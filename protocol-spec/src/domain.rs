@@ -1,0 +1,57 @@
+//! The EIP-712 domain of one adjudicator on one chain, with its separator computed once.
+
+use crate::{Address, Digest, hash::keccak};
+use alloy_primitives::B256;
+use alloy_sol_types::{Eip712Domain, SolStruct, eip712_domain};
+
+/// Domain { name "Channel Hub", version "1", chain id, adjudicator }. Cheap to copy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Domain {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// The adjudicator's address.
+    pub adjudicator: Address,
+    separator: [u8; 32],
+}
+
+impl Domain {
+    /// The domain of `adjudicator` on `chain_id`.
+    #[must_use]
+    pub fn new(chain_id: u64, adjudicator: Address) -> Self {
+        let domain: Eip712Domain = eip712_domain! {
+            name: "Channel Hub",
+            version: "1",
+            chain_id: chain_id,
+            verifying_contract: adjudicator,
+        };
+        Self {
+            chain_id,
+            adjudicator,
+            separator: domain.separator().0,
+        }
+    }
+
+    /// The domain separator.
+    #[must_use]
+    pub fn separator(&self) -> Digest {
+        Digest(self.separator)
+    }
+
+    /// EIP-712 digest of `value`.
+    #[must_use]
+    pub fn digest<T: SolStruct>(&self, value: &T) -> Digest {
+        self.digest_of_struct_hash(value.eip712_hash_struct())
+    }
+
+    /// EIP-712 digest of a struct hash.
+    #[must_use]
+    pub fn digest_of_struct_hash(&self, struct_hash: B256) -> Digest {
+        let mut bytes = [0_u8; 66];
+        let (prefix, rest) = bytes.split_at_mut(2);
+        let (separator, hash) = rest.split_at_mut(32);
+        prefix.copy_from_slice(&[0x19, 0x01]);
+        separator.copy_from_slice(&self.separator);
+        hash.copy_from_slice(struct_hash.as_slice());
+        Digest(keccak(&bytes))
+    }
+}

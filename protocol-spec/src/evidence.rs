@@ -1,0 +1,47 @@
+//! Evidence: what a party needs to settle alone, with the hub gone.
+
+use crate::{Address, Amount, Config, Lock, LocksOpening, Preimage, Side, SignedVoucher};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// One direction: its newest voucher, the locks in it, and the preimages known.
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectionEvidence {
+    /// Newest voucher, if there is any.
+    pub voucher: Option<SignedVoucher>,
+    /// The locks the voucher commits to, ascending id.
+    pub locks: Vec<Lock>,
+    /// The opening of the commitment, when there are locks.
+    pub opening: Option<LocksOpening>,
+    /// Preimages known, by lock id.
+    pub preimages: Vec<(String, Preimage)>,
+}
+
+/// The evidence file of one party of one channel. JSON.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Format: `channelhub.evidence.v1`.
+    pub format: String,
+    /// EIP-155 chain id.
+    #[serde(with = "crate::message::decimal_u64")]
+    pub chain_id: u64,
+    /// The adjudicator.
+    pub adjudicator: Address,
+    /// The channel.
+    pub config: Config,
+    /// Whose evidence this is.
+    pub side: Side,
+    /// What `side` received: vouchers of the other side. Only these can be submitted by `side`.
+    pub received: DirectionEvidence,
+    /// What `side` signed itself, for information (`who gets what`).
+    pub sent: DirectionEvidence,
+    /// Confirmed deposits as `side` knows them, gross: client, hub.
+    pub deposits: (Amount, Amount),
+}
+
+impl Evidence {
+    /// The `format` of this version.
+    pub const FORMAT: &str = "channelhub.evidence.v1";
+}

@@ -1,0 +1,49 @@
+//! Every limit of the protocol in one place, with the relations between them checked at compile time.
+
+/// Largest seq plus one: the adjudicator keeps seqs in 36 bits.
+pub const SEQ_MAX: u64 = (1 << 36) - 1;
+/// Largest `paid`, deposit and lock total: the adjudicator keeps amounts in 88 bits.
+pub const AMOUNT_MAX: u128 = (1 << 88) - 1;
+/// R1: how far a voucher may jump ahead of the last one.
+pub const SEQ_JUMP_MAX: u64 = 1024;
+/// Operations in one frame.
+pub const OPS_PER_FRAME_MAX: usize = 256;
+/// Own vouchers that the other side has not acknowledged yet; beyond that nothing new is issued.
+pub const UNACKED_MAX: usize = 16_384;
+/// Locks live in one direction at once.
+pub const LOCKS_MAX: usize = 480;
+/// R5 MAX_LOCK: longest life of a lock, seconds from chain time.
+pub const LOCK_LIFE_MAX_S: u64 = 30 * 24 * 3600;
+/// Default `lag`: worst delay of a party's view of the chain, reorg margin included, seconds.
+pub const LAG_DEFAULT_S: u64 = 10 * 60;
+/// Default `act`: worst time to get a transaction mined, seconds.
+pub const ACT_DEFAULT_S: u64 = 30 * 60;
+/// Default `delta`: how much earlier a forwarded lock expires than the one it rests on (R22), seconds.
+pub const DELTA_DEFAULT_S: u64 = 60 * 60;
+/// Default number of confirmations after which a block counts.
+pub const CONFIRMATIONS_DEFAULT: u64 = 12;
+/// Shortest challenge period the adjudicator opens a channel with, seconds.
+pub const CHALLENGE_PERIOD_MIN_S: u64 = 3600;
+/// Longest challenge period, seconds.
+pub const CHALLENGE_PERIOD_MAX_S: u64 = 30 * 24 * 3600;
+/// Deadlines of co-operative messages lie at most this far ahead, seconds.
+pub const DEADLINE_AHEAD_MAX_S: u64 = 24 * 3600;
+/// Merkle proofs are at most this deep; longer ones are refused before any hashing.
+pub const PROOF_DEPTH_MAX: usize = 16;
+/// A WebSocket message, either encoding, bytes.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// Longest witness of a lock, bytes.
+pub const WITNESS_BYTES_MAX: usize = 1024;
+/// Longest payment life: `expires_at` at most this far ahead of the hub's clock, seconds.
+pub const PAYMENT_LIFE_MAX_S: u64 = 24 * 3600;
+
+const _: () = assert!(LAG_DEFAULT_S + ACT_DEFAULT_S < CHALLENGE_PERIOD_MIN_S, "R6");
+const _: () = assert!(DELTA_DEFAULT_S >= LAG_DEFAULT_S + ACT_DEFAULT_S, "R22");
+const _: () = assert!(
+    LOCK_LIFE_MAX_S <= 60 * 24 * 3600,
+    "the adjudicator refuses max_expiry beyond 60 days"
+);
+const _: () = assert!(
+    OPS_PER_FRAME_MAX * 480 <= MESSAGE_BYTES_MAX,
+    "a full frame of payments fits, in JSON too"
+);

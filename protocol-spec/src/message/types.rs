@@ -1,0 +1,377 @@
+//! Requests, replies and notifications.
+
+use super::RpcError;
+use crate::{
+    Address, Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Payee, PaymentId, Receipt,
+    ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw,
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// WebSocket subprotocol of the JSON encoding.
+pub const SUBPROTOCOL_JSON: &str = "channelhub.v1+json";
+/// WebSocket subprotocol of the Borsh encoding.
+pub const SUBPROTOCOL_BORSH: &str = "channelhub.v1+borsh";
+
+macro_rules! wire {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $type:ty),* $(,)? })*) => {
+        $($(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $type),* })*
+    };
+}
+
+/// One message in either direction.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// Client to hub; answered by exactly one response with the same id.
+    Request {
+        /// Chosen by the client, below 2^53.
+        id: u64,
+        /// What is asked.
+        call: Box<Request>,
+    },
+    /// Hub to client.
+    Response {
+        /// Of the request; `None` when the request could not be read so far.
+        id: Option<u64>,
+        /// The answer.
+        result: Result<Box<Reply>, RpcError>,
+    },
+    /// Hub to client, unasked.
+    Notification(Box<Notification>),
+}
+
+/// What a client can ask. The JSON method is the variant in snake case.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Request {
+    /// Answers the challenge. First call of a session.
+    Login(LoginCall),
+    /// Makes the hub serve a channel that is open on chain.
+    Register(RegisterCall),
+    /// Both sides show their newest vouchers after a (re)connect. Required before vouchers flow.
+    Resume(ResumeCall),
+    /// The client's next voucher: payments or acknowledgements.
+    Voucher(Frame),
+    /// What a payment would cost, and whether it could be delivered now.
+    Quote(QuoteCall),
+    /// What became of a payment.
+    Payment(PaymentCall),
+    /// Starts the stream of receipts of one channel.
+    Subscribe(SubscribeCall),
+    /// Stops it.
+    Unsubscribe(ChannelCall),
+    /// Co-operative withdrawal.
+    Withdraw(WithdrawCall),
+    /// Co-operative close.
+    Close(CloseCall),
+    /// Co-operative end of a dispute.
+    CancelDispute(CancelDisputeCall),
+    /// The hub's view of a channel.
+    Channel(ChannelCall),
+    /// Facts about the hub.
+    Info(Empty),
+    /// Nothing; keeps the connection busy.
+    Ping(Empty),
+}
+
+/// Answers, one kind for each request.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Reply {
+    /// To `login`.
+    Login(LoginReply),
+    /// To `register` and `channel`.
+    Channel(ChannelInfo),
+    /// To `resume`.
+    Resume(ResumeReply),
+    /// To `voucher`.
+    Voucher(VoucherReply),
+    /// To `quote`.
+    Quote(QuoteReply),
+    /// To `payment`.
+    Payment(PaymentReply),
+    /// To `subscribe`.
+    Subscribe(SubscribeReply),
+    /// To `withdraw`, `close` and `cancel_dispute`: the hub's signature over the same message.
+    Countersigned(Countersigned),
+    /// To `info`.
+    Info(HubInfo),
+    /// To `unsubscribe` and `ping`.
+    Done(Empty),
+}
+
+/// What the hub says unasked.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Notification {
+    /// First message of every connection.
+    Challenge(Challenge),
+    /// The hub's next voucher for one of the session's channels: credits, returns, acknowledgements.
+    Voucher(Frame),
+    /// One receipt of a subscribed channel.
+    Event(Event),
+    /// A channel's facts changed (deposit, withdrawal, phase).
+    Channel(ChannelInfo),
+}
+
+wire! {
+    /// No parameters.
+    pub struct Empty {}
+
+    /// A voucher with the operations since the last one.
+    pub struct Frame {
+        /// The newest voucher.
+        pub voucher: SignedVoucher,
+        /// All operations between the last accepted voucher and this one, in order. At most 256.
+        pub ops: Vec<Op>,
+    }
+
+    /// The hub's challenge with what the client needs to check that it talks to the right hub.
+    pub struct Challenge {
+        /// Single use.
+        pub nonce: Digest,
+        /// The hub's facts.
+        pub hub: HubInfo,
+    }
+
+    /// Facts about a hub.
+    pub struct HubInfo {
+        /// Name to sign in `Login` and `Register`.
+        pub server: String,
+        /// EIP-155 chain id.
+        #[serde(with = "super::decimal_u64")]
+        pub chain_id: u64,
+        /// The adjudicator.
+        pub adjudicator: Address,
+        /// Owner of the hub's side.
+        pub hub: Address,
+        /// The hub's voucher key.
+        pub hub_signer: Address,
+        /// 33 bytes, compressed: the key of `hub_signer`.
+        #[serde(with = "super::hex_bytes")]
+        pub hub_public_key: Vec<u8>,
+        /// Tokens served (zero = native coin).
+        pub tokens: Vec<Address>,
+        /// Challenge period the hub opens channels with, seconds.
+        #[serde(with = "super::decimal_u64")]
+        pub challenge_period_s: u64,
+        /// Confirmations after which a block counts.
+        #[serde(with = "super::decimal_u64")]
+        pub confirmations: u64,
+        /// The hub's `now`.
+        pub now: UnixSeconds,
+    }
+
+    /// Parameters of `login`.
+    pub struct LoginCall {
+        /// The signer that logs in.
+        pub signer: Address,
+        /// Over `Login { server, nonce, signer, protocol }`.
+        pub signature: Signature,
+    }
+
+    /// Answer to `login`.
+    pub struct LoginReply {
+        /// Channels the hub knows for this signer.
+        pub channels: Vec<ChannelInfo>,
+    }
+
+    /// Parameters of `register`.
+    pub struct RegisterCall {
+        /// The channel's facts.
+        pub config: Config,
+        /// By `client` over `Register`; without it the channel is reachable by id only.
+        pub owner_signature: Option<Signature>,
+    }
+
+    /// Parameters that name a channel.
+    pub struct ChannelCall {
+        /// The channel.
+        pub channel_id: ChannelId,
+    }
+
+    /// The hub's view of a channel.
+    pub struct ChannelInfo {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// Its facts.
+        pub config: Config,
+        /// `unconfirmed`, `open`, `closing`, `disputed` or `closed`.
+        pub phase: String,
+        /// True when payments to the client's account arrive here.
+        pub routed: bool,
+        /// Confirmed deposit of the client, gross.
+        pub client_deposit: Amount,
+        /// Confirmed deposit of the hub (its reserve), gross.
+        pub hub_deposit: Amount,
+        /// Withdrawn by the client, mined and confirmed.
+        pub client_withdrawn: Amount,
+        /// Withdrawn by the hub, mined and confirmed.
+        pub hub_withdrawn: Amount,
+        /// Newest voucher accepted from the client.
+        pub client_seq: Seq,
+        /// Its `paid`.
+        pub client_paid: Amount,
+        /// Newest voucher signed by the hub.
+        pub hub_seq: Seq,
+        /// Its `paid`.
+        pub hub_paid: Amount,
+    }
+
+    /// Parameters of `resume`.
+    pub struct ResumeCall {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// Newest voucher the client signed.
+        pub sent: Option<SignedVoucher>,
+        /// Newest hub voucher the client accepted.
+        pub received: Option<SignedVoucher>,
+    }
+
+    /// Answer to `resume`. The hub's frames after `received` follow as `voucher` notifications.
+    pub struct ResumeReply {
+        /// The hub's view.
+        pub channel: ChannelInfo,
+        /// Newest client voucher the hub accepted; one the client does not know proves what it signed.
+        pub received: Option<SignedVoucher>,
+        /// Newest voucher the hub signed.
+        pub sent: Option<SignedVoucher>,
+    }
+
+    /// Answer to `voucher`, sent after the hub's frame that acknowledges it.
+    pub struct VoucherReply {
+        /// The client's seq now accepted and durable.
+        pub seq: Seq,
+        /// Payments of this frame that bounced.
+        pub bounced: Vec<Bounce>,
+    }
+
+    /// One payment that came back.
+    pub struct Bounce {
+        /// Which.
+        pub payment_id: PaymentId,
+        /// Why.
+        pub reason: ReturnReason,
+    }
+
+    /// Parameters of `quote`.
+    pub struct QuoteCall {
+        /// Paying channel.
+        pub channel_id: ChannelId,
+        /// Receiver.
+        pub payee: Payee,
+        /// What the payee gets.
+        pub amount: Amount,
+    }
+
+    /// Answer to `quote`.
+    pub struct QuoteReply {
+        /// The fee to grant as `fee_max`.
+        pub fee: Amount,
+        /// The quote binds until then.
+        pub expires_at: UnixSeconds,
+        /// Why it would bounce now; none when it would be delivered.
+        pub would_bounce: Option<ReturnReason>,
+    }
+
+    /// Parameters of `payment`.
+    pub struct PaymentCall {
+        /// Paying channel.
+        pub channel_id: ChannelId,
+        /// The payment.
+        pub payment_id: PaymentId,
+    }
+
+    /// Answer to `payment`.
+    pub struct PaymentReply {
+        /// What became of it.
+        pub status: PaymentStatus,
+    }
+
+    /// Parameters of `subscribe`.
+    pub struct SubscribeCall {
+        /// The receiving channel.
+        pub channel_id: ChannelId,
+        /// The last event already seen; none starts at the earliest kept.
+        pub after: Option<Cursor>,
+    }
+
+    /// Answer to `subscribe`; events after it follow.
+    pub struct SubscribeReply {
+        /// The newest event at this moment.
+        pub newest: Cursor,
+    }
+
+    /// A place in one channel's log of receipts.
+    pub struct Cursor {
+        /// Epoch of the log; another one means that the log was rolled back or rebuilt.
+        #[serde(with = "super::decimal_u64")]
+        pub epoch: u64,
+        /// Position, dense from 1; 0 is before the first.
+        #[serde(with = "super::decimal_u64")]
+        pub position: u64,
+    }
+
+    /// One payment received, durable before it is sent.
+    pub struct Event {
+        /// Its place.
+        pub cursor: Cursor,
+        /// The hub's statement.
+        pub receipt: Receipt,
+        /// The hub's signature over it.
+        pub signature: VoucherSignature,
+    }
+
+    /// Parameters of `withdraw`.
+    pub struct WithdrawCall {
+        /// The message.
+        pub withdraw: Withdraw,
+        /// By the client's signer.
+        pub signature: Signature,
+    }
+
+    /// Parameters of `close`.
+    pub struct CloseCall {
+        /// The message.
+        pub close: Close,
+        /// By the client's signer.
+        pub signature: Signature,
+    }
+
+    /// Parameters of `cancel_dispute`.
+    pub struct CancelDisputeCall {
+        /// The message.
+        pub cancel: CancelDispute,
+        /// By the client's signer.
+        pub signature: Signature,
+    }
+
+    /// The hub's signature over what the client signed. The hub also sends the transaction.
+    pub struct Countersigned {
+        /// Direct, by the hub's signer.
+        pub signature: Signature,
+    }
+}
+
+/// What became of a payment.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Credited to the payee, durable.
+    Accepted {
+        /// The client voucher that carried it.
+        seq: Seq,
+    },
+    /// Returned.
+    Bounced {
+        /// The client voucher that carried it.
+        seq: Seq,
+        /// Why.
+        reason: ReturnReason,
+    },
+    /// The hub has not seen it, or it is older than the hub keeps ids.
+    Unknown {},
+}

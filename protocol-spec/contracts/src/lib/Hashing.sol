@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.36;
+
+import {Config, Lock, LocksOpening, Submission, ClientVoucher, HubSide} from "../IAdjudicator.sol";
+
+/// EIP-712 struct hashes. The assembly copies calldata words into free memory without keeping it: a batch hashes
+/// hundreds of structs. Copied words that are wider than their field make a digest that nobody signed.
+library Hashing {
+    bytes32 internal constant DOMAIN_TYPEHASH =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+    bytes32 internal constant CONFIG_TYPEHASH = keccak256(
+        "Config(address client,address clientSigner,address hub,address hubSigner,address token,uint64 challengePeriodS,bytes32 salt)"
+    );
+    bytes32 internal constant VOUCHER_TYPEHASH = keccak256(
+        "Voucher(bytes32 channelId,uint64 seq,uint128 paid,uint64 ackSeq,uint128 ackPaid,bytes32 locks,bytes32 history)"
+    );
+    bytes32 internal constant ACCEPT_TYPEHASH =
+        keccak256("Accept(bytes32 voucher,address submitter,bool mayDispute,uint64 deadline)");
+    bytes32 internal constant CLOSE_TYPEHASH = keccak256(
+        "Close(bytes32 channelId,uint128 clientDeposit,uint128 hubDeposit,uint128 clientBalance,uint128 hubBalance,uint64 deadline)"
+    );
+    bytes32 internal constant WITHDRAW_TYPEHASH = keccak256(
+        "Withdraw(bytes32 channelId,uint8 side,uint128 total,uint64 clientSeq,uint128 clientPaid,uint64 hubSeq,uint128 hubPaid,uint64 deadline)"
+    );
+    bytes32 internal constant CANCEL_DISPUTE_TYPEHASH =
+        keccak256("CancelDispute(bytes32 channelId,uint64 disputeNo,uint64 deadline)");
+    bytes32 internal constant BATCH_TYPEHASH = keccak256("Batch(bytes32 root)");
+
+    function config(Config calldata c) internal pure returns (bytes32 result) {
+        bytes32 typehash = CONFIG_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, typehash)
+            calldatacopy(add(at, 0x20), c, 0xe0)
+            result := keccak256(at, 0x100)
+        }
+    }
+
+    /// A Config from its hub's half and the item of a batch that starts with client, clientSigner, challengePeriodS, salt.
+    function config(HubSide calldata side, uint256 item) internal pure returns (bytes32 result) {
+        bytes32 typehash = CONFIG_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, typehash)
+            calldatacopy(add(at, 0x20), item, 0x40)
+            calldatacopy(add(at, 0x60), side, 0x60)
+            calldatacopy(add(at, 0xc0), add(item, 0x40), 0x40)
+            result := keccak256(at, 0x100)
+        }
+    }
+
+    function voucher(bytes32 channelId, Submission calldata s) internal pure returns (bytes32 result) {
+        bytes32 typehash = VOUCHER_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, typehash)
+            mstore(add(at, 0x20), channelId)
+            calldatacopy(add(at, 0x40), add(s, 0x20), 0xc0)
+            result := keccak256(at, 0x100)
+        }
+    }
+
+    function voucher(bytes32 channelId, ClientVoucher calldata v) internal pure returns (bytes32 result) {
+        bytes32 typehash = VOUCHER_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, typehash)
+            mstore(add(at, 0x20), channelId)
+            calldatacopy(add(at, 0x40), add(v, 0x80), 0x80)
+            mstore(add(at, 0xc0), 0)
+            calldatacopy(add(at, 0xe0), add(v, 0x100), 0x20)
+            result := keccak256(at, 0x100)
+        }
+    }
+
+    /// Close from its channel and five consecutive calldata words.
+    function close(bytes32 channelId, uint256 words) internal pure returns (bytes32 result) {
+        bytes32 typehash = CLOSE_TYPEHASH;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            mstore(at, typehash)
+            mstore(add(at, 0x20), channelId)
+            calldatacopy(add(at, 0x40), words, 0xa0)
+            result := keccak256(at, 0xe0)
+        }
+    }
+
+    function lockLeaf(Lock calldata lock) internal pure returns (bytes32) {
+        return keccak256(bytes.concat(keccak256(abi.encode(lock))));
+    }
+
+    function locks(LocksOpening calldata opening) internal pure returns (bytes32) {
+        return keccak256(abi.encode(opening));
+    }
+}

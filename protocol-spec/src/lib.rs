@@ -7,6 +7,7 @@
 pub mod abi;
 mod amount;
 pub mod batch;
+pub mod calls;
 pub mod channel;
 mod config;
 mod cooperative;

@@ -1,0 +1,49 @@
+//! What a session sees of the engine: one queue in, one outbox out.
+
+use dashmap::DashMap;
+use protocol_spec::{
+    PublicKey,
+    message::{HubInfo, Message, Request},
+};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Names one connection for the life of the process; never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SessionId(pub u64);
+
+/// Where the engine puts what one session must send: whole batches, in order.
+/// When it is full the engine drops the session's entry, which closes the connection (attack B3).
+pub type Outbox = mpsc::Sender<Vec<Message>>;
+
+/// What sessions hand to the engine.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A call of a logged-in session. Answered by exactly one `Message::Response` with the same id in its outbox.
+    Call {
+        /// From where.
+        session: SessionId,
+        /// The key that logged in; vouchers are verified against it.
+        key: PublicKey,
+        /// The request's id.
+        id: u64,
+        /// Everything but `login`, `info` and `ping`, which the session answers itself.
+        call: Request,
+    },
+    /// The connection is gone; the engine detaches its channels.
+    Gone {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// The handle sessions hold. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Calls, bounded. A full queue is answered with `Busy` by the session.
+    pub inbound: mpsc::Sender<Inbound>,
+    /// Outboxes of live sessions. The session inserts its own before its first call and removes it at the end.
+    pub outboxes: Arc<DashMap<SessionId, Outbox>>,
+    /// The hub's facts; `now` is filled in per use.
+    pub info: Arc<HubInfo>,
+}

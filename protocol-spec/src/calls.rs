@@ -1,0 +1,165 @@
+//! Calldata for the adjudicator, built from the protocol's own types.
+
+use crate::{
+    CancelDispute, Close, Config, DirectionEvidence, Lock, LocksOpening, Preimage, Side, SignedVoucher,
+    Withdraw, abi, batch::Tree,
+};
+use alloy_primitives::{B256, Bytes, U256};
+
+/// A voucher as the payee itself submits it. `payer` is the side that signed it.
+#[must_use]
+pub fn submission(payer: Side, signed: &SignedVoucher, opening: Option<&LocksOpening>) -> abi::Submission {
+    let voucher = signed.voucher.to_abi();
+    abi::Submission {
+        payer: payer.index(),
+        seq: voucher.seq,
+        paid: voucher.paid,
+        ackSeq: voucher.ackSeq,
+        ackPaid: voucher.ackPaid,
+        locks: voucher.locks,
+        history: voucher.history,
+        signature: signed.signature.to_bytes().into(),
+        opening: opening.map(LocksOpening::to_abi).into_iter().collect(),
+        countersignature: Vec::new(),
+    }
+}
+
+/// The locks of `locks` whose preimages are known, with their proofs. `None` when there is nothing to resolve.
+#[must_use]
+pub fn resolution(
+    payer: Side,
+    opening: &LocksOpening,
+    locks: &[Lock],
+    preimage: impl Fn(u64) -> Option<Preimage>,
+) -> Option<abi::Resolution> {
+    let tree = Tree::new(locks.iter().map(Lock::leaf).collect());
+    let unlock = |(index, lock): (usize, &Lock)| {
+        Some(abi::Unlock {
+            lock: lock.to_abi(),
+            witness: Bytes::copy_from_slice(&preimage(lock.id)?.0),
+            proof: tree
+                .proof(index)
+                .into_iter()
+                .map(|node| B256::from(node.0))
+                .collect(),
+        })
+    };
+    let unlocks: Vec<_> = locks.iter().enumerate().filter_map(unlock).collect();
+    (!unlocks.is_empty()).then(|| abi::Resolution {
+        payer: payer.index(),
+        opening: opening.to_abi(),
+        unlocks,
+    })
+}
+
+/// Submissions and resolutions of what one side received.
+#[must_use]
+pub fn evidence(payer: Side, received: &DirectionEvidence) -> (Vec<abi::Submission>, Vec<abi::Resolution>) {
+    let submissions = received
+        .voucher
+        .iter()
+        .map(|signed| submission(payer, signed, received.opening.as_ref()));
+    let known = |id: u64| {
+        received
+            .preimages
+            .iter()
+            .find(|(key, _)| key.parse::<u64>() == Ok(id))
+            .map(|(_, preimage)| *preimage)
+    };
+    let resolutions = received
+        .opening
+        .iter()
+        .filter_map(|opening| resolution(payer, opening, &received.locks, known));
+    (submissions.collect(), resolutions.collect())
+}
+
+/// `open(config, amount)`. For the native coin the amount also goes as value.
+#[must_use]
+pub fn open(config: &Config, amount: u128) -> abi::IAdjudicator::openCall {
+    abi::IAdjudicator::openCall {
+        config: config.to_abi(),
+        amount: U256::from(amount),
+    }
+}
+
+/// `deposit(config, amount)`.
+#[must_use]
+pub fn deposit(config: &Config, amount: u128) -> abi::IAdjudicator::depositCall {
+    abi::IAdjudicator::depositCall {
+        config: config.to_abi(),
+        amount: U256::from(amount),
+    }
+}
+
+/// `dispute(config, submissions, resolutions)`.
+#[must_use]
+pub fn dispute(config: &Config, payer: Side, received: &DirectionEvidence) -> abi::IAdjudicator::disputeCall {
+    let (submissions, resolutions) = evidence(payer, received);
+    abi::IAdjudicator::disputeCall {
+        config: config.to_abi(),
+        submissions,
+        resolutions,
+    }
+}
+
+/// `submit(config, submissions, resolutions)`.
+#[must_use]
+pub fn submit(config: &Config, payer: Side, received: &DirectionEvidence) -> abi::IAdjudicator::submitCall {
+    let (submissions, resolutions) = evidence(payer, received);
+    abi::IAdjudicator::submitCall {
+        config: config.to_abi(),
+        submissions,
+        resolutions,
+    }
+}
+
+/// `finalize(config)`.
+#[must_use]
+pub fn finalize(config: &Config) -> abi::IAdjudicator::finalizeCall {
+    abi::IAdjudicator::finalizeCall {
+        config: config.to_abi(),
+    }
+}
+
+/// `close(config, message, client signature, hub signature)`. A signature of the sender's side may be empty.
+#[must_use]
+pub fn close(config: &Config, message: &Close, client: &[u8], hub: &[u8]) -> abi::IAdjudicator::closeCall {
+    abi::IAdjudicator::closeCall {
+        config: config.to_abi(),
+        message: message.to_abi(),
+        clientSignature: Bytes::copy_from_slice(client),
+        hubSignature: Bytes::copy_from_slice(hub),
+    }
+}
+
+/// `withdraw(config, message, client signature, hub signature)`. A signature of the sender's side may be empty.
+#[must_use]
+pub fn withdraw(
+    config: &Config,
+    message: &Withdraw,
+    client: &[u8],
+    hub: &[u8],
+) -> abi::IAdjudicator::withdrawCall {
+    abi::IAdjudicator::withdrawCall {
+        config: config.to_abi(),
+        message: message.to_abi(),
+        clientSignature: Bytes::copy_from_slice(client),
+        hubSignature: Bytes::copy_from_slice(hub),
+    }
+}
+
+/// `cancelDispute(config, message, client signature, hub signature)`.
+#[must_use]
+pub fn cancel_dispute(
+    config: &Config,
+    message: &CancelDispute,
+    client: &[u8],
+    hub: &[u8],
+) -> abi::IAdjudicator::cancelDisputeCall {
+    abi::IAdjudicator::cancelDisputeCall {
+        config: config.to_abi(),
+        message: message.to_abi(),
+        clientSignature: Bytes::copy_from_slice(client),
+        hubSignature: Bytes::copy_from_slice(hub),
+    }
+}

@@ -104,7 +104,7 @@ pub enum OpenError {
     },
     /// A file cannot be read as a database.
     #[error(
-        "{path} is damaged ({what}). It was not changed. Restore the whole directory from a copy, or keep it and \
+        "{path} is damaged ({what}). Nothing was deleted. Restore the whole directory from a copy, or keep it and \
          rebuild the channels from the newest vouchers of the clients; do not delete it"
     )]
     Damaged {

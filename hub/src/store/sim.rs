@@ -124,6 +124,13 @@ impl SimDisk {
         Self::with(files, seed)
     }
 
+    /// Flips one bit of what readers see and of what is durable; nothing happens past the end.
+    pub fn flip_bit(&self, file: usize, bit: usize) {
+        if let Ok(image) = self.lock().image(file) {
+            image.flip_bit(bit);
+        }
+    }
+
     /// What a reader sees in each file now.
     #[must_use]
     pub fn contents(&self) -> Vec<Vec<u8>> {

@@ -1,6 +1,7 @@
-//! The store on two redb files; `open` has the rules of opening, `layout` the bytes.
+//! The store on two redb files; `open` has the rules of opening, `files` the checks, `layout` the bytes.
 
 mod database;
+mod files;
 mod journal;
 mod layout;
 mod open;

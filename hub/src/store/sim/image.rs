@@ -89,6 +89,15 @@ impl Image {
         self.durable.clone_from(&self.visible);
     }
 
+    pub(super) fn flip_bit(&mut self, bit: usize) {
+        let mask = 1_u8.rotate_left(u32::try_from(bit & 7).unwrap_or_default());
+        for bytes in [&mut self.visible, &mut self.durable] {
+            if let Some(byte) = bytes.get_mut(bit >> 3) {
+                *byte ^= mask;
+            }
+        }
+    }
+
     /// A failed sync: a part becomes durable, the rest never will.
     pub(super) fn lose_part(&mut self, random: &mut StdRng) {
         self.durable = self.survivor(random);

@@ -228,11 +228,12 @@ async fn shards_are_independent(mut subject: Subject) {
             epoch: Epoch(1)
         }
     );
-    subject
+    let durable = subject
         .store()
         .append(other, at.epoch, record(1, 9))
         .await
         .unwrap();
+    assert_eq!((durable.shard(), durable.number()), (other, 1));
     subject = subject.reopen().await;
     assert_eq!(
         subject.store().journal_tail(other, 1, 9).await.unwrap(),
@@ -454,7 +455,7 @@ async fn a_planned_failure_poisons_the_memory_store() {
     let store = MemoryStore::new();
     let epoch = store.acquire(SHARD).await.unwrap().epoch;
     store.fail_after(1);
-    append(&store, epoch, 1).await.unwrap();
+    drop(append(&store, epoch, 1).await.unwrap());
     assert!(matches!(
         append(&store, epoch, 2).await,
         Err(StoreError::CommitFailed(_))

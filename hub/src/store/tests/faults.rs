@@ -1,7 +1,9 @@
 //! A disk that says no: attacks C3 and C4.
 
+use std::io::ErrorKind;
+
 use crate::store::sim::{Fault, SimDisk};
-use crate::store::{Epoch, RedbStore, ShardId, Store, StoreError, Table};
+use crate::store::{Epoch, OpenError, RedbStore, ShardId, Store, StoreError, Table};
 
 use super::{SHARD, append, checkpoint_to, identity, verify};
 
@@ -102,4 +104,31 @@ async fn a_full_disk_acknowledges_nothing_poisons_and_recovers() {
             fail_and_recover("full", step, |_| Fault::Full(80_000 + step * 7_777), crash).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_not_called_damage_at_opening() {
+    let (disk, store, epoch) = healthy(1).await;
+    let (acknowledged, checkpointed, result) = run(&store, epoch, 50).await;
+    assert_eq!(result, Ok(()));
+    // As a kill leaves it: opening has to repair, which writes.
+    let killed = disk.contents();
+    drop(store);
+    let full = SimDisk::with_contents(killed.clone(), 1);
+    full.inject(Fault::Full(0));
+    let error = RedbStore::open_with_backends(full.file(0), full.file(1), identity())
+        .map(drop)
+        .unwrap_err();
+    println!("{error}");
+    assert!(
+        matches!(&error, OpenError::Io { source, .. } if source.kind() == ErrorKind::StorageFull),
+        "{error}"
+    );
+    verify(
+        &open(&SimDisk::with_contents(killed, 1)),
+        acknowledged,
+        checkpointed,
+        acknowledged,
+    )
+    .await;
 }

@@ -171,3 +171,72 @@ async fn the_harness_finds_a_missing_fsync_and_a_lying_disk() {
     println!("healthy: {healthy:?}");
     assert_eq!((healthy.lost, healthy.refused, healthy.kept), (0, 0, 50));
 }
+
+const KILLED: &str = "HUB_STORE_TEST_KILLED";
+
+/// Not a test of its own: appends until it is killed, and says what was acknowledged.
+#[tokio::test]
+#[ignore = "started by a_killed_process_loses_nothing_acknowledged"]
+async fn append_until_killed() {
+    let Some(path) = std::env::var_os(KILLED) else {
+        return;
+    };
+    let store = RedbStore::open(path, identity()).unwrap();
+    let at = store.acquire(SHARD).await.unwrap();
+    let mut upto = at.upto;
+    for number in at.last + 1.. {
+        let durable = append(&store, at.epoch, number).await.unwrap();
+        println!("acknowledged {}", durable.number());
+        if number % 25 == 0 {
+            store
+                .checkpoint(SHARD, at.epoch, checkpoint_to(upto + 1, number))
+                .await
+                .unwrap();
+            upto = number;
+            store.trim(SHARD, at.epoch, number - 10).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_acknowledged() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let mut random = StdRng::seed_from_u64(3);
+    let (mut acknowledged, mut kills) = (0, 0);
+    for _ in 0..30 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "store::tests::power::append_until_killed",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(KILLED, &path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut left = random.random_range(20..120);
+        // After the kill the pipe is read to its end: what the child said, it had promised.
+        while let Some(Ok(line)) = lines.next() {
+            if let Some((_, number)) = line.split_once("acknowledged ") {
+                acknowledged = number.parse().unwrap();
+                left -= 1;
+                if left == 0 {
+                    child.kill().unwrap();
+                    kills += 1;
+                }
+            }
+        }
+        child.wait().unwrap();
+        let store = RedbStore::open_existing(&path, identity()).unwrap();
+        acknowledged = verify(&store, acknowledged, 0, acknowledged + 1).await;
+        store.close().await.unwrap();
+    }
+    println!("{kills} kills, {acknowledged} records, 0 acknowledged lost");
+    assert_eq!(kills, 30);
+}

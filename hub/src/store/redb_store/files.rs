@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{ReadableTable, TableError};
+use redb::TableError;
 
 use super::RedbStore;
 use super::database::{File, damaged, read_failed};

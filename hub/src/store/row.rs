@@ -18,6 +18,7 @@ pub(in crate::store) enum Kind {
     Record = 3,
     Upto = 4,
     TableRow = 5,
+    Mark = 6,
 }
 
 /// Checksum of `body` at `place`.

@@ -10,6 +10,7 @@ use super::RedbStore;
 use super::database::{File, damaged, read_failed};
 use super::journal::{Journal, read_heads};
 use super::layout::{HUB, PIN_KEY};
+use super::mark::Mark;
 use super::open::io;
 use super::state::{State, read_uptos};
 use super::worker::{Poison, Worker};
@@ -21,6 +22,7 @@ use crate::store::{OpenError, ShardId, StoreError};
 pub(super) struct Files {
     pub(super) journal: File,
     pub(super) state: File,
+    pub(super) mark: Mark,
 }
 
 impl Files {
@@ -40,14 +42,14 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn start(self, path: &Path, identity: Identity) -> Result<RedbStore, OpenError> {
+    pub(super) fn start(mut self, path: &Path, identity: Identity) -> Result<RedbStore, OpenError> {
         let poison = Poison::default();
         let heads = poison
             .guard(|| Ok(self.check(path, identity)))
             .map_err(|error| damaged(path, error.to_string()))??;
         let heads = Arc::new(Heads::new(heads));
         let (journal_file, state_file) = (Arc::new(self.journal), Arc::new(self.state));
-        let journal = Journal::new(Arc::clone(&journal_file), Arc::clone(&heads));
+        let journal = Journal::new(Arc::clone(&journal_file), Arc::clone(&heads), self.mark);
         let state = State::new(Arc::clone(&state_file), Arc::clone(&heads));
         let journal =
             Worker::start("hub-journal", journal, poison.clone()).map_err(|error| io(path, error))?;
@@ -63,7 +65,7 @@ impl Files {
     }
 
     /// Everything that can be known before the first write: same hub, same pair, nothing missing.
-    fn check(&self, path: &Path, identity: Identity) -> Result<BTreeMap<ShardId, Head>, OpenError> {
+    fn check(&mut self, path: &Path, identity: Identity) -> Result<BTreeMap<ShardId, Head>, OpenError> {
         let journal = read_pin(&self.journal, path, Role::Journal, identity.format_version)?;
         let state = read_pin(&self.state, path, Role::State, identity.format_version)?;
         compare(path, &identity, &journal.identity)?;
@@ -79,6 +81,14 @@ impl Files {
             heads.entry(shard).or_default().upto = upto;
         }
         for (shard, head) in &heads {
+            if let Some(noted) = self.mark.read(*shard).filter(|noted| *noted > head.last) {
+                let what = format!(
+                    "journal.redb ends at record {} of shard {}, but record {noted} was acknowledged (journal.mark): \
+                     its newest commit was lost, or it is an older copy",
+                    head.last, shard.0
+                );
+                return Err(damaged(path, what));
+            }
             if head.upto > head.last || head.first > head.upto.saturating_add(1) {
                 let what = format!(
                     "journal.redb and state.redb are of different age: shard {} has records {}..={} and checkpoint {}",

@@ -10,6 +10,7 @@ use super::database::{File, read_failed};
 use super::layout::{
     OWNERS, Owner, RECORD_HEAD_BYTES, Records, owner_row, read_owner, read_record, record_head, records_name,
 };
+use super::mark::Mark;
 use crate::store::head::{Head, Heads};
 use crate::store::{Durable, Epoch, JournalRecord, Loaded, ShardId, StoreError, TRIM_STEP_RECORDS, Trimmed};
 
@@ -20,15 +21,17 @@ const TAIL_BYTES: usize = 16 * 1024 * 1024;
 pub(super) struct Journal {
     file: Arc<File>,
     heads: Arc<Heads>,
+    mark: Mark,
     /// Table names by shard, made once.
     names: BTreeMap<ShardId, String>,
 }
 
 impl Journal {
-    pub(super) fn new(file: Arc<File>, heads: Arc<Heads>) -> Self {
+    pub(super) fn new(file: Arc<File>, heads: Arc<Heads>, mark: Mark) -> Self {
         Self {
             file,
             heads,
+            mark,
             names: BTreeMap::new(),
         }
     }
@@ -54,6 +57,7 @@ impl Journal {
             Ok(())
         })?;
         self.heads.change(shard, |head| head.last = number);
+        self.mark.write(shard, number);
         Ok(Durable::new(shard, epoch, number))
     }
 

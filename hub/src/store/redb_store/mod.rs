@@ -4,6 +4,7 @@ mod database;
 mod files;
 mod journal;
 mod layout;
+mod mark;
 mod open;
 mod state;
 mod worker;
@@ -25,6 +26,8 @@ use super::{
 pub(in crate::store) use self::database::Tuning;
 #[cfg(test)]
 pub(in crate::store) use self::layout::{JOURNAL_FILE, STATE_FILE};
+#[cfg(test)]
+pub(in crate::store) use self::mark::MARK_FILE;
 
 /// Storage of one machine: `journal.redb` and `state.redb` in one directory.
 ///

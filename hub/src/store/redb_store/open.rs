@@ -10,6 +10,7 @@ use super::RedbStore;
 use super::database::{File, Tuning, damaged};
 use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
+use super::mark::Mark;
 use crate::store::{Identity, OpenError};
 
 const JOURNAL_CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -65,6 +66,7 @@ impl RedbStore {
         let files = Files {
             journal: open_file(&path.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
             state: open_file(&path.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+            mark: Mark::open(path),
         };
         files.start(path, identity)
     }
@@ -88,6 +90,7 @@ impl RedbStore {
         let files = Files {
             journal: File::open(&path.join(JOURNAL_FILE), journal, JOURNAL_CACHE_BYTES, tuning)?,
             state: File::open(&path.join(STATE_FILE), state, STATE_CACHE_BYTES, tuning)?,
+            mark: Mark::default(),
         };
         if journal_bytes == 0 {
             files.write_pins(path, identity)?;
@@ -143,6 +146,7 @@ fn create(path: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenErr
         let files = Files {
             journal: new_file(&building.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
             state: new_file(&building.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+            mark: Mark::open(&building),
         };
         files.write_pins(&building, identity)?;
         drop(files);

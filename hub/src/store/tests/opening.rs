@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use redb::TableDefinition;
 
-use crate::store::redb_store::{JOURNAL_FILE, STATE_FILE};
+use crate::store::redb_store::{JOURNAL_FILE, MARK_FILE, STATE_FILE};
 use crate::store::{Identity, OpenError, RedbStore, Store};
 
 use super::{SHARD, append, checkpoint_to, identity, verify};
@@ -326,4 +326,33 @@ async fn processes_that_create_at_once_agree_on_one_database() {
         "{refused:?}"
     );
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn an_older_copy_of_both_files_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, old) = (directory.path().join("store"), directory.path().join("old"));
+    make(&path).await;
+    std::fs::create_dir(&old).unwrap();
+    for name in [JOURNAL_FILE, STATE_FILE] {
+        std::fs::copy(path.join(name), old.join(name)).unwrap();
+    }
+    let store = RedbStore::open(&path, identity()).unwrap();
+    let epoch = store.acquire(SHARD).await.unwrap().epoch;
+    drop(append(&store, epoch, 11).await.unwrap());
+    store.close().await.unwrap();
+    for name in [JOURNAL_FILE, STATE_FILE] {
+        std::fs::copy(old.join(name), path.join(name)).unwrap();
+    }
+    let error = refused(&path);
+    println!("{error}");
+    assert!(
+        error.to_string().contains("record 11 was acknowledged"),
+        "{error}"
+    );
+    // A torn or missing mark says nothing: that is what a power loss may leave.
+    std::fs::write(path.join(MARK_FILE), [7; 24]).unwrap();
+    assert_intact(&path).await;
+    std::fs::remove_file(path.join(MARK_FILE)).unwrap();
+    assert_intact(&path).await;
 }

@@ -113,6 +113,12 @@ impl Channel {
         Ok(())
     }
 
+    /// True while a withdrawal this party signed is neither final nor lapsed (R12).
+    #[must_use]
+    pub fn is_withdraw_pending(&self) -> bool {
+        self.pending_withdraw.is_some()
+    }
+
     /// The close that divides what both sides know now.
     pub fn plan_close(&self, deadline: UnixSeconds) -> Close {
         let (client_balance, hub_balance) = self.settlement();

@@ -1,1 +1,3 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
+
+pub mod chain;

@@ -2,14 +2,16 @@
 
 use super::Chain;
 use super::connect::ChainOptions;
+use super::convert::{block_ref, chain_log, tx_receipt};
 use super::error::ChainError;
-use super::send::{Rpc, SendQueue};
+use super::rpc::Rpc;
+use super::send::SendQueue;
 use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, TxReceipt, TxRequest};
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::TransactionBuilder as _;
 use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy::providers::{Provider as _, RootProvider};
-use alloy::rpc::types::{Block, Filter, Log, TransactionReceipt, TransactionRequest};
+use alloy::rpc::types::{Filter, TransactionRequest};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -258,45 +260,4 @@ impl AlloyChain {
             .as_ref()
             .ok_or_else(|| ChainError::Config("this chain port has no key to send with".to_owned()))
     }
-}
-
-fn block_ref(block: &Block) -> BlockRef {
-    BlockRef {
-        number: block.header.number,
-        hash: block.header.hash,
-        parent_hash: block.header.parent_hash,
-        timestamp_s: block.header.timestamp,
-    }
-}
-
-fn chain_log(log: Log) -> Result<ChainLog, ChainError> {
-    let missing = || ChainError::BadAnswer("a log without its place in a block".to_owned());
-    Ok(ChainLog {
-        address: log.inner.address,
-        topics: log.inner.data.topics().to_vec(),
-        block_number: log.block_number.ok_or_else(missing)?,
-        block_hash: log.block_hash.ok_or_else(missing)?,
-        tx_hash: log.transaction_hash.ok_or_else(missing)?,
-        log_index: log.log_index.ok_or_else(missing)?,
-        data: log.inner.data.data,
-    })
-}
-
-fn tx_receipt(receipt: TransactionReceipt) -> Result<TxReceipt, ChainError> {
-    let missing = || ChainError::BadAnswer("a receipt without a block".to_owned());
-    Ok(TxReceipt {
-        tx_hash: receipt.transaction_hash,
-        block_number: receipt.block_number.ok_or_else(missing)?,
-        block_hash: receipt.block_hash.ok_or_else(missing)?,
-        success: receipt.status(),
-        gas_used: receipt.gas_used,
-        effective_gas_price: receipt.effective_gas_price,
-        contract_address: receipt.contract_address,
-        logs: receipt
-            .logs()
-            .iter()
-            .cloned()
-            .map(chain_log)
-            .collect::<Result<_, _>>()?,
-    })
 }

@@ -11,7 +11,9 @@ pub mod embedded;
 
 mod client;
 mod connect;
+mod convert;
 mod error;
+mod rpc;
 mod send;
 mod types;
 mod view;

@@ -1,17 +1,16 @@
 //! One queue per key: gives out nonces, signs, sends, and knows what to do when a node answers badly.
 
 use super::error::ChainError;
+use super::rpc::Rpc;
 use super::types::{Fees, SentTx, TxRequest};
 use alloy::consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
 use alloy::eips::BlockNumberOrTag;
 use alloy::eips::eip2718::Encodable2718 as _;
 use alloy::network::TxSignerSync as _;
 use alloy::primitives::{Address, B256, TxKind};
-use alloy::providers::{Provider as _, RootProvider};
+use alloy::providers::Provider as _;
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::transports::{RpcError, TransportErrorKind};
-use std::future::IntoFuture;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -27,39 +26,6 @@ const NONCE_FRESH_FOR: Duration = Duration::from_secs(10);
 /// Hard limit of one transaction's gas (EIP-7825).
 const GAS_LIMIT_MAX: u64 = 1 << 24;
 
-/// A provider whose every request has a time limit.
-#[derive(Clone, Debug)]
-pub(super) struct Rpc {
-    pub(super) provider: RootProvider,
-    pub(super) timeout: Duration,
-}
-
-impl Rpc {
-    pub(super) async fn timed<T>(
-        &self,
-        what: &'static str,
-        request: impl IntoFuture<Output = Result<T, RpcError<TransportErrorKind>>>,
-    ) -> Result<T, ChainError> {
-        match tokio::time::timeout(self.timeout, request.into_future()).await {
-            Ok(answer) => answer.map_err(|error| ChainError::classify(what, error)),
-            Err(_) => Err(ChainError::Timeout {
-                what,
-                after: self.timeout,
-            }),
-        }
-    }
-
-    async fn next_nonce(&self, address: Address) -> Result<u64, ChainError> {
-        let count = async { self.provider.get_transaction_count(address).pending().await };
-        self.timed("eth_getTransactionCount", count).await
-    }
-
-    async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
-        let tx = self.provider.get_transaction_by_hash(hash);
-        Ok(self.timed("eth_getTransactionByHash", tx).await?.is_some())
-    }
-}
-
 /// The handle that callers hold; the queue's task ends when all handles are gone.
 #[derive(Clone, Debug)]
 pub(super) struct SendQueue {
@@ -71,7 +37,7 @@ pub(super) struct SendQueue {
 
 enum Order {
     Send {
-        ready: Ready,
+        ready: Box<Ready>,
         reply: oneshot::Sender<Result<SentTx, ChainError>>,
     },
     Resync {
@@ -119,17 +85,14 @@ impl SendQueue {
     pub(super) async fn send(&self, request: TxRequest) -> Result<SentTx, ChainError> {
         let to = request.to.map_or(TxKind::Create, TxKind::Call);
         let (gas_limit, fees) = tokio::try_join!(self.gas_limit(to, &request), self.fees(&request))?;
+        let ready = Box::new(Ready {
+            to,
+            request,
+            gas_limit,
+            fees,
+        });
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Send {
-            ready: Ready {
-                to,
-                request,
-                gas_limit,
-                fees,
-            },
-            reply,
-        })
-        .await?;
+        self.order(Order::Send { ready, reply }).await?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -170,7 +133,7 @@ impl SendQueue {
         let provider = &self.rpc.provider;
         let history = provider.get_fee_history(1, BlockNumberOrTag::Latest, &[]);
         let (history, tip) = tokio::try_join!(
-            self.rpc.timed("eth_feeHistory", async { history.await }),
+            self.rpc.timed("eth_feeHistory", history),
             self.rpc.timed("eth_maxPriorityFeePerGas", async {
                 provider.get_max_priority_fee_per_gas().await
             }),

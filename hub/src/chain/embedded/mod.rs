@@ -9,8 +9,10 @@
 
 mod block;
 mod config;
+mod deploy;
 mod evm;
 mod failure;
+mod header;
 mod http;
 mod mine;
 mod node;
@@ -31,13 +33,9 @@ pub use http::ServedChain;
 pub use persist::PersistError;
 pub use transport::EmbeddedTransport;
 
-use alloy::consensus::TxEip1559;
-use alloy::eips::eip2718::Encodable2718 as _;
-use alloy::network::TxSignerSync as _;
-use alloy::primitives::{Address, B256, TxKind, U256, keccak256};
+use alloy::primitives::{Address, B256, U256};
 use alloy::providers::RootProvider;
 use alloy::rpc::client::RpcClient;
-use alloy::signers::local::PrivateKeySigner;
 use node::Node;
 use serde_json::value::RawValue;
 use std::net::SocketAddr;
@@ -181,50 +179,6 @@ impl EmbeddedChain {
         self.lock()?
             .change_head(address, |head| head.balance = head.balance.saturating_add(wei));
         Ok(())
-    }
-
-    /// Creates a contract from its creation bytecode and encoded constructor arguments, in a block of its own
-    /// (together with what waits in the mempool), from an account that nothing else uses. Returns its address.
-    ///
-    /// # Errors
-    /// [`RpcFailure`] when the transaction is refused or the constructor fails.
-    pub fn deploy(&self, bytecode: &[u8], args: &[u8]) -> Result<Address, RpcFailure> {
-        let signer = PrivateKeySigner::from_bytes(&keccak256("channel hub embedded chain: deployer"))
-            .map_err(RpcFailure::internal)?;
-        let deployer = signer.address();
-        self.fund(deployer, U256::from(DEV_BALANCE_WEI))?;
-        let mut node = self.lock()?;
-        let nonce = node.core.state.head(deployer).map_or(0, |head| head.nonce);
-        let mut tx = TxEip1559 {
-            chain_id: node.config.chain_id,
-            nonce,
-            gas_limit: TX_GAS_LIMIT_MAX,
-            max_fee_per_gas: u128::from(node.next_facts()?.base_fee).saturating_mul(2),
-            max_priority_fee_per_gas: 0,
-            to: TxKind::Create,
-            value: U256::ZERO,
-            access_list: alloy::eips::eip2930::AccessList::default(),
-            input: [bytecode, args].concat().into(),
-        };
-        let signature = signer
-            .sign_transaction_sync(&mut tx)
-            .map_err(RpcFailure::internal)?;
-        let envelope = alloy::consensus::TxEnvelope::from(
-            alloy::consensus::SignableTransaction::into_signed(tx, signature),
-        );
-        let hash = node.admit(&envelope.encoded_2718())?;
-        node.mine()?;
-        let mined = node.core.by_tx.get(&hash);
-        let receipt = mined.and_then(|(number, index)| node.block(*number)?.rpc_receipt(*index));
-        match receipt {
-            Some(receipt) if receipt.status() => receipt
-                .contract_address
-                .ok_or_else(|| RpcFailure::internal("a creation without an address")),
-            Some(_) => Err(RpcFailure::server("the constructor failed")),
-            None => Err(RpcFailure::server(
-                "the block was full: the contract was not created",
-            )),
-        }
     }
 
     /// Mines `count` blocks.

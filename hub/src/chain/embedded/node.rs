@@ -1,15 +1,15 @@
 //! The chain itself: blocks, state, mempool, time; everything that the RPC methods read and change.
 
-use super::block::{BENEFICIARY, Block};
-use super::config::{BASE_FEE_MIN_WEI, BLOCK_GAS_LIMIT, EmbeddedConfig};
+use super::block::Block;
+use super::config::EmbeddedConfig;
 use super::evm::{self, BlockFacts};
 use super::failure::RpcFailure;
+use super::header::{base_fee_after, blank_header, genesis_salt};
 use super::pool::Pool;
 use super::state::{Head, Overlay, State, Undo, View};
 use super::time::Travel;
 use super::tx::{Tx, hash_parts};
 use alloy::consensus::{Header, Transaction as _};
-use alloy::eips::eip1559::BaseFeeParams;
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256, U256};
 use std::collections::{BTreeMap, HashMap};
@@ -229,13 +229,13 @@ impl Node {
         Ok(hash)
     }
 
-    /// Whether the next block could include this waiting transaction's sender.
-    pub(super) fn executable(&self, hash: B256) -> bool {
+    /// Whether the next block would include this waiting transaction: its nonce is next and it pays the base fee.
+    pub(super) fn executable(&self, hash: B256) -> Result<bool, RpcFailure> {
         let Some(tx) = self.core.pool.find(hash) else {
-            return false;
+            return Ok(false);
         };
         let next = self.core.state.head(tx.sender).map_or(0, |head| head.nonce);
-        tx.envelope.nonce() == next
+        Ok(tx.envelope.nonce() == next && tx.tip(self.next_facts()?.base_fee).is_some())
     }
 
     /// Changes an account outside of any block.
@@ -294,41 +294,6 @@ impl Core {
             self.state.revert(undo);
         }
     }
-}
-
-/// EIP-1559, but never below one gwei, so that an idle chain has one constant base fee.
-pub(super) fn base_fee_after(parent: &Header) -> u64 {
-    let parent_fee = parent.base_fee_per_gas.unwrap_or(BASE_FEE_MIN_WEI);
-    let next = BaseFeeParams::ethereum().next_block_base_fee(parent.gas_used, BLOCK_GAS_LIMIT, parent_fee);
-    if parent_fee < BASE_FEE_MIN_WEI {
-        parent_fee
-    } else {
-        next.max(BASE_FEE_MIN_WEI)
-    }
-}
-
-pub(super) fn blank_header() -> Header {
-    Header {
-        beneficiary: BENEFICIARY,
-        gas_limit: BLOCK_GAS_LIMIT,
-        base_fee_per_gas: Some(BASE_FEE_MIN_WEI),
-        withdrawals_root: Some(alloy::consensus::constants::EMPTY_WITHDRAWALS),
-        blob_gas_used: Some(0),
-        excess_blob_gas: Some(0),
-        parent_beacon_block_root: Some(B256::ZERO),
-        extra_data: b"channel hub dev".as_slice().into(),
-        ..Header::default()
-    }
-}
-
-/// Chain id, seed and balances: all that makes one genesis differ from another.
-fn genesis_salt(config: &EmbeddedConfig, seed: u64) -> B256 {
-    let mut bytes = [config.chain_id.to_be_bytes(), seed.to_be_bytes()].concat();
-    for (address, balance) in &config.balances {
-        bytes.extend_from_slice(address.as_slice());
-        bytes.extend_from_slice(&balance.to_be_bytes::<32>());
-    }
-    hash_parts(&[&bytes])
 }
 
 /// A balance in wei as hex quantity.

@@ -224,3 +224,144 @@ impl Tracker {
         Ok(events)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::{Address, Bytes, U256};
+
+    const K: u64 = 2;
+
+    fn hash(branch: u8, number: u64) -> B256 {
+        let mut bytes = U256::from(number).to_be_bytes::<32>();
+        bytes[0] = branch;
+        B256::from(bytes)
+    }
+
+    /// Block `number`; branch 1 parts from branch 0 above `fork`.
+    fn block(branch: u8, fork: u64, number: u64) -> BlockRef {
+        let side = |number: u64| if number > fork { branch } else { 0 };
+        let parent = number.saturating_sub(1);
+        BlockRef {
+            number,
+            hash: hash(side(number), number),
+            parent_hash: hash(side(parent), parent),
+            timestamp_s: number,
+        }
+    }
+
+    fn log(at: BlockRef, log_index: u64) -> ChainLog {
+        ChainLog {
+            address: Address::ZERO,
+            topics: Vec::new(),
+            data: Bytes::new(),
+            block_number: at.number,
+            block_hash: at.hash,
+            tx_hash: B256::ZERO,
+            log_index,
+        }
+    }
+
+    fn main(number: u64) -> BlockRef {
+        block(0, 0, number)
+    }
+
+    fn tracker(at: u64) -> Tracker {
+        Tracker::new(Cursor::before(main(at)), K)
+    }
+
+    fn indexes(events: &[ViewEvent]) -> Vec<(u64, u64)> {
+        let index = |event: &ViewEvent| match event {
+            ViewEvent::Log { log, .. } => Some((log.block_number, log.log_index)),
+            _ => None,
+        };
+        events.iter().filter_map(index).collect()
+    }
+
+    #[test]
+    fn nothing_is_read_before_k_blocks_are_on_top() {
+        let tracker = tracker(5);
+        assert_eq!(tracker.plan(main(6), 100), None);
+        assert_eq!(tracker.plan(main(7), 100), Some(Step { from: 5, to: 5 }));
+        assert_eq!(tracker.plan(main(8), 100), Some(Step { from: 5, to: 6 }));
+        assert_eq!(tracker.plan(main(1), 100), None);
+        assert_eq!(tracker.plan(main(500), 10), Some(Step { from: 5, to: 15 }));
+    }
+
+    #[test]
+    fn each_log_comes_once_in_order_whatever_the_node_repeats() {
+        let mut tracker = tracker(1);
+        let logs = vec![log(main(2), 1), log(main(1), 0), log(main(2), 0), log(main(2), 1)];
+        let events = tracker.advance(main(3), logs.clone()).unwrap();
+        assert_eq!(indexes(&events), [(1, 0), (2, 0), (2, 1)]);
+        assert_eq!(
+            tracker.cursor(),
+            Cursor {
+                block_number: 3,
+                block_hash: main(3).hash,
+                next_log_index: 0
+            }
+        );
+        // A restart from the cursor of any event gives exactly the rest.
+        let cursors: Vec<Cursor> = events
+            .iter()
+            .filter_map(|event| {
+                if let ViewEvent::Log { cursor, .. } = event {
+                    Some(*cursor)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        for (handed, cursor) in cursors.into_iter().enumerate() {
+            let again = Tracker::new(cursor, K).advance(main(3), logs.clone()).unwrap();
+            assert_eq!(indexes(&again), indexes(&events)[handed + 1..]);
+        }
+    }
+
+    #[test]
+    fn logs_of_another_branch_or_above_the_confirmed_block_are_refused() {
+        for bad in [log(block(1, 0, 1), 0), log(block(1, 0, 3), 0), log(main(4), 0)] {
+            let mut tracker = tracker(1);
+            assert!(tracker.advance(main(3), vec![bad]).is_err());
+            assert_eq!(
+                tracker.cursor(),
+                Cursor::before(main(1)),
+                "nothing was handed out"
+            );
+        }
+    }
+
+    #[test]
+    fn reorgs_are_told_with_their_depth_and_lagging_nodes_are_none() {
+        let mut tracker = Tracker::new(Cursor::before(main(0)), 5);
+        let branch = |number| block(1, 7, number);
+        assert_eq!(tracker.observe(main(9), (4..=9).map(main).collect()), None);
+        assert_eq!(tracker.observe(main(10), vec![main(9), main(10)]), None);
+        assert_eq!(tracker.observe(main(9), vec![main(9)]), None, "a node that lags");
+        assert_eq!(tracker.observe(main(10), vec![main(10)]), None);
+        let told = tracker.observe(branch(9), vec![main(7), branch(8), branch(9)]);
+        assert_eq!(
+            told,
+            Some(ViewEvent::Reorg {
+                depth: 3,
+                old_head: main(10),
+                new_head: branch(9)
+            })
+        );
+        assert_eq!(tracker.observe(branch(10), vec![branch(9), branch(10)]), None);
+    }
+
+    #[test]
+    fn a_vanished_confirmed_block_is_an_alarm_for_good() {
+        let mut tracker = tracker(1);
+        assert_eq!(tracker.check_anchor(Some(main(1))), None);
+        let alarm = DeepReorg {
+            number: 1,
+            expected: main(1).hash,
+            got: Some(block(1, 0, 1).hash),
+        };
+        assert_eq!(tracker.check_anchor(Some(block(1, 0, 1))), Some(alarm));
+        assert_eq!(tracker.alarm(), Some(alarm));
+    }
+}

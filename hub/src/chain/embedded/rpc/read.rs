@@ -4,7 +4,8 @@ use super::super::block::{Block, rpc_pending};
 use super::super::config::{BASE_FEE_MIN_WEI, BLOCK_GAS_LIMIT};
 use super::super::evm;
 use super::super::failure::RpcFailure;
-use super::super::node::{Node, balance, base_fee_after, blank_header};
+use super::super::header::{base_fee_after, blank_header};
+use super::super::node::{Node, balance};
 use super::params::Params;
 use super::{Answer, json};
 use alloy::consensus::Header;
@@ -156,7 +157,7 @@ fn transaction_count(node: &Node, params: &Params) -> Answer {
 fn send_raw(node: &mut Node, params: &Params) -> Answer {
     let raw: Bytes = params.required(0)?;
     let hash = node.admit(&raw)?;
-    if node.mining.automine && node.executable(hash) {
+    if node.mining.automine && node.executable(hash)? {
         node.mine()?;
     }
     json(&hash)

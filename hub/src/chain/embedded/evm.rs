@@ -131,7 +131,11 @@ pub(super) fn estimate(
     block: &BlockFacts,
     request: &TransactionRequest,
 ) -> Result<u64, RpcFailure> {
-    let cap = request.gas.unwrap_or(TX_GAS_LIMIT_MAX).min(TX_GAS_LIMIT_MAX);
+    let cap = request
+        .gas
+        .unwrap_or(TX_GAS_LIMIT_MAX)
+        .min(TX_GAS_LIMIT_MAX)
+        .min(affordable(view, request));
     let with_gas = |gas: u64| {
         call(
             view,
@@ -161,6 +165,19 @@ pub(super) fn estimate(
         probe = middle.min(low.saturating_mul(2));
     }
     Ok(high)
+}
+
+/// Most gas that the sender can pay for at the price it offers, as geth does it: a poor account may still send.
+fn affordable(view: &View<'_>, request: &TransactionRequest) -> u64 {
+    let price = U256::from(request.max_fee_per_gas.or(request.gas_price).unwrap_or_default());
+    let balance = view
+        .head(request.from.unwrap_or_default())
+        .map(|head| head.balance)
+        .unwrap_or_default();
+    let left = balance.saturating_sub(request.value.unwrap_or_default());
+    left.checked_div(price)
+        .and_then(|gas| u64::try_from(gas).ok())
+        .unwrap_or(u64::MAX)
 }
 
 fn call_env(view: &View<'_>, request: &TransactionRequest, gas_limit: u64) -> TxEnv {

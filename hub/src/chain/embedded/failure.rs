@@ -4,7 +4,7 @@ use alloy::primitives::Bytes;
 use std::fmt::Display;
 
 /// A JSON-RPC error: a code that nodes agree on, words, and the revert data where there is any.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{message} (code {code})")]
 pub struct RpcFailure {
     /// JSON-RPC error code.
@@ -12,6 +12,7 @@ pub struct RpcFailure {
     /// What is wrong.
     pub message: String,
     /// Revert data of a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Bytes>,
 }
 

@@ -145,14 +145,14 @@ struct Reply<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<alloy::rpc::json_rpc::ErrorPayload>,
+    error: Option<RpcFailure>,
 }
 
 impl<'a> Reply<'a> {
     fn new(id: Option<&'a RawValue>, answer: Result<Box<RawValue>, RpcFailure>) -> Self {
         let (result, error) = match answer {
             Ok(result) => (Some(result), None),
-            Err(failure) => (None, Some(failure.payload())),
+            Err(failure) => (None, Some(failure)),
         };
         Self {
             jsonrpc: "2.0",

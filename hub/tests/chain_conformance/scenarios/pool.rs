@@ -1,13 +1,15 @@
 //! The mempool and the send queue.
 
-use super::ether;
+use super::{ether, quantity};
 use crate::node::{ALICE, BOB, Hand, Node};
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{Address, B256, U256, address};
 use alloy::providers::Provider as _;
 use futures::future::join_all;
 use hub::chain::{Chain as _, ChainError, TxRequest};
 use serde_json::json;
 use std::collections::BTreeSet;
+
+const POOR: Address = address!("00000000000000000000000000000000000000b2");
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string().to_lowercase()
@@ -127,6 +129,14 @@ pub(crate) async fn cannot_pay(node: Node) {
         .await
         .unwrap_err();
     assert!(matches!(error, ChainError::InsufficientFunds(_)), "{error}");
+    // An account that can pay for 21,000 gas, but not for a block of it.
+    let poor = json!({"from": POOR, "to": BOB, "value": "0x1", "maxFeePerGas": "0x77359400"});
+    node.ask("anvil_setBalance", json!([POOR, "0x5af3107a4000"]))
+        .await;
+    assert_eq!(
+        quantity(&node.ask("eth_estimateGas", json!([poor])).await),
+        21_000
+    );
     let mut other_chain = Hand::default().sign().raw.to_vec();
     *other_chain.last_mut().unwrap() ^= 1;
     let forged = node

@@ -1,5 +1,6 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
 
+pub mod chain;
 pub mod engine;
 pub mod ledger;
 pub mod store;

@@ -163,7 +163,11 @@ impl VerifiedVoucher {
     #[must_use]
     pub fn assume_verified(signed: SignedVoucher, domain: &Domain, signer: crate::Address) -> Self {
         let digest = signed.voucher.digest(domain);
-        Self { signed, digest, signer }
+        Self {
+            signed,
+            digest,
+            signer,
+        }
     }
 
     /// The voucher.

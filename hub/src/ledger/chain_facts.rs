@@ -1,7 +1,8 @@
 //! What the chain tells: opens, deposits, withdrawals, disputes, closes. Confirmed blocks only, but for disputes.
 
 use super::{
-    ChainBlock, ChainFact, Commit, Ledger, Output, ReserveNeed, TxKind, entry::Entry, input::Change, output::PendingTx,
+    ChainBlock, ChainFact, Commit, Ledger, Output, ReserveNeed, TxKind, entry::Entry, input::Change,
+    output::PendingTx,
 };
 use protocol_spec::{Amount, Channel, ChannelId, Config, Seq, Side, channel::Event};
 
@@ -15,11 +16,15 @@ impl Ledger {
         }
         let clock = self.clock(self.chain.timestamp);
         for index in self.waiting.clone() {
-            let Some(entry) = self.entries.get_mut(index) else { continue };
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
             let before = entry.channel.phase().clone();
             entry.channel.tick(clock);
             let lapsed = entry.stored.transaction.as_ref().is_some_and(|tx| {
-                tx.deadline() < clock.chain && !entry.channel.is_withdraw_pending() && entry.channel.phase().name() == "open"
+                tx.deadline() < clock.chain
+                    && !entry.channel.is_withdraw_pending()
+                    && entry.channel.phase().name() == "open"
             });
             if lapsed {
                 entry.stored.transaction = None;
@@ -35,8 +40,14 @@ impl Ledger {
     fn fact(&mut self, fact: &ChainFact, commit: &mut Commit) {
         match fact {
             ChainFact::Opened(config) => self.opened(config),
-            ChainFact::Deposited { channel, total, client_net } => {
-                self.change(channel, commit, |entry| deposited(&mut entry.channel, *total, *client_net));
+            ChainFact::Deposited {
+                channel,
+                total,
+                client_net,
+            } => {
+                self.change(channel, commit, |entry| {
+                    deposited(&mut entry.channel, *total, *client_net)
+                });
             }
             ChainFact::Reserved { channel, amount } => self.change(channel, commit, |entry| {
                 let total = entry.channel.funds().hub_deposit.0.saturating_add(amount.0);
@@ -44,14 +55,24 @@ impl Ledger {
             }),
             ChainFact::Withdrawn { channel, side, total } => self.change(channel, commit, |entry| {
                 entry.channel.withdraw_confirmed(*side, *total);
-                entry.forget_transaction(|kind| matches!(kind, TxKind::Withdraw(message) if message.side == *side));
+                entry.forget_transaction(
+                    |kind| matches!(kind, TxKind::Withdraw(message) if message.side == *side),
+                );
             }),
             ChainFact::Disputed { channel, dispute_no } => {
-                self.enter(channel, &Event::DisputeSeen { dispute_no: *dispute_no }, commit);
+                self.enter(
+                    channel,
+                    &Event::DisputeSeen {
+                        dispute_no: *dispute_no,
+                    },
+                    commit,
+                );
             }
             ChainFact::DisputeCancelled { channel } => {
                 self.enter(channel, &Event::DisputeGone, commit);
-                self.change(channel, commit, |entry| entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_))));
+                self.change(channel, commit, |entry| {
+                    entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_)))
+                });
             }
             ChainFact::Closed { channel } => {
                 self.enter(channel, &Event::ClosedOnChain, commit);
@@ -64,7 +85,9 @@ impl Ledger {
     fn opened(&mut self, config: &Config) {
         let ours = config.hub == self.hub && config.hub_signer == self.hub_signer;
         let delays = self.policy.delays;
-        let Ok(channel) = Channel::new(config.clone(), &self.domain, Side::Hub, delays) else { return };
+        let Ok(channel) = Channel::new(config.clone(), &self.domain, Side::Hub, delays) else {
+            return;
+        };
         if !ours || self.by_id.contains_key(&channel.id()) {
             return;
         }
@@ -76,14 +99,20 @@ impl Ledger {
     pub(super) fn insert(&mut self, entry: Entry) -> usize {
         let index = self.entries.len();
         self.by_id.insert(entry.channel.id(), index);
-        self.by_signer.entry(entry.channel.config().client_signer).or_default().push(index);
+        self.by_signer
+            .entry(entry.channel.config().client_signer)
+            .or_default()
+            .push(index);
         self.entries.push(entry);
         index
     }
 
     pub(super) fn dispute_seen(&mut self, channel: &ChannelId, dispute_no: Seq, commit: &mut Commit) {
         self.enter(channel, &Event::DisputeSeen { dispute_no }, commit);
-        commit.changes.push(Change::DisputeSeen { channel: *channel, dispute_no });
+        commit.changes.push(Change::DisputeSeen {
+            channel: *channel,
+            dispute_no,
+        });
     }
 
     /// Moves the channel; illegal moves (an event seen twice) are ignored.
@@ -97,7 +126,9 @@ impl Ledger {
         let clock = self.clock(self.chain.timestamp);
         self.issue(index, clock, commit);
         self.dirty.insert(index);
-        let Some(entry) = self.entries.get_mut(index) else { return };
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
         let before = entry.info();
         change(entry);
         let after = entry.info();
@@ -115,7 +146,10 @@ impl Ledger {
     /// Channels whose reserve is below the policy.
     #[must_use]
     pub fn reserve_needs(&self) -> Vec<ReserveNeed> {
-        self.entries.iter().filter_map(|entry| self.reserve_need(entry)).collect()
+        self.entries
+            .iter()
+            .filter_map(|entry| self.reserve_need(entry))
+            .collect()
     }
 
     fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
@@ -130,21 +164,38 @@ impl Ledger {
             () => Amount::ZERO,
         };
         let (channel, config) = (entry.channel.id(), entry.channel.config().clone());
-        (!amount.is_zero()).then_some(ReserveNeed { channel, config, hub_deposit, amount })
+        (!amount.is_zero()).then_some(ReserveNeed {
+            channel,
+            config,
+            hub_deposit,
+            amount,
+        })
     }
 
     /// Transactions both sides signed and the chain has not shown yet.
     #[must_use]
     pub fn pending_transactions(&self) -> Vec<PendingTx> {
         let waiting = self.waiting.iter().filter_map(|index| self.entries.get(*index));
-        waiting.filter_map(|entry| entry.stored.transaction.clone()).collect()
+        waiting
+            .filter_map(|entry| entry.stored.transaction.clone())
+            .collect()
     }
 
     /// Evidence to submit in disputes: the newest voucher of each disputed channel's client.
     #[must_use]
     pub fn disputed(&self) -> Vec<(Config, Option<protocol_spec::SignedVoucher>)> {
-        let disputed = self.entries.iter().filter(|entry| entry.channel.phase().name() == "disputed");
-        disputed.map(|entry| (entry.channel.config().clone(), entry.channel.received_signed().cloned())).collect()
+        let disputed = self
+            .entries
+            .iter()
+            .filter(|entry| entry.channel.phase().name() == "disputed");
+        disputed
+            .map(|entry| {
+                (
+                    entry.channel.config().clone(),
+                    entry.channel.received_signed().cloned(),
+                )
+            })
+            .collect()
     }
 }
 

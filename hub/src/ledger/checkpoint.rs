@@ -23,18 +23,27 @@ const META_KEY: &[u8] = b"ledger";
 impl Ledger {
     /// Rows for everything changed since the last call. `upto` is the newest record applied.
     pub fn checkpoint(&mut self) -> Checkpoint {
-        let mut checkpoint = Checkpoint { upto: self.next_record.saturating_sub(1), ..Checkpoint::default() };
+        let mut checkpoint = Checkpoint {
+            upto: self.next_record.saturating_sub(1),
+            ..Checkpoint::default()
+        };
         let meta = Meta {
             version: VERSION,
             policy: self.policy.clone(),
             chain: self.chain,
             rolled_back: self.rolled_back,
         };
-        checkpoint.puts.push((Table::Meta, META_KEY.to_vec(), encode(&meta)));
+        checkpoint
+            .puts
+            .push((Table::Meta, META_KEY.to_vec(), encode(&meta)));
         for index in std::mem::take(&mut self.dirty) {
-            let Some(entry) = self.entries.get_mut(index) else { continue };
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
             let record = encode(&(index as u64, entry.channel.to_record(), &entry.stored));
-            checkpoint.puts.push((Table::Channels, entry.channel.id().0.to_vec(), record));
+            checkpoint
+                .puts
+                .push((Table::Channels, entry.channel.id().0.to_vec(), record));
         }
         let (puts, deletes) = self.payments.take_changes();
         for (payer, id, outcome) in puts {
@@ -42,8 +51,12 @@ impl Ledger {
                 checkpoint.puts.push((Table::PaymentsById, key, encode(&outcome)));
             }
         }
-        let keys = deletes.into_iter().filter_map(|(payer, id)| self.payment_key(payer, id));
-        checkpoint.deletes.extend(keys.map(|key| (Table::PaymentsById, key)));
+        let keys = deletes
+            .into_iter()
+            .filter_map(|(payer, id)| self.payment_key(payer, id));
+        checkpoint
+            .deletes
+            .extend(keys.map(|key| (Table::PaymentsById, key)));
         checkpoint
     }
 
@@ -121,4 +134,3 @@ fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
 fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, Reject> {
     borsh::from_slice(bytes).map_err(|_| Reject::RecordCorrupt)
 }
-

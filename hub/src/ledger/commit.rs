@@ -60,11 +60,14 @@ impl Ledger {
         match change {
             Change::Policy(policy) => self.set_policy(policy, commit),
             Change::Frame { signed, ops } => {
-                let index = self.index(&signed.voucher.channel_id).ok_or(Reject::RecordCorrupt)?;
+                let index = self
+                    .index(&signed.voucher.channel_id)
+                    .ok_or(Reject::RecordCorrupt)?;
                 let signer = self.entry(index)?.channel.config().client_signer;
                 let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, signer);
                 self.accept_frame(index, &voucher, ops, clock, commit)?;
             }
+            Change::Flush(id) => self.flush(&id, clock, commit)?,
             Change::Routed(id) => self.set_routed(&id, commit)?,
             Change::Registered(id) => self.set_registered(&id, commit)?,
             Change::Withdraw(call) => self.sign_withdraw(call, clock, commit)?,
@@ -83,7 +86,12 @@ impl Ledger {
             Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
             Input::Login(origin) => self.login(origin, commit),
             Input::Register(origin, call) => self.register(origin, &call, commit),
-            Input::Resume { origin, call, sent, received } => self.resume(origin, &call, sent, received, commit),
+            Input::Resume {
+                origin,
+                call,
+                sent,
+                received,
+            } => self.resume(origin, &call, sent, received, commit),
             Input::Quote(origin, call) => self.quote(origin, &call, clock, commit),
             Input::Payment(origin, call) => self.payment(origin, &call, commit),
             Input::Channel(origin, id) => self.channel_info(origin, &id, commit),
@@ -110,7 +118,10 @@ impl Ledger {
         if commit.changes.is_empty() {
             return;
         }
-        let record = Record { now, changes: std::mem::take(&mut commit.changes) };
+        let record = Record {
+            now,
+            changes: std::mem::take(&mut commit.changes),
+        };
         // Writing to a Vec cannot fail.
         commit.record = Some((self.next_record, borsh::to_vec(&record).unwrap_or_default()));
         self.next_record = self.next_record.saturating_add(1);
@@ -122,8 +133,14 @@ impl Ledger {
     /// going on would owe money silently, so the process stops.
     #[expect(clippy::panic, reason = "state may be wrong: a crash beats a wrong signature")]
     pub(super) fn issue(&mut self, index: usize, clock: Clock, commit: &mut Commit) {
-        let (domain, retention, max) = (self.domain, self.policy.retention_s, self.policy.events_per_channel_max);
-        let Some(entry) = self.entries.get_mut(index) else { return };
+        let (domain, retention, max) = (
+            self.domain,
+            self.policy.retention_s,
+            self.policy.events_per_channel_max,
+        );
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
         if entry.pending.is_empty() && !entry.channel.must_ack() {
             return;
         }
@@ -135,7 +152,11 @@ impl Ledger {
             Err(Reject::ChannelNotOpen { .. }) if ops.is_empty() => return,
             Err(reject) => panic!("channel {}: own voucher refused: {reject}", entry.channel.id()),
         };
-        let issue = Issue { voucher: issued.voucher, digest: issued.digest, ops };
+        let issue = Issue {
+            voucher: issued.voucher,
+            digest: issued.digest,
+            ops,
+        };
         let news = record_events(entry, &issue, clock.now, retention, max);
         if news && !entry.subscribers.is_empty() {
             self.lagging.insert(index);
@@ -153,13 +174,22 @@ impl Ledger {
     fn show_events(&mut self, commit: &mut Commit) {
         let epoch = self.policy.log_epoch;
         for index in std::mem::take(&mut self.lagging) {
-            let Some(entry) = self.entries.get_mut(index) else { continue };
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
             let newest = entry.newest_event();
             let mut subscribers = std::mem::take(&mut entry.subscribers);
             for subscriber in &mut subscribers {
-                let until = newest.min(subscriber.next.saturating_add(EVENTS_PER_COMMIT_MAX).saturating_sub(1));
+                let until = newest.min(
+                    subscriber
+                        .next
+                        .saturating_add(EVENTS_PER_COMMIT_MAX)
+                        .saturating_sub(1),
+                );
                 for position in subscriber.next..=until {
-                    let Some(row) = entry.event(position) else { continue };
+                    let Some(row) = entry.event(position) else {
+                        continue;
+                    };
                     commit.outputs.push(Output::Event(EventOut {
                         session: subscriber.session,
                         cursor: Entry::cursor(epoch, position),

@@ -10,14 +10,21 @@ use protocol_spec::{
 impl Ledger {
     pub(super) fn withdraw(&mut self, origin: Origin, call: WithdrawCall, clock: Clock, commit: &mut Commit) {
         let what = Countersign::Withdraw(call.withdraw.clone());
-        let allowed = self.may_countersign(origin, &call.withdraw.channel_id).and_then(|()| {
-            if call.withdraw.side == Side::Client {
-                return Ok(());
-            }
-            Err(RpcError::because(ErrorCode::InvalidParams, "a client asks for its own withdrawal only"))
+        let allowed = self
+            .may_countersign(origin, &call.withdraw.channel_id)
+            .and_then(|()| {
+                if call.withdraw.side == Side::Client {
+                    return Ok(());
+                }
+                Err(RpcError::because(
+                    ErrorCode::InvalidParams,
+                    "a client asks for its own withdrawal only",
+                ))
+            });
+        let result = allowed.and_then(|()| {
+            self.sign_withdraw(call, clock, commit)
+                .map_err(|reject| RpcError::from(&reject))
         });
-        let result = allowed
-            .and_then(|()| self.sign_withdraw(call, clock, commit).map_err(|reject| RpcError::from(&reject)));
         countersign(commit, origin, what, result);
     }
 
@@ -25,15 +32,27 @@ impl Ledger {
         let what = Countersign::Close(call.close.clone());
         let result = self
             .may_countersign(origin, &call.close.channel_id)
-            .and_then(|()| self.sign_close(call, clock, commit).map_err(|reject| RpcError::from(&reject)));
+            .and_then(|()| {
+                self.sign_close(call, clock, commit)
+                    .map_err(|reject| RpcError::from(&reject))
+            });
         countersign(commit, origin, what, result);
     }
 
-    pub(super) fn cancel_dispute(&mut self, origin: Origin, call: CancelDisputeCall, clock: Clock, commit: &mut Commit) {
+    pub(super) fn cancel_dispute(
+        &mut self,
+        origin: Origin,
+        call: CancelDisputeCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
         let what = Countersign::Cancel(call.cancel.clone());
         let result = self
             .may_countersign(origin, &call.cancel.channel_id)
-            .and_then(|()| self.sign_cancel(call, clock, commit).map_err(|reject| RpcError::from(&reject)));
+            .and_then(|()| {
+                self.sign_cancel(call, clock, commit)
+                    .map_err(|reject| RpcError::from(&reject))
+            });
         countersign(commit, origin, what, result);
     }
 
@@ -44,7 +63,12 @@ impl Ledger {
         self.owned(origin, id).map(|_| ())
     }
 
-    pub(super) fn sign_withdraw(&mut self, call: WithdrawCall, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+    pub(super) fn sign_withdraw(
+        &mut self,
+        call: WithdrawCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
         let index = self.flushed(&call.withdraw.channel_id, clock, commit)?;
         let entry = self.entry_mut(index)?;
         entry.channel.sign_withdraw(&call.withdraw, clock)?;
@@ -54,7 +78,12 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn sign_close(&mut self, call: CloseCall, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+    pub(super) fn sign_close(
+        &mut self,
+        call: CloseCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
         let index = self.flushed(&call.close.channel_id, clock, commit)?;
         let entry = self.entry_mut(index)?;
         entry.channel.sign_close(&call.close, clock)?;
@@ -64,7 +93,12 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn sign_cancel(&mut self, call: CancelDisputeCall, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+    pub(super) fn sign_cancel(
+        &mut self,
+        call: CancelDisputeCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
         let index = self.flushed(&call.cancel.channel_id, clock, commit)?;
         let entry = self.entry_mut(index)?;
         entry.channel.sign_cancel(&call.cancel, clock)?;
@@ -77,8 +111,17 @@ impl Ledger {
     /// The channel's index, after what had gathered for it was issued.
     fn flushed(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<usize, Reject> {
         let index = self.index(id).ok_or(Reject::WrongChannel)?;
-        self.issue(index, clock, commit);
+        let entry = self.entry(index)?;
+        // Journaled also when what follows is refused: replay must cut the vouchers in the same places.
+        if !entry.pending.is_empty() || entry.channel.must_ack() {
+            commit.changes.push(Change::Flush(*id));
+            self.issue(index, clock, commit);
+        }
         Ok(index)
+    }
+
+    pub(super) fn flush(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+        self.flushed(id, clock, commit).map(|_| ())
     }
 
     fn wait_for(&mut self, index: usize) {

@@ -26,11 +26,22 @@ impl Ledger {
         commit: &mut Commit,
     ) -> Result<Option<ReturnReason>, Reject> {
         let known = self.payments.outcome(payer, payment.payment_id).is_some();
-        let route = if known { Err(ReturnReason::DuplicateId) } else { self.route(payer, payment, clock) };
+        let route = if known {
+            Err(ReturnReason::DuplicateId)
+        } else {
+            self.route(payer, payment, clock)
+        };
         let bounced = match route {
             Ok(route) => {
                 self.credit(payer, &route, payment, clock, commit)?;
-                self.give_back(payer, payment, payment.fee_max.minus(route.fee)?, ReturnReason::Change, clock, commit)?;
+                self.give_back(
+                    payer,
+                    payment,
+                    payment.fee_max.minus(route.fee)?,
+                    ReturnReason::Change,
+                    clock,
+                    commit,
+                )?;
                 None
             }
             Err(reason) => {
@@ -41,7 +52,17 @@ impl Ledger {
         };
         if !known {
             let (at, expires_at) = (clock.now, payment.expires_at);
-            self.remember(payer, payment, Outcome { content, seq, bounced, at, expires_at });
+            self.remember(
+                payer,
+                payment,
+                Outcome {
+                    content,
+                    seq,
+                    bounced,
+                    at,
+                    expires_at,
+                },
+            );
         }
         Ok(bounced)
     }
@@ -125,7 +146,11 @@ impl Ledger {
         if amount.is_zero() {
             return Ok(());
         }
-        let returned = Return { payment_id: payment.payment_id, amount, reason };
+        let returned = Return {
+            payment_id: payment.payment_id,
+            amount,
+            reason,
+        };
         self.gather(payer, Op::Return(returned), amount, clock, commit)
     }
 
@@ -155,16 +180,28 @@ impl Ledger {
 
     /// False when the channel has used up its place for ids that must still be kept.
     fn can_remember(&self, payer: usize, now: UnixSeconds) -> bool {
-        let Some(entry) = self.entries.get(payer) else { return false };
-        let Some(oldest) = entry.stored.ids.front() else { return true };
-        let live = self.payments.outcome(payer, *oldest).is_some_and(|outcome| outcome.expires_at >= now);
+        let Some(entry) = self.entries.get(payer) else {
+            return false;
+        };
+        let Some(oldest) = entry.stored.ids.front() else {
+            return true;
+        };
+        let live = self
+            .payments
+            .outcome(payer, *oldest)
+            .is_some_and(|outcome| outcome.expires_at >= now);
         !live || entry.stored.ids.len() < self.policy.events_per_channel_max as usize
     }
 
     /// Forgets ids beyond the retention window or the channel's share, never one that could still be replayed.
     fn forget_old(&mut self, payer: usize, now: UnixSeconds) {
-        let (retention, max) = (self.policy.retention_s, self.policy.events_per_channel_max as usize);
-        let Some(entry) = self.entries.get_mut(payer) else { return };
+        let (retention, max) = (
+            self.policy.retention_s,
+            self.policy.events_per_channel_max as usize,
+        );
+        let Some(entry) = self.entries.get_mut(payer) else {
+            return;
+        };
         while let Some(oldest) = entry.stored.ids.front() {
             let forget = self.payments.outcome(payer, *oldest).is_none_or(|outcome| {
                 let surplus = entry.stored.ids.len() >= max || outcome.at.after(retention) < now;

@@ -63,12 +63,22 @@ pub(super) struct Subscriber {
 
 impl Entry {
     pub(super) fn new(channel: Channel) -> Self {
-        let stored = Stored { events_from: 1, ..Stored::default() };
+        let stored = Stored {
+            events_from: 1,
+            ..Stored::default()
+        };
         Self::restored(channel, stored)
     }
 
     pub(super) fn restored(channel: Channel, stored: Stored) -> Self {
-        Self { channel, stored, pending: Vec::new(), pending_sum: Amount::ZERO, session: None, subscribers: Vec::new() }
+        Self {
+            channel,
+            stored,
+            pending: Vec::new(),
+            pending_sum: Amount::ZERO,
+            session: None,
+            subscribers: Vec::new(),
+        }
     }
 
     /// What the hub can still credit here, the commit under way included.
@@ -91,14 +101,22 @@ impl Entry {
     /// Forgets what the client has acknowledged.
     pub(super) fn trim_backlog(&mut self) {
         let acked = self.channel.received().ack_seq;
-        while self.stored.backlog.front().is_some_and(|issue| issue.voucher.seq <= acked) {
+        while self
+            .stored
+            .backlog
+            .front()
+            .is_some_and(|issue| issue.voucher.seq <= acked)
+        {
             self.stored.backlog.pop_front();
         }
     }
 
     /// Position of the newest event; 0 before the first.
     pub(super) fn newest_event(&self) -> u64 {
-        self.stored.events_from.saturating_add(self.stored.events.len() as u64).saturating_sub(1)
+        self.stored
+            .events_from
+            .saturating_add(self.stored.events.len() as u64)
+            .saturating_sub(1)
     }
 
     pub(super) fn event(&self, position: u64) -> Option<&EventRow> {
@@ -133,7 +151,12 @@ impl Entry {
     pub(super) fn backlog_after(&self, seen: Seq) -> Vec<Issue> {
         let mut frames: Vec<Issue> = Vec::new();
         let mut base = seen;
-        for issue in self.stored.backlog.iter().filter(|issue| issue.voucher.seq > seen) {
+        for issue in self
+            .stored
+            .backlog
+            .iter()
+            .filter(|issue| issue.voucher.seq > seen)
+        {
             let fits = frames.last().is_some_and(|last| {
                 let ops = last.ops.len().saturating_add(issue.ops.len());
                 let jump = issue.voucher.seq.0.saturating_sub(base.0);
@@ -157,6 +180,10 @@ impl Entry {
 
     pub(super) fn set_transaction(&mut self, kind: super::TxKind, client_signature: ClientSignature) {
         let config = self.channel.config().clone();
-        self.stored.transaction = Some(PendingTx { config, kind, client_signature });
+        self.stored.transaction = Some(PendingTx {
+            config,
+            kind,
+            client_signature,
+        });
     }
 }

@@ -2,8 +2,7 @@
 
 use super::{Commit, Ledger, Origin, Output, input::Change};
 use protocol_spec::{
-    Op, Reject, ReturnReason, VerifiedVoucher,
-    Channel, Voucher,
+    Channel, Digest, Op, Payment, Reject, ReturnReason, Seq, VerifiedVoucher, Voucher,
     channel::{Accepted, Clock},
     limits,
     message::{Bounce, ErrorCode, Reply, RpcError, VoucherReply},
@@ -19,7 +18,10 @@ impl Ledger {
         commit: &mut Commit,
     ) {
         let result = self.try_frame(origin, voucher, ops, clock, commit);
-        commit.replies.push(Output::Reply(origin, result.map(|reply| Box::new(Reply::Voucher(reply)))));
+        commit.replies.push(Output::Reply(
+            origin,
+            result.map(|reply| Box::new(Reply::Voucher(reply))),
+        ));
     }
 
     fn try_frame(
@@ -39,10 +41,18 @@ impl Ledger {
             return Err(RpcError::of(ErrorCode::NotResumed));
         }
         if ops.iter().any(Op::is_lock) {
-            return Err(RpcError::because(ErrorCode::InvalidParams, "this hub does not forward locked payments yet"));
+            return Err(RpcError::because(
+                ErrorCode::InvalidParams,
+                "this hub does not forward locked payments yet",
+            ));
         }
-        let bounced = self.accept_frame(index, voucher, ops, clock, commit).map_err(|reject| RpcError::from(&reject))?;
-        Ok(VoucherReply { seq: voucher.voucher().seq, bounced })
+        let bounced = self
+            .accept_frame(index, voucher, ops, clock, commit)
+            .map_err(|reject| RpcError::from(&reject))?;
+        Ok(VoucherReply {
+            seq: voucher.voucher().seq,
+            bounced,
+        })
     }
 
     /// R24: accepts the voucher and delivers its payments. State is unchanged on an error.
@@ -65,13 +75,42 @@ impl Ledger {
         let mut bounced = Vec::new();
         for op in &ops {
             if let Op::Pay(payment) = op
-                && let Some(reason) = self.settle_payment(index, seq, payment, op.digest(), clock, commit)?
+                && let Some(reason) = self.settle_accepted(index, seq, payment, op.digest(), clock, commit)
             {
-                bounced.push(Bounce { payment_id: payment.payment_id, reason });
+                bounced.push(Bounce {
+                    payment_id: payment.payment_id,
+                    reason,
+                });
             }
         }
-        commit.changes.push(Change::Frame { signed: voucher.signed().clone(), ops });
+        commit.changes.push(Change::Frame {
+            signed: voucher.signed().clone(),
+            ops,
+        });
         Ok(bounced)
+    }
+
+    /// An accepted voucher's payment cannot fail any more: its sums were checked. If it does, state is wrong.
+    #[expect(
+        clippy::panic,
+        reason = "state may be wrong: a crash beats money silently owed"
+    )]
+    fn settle_accepted(
+        &mut self,
+        payer: usize,
+        seq: Seq,
+        payment: &Payment,
+        content: Digest,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Option<ReturnReason> {
+        match self.settle_payment(payer, seq, payment, content, clock, commit) {
+            Ok(bounced) => bounced,
+            Err(reject) => panic!(
+                "payment {} of an accepted voucher failed: {reject}",
+                payment.payment_id
+            ),
+        }
     }
 
     /// The answer to a frame that was accepted before.
@@ -79,7 +118,10 @@ impl Ledger {
         let bounce = |op: &Op| match op {
             Op::Pay(payment) => {
                 let reason: Option<ReturnReason> = self.payments.outcome(index, payment.payment_id)?.bounced;
-                reason.map(|reason| Bounce { payment_id: payment.payment_id, reason })
+                reason.map(|reason| Bounce {
+                    payment_id: payment.payment_id,
+                    reason,
+                })
             }
             _ => None,
         };
@@ -96,7 +138,9 @@ impl Ledger {
 fn check_backlog(channel: &Channel, voucher: &Voucher) -> Result<(), Reject> {
     let full = channel.unacked().saturating_add(MARGIN) >= limits::UNACKED_MAX;
     if full && voucher.seq > channel.received().seq && voucher.ack_seq <= channel.received().ack_seq {
-        return Err(Reject::TooManyUnacked { max: limits::UNACKED_MAX });
+        return Err(Reject::TooManyUnacked {
+            max: limits::UNACKED_MAX,
+        });
     }
     Ok(())
 }

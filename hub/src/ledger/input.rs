@@ -4,8 +4,12 @@ use super::Policy;
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds, VerifiedVoucher,
-    message::{CancelDisputeCall, CloseCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, SubscribeCall, WithdrawCall},
+    Address, Amount, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
+    VerifiedVoucher,
+    message::{
+        CancelDisputeCall, CloseCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, SubscribeCall,
+        WithdrawCall,
+    },
 };
 
 /// Who waits for an answer.
@@ -156,6 +160,8 @@ pub enum Change {
         /// Its operations.
         ops: Vec<Op>,
     },
+    /// The channel's voucher was issued in the middle of the commit.
+    Flush(ChannelId),
     /// The owner agreed to routing.
     Routed(ChannelId),
     /// The client registered.

@@ -114,7 +114,10 @@ impl Ledger {
     }
 
     fn clock(&self, now: UnixSeconds) -> Clock {
-        Clock { now: now.max(self.chain.timestamp), chain: self.chain.timestamp }
+        Clock {
+            now: now.max(self.chain.timestamp),
+            chain: self.chain.timestamp,
+        }
     }
 
     fn index(&self, id: &ChannelId) -> Option<usize> {

@@ -19,7 +19,11 @@ pub enum Output {
     /// An answer.
     Reply(Origin, Result<Box<Reply>, RpcError>),
     /// The answer to `resume`, with the hub's newest unacknowledged voucher to sign again into it.
-    Resumed(Origin, Box<protocol_spec::message::ResumeReply>, Option<(Voucher, Digest)>),
+    Resumed(
+        Origin,
+        Box<protocol_spec::message::ResumeReply>,
+        Option<(Voucher, Digest)>,
+    ),
     /// A co-operative message to countersign, answer and send to the chain.
     Countersign(Origin, Countersign),
     /// A channel's facts changed.

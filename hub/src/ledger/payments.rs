@@ -49,7 +49,10 @@ impl Payments {
     /// Changes since the last call: (put, delete).
     pub(super) fn take_changes(&mut self) -> (Vec<(usize, PaymentId, Outcome)>, Vec<(usize, PaymentId)>) {
         let changed = std::mem::take(&mut self.changed);
-        let puts = changed.into_iter().filter_map(|(payer, id)| Some((payer, id, *self.outcome(payer, id)?))).collect();
+        let puts = changed
+            .into_iter()
+            .filter_map(|(payer, id)| Some((payer, id, *self.outcome(payer, id)?)))
+            .collect();
         (puts, std::mem::take(&mut self.removed))
     }
 }
@@ -58,7 +61,10 @@ impl Outcome {
     pub(super) fn status(&self) -> PaymentStatus {
         match self.bounced {
             None => PaymentStatus::Accepted { seq: self.seq },
-            Some(reason) => PaymentStatus::Bounced { seq: self.seq, reason },
+            Some(reason) => PaymentStatus::Bounced {
+                seq: self.seq,
+                reason,
+            },
         }
     }
 }

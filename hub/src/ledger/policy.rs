@@ -58,7 +58,10 @@ impl Tariff {
     /// The fee for delivering `amount`: flat + ppm, rounded up; none on overflow.
     #[must_use]
     pub fn fee(&self, amount: Amount) -> Option<Amount> {
-        let parts = amount.0.checked_mul(u128::from(self.fee_ppm))?.div_ceil(1_000_000);
+        let parts = amount
+            .0
+            .checked_mul(u128::from(self.fee_ppm))?
+            .div_ceil(1_000_000);
         parts.checked_add(self.fee_flat.0).map(Amount)
     }
 }

@@ -11,8 +11,8 @@ use protocol_spec::{
     ChannelId, Reject, SignedVoucher, VerifiedVoucher,
     channel::Clock,
     message::{
-        Cursor, Empty, ErrorCode, LoginReply, PaymentCall, PaymentReply, PaymentStatus, QuoteCall, QuoteReply,
-        RegisterCall, Reply, ResumeCall, ResumeReply, RpcError, SubscribeCall, SubscribeReply,
+        Cursor, Empty, ErrorCode, LoginReply, PaymentCall, PaymentReply, PaymentStatus, QuoteCall,
+        QuoteReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError, SubscribeCall, SubscribeReply,
     },
 };
 
@@ -24,14 +24,26 @@ const SUBSCRIBERS_MAX: usize = 8;
 impl Ledger {
     /// The channel's index, if it belongs to the session's signer.
     pub(super) fn owned(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
-        let index = self.index(id).ok_or_else(|| RpcError::of(ErrorCode::UnknownChannel).with("registered", id))?;
-        let signer = self.entries.get(index).map(|entry| entry.channel.config().client_signer);
-        if signer == Some(origin.signer) { Ok(index) } else { Err(RpcError::of(ErrorCode::NotYourChannel)) }
+        let index = self
+            .index(id)
+            .ok_or_else(|| RpcError::of(ErrorCode::UnknownChannel).with("registered", id))?;
+        let signer = self
+            .entries
+            .get(index)
+            .map(|entry| entry.channel.config().client_signer);
+        if signer == Some(origin.signer) {
+            Ok(index)
+        } else {
+            Err(RpcError::of(ErrorCode::NotYourChannel))
+        }
     }
 
     pub(super) fn login(&self, origin: Origin, commit: &mut Commit) {
         let mine = self.by_signer.get(&origin.signer).into_iter().flatten();
-        let channels = mine.filter_map(|index| self.entries.get(*index)).map(Entry::info).collect();
+        let channels = mine
+            .filter_map(|index| self.entries.get(*index))
+            .map(Entry::info)
+            .collect();
         answer(commit, origin, Ok(Reply::Login(LoginReply { channels })));
     }
 
@@ -49,8 +61,12 @@ impl Ledger {
         let config = &call.config;
         let wrong = |why: &str| Err(RpcError::because(ErrorCode::WrongHub, why));
         match () {
-            () if config.hub != self.hub || config.hub_signer != self.hub_signer => return wrong("not this hub's addresses"),
-            () if self.policy.tariff(config.token).is_none() => return wrong("this hub does not serve the token"),
+            () if config.hub != self.hub || config.hub_signer != self.hub_signer => {
+                return wrong("not this hub's addresses");
+            }
+            () if self.policy.tariff(config.token).is_none() => {
+                return wrong("this hub does not serve the token");
+            }
             () if config.challenge_period_s < self.policy.challenge_period_s => {
                 return wrong("the challenge period is shorter than this hub accepts");
             }
@@ -58,14 +74,21 @@ impl Ledger {
         }
         let id = config.id(&self.domain);
         if self.index(&id).is_none() {
-            return Err(RpcError::of(ErrorCode::NotConfirmed).with("opened and confirmed", id).retry_after_ms(1000));
+            return Err(RpcError::of(ErrorCode::NotConfirmed)
+                .with("opened and confirmed", id)
+                .retry_after_ms(1000));
         }
         let index = self.owned(origin, &id)?;
-        self.set_registered(&id, commit).map_err(|reject| RpcError::from(&reject))?;
+        self.set_registered(&id, commit)
+            .map_err(|reject| RpcError::from(&reject))?;
         if call.owner_signature.is_some() {
-            self.set_routed(&id, commit).map_err(|reject| RpcError::from(&reject))?;
+            self.set_routed(&id, commit)
+                .map_err(|reject| RpcError::from(&reject))?;
         }
-        Ok(self.entry(index).map_err(|reject| RpcError::from(&reject))?.info())
+        Ok(self
+            .entry(index)
+            .map_err(|reject| RpcError::from(&reject))?
+            .info())
     }
 
     pub(super) fn set_registered(&mut self, id: &ChannelId, commit: &mut Commit) -> Result<(), Reject> {
@@ -87,10 +110,16 @@ impl Ledger {
             return Ok(());
         }
         entry.stored.routed = true;
-        if self.by_account.insert((account, token), index) != Some(index) {
-            self.dirty.insert(index);
-            commit.changes.push(Change::Routed(*id));
+        let before = self.by_account.insert((account, token), index);
+        if before == Some(index) {
+            return Ok(());
         }
+        if let Some(old) = before {
+            self.entry_mut(old)?.stored.routed = false;
+            self.dirty.insert(old);
+        }
+        self.dirty.insert(index);
+        commit.changes.push(Change::Routed(*id));
         Ok(())
     }
 
@@ -137,14 +166,28 @@ impl Ledger {
         };
         let frames = entry.backlog_after(seen);
         let newest = entry.stored.backlog.back().cloned();
-        if let Some(old) = entry.session.replace(origin.session).filter(|old| *old != origin.session) {
+        if let Some(old) = entry
+            .session
+            .replace(origin.session)
+            .filter(|old| *old != origin.session)
+        {
             commit.outputs.push(Output::Drop(old));
         }
-        commit.outputs.push(Output::Resumed(origin, Box::new(reply), newest.map(|issue| (issue.voucher, issue.digest))));
+        commit.outputs.push(Output::Resumed(
+            origin,
+            Box::new(reply),
+            newest.map(|issue| (issue.voucher, issue.digest)),
+        ));
         for issue in frames {
             let session = Some(origin.session);
             let (digest, voucher, ops) = (issue.digest, issue.voucher, issue.ops);
-            commit.outputs.push(Output::Frame(FrameOut { session, digest, voucher, ops, again: true }));
+            commit.outputs.push(Output::Frame(FrameOut {
+                session,
+                digest,
+                voucher,
+                ops,
+                again: true,
+            }));
         }
         Ok(())
     }
@@ -161,10 +204,17 @@ impl Ledger {
             let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
             let token = entry.channel.config().token;
             let price = self.price(index, token, call.payee, call.amount);
-            let tariff = self.policy.tariff(token).and_then(|tariff| tariff.fee(call.amount));
+            let tariff = self
+                .policy
+                .tariff(token)
+                .and_then(|tariff| tariff.fee(call.amount));
             let fee = tariff.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
             let expires_at = clock.now.after(QUOTE_LIFE_S);
-            Ok(Reply::Quote(QuoteReply { fee, expires_at, would_bounce: price.err() }))
+            Ok(Reply::Quote(QuoteReply {
+                fee,
+                expires_at,
+                would_bounce: price.err(),
+            }))
         });
         answer(commit, origin, result);
     }
@@ -180,7 +230,11 @@ impl Ledger {
 
     pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
         let result = self.owned(origin, id).and_then(|index| {
-            Ok(Reply::Channel(self.entry(index).map_err(|reject| RpcError::from(&reject))?.info()))
+            Ok(Reply::Channel(
+                self.entry(index)
+                    .map_err(|reject| RpcError::from(&reject))?
+                    .info(),
+            ))
         });
         answer(commit, origin, result);
     }
@@ -196,32 +250,50 @@ impl Ledger {
         let epoch = self.policy.log_epoch;
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
         let (first, newest) = (entry.stored.events_from, entry.newest_event());
-        let next = match call.after {
+        let next = match &call.after {
             None => first,
             Some(after) if after.epoch != epoch || after.position > newest => {
-                return Err(RpcError::of(ErrorCode::CursorAhead).with(show(epoch, newest), show(after.epoch, after.position)));
+                return Err(RpcError::of(ErrorCode::CursorAhead)
+                    .with(show(epoch, newest), show(after.epoch, after.position)));
             }
             Some(after) if after.position.saturating_add(1) < first => {
                 let earliest = show(epoch, first.saturating_sub(1));
-                return Err(RpcError::of(ErrorCode::CursorTooOld).with(earliest, show(after.epoch, after.position)));
+                return Err(
+                    RpcError::of(ErrorCode::CursorTooOld).with(earliest, show(after.epoch, after.position))
+                );
             }
             Some(after) => after.position.saturating_add(1),
         };
-        entry.subscribers.retain(|subscriber| subscriber.session != origin.session);
+        entry
+            .subscribers
+            .retain(|subscriber| subscriber.session != origin.session);
         if entry.subscribers.len() >= SUBSCRIBERS_MAX {
-            return Err(RpcError::because(ErrorCode::Busy, "too many subscribers of this channel"));
+            return Err(RpcError::because(
+                ErrorCode::Busy,
+                "too many subscribers of this channel",
+            ));
         }
-        entry.subscribers.push(Subscriber { session: origin.session, next });
+        entry.subscribers.push(Subscriber {
+            session: origin.session,
+            next,
+        });
         if next <= newest {
             self.lagging.insert(index);
         }
-        Ok(SubscribeReply { newest: Cursor { epoch, position: newest } })
+        Ok(SubscribeReply {
+            newest: Cursor {
+                epoch,
+                position: newest,
+            },
+        })
     }
 
     pub(super) fn unsubscribe(&mut self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
         let result = self.owned(origin, id).and_then(|index| {
             let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
-            entry.subscribers.retain(|subscriber| subscriber.session != origin.session);
+            entry
+                .subscribers
+                .retain(|subscriber| subscriber.session != origin.session);
             Ok(Reply::Done(Empty {}))
         });
         answer(commit, origin, result);
@@ -233,7 +305,9 @@ impl Ledger {
             if entry.session == Some(session) {
                 entry.session = None;
             }
-            entry.subscribers.retain(|subscriber| subscriber.session != session);
+            entry
+                .subscribers
+                .retain(|subscriber| subscriber.session != session);
         }
     }
 }

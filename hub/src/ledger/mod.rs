@@ -124,3 +124,22 @@ impl Ledger {
         self.by_id.get(id).copied()
     }
 }
+
+impl Ledger {
+    /// The newest own voucher of every channel that has one.
+    pub(crate) fn newest_signed(
+        &self,
+    ) -> impl Iterator<Item = (ChannelId, protocol_spec::Seq, protocol_spec::Digest)> {
+        let issued = self
+            .entries
+            .iter()
+            .filter(|entry| entry.channel.sent().voucher.is_some());
+        issued.map(|entry| {
+            (
+                entry.channel.id(),
+                entry.channel.sent().seq,
+                entry.channel.sent().digest,
+            )
+        })
+    }
+}

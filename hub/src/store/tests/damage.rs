@@ -47,11 +47,13 @@ async fn make(path: &Path, clean: bool) -> PathBuf {
     good
 }
 
-/// The bits to flip in a file of this length: random ones, then each bit of the header.
+/// The bits to flip in a file of this length: random ones; then each bit of the header outside the two commit
+/// slots, and one bit of each byte of these, which have a checksum.
 fn bits(length: usize) -> Vec<usize> {
     let mut random = StdRng::seed_from_u64(20_261_123);
     let anywhere = (0..200).map(|_| random.random_range(0..length * 8));
-    anywhere.chain(0..HEADER_BYTES * 8).collect()
+    let slots = (64..HEADER_BYTES).map(|byte| byte * 8 + byte % 8);
+    anywhere.chain(0..64 * 8).chain(slots).collect()
 }
 
 async fn classify(path: &Path) -> &'static str {

@@ -65,7 +65,8 @@ impl Channel {
                 Amount(other_seq.0.into()),
             ),
             () if other_paid != self.incoming.paid => mismatch("other paid", self.incoming.paid, other_paid),
-            () if withdraw.total < self.funds.withdrawn(withdraw.side) => {
+            // The adjudicator refuses a total that takes out nothing.
+            () if withdraw.total <= self.funds.withdrawn(withdraw.side) => {
                 mismatch("total", self.funds.withdrawn(withdraw.side), withdraw.total)
             }
             // The withdrawing side names its newest voucher, so that R13's "each own voucher with seq >= its seq here" is this one.

@@ -152,7 +152,9 @@ impl Chain for AlloyChain {
         while let Some(query) = todo.pop() {
             match self.logs_once(query).await {
                 Ok(logs) => found.extend(logs),
-                Err(error) if query.from < query.to && error.is_range_limit() => {
+                Err(error)
+                    if query.from < query.to && error.is_range_limit(query.to.abs_diff(query.from)) =>
+                {
                     let middle = query.from.midpoint(query.to);
                     todo.push(LogQuery {
                         from: middle.saturating_add(1),

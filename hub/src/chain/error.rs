@@ -5,6 +5,9 @@ use alloy::rpc::json_rpc::ErrorPayload;
 use alloy::transports::{RpcError, TransportErrorKind};
 use std::time::Duration;
 
+/// A range of so many blocks is narrow: if it fails without a reason, narrower ones will fail too.
+const NARROW_BLOCKS: u64 = 1_000;
+
 /// Why the chain did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
@@ -118,14 +121,14 @@ impl ChainError {
                 data: data.unwrap_or_default(),
             };
         }
-        if code == -32_601
-            || words(&[
-                "method not found",
-                "method does not exist",
-                "not supported",
-                "not available",
-            ])
-        {
+        let no_method = [
+            "not found",
+            "not exist",
+            "not available",
+            "not supported",
+            "not allowed",
+        ];
+        if code == -32_601 || (words(&["method"]) && words(&no_method)) {
             return Self::Unsupported(what);
         }
         if words(&["insufficient funds"]) {
@@ -139,12 +142,12 @@ impl ChainError {
         Self::Rejected { code, message }
     }
 
-    /// Whether `eth_getLogs` was refused for being too wide, so that a narrower range may do.
-    pub(super) fn is_range_limit(&self) -> bool {
+    /// Whether an `eth_getLogs` over `width` blocks was refused for being too wide, so that less may do.
+    pub(super) fn is_range_limit(&self, width: u64) -> bool {
         match self {
             Self::Rejected { message, .. } | Self::Busy(message) => is_range_limit(message),
-            // A node that needs too long or sends too much for so many blocks.
-            Self::Timeout { .. } | Self::BadAnswer(_) => true,
+            // A node that needs too long or sends too much; a few blocks are not why.
+            Self::Timeout { .. } | Self::BadAnswer(_) => width > NARROW_BLOCKS,
             _ => false,
         }
     }
@@ -155,16 +158,92 @@ fn is_range_limit(message: &str) -> bool {
     let lower = message.to_lowercase();
     let words = [
         "range",
-        "too many",
-        "more than",
         "results",
         "response size",
+        "too many logs",
+        "too many blocks",
         "blocks distance",
         "block limit",
         "too large",
         "exceeds max",
         "query timeout",
-        "limited to",
     ];
     words.iter().any(|word| lower.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classified(code: i64, message: &'static str) -> ChainError {
+        let payload = ErrorPayload {
+            code,
+            message: message.into(),
+            data: None,
+        };
+        ChainError::classify_payload("eth_x", &payload)
+    }
+
+    #[test]
+    fn what_nodes_say_is_sorted() {
+        let reverted = |error: &ChainError| matches!(error, ChainError::Reverted { .. });
+        let busy = |error: &ChainError| matches!(error, ChainError::Busy(_)) && error.is_retryable();
+        let unsupported = |error: &ChainError| matches!(error, ChainError::Unsupported(_));
+        let funds = |error: &ChainError| matches!(error, ChainError::InsufficientFunds(_));
+        let refused =
+            |error: &ChainError| matches!(error, ChainError::Rejected { .. }) && !error.is_retryable();
+        type Class<'a> = &'a dyn Fn(&ChainError) -> bool;
+        let cases: [(i64, &'static str, Class<'_>); 12] = [
+            (3, "execution reverted", &reverted),
+            (-32_000, "execution reverted: Stale()", &reverted),
+            (429, "Too Many Requests", &busy),
+            (-32_005, "project ID request rate exceeded", &busy),
+            (-32_000, "request timed out", &busy),
+            (-32_601, "rpc method is not whitelisted", &unsupported),
+            (
+                -32_000,
+                "the method evm_increaseTime does not exist/is not available",
+                &unsupported,
+            ),
+            (-32_000, "transaction type not supported", &refused),
+            (-32_000, "insufficient funds for gas * price + value", &funds),
+            (-32_000, "nonce too low: next nonce 5, tx nonce 4", &refused),
+            (-32_000, "replacement transaction underpriced", &refused),
+            (-32_602, "invalid argument 0", &refused),
+        ];
+        for (code, message, class) in cases {
+            let error = classified(code, message);
+            assert!(class(&error), "{code} {message}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn range_limits_are_known_by_their_words() {
+        let limits = [
+            (-32_005, "query returned more than 10000 results"),
+            (
+                -32_600,
+                "You can make eth_getLogs requests with up to a 10 block range",
+            ),
+            (-32_602, "Log response size exceeded"),
+            (-32_614, "eth_getLogs is limited to a 10,000 range"),
+            (-32_000, "block range is too wide"),
+            (-32_000, "exceed maximum block range: 5000"),
+        ];
+        for (code, message) in limits {
+            assert!(classified(code, message).is_range_limit(2), "{message}");
+        }
+        for (code, message) in [
+            (-32_000, "header not found"),
+            (429, "Too Many Requests"),
+            (3, "execution reverted"),
+        ] {
+            assert!(!classified(code, message).is_range_limit(5_000), "{message}");
+        }
+        let slow = ChainError::Timeout {
+            what: "eth_getLogs",
+            after: Duration::from_secs(1),
+        };
+        assert!(slow.is_range_limit(1_001) && !slow.is_range_limit(1_000));
+    }
 }

@@ -115,3 +115,31 @@ async fn anvil_over_websocket() {
         U256::from(5)
     );
 }
+
+/// A node like most real ones: no control methods.
+async fn answer(body: String) -> String {
+    let request: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let answer = match request["method"].as_str() {
+        Some("eth_chainId") => serde_json::json!({"jsonrpc": "2.0", "id": request["id"], "result": "0x1"}),
+        _ => {
+            let error = serde_json::json!({"code": -32_601, "message": "the method does not exist"});
+            serde_json::json!({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        }
+    };
+    answer.to_string()
+}
+
+#[tokio::test]
+async fn a_real_node_has_no_time_travel() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let chain = AlloyChain::connect(&url, options()).await.unwrap();
+    assert!(matches!(chain.mine(1).await, Err(ChainError::Unsupported(_))));
+    assert!(matches!(
+        chain.increase_time(1).await,
+        Err(ChainError::Unsupported(_))
+    ));
+    server.abort();
+}

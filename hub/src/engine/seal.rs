@@ -1,7 +1,7 @@
 //! Seal: signs what is durable and fills the outboxes. One signature per batch over a Merkle root.
 
 use super::{Outbox, SessionId, journal::Sealable};
-use crate::ledger::{Countersign, Output};
+use crate::ledger::{Countersign, Origin, Output};
 use dashmap::DashMap;
 use protocol_spec::{
     Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
@@ -30,8 +30,10 @@ impl Seal {
     /// Runs until the journal is done. Errors: the guard refused to sign a second digest for one seq: stop the process.
     pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Sealable>) -> Result<(), GuardError> {
         while let Some(batch) = batches.recv().await {
-            // `durable` proves that the record is on disk; without one nothing in the batch is new.
-            drop(batch.durable);
+            // The token proves that the record is on disk; without a record nothing in the batch is new.
+            if let Some(durable) = &batch.durable {
+                metrics::counter!("hub_durable_record").absolute(durable.number());
+            }
             let mail = self.seal(batch.outputs)?;
             self.deliver(mail);
         }
@@ -42,89 +44,78 @@ impl Seal {
         let mut signatures = self.sign_leaves(&outputs)?.into_iter();
         let mut mail = Mail::new();
         for output in outputs {
-            let (session, message) = match output {
-                Output::Frame(out) => {
-                    let Some(session) = out.session else { continue };
-                    let Some(signature) = signatures.next() else {
-                        continue;
-                    };
-                    let voucher = SignedVoucher {
-                        voucher: out.voucher,
-                        signature,
-                    };
-                    let frame = Frame {
-                        voucher,
-                        ops: out.ops,
-                    };
-                    (
-                        session,
-                        Message::Notification(Box::new(Notification::Voucher(frame))),
-                    )
-                }
-                Output::Event(out) => {
-                    let Some(signature) = signatures.next() else {
-                        continue;
-                    };
-                    let event = Event {
-                        cursor: out.cursor,
-                        receipt: out.receipt,
-                        signature,
-                    };
-                    (
-                        out.session,
-                        Message::Notification(Box::new(Notification::Event(event))),
-                    )
-                }
-                Output::Reply(origin, result) => (
-                    origin.session,
-                    Message::Response {
-                        id: Some(origin.id),
-                        result,
-                    },
-                ),
-                Output::Resumed(origin, mut reply, newest) => {
-                    if let Some((voucher, digest)) = newest {
-                        let signature = VoucherSignature::Direct(self.key.sign(&digest));
-                        reply.sent = Some(SignedVoucher { voucher, signature });
-                    }
-                    let result = Ok(Box::new(Reply::Resume(*reply)));
-                    (
-                        origin.session,
-                        Message::Response {
-                            id: Some(origin.id),
-                            result,
-                        },
-                    )
-                }
-                Output::Countersign(origin, what) => {
-                    let digest = match &what {
-                        Countersign::Withdraw(message) => message.digest(&self.domain),
-                        Countersign::Close(message) => message.digest(&self.domain),
-                        Countersign::Cancel(message) => message.digest(&self.domain),
-                    };
-                    let reply = Reply::Countersigned(Countersigned {
-                        signature: self.key.sign(&digest),
-                    });
-                    (
-                        origin.session,
-                        Message::Response {
-                            id: Some(origin.id),
-                            result: Ok(Box::new(reply)),
-                        },
-                    )
-                }
-                Output::Channel(session, info) => (
-                    session,
-                    Message::Notification(Box::new(Notification::Channel(*info))),
-                ),
-                Output::Drop(session) => {
-                    self.outboxes.remove(&session);
-                    continue;
-                }
-            };
-            mail.entry(session).or_default().push(message);
+            if let Some((session, message)) = self.message(output, &mut signatures) {
+                mail.entry(session).or_default().push(message);
+            }
         }
         Ok(mail)
+    }
+
+    /// The message an output becomes, if somebody waits for it. `signatures` are those of `sign_leaves`.
+    fn message(
+        &self,
+        output: Output,
+        signatures: &mut impl Iterator<Item = VoucherSignature>,
+    ) -> Option<(SessionId, Message)> {
+        let notify = |session, body| Some((session, Message::Notification(Box::new(body))));
+        match output {
+            Output::Frame(out) => {
+                let session = out.session?;
+                let voucher = SignedVoucher {
+                    voucher: out.voucher,
+                    signature: signatures.next()?,
+                };
+                notify(
+                    session,
+                    Notification::Voucher(Frame {
+                        voucher,
+                        ops: out.ops,
+                    }),
+                )
+            }
+            Output::Event(out) => {
+                let (cursor, receipt, signature) = (out.cursor, out.receipt, signatures.next()?);
+                notify(
+                    out.session,
+                    Notification::Event(Event {
+                        cursor,
+                        receipt,
+                        signature,
+                    }),
+                )
+            }
+            Output::Channel(session, info) => notify(session, Notification::Channel(*info)),
+            Output::Reply(origin, result) => Some((
+                origin.session,
+                Message::Response {
+                    id: Some(origin.id),
+                    result,
+                },
+            )),
+            Output::Resumed(origin, mut reply, newest) => {
+                reply.sent = newest.map(|(voucher, digest)| {
+                    let signature = VoucherSignature::Direct(self.key.sign(&digest));
+                    SignedVoucher { voucher, signature }
+                });
+                Some(answer(origin, Reply::Resume(*reply)))
+            }
+            Output::Countersign(origin, what) => {
+                let signature = self.key.sign(&self.cooperative_digest(&what));
+                Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
+            }
+            Output::Drop(session) => {
+                self.outboxes.remove(&session);
+                None
+            }
+        }
+    }
+
+    fn cooperative_digest(&self, what: &Countersign) -> Digest {
+        match what {
+            Countersign::Withdraw(message) => message.digest(&self.domain),
+            Countersign::Close(message) => message.digest(&self.domain),
+            Countersign::Cancel(message) => message.digest(&self.domain),
+        }
     }
 
     /// Signatures of all vouchers that somebody waits for and of all receipts, in the order of the outputs.
@@ -178,4 +169,14 @@ impl Seal {
             }
         }
     }
+}
+
+fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
+    (
+        origin.session,
+        Message::Response {
+            id: Some(origin.id),
+            result: Ok(Box::new(reply)),
+        },
+    )
 }

@@ -16,6 +16,10 @@ pub(super) struct Verifier {
 }
 
 /// A verified input, or the answer to a call that is not one.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times; a box per payment costs more"
+)]
 #[derive(Debug)]
 pub(super) enum Verified {
     Input(Input),

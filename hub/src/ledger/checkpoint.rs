@@ -46,7 +46,7 @@ impl Ledger {
                 .push((Table::Channels, entry.channel.id().0.to_vec(), record));
         }
         let (puts, deletes) = self.payments.take_changes();
-        for (payer, id, outcome) in puts {
+        for ((payer, id), outcome) in puts {
             if let Some(key) = self.payment_key(payer, id) {
                 checkpoint.puts.push((Table::PaymentsById, key, encode(&outcome)));
             }

@@ -19,6 +19,9 @@ pub(super) struct Outcome {
     pub(super) expires_at: UnixSeconds,
 }
 
+/// The payer's index and its id of the payment.
+pub(super) type Key = (usize, PaymentId);
+
 /// All outcomes, by (payer's index, id).
 #[derive(Debug, Default)]
 pub(super) struct Payments {
@@ -47,11 +50,11 @@ impl Payments {
     }
 
     /// Changes since the last call: (put, delete).
-    pub(super) fn take_changes(&mut self) -> (Vec<(usize, PaymentId, Outcome)>, Vec<(usize, PaymentId)>) {
+    pub(super) fn take_changes(&mut self) -> (Vec<(Key, Outcome)>, Vec<Key>) {
         let changed = std::mem::take(&mut self.changed);
         let puts = changed
             .into_iter()
-            .filter_map(|(payer, id)| Some((payer, id, *self.outcome(payer, id)?)))
+            .filter_map(|key| Some((key, *self.outcomes.get(&key)?)))
             .collect();
         (puts, std::mem::take(&mut self.removed))
     }

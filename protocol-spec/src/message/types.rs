@@ -44,6 +44,7 @@ pub enum Message {
 }
 
 /// What a client can ask. The JSON method is the variant in snake case.
+#[expect(clippy::large_enum_variant, reason = "always boxed in a Message")]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub enum Request {
@@ -78,6 +79,7 @@ pub enum Request {
 }
 
 /// Answers, one kind for each request.
+#[expect(clippy::large_enum_variant, reason = "always boxed in a Message")]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum Reply {

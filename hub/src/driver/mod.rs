@@ -152,7 +152,10 @@ impl Driver {
                         return Ok(Turn::Stopped);
                     }
                 }
-                ViewEvent::Reorg { depth, .. } => tracing::warn!(depth, "reorg of unconfirmed blocks"),
+                ViewEvent::Reorg { depth, .. } => {
+                    tracing::warn!(depth, "reorg of unconfirmed blocks: what it dropped is sent again");
+                    self.options.chain.resync().await?;
+                }
                 ViewEvent::DeepReorg(alarm) => {
                     return Ok(Turn::Alarm(format!(
                         "confirmed block {} was {} and is {:?} now: nothing that rests on it is certain",

@@ -1,3 +1,5 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
 
 pub mod engine;
+pub mod ops;
+pub mod session;

@@ -4,4 +4,6 @@ pub mod chain;
 pub mod driver;
 pub mod engine;
 pub mod ledger;
+pub mod ops;
+pub mod session;
 pub mod store;

@@ -1,0 +1,371 @@
+//! One connection: the only owner of its socket, login state and outbox.
+
+use super::{
+    bucket::Bucket,
+    calls::{self, Registration},
+    codec::Encoding,
+    gate::{Admission, Gate, Origin},
+    http::Names,
+    limits::{self, SessionLimits},
+    login::{Budget, Challenger},
+    outgoing::{self, End, Socket},
+};
+use crate::{
+    engine::{Engine, SessionId},
+    ops::Shutdown,
+};
+use futures::{FutureExt, StreamExt};
+use protocol_spec::{
+    PublicKey,
+    message::{ErrorCode, Message, Reply, RpcError},
+};
+use std::{
+    pin::pin,
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, time::sleep_until};
+use tokio_tungstenite::tungstenite::{
+    Error as WsError, Message as Frame, protocol::frame::coding::CloseCode,
+};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) limits: SessionLimits,
+    pub(crate) names: Names,
+    pub(crate) gate: Gate,
+    pub(crate) budget: Budget,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) next_id: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+/// Counters of the hot path, looked up once.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) received: metrics::Counter,
+    pub(crate) sent: metrics::Counter,
+    pub(crate) errors: metrics::Counter,
+    pub(crate) busy: metrics::Counter,
+}
+
+impl Counters {
+    /// From the installed recorder.
+    pub(crate) fn new() -> Self {
+        Self {
+            received: metrics::counter!("hub_session_messages_received_total"),
+            sent: metrics::counter!("hub_session_messages_sent_total"),
+            errors: metrics::counter!("hub_session_errors_sent_total"),
+            busy: metrics::counter!("hub_session_busy_total"),
+        }
+    }
+}
+
+/// Everything about a connection but its socket.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) id: SessionId,
+    pub(crate) origin: Origin,
+    pub(crate) encoding: Encoding,
+    pub(crate) challenger: Challenger,
+    pub(crate) key: Option<PublicKey>,
+    pub(crate) replies: Vec<Message>,
+    pub(crate) in_flight: u32,
+    pub(crate) draining: bool,
+    pub(crate) outbox: Option<mpsc::Receiver<Vec<Message>>>,
+    /// The entry of `outbox` in the engine's table.
+    pub(crate) registration: Option<Registration>,
+    messages: Bucket,
+    controls: Bucket,
+    strikes: Bucket,
+    /// Counts against `connections_max` until the connection is gone.
+    _admission: Admission,
+}
+
+impl State {
+    fn new(id: SessionId, encoding: Encoding, admission: Admission, now: Instant) -> Self {
+        Self {
+            id,
+            origin: admission.origin(),
+            encoding,
+            challenger: Challenger::new(),
+            key: None,
+            replies: Vec::new(),
+            in_flight: 0,
+            draining: false,
+            outbox: None,
+            registration: None,
+            messages: Bucket::new(
+                limits::STRANGER_MESSAGES_PER_S,
+                limits::STRANGER_MESSAGES_BURST,
+                now,
+            ),
+            controls: Bucket::new(limits::CONTROL_FRAMES_PER_S, limits::CONTROL_FRAMES_BURST, now),
+            strikes: Bucket::new(1, limits::STRIKES_MAX, now),
+            _admission: admission,
+        }
+    }
+
+    /// Queues an answer.
+    pub(crate) fn answer(&mut self, id: u64, reply: Reply) {
+        self.replies.push(Message::Response {
+            id: Some(id),
+            result: Ok(Box::new(reply)),
+        });
+    }
+
+    /// Queues an error.
+    pub(crate) fn refuse(&mut self, id: Option<u64>, error: RpcError) {
+        self.replies.push(Message::Response {
+            id,
+            result: Err(error),
+        });
+    }
+
+    /// From here on the connection has the limits of a known client.
+    pub(crate) fn log_in(&mut self, shared: &Shared, key: PublicKey, now: Instant) {
+        self.key = Some(key);
+        self.messages = Bucket::new(shared.limits.messages_per_s, shared.limits.messages_burst, now);
+    }
+
+    /// Handles one frame.
+    fn on_frame(&mut self, shared: &Shared, frame: &Frame, now: Instant) -> Result<(), End> {
+        let Some(decoded) = self.encoding.decode(frame) else {
+            return match frame {
+                Frame::Close(_) => Ok(()), // tungstenite answers it and ends the stream
+                _ => self.controls.take(now).or_else(|_| self.strike(now)),
+            };
+        };
+        shared.counters.received.increment(1);
+        let slot = match frame.is_empty() {
+            true => self.controls.take(now),
+            false => self.messages.take(now),
+        };
+        match (slot, decoded) {
+            (Ok(()), Ok(message)) => calls::handle(shared, self, message, now),
+            (Ok(()), Err((id, error))) => {
+                self.refuse(id, error);
+                Ok(())
+            }
+            (Err(wait), decoded) => {
+                self.strike(now)?;
+                let id = match decoded {
+                    Ok(Message::Request { id, .. }) => Some(id),
+                    Ok(_) => None,
+                    Err((id, _)) => id,
+                };
+                self.refuse(id, rate_limited(wait));
+                Ok(())
+            }
+        }
+    }
+
+    fn strike(&mut self, now: Instant) -> Result<(), End> {
+        metrics::counter!("hub_session_rate_limited_total").increment(1);
+        self.strikes.take(now).map_err(|wait| {
+            self.refuse(None, rate_limited(wait));
+            End::Close(CloseCode::Policy, "too many messages")
+        })
+    }
+}
+
+fn rate_limited(wait: Duration) -> RpcError {
+    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+    RpcError::of(ErrorCode::RateLimited).retry_after_ms(ms)
+}
+
+enum Happening {
+    Frame(Option<Result<Frame, WsError>>),
+    Batch(Option<Vec<Message>>),
+    Alarm,
+    Shutdown,
+}
+
+/// A connection after its handshake.
+pub(crate) struct Connection<'a> {
+    shared: &'a Shared,
+    socket: Socket,
+    state: State,
+    started: Instant,
+    alive: (u64, Instant),
+    drain_until: Option<Instant>,
+}
+
+impl<'a> Connection<'a> {
+    /// A connection that has said nothing yet.
+    pub(crate) fn new(shared: &'a Shared, socket: Socket, encoding: Encoding, admission: Admission) -> Self {
+        let now = Instant::now();
+        let number = shared.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Self {
+            shared,
+            socket,
+            state: State::new(SessionId(number), encoding, admission, now),
+            started: now,
+            alive: (0, now),
+            drain_until: None,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn run(mut self) {
+        let session = self.state.id.0;
+        let encoding = self.state.encoding.name();
+        tracing::debug!(session, encoding, "connected");
+        let end = self.serve().await;
+        tracing::debug!(session, ?end, "ends");
+        let Self { socket, state, .. } = self;
+        // Off the engine's table first: nothing is queued for a connection that is hanging up.
+        drop(state.registration);
+        outgoing::hang_up(socket, end).await;
+    }
+
+    async fn serve(&mut self) -> End {
+        let greeting = calls::challenge(self.shared, &mut self.state, Instant::now());
+        self.state.replies.push(greeting);
+        if let Err(end) = self.write_turn(None).await {
+            return end;
+        }
+        let mut stopping = pin!(self.shared.shutdown.triggered());
+        let mut alarm = pin!(sleep_until(self.next_alarm(Instant::now()).into()));
+        loop {
+            let happening = tokio::select! {
+                frame = self.socket.next() => Happening::Frame(frame),
+                batch = receive(&mut self.state.outbox) => Happening::Batch(batch),
+                () = &mut alarm => Happening::Alarm,
+                () = &mut stopping, if self.drain_until.is_none() => Happening::Shutdown,
+            };
+            let now = Instant::now();
+            let rings = matches!(happening, Happening::Alarm | Happening::Shutdown);
+            if let Err(end) = self.turn(happening, now).await {
+                return end;
+            }
+            if self.drain_until.is_some() && self.state.in_flight == 0 {
+                return End::Close(CloseCode::Away, "the hub is shutting down");
+            }
+            if rings {
+                alarm.as_mut().reset(self.next_alarm(now).into());
+            }
+        }
+    }
+
+    /// One turn: all input that is there (up to a bound), then all output, then one flush.
+    async fn turn(&mut self, happening: Happening, now: Instant) -> Result<(), End> {
+        match happening {
+            Happening::Frame(frame) => {
+                let read = self.read_turn(frame, now);
+                let written = self.write_turn(None).await;
+                read.and(written)
+            }
+            Happening::Batch(Some(batch)) => self.write_turn(Some(batch)).await,
+            Happening::Batch(None) => Err(TOO_SLOW),
+            Happening::Alarm => self.on_alarm(now).await,
+            Happening::Shutdown => {
+                self.state.draining = true;
+                self.drain_until = now.checked_add(limits::DRAIN_DEADLINE);
+                Ok(())
+            }
+        }
+    }
+
+    fn read_turn(&mut self, first: Option<Result<Frame, WsError>>, now: Instant) -> Result<(), End> {
+        let mut item = first;
+        let mut left = limits::MESSAGES_PER_TURN;
+        loop {
+            let frame = item.ok_or(End::Gone)?.map_err(|error| End::from(&error))?;
+            self.socket.get_mut().message_done();
+            self.state.on_frame(self.shared, &frame, now)?;
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Ok(());
+            }
+            match self.socket.next().now_or_never() {
+                Some(next) => item = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn write_turn(&mut self, first: Option<Vec<Message>>) -> Result<(), End> {
+        for message in std::mem::take(&mut self.state.replies) {
+            self.shared
+                .counters
+                .errors
+                .increment(u64::from(is_error(&message)));
+            self.feed(&message).await?;
+        }
+        let mut next = first.or_else(|| self.try_receive());
+        let mut left = limits::BATCHES_PER_TURN;
+        while let Some(batch) = next {
+            for message in &batch {
+                let answers = matches!(message, Message::Response { .. });
+                self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(answers));
+                self.feed(message).await?;
+            }
+            left = left.saturating_sub(1);
+            next = if left == 0 { None } else { self.try_receive() };
+        }
+        outgoing::flush(&mut self.socket).await
+    }
+
+    async fn feed(&mut self, message: &Message) -> Result<(), End> {
+        // The engine dropped the outbox of a slow reader: what is left in it is not worth the wait.
+        if self.state.outbox.as_ref().is_some_and(mpsc::Receiver::is_closed) {
+            return Err(TOO_SLOW);
+        }
+        self.shared.counters.sent.increment(1);
+        outgoing::feed(&mut self.socket, self.state.encoding, message).await
+    }
+
+    fn try_receive(&mut self) -> Option<Vec<Message>> {
+        self.state.outbox.as_mut()?.try_recv().ok()
+    }
+
+    async fn on_alarm(&mut self, now: Instant) -> Result<(), End> {
+        if self.drain_until.is_some_and(|until| now >= until) {
+            return Err(End::Close(CloseCode::Away, "the hub is shutting down"));
+        }
+        if self.state.key.is_none() && now.saturating_duration_since(self.started) >= limits::LOGIN_DEADLINE {
+            return Err(End::Close(CloseCode::Policy, "no login in time"));
+        }
+        let received = self.socket.get_ref().received();
+        let silent = now.saturating_duration_since(self.alive.1);
+        if received != self.alive.0 {
+            self.alive = (received, now);
+            return Ok(());
+        }
+        if silent >= Duration::from_secs(self.shared.limits.idle_timeout_s.into()) {
+            return Err(End::Close(CloseCode::Policy, "nothing heard for too long"));
+        }
+        outgoing::ping(&mut self.socket).await?;
+        outgoing::flush(&mut self.socket).await
+    }
+
+    fn next_alarm(&self, now: Instant) -> Instant {
+        let period = Duration::from_secs(self.shared.limits.ping_after_s.into());
+        let login = match self.state.key {
+            None => limits::LOGIN_DEADLINE.saturating_sub(now.saturating_duration_since(self.started)),
+            Some(_) => Duration::MAX,
+        };
+        let drain = match self.drain_until {
+            Some(until) => until.saturating_duration_since(now),
+            None => Duration::MAX,
+        };
+        let wait = period.min(login).min(drain);
+        now.checked_add(wait).unwrap_or(now)
+    }
+}
+
+const TOO_SLOW: End = End::Close(CloseCode::Again, "too slow to read");
+
+fn is_error(message: &Message) -> bool {
+    matches!(message, Message::Response { result: Err(_), .. })
+}
+
+async fn receive(outbox: &mut Option<mpsc::Receiver<Vec<Message>>>) -> Option<Vec<Message>> {
+    match outbox {
+        Some(outbox) => outbox.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,5 +1,6 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
 
+pub mod app;
 pub mod chain;
 pub mod driver;
 pub mod engine;

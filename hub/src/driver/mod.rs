@@ -153,7 +153,10 @@ impl Driver {
                     }
                 }
                 ViewEvent::Reorg { depth, .. } => {
-                    tracing::warn!(depth, "reorg of unconfirmed blocks: what it dropped is sent again");
+                    tracing::warn!(
+                        depth,
+                        "reorg of unconfirmed blocks: what it dropped is sent again"
+                    );
                     self.options.chain.resync().await?;
                 }
                 ViewEvent::DeepReorg(alarm) => {

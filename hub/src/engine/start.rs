@@ -108,7 +108,13 @@ pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
     let outboxes = Arc::new(DashMap::new());
     let guard = ledger.guard();
 
-    let first = ledger.commit(vec![Input::Policy(options.policy)], (options.now)());
+    let now = (options.now)();
+    let mut policy = options.policy;
+    // The logs of events keep their epoch for the life of the database.
+    policy.log_epoch = Some(ledger.log_epoch())
+        .filter(|epoch| *epoch != 0)
+        .unwrap_or(now.0);
+    let first = ledger.commit(vec![Input::Policy(policy)], now);
     let first = ToJournal::Commit {
         record: first.record,
         outputs: first.outputs,

@@ -101,6 +101,12 @@ impl Ledger {
         self.rolled_back
     }
 
+    /// Epoch of the logs of events; 0 before the first policy.
+    #[must_use]
+    pub fn log_epoch(&self) -> u64 {
+        self.policy.log_epoch
+    }
+
     /// Number of channels known.
     #[must_use]
     pub fn channels(&self) -> usize {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod chain;
+pub mod cli;
 pub mod driver;
 pub mod engine;
 pub mod ledger;

@@ -1,24 +1,27 @@
-//! The daemon put together: store, engine, chain driver, sessions; and taken apart again in order.
+//! The daemon put together: store, engine, chain driver; and taken apart again in order.
+
+pub mod contracts;
+pub mod serve;
 
 use crate::{
     chain::{AlloyChain, Chain, ChainError},
     driver::{ChainStatus, Driver, DriverOptions},
-    engine::{self, ControlHandle, EngineOptions, StartError},
+    engine::{self, ControlHandle, Engine, EngineOptions, StartError},
     ledger::Policy,
-    ops::Shutdown,
-    session::{self, Settings},
     store::{Identity, OpenError, RedbStore, ShardId, Store},
 };
 use alloy::primitives::B256;
 use protocol_spec::{Address, Domain, SignerKey, UnixSeconds, message::HubInfo};
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinHandle},
+};
 
 /// Version of the bytes in the database.
 const FORMAT_VERSION: u32 = 1;
@@ -28,8 +31,6 @@ const CHECKPOINT_RECORDS: u64 = 20_000;
 
 /// Everything a hub is made of.
 pub struct Setup {
-    /// Where sessions connect.
-    pub listen: SocketAddr,
     /// Directory of the database.
     pub data_dir: PathBuf,
     /// The chain, sending from the hub's own account.
@@ -46,8 +47,6 @@ pub struct Setup {
     pub poll_interval: Duration,
     /// First block to read for a new database; none: the newest confirmed one.
     pub from_block: Option<u64>,
-    /// Session limits and allowed names.
-    pub sessions: Settings,
 }
 
 /// Why the hub did not start. Nothing was signed or sent.
@@ -65,63 +64,49 @@ pub enum AppError {
     /// The engine did not start.
     #[error("engine: {0}")]
     Engine(#[from] StartError),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
-/// A running hub.
+/// A running hub without its session server.
 pub struct RunningHub {
-    /// Where sessions connect.
-    pub address: SocketAddr,
+    /// What sessions talk to.
+    pub engine: Engine,
     /// Health of the chain's view.
     pub chain: ChainStatus,
-    control: ControlHandle,
-    shutdown: Shutdown,
-    sessions: JoinHandle<session::Drained>,
-    driver: JoinHandle<Result<(), String>>,
-    fatal: JoinHandle<Result<(), String>>,
+    /// Asks the running ledger.
+    pub control: ControlHandle,
+    /// Set once the process must exit: a commit failed, the guard refused, or a confirmed block vanished.
+    pub failed: watch::Receiver<Option<String>>,
+    driver: AbortHandle,
+    supervisor: JoinHandle<Result<(), String>>,
     store: Arc<dyn Store>,
 }
 
-/// Starts a hub. It runs until `shutdown`; then await [`RunningHub::finished`].
-pub async fn start(setup: Setup, shutdown: Shutdown) -> Result<RunningHub, AppError> {
+/// Starts a hub: restores, replays, then follows the chain. Serve sessions with its engine; end with [`RunningHub::finish`].
+pub async fn start(setup: Setup) -> Result<RunningHub, AppError> {
     let hub = setup
         .chain
         .sender()
         .ok_or_else(|| AppError::Setup("the chain port has no key to send with".to_owned()))?;
     let identity = identity(&setup).await?;
-    let domain = Domain::new(identity.chain_id, setup.adjudicator);
-    // Opening verifies every page: off the runtime's threads.
-    let path = setup.data_dir.join("store");
-    let opened = tokio::task::spawn_blocking(move || RedbStore::open(&path, identity)).await;
-    let store: Arc<dyn Store> = Arc::new(opened.map_err(|error| AppError::Setup(error.to_string()))??);
-
+    let store = open(setup.data_dir.join("store"), identity).await?;
     let status = ChainStatus::default();
-    let now = {
-        let status = status.clone();
-        Arc::new(move || wall_clock().max(status.head_timestamp()))
-    };
     let info = hub_info(&setup, hub, identity.chain_id);
     let running = engine::start(EngineOptions {
-        domain,
+        domain: Domain::new(identity.chain_id, setup.adjudicator),
         info,
         policy: setup.policy,
         key: setup.signer.clone(),
         store: store.clone(),
         shard: ShardId(0),
-        now,
+        now: {
+            let status = status.clone();
+            Arc::new(move || wall_clock().max(status.head_timestamp()))
+        },
         workers: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         checkpoint_every: CHECKPOINT_EVERY,
         checkpoint_records: CHECKPOINT_RECORDS,
     })
     .await?;
-
     let options = DriverOptions {
         chain: Arc::new(setup.chain),
         adjudicator: setup.adjudicator,
@@ -132,57 +117,61 @@ pub async fn start(setup: Setup, shutdown: Shutdown) -> Result<RunningHub, AppEr
         resend_after: Duration::from_secs(30),
     };
     let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
-    let listen = |source| AppError::Listen {
-        address: setup.listen,
-        source,
-    };
-    let listener = session::bind(setup.listen).map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    let sessions = tokio::spawn(session::serve(
-        listener,
-        running.engine,
-        setup.sessions,
-        shutdown.clone(),
-    ));
-    let control = running.control;
+    let (sender, failed) = watch::channel(None);
+    let abort = driver.abort_handle();
+    let supervisor = tokio::spawn(supervise(running.fatal, driver, sender));
+    let (engine, control) = (running.engine, running.control);
     Ok(RunningHub {
-        address,
+        engine,
         chain: status,
         control,
-        shutdown,
-        sessions,
-        driver,
-        fatal: running.fatal,
+        failed,
+        driver: abort,
+        supervisor,
         store,
     })
 }
 
-impl RunningHub {
-    /// Asks the running ledger.
-    #[must_use]
-    pub fn control(&self) -> &ControlHandle {
-        &self.control
-    }
+/// Opening verifies every page: off the runtime's threads.
+async fn open(path: PathBuf, identity: Identity) -> Result<Arc<dyn Store>, AppError> {
+    let opened = tokio::task::spawn_blocking(move || RedbStore::open(&path, identity)).await;
+    Ok(Arc::new(
+        opened.map_err(|error| AppError::Setup(error.to_string()))??,
+    ))
+}
 
-    /// Waits for the end: after `shutdown`, everything accepted is made durable and a checkpoint is written.
-    /// Errors: the process must exit non-zero at once (a commit failed, the guard refused, a confirmed block vanished).
-    pub async fn finished(mut self) -> Result<(), String> {
-        let early = tokio::select! {
-            ended = &mut self.fatal => Some(flatten(ended)),
-            ended = &mut self.driver => Some(flatten(ended)),
-            () = self.shutdown.triggered() => None,
-        };
-        if let Some(result) = early {
-            return result.and_then(|()| Err("the engine stopped by itself".to_owned()));
+/// Watches engine and driver; tells at once when one of them fails.
+async fn supervise(
+    mut engine: JoinHandle<Result<(), String>>,
+    mut driver: JoinHandle<Result<(), String>>,
+    failed: watch::Sender<Option<String>>,
+) -> Result<(), String> {
+    let mut driving = true;
+    loop {
+        tokio::select! {
+            ended = &mut engine => {
+                let result = flatten(ended);
+                failed.send_replace(Some(result.clone().err().unwrap_or_else(|| "the engine has stopped".to_owned())));
+                return result;
+            }
+            ended = &mut driver, if driving => {
+                driving = false;
+                if let Ok(Err(text)) = ended {
+                    failed.send_replace(Some(text));
+                }
+            }
         }
-        // Sessions first: their calls still go through. Then the driver, whose handle keeps the ledger alive.
-        if let Err(error) = self.sessions.await {
-            tracing::warn!(%error, "the session server ended badly");
-        }
+    }
+}
+
+impl RunningHub {
+    /// Ends it, after the session server has returned: everything accepted is made durable and a checkpoint is written.
+    /// Errors: a commit failed; the process must exit non-zero.
+    pub async fn finish(self) -> Result<(), String> {
+        // The handles of driver, sessions and control keep the ledger alive: it ends when the last one is gone.
         self.driver.abort();
-        let _ = self.driver.await;
-        drop(self.control);
-        let result = flatten(self.fatal.await);
+        drop((self.engine, self.control));
+        let result = flatten(self.supervisor.await);
         drop(self.store);
         result
     }

@@ -1,0 +1,216 @@
+//! From a configuration to a running hub: what `hub serve` starts.
+
+use super::{RunningHub, Setup, contracts, contracts::Token};
+use crate::{
+    chain::{
+        AlloyChain, Chain, ChainOptions,
+        embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, ServedChain},
+    },
+    cli::serve::{Prepared, Started},
+    ledger::{Policy, Reserve, Tariff},
+    ops::{Config, Readiness, Shutdown},
+};
+use alloy::{
+    primitives::{B256, U256},
+    signers::local::PrivateKeySigner,
+};
+use anyhow::Context;
+use protocol_spec::{Address, Amount, SignerKey, abi::IAdjudicator, channel::Delays};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Where the embedded chain listens when the address is free.
+const EMBEDDED_DOOR: &str = "127.0.0.1:8545";
+/// What the hub's vault gets of each token on the embedded chain.
+const EMBEDDED_VAULT: u128 = 1_000_000_000_000_000_000_000_000;
+
+/// Starts the engine for `hub serve`.
+pub async fn start_engine(
+    prepared: Prepared,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> anyhow::Result<Started> {
+    let owner = wallet(&prepared.owner)?;
+    let (setup, embedded) = if prepared.config.is_embedded() {
+        let (setup, door) = embedded(&prepared, owner).await?;
+        (setup, Some(door))
+    } else {
+        (remote(&prepared, owner).await?, None)
+    };
+    let hub = super::start(setup).await.context("the hub did not start")?;
+    watch_failure(&hub, readiness, shutdown);
+    let engine = hub.engine.clone();
+    let finish = Box::pin(async move {
+        let result = hub.finish().await.map_err(anyhow::Error::msg);
+        drop(embedded);
+        result
+    });
+    Ok(Started { engine, finish })
+}
+
+/// A failed commit, a refused signature or a vanished confirmed block stops the process at once: nothing that
+/// happens after it could be trusted, and a restart recovers from what is durable.
+fn watch_failure(hub: &RunningHub, readiness: Readiness, shutdown: Shutdown) {
+    let mut failed = hub.failed.clone();
+    tokio::spawn(async move {
+        let reason = match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => return,
+        };
+        if shutdown.is_triggered() {
+            return;
+        }
+        readiness.fail("engine", reason.clone());
+        tracing::error!(reason, "stopping at once");
+        std::process::exit(1);
+    });
+}
+
+fn wallet(key: &SignerKey) -> anyhow::Result<PrivateKeySigner> {
+    PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes())).context("keys.owner")
+}
+
+async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<Setup> {
+    let config = &prepared.config;
+    let adjudicator = config
+        .chain
+        .adjudicator
+        .context("chain.adjudicator must be set for a real node")?;
+    let options = ChainOptions {
+        signer: Some(owner),
+        ..ChainOptions::default()
+    };
+    let chain = AlloyChain::connect(&config.chain.rpc_url, options)
+        .await
+        .context("chain.rpc_url")?;
+    let tokens = tariffs(config);
+    Ok(setup(
+        prepared,
+        chain,
+        adjudicator,
+        tokens,
+        config.data_dir.clone(),
+    ))
+}
+
+/// The development chain in this process: contracts deployed, vault funded, door opened.
+async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<(Setup, ServedChain)> {
+    let chain = EmbeddedChain::new(EmbeddedConfig::default());
+    chain
+        .fund(owner.address(), U256::from(EMBEDDED_VAULT))
+        .map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    let options = ChainOptions {
+        signer: Some(owner.clone()),
+        ..ChainOptions::default()
+    };
+    let port = AlloyChain::embedded(&chain, options).await?;
+    let adjudicator = contracts::deploy_adjudicator(&port).await?;
+    let mut tokens = tariffs(&prepared.config);
+    if tokens.is_empty() {
+        let token = contracts::deploy_test_token(&port).await?;
+        tokens = vec![fund_vault(&port, adjudicator, token, owner.address()).await?];
+    }
+    chain
+        .request(
+            "evm_setIntervalMining",
+            Some(&serde_json::value::to_raw_value(&[1])?),
+        )
+        .map_err(|failure| anyhow::anyhow!("the embedded chain does not mine: {failure:?}"))?;
+    let wanted: SocketAddr = EMBEDDED_DOOR.parse()?;
+    let door = match chain.serve(wanted).await {
+        Ok(door) => door,
+        Err(_) => chain.serve(SocketAddr::new(wanted.ip(), 0)).await?,
+    };
+    let token = tokens.first().map(|tariff| tariff.token).unwrap_or_default();
+    tracing::warn!(
+        rpc = door.url(), %adjudicator, %token, funded_account = %DEV_ACCOUNTS[0].address,
+        "EMBEDDED CHAIN: it lives in this process only and is NOT kept; its hub's database goes with it"
+    );
+    let genesis = chain
+        .genesis_hash()
+        .map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    let dir = prepared.config.data_dir.join(format!("embedded-{genesis}"));
+    Ok((setup(prepared, port, adjudicator, tokens, dir), door))
+}
+
+async fn fund_vault(
+    chain: &dyn Chain,
+    adjudicator: Address,
+    token: Address,
+    owner: Address,
+) -> anyhow::Result<Tariff> {
+    let amount = U256::from(EMBEDDED_VAULT);
+    contracts::transact(chain, token, &Token::mintCall { to: owner, amount }, U256::ZERO).await?;
+    contracts::transact(
+        chain,
+        token,
+        &Token::approveCall {
+            spender: adjudicator,
+            amount,
+        },
+        U256::ZERO,
+    )
+    .await?;
+    let fund = IAdjudicator::fundVaultCall {
+        hub: owner,
+        token,
+        amount,
+    };
+    contracts::transact(chain, adjudicator, &fund, U256::ZERO).await?;
+    let unit = 1_000_000_000_000_000_000;
+    let reserve = Reserve {
+        initial: Amount(100 * unit),
+        low: Amount(50 * unit),
+        top_up: Amount(100 * unit),
+    };
+    Ok(Tariff {
+        token,
+        reserve,
+        ..Tariff::default()
+    })
+}
+
+fn tariffs(config: &Config) -> Vec<Tariff> {
+    let tariff = |token: &crate::ops::config::Token| Tariff {
+        token: token.address,
+        fee_flat: config.fees.flat,
+        fee_ppm: config.fees.ppm,
+        reserve: Reserve {
+            initial: token.reserve.initial,
+            low: token.reserve.low_watermark,
+            top_up: token.reserve.top_up,
+        },
+    };
+    config.tokens.iter().map(tariff).collect()
+}
+
+fn setup(
+    prepared: &Prepared,
+    chain: AlloyChain,
+    adjudicator: Address,
+    tokens: Vec<Tariff>,
+    data_dir: PathBuf,
+) -> Setup {
+    let config = &prepared.config;
+    let policy = Policy {
+        server: config.server.name.clone(),
+        log_epoch: 0,
+        delays: Delays {
+            lag_s: config.chain.lag_s,
+            act_s: config.chain.act_s,
+        },
+        challenge_period_s: config.chain.challenge_period_s,
+        retention_s: config.retention.retention_s,
+        events_per_channel_max: u32::try_from(config.retention.events_per_channel_max).unwrap_or(u32::MAX),
+        tokens,
+    };
+    Setup {
+        data_dir,
+        chain,
+        adjudicator,
+        signer: prepared.hub_signer.clone(),
+        policy,
+        confirmations: config.chain.confirmations,
+        poll_interval: Duration::from_millis(config.chain.poll_interval_ms),
+        from_block: None,
+    }
+}

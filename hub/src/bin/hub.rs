@@ -1,3 +1,7 @@
-//! hub
+//! The Channel Hub daemon. See `hub --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hub::cli::main()
+}

@@ -1,5 +1,17 @@
 //! Running the daemon: configuration, secrets, logs, metrics, health, signals.
 
+mod check;
+pub mod config;
+pub mod door;
+mod init;
+pub mod logging;
+mod readiness;
+pub mod secrets;
 mod shutdown;
 
+use check::check;
+pub use config::{Config, ConfigError};
+pub use init::{InitError, Initialized, init};
+pub use readiness::Readiness;
+pub use secrets::SecretRef;
 pub use shutdown::{Shutdown, watch_signals};

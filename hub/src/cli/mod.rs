@@ -1,0 +1,88 @@
+//! The command line of `hub`: what it takes, what it prints, how it exits.
+//!
+//! stdout carries data, stderr carries words; [`Failure`] decides every exit code.
+
+pub mod demo;
+mod exit;
+pub mod init;
+pub mod serve;
+
+pub use exit::Failure;
+
+use clap::{Parser, Subcommand};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+const EXAMPLES: &str = "\
+Start a hub of your own:
+  hub init --dir ./myhub               write myhub/hub.toml and two keys
+  hub serve --config ./myhub/hub.toml  run it, on its embedded development chain
+
+See everything at once:
+  hub demo                             a chain, a hub, 100 paying clients, a crash, settlement
+
+Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 configuration, key or file refused;
+4 the demo's sums do not add up; 69 not in this build; 130 interrupted twice.
+Data goes to stdout, words and logs to stderr. RUST_LOG=debug shows more.";
+
+/// The arguments of `hub`.
+#[derive(Debug, Parser)]
+#[command(name = "hub", version, about = "Channel Hub: netting payment channels, settled on an EVM chain", after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `hub` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write an annotated configuration and new keys.
+    Init(init::InitArgs),
+    /// Run the hub until SIGTERM or SIGINT.
+    Serve(serve::ServeArgs),
+    /// Show the whole system at work on this machine.
+    Demo(demo::DemoArgs),
+}
+
+/// Parses the process's arguments and runs them. The whole of `main`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version come here too; clap knows which stream they belong to.
+        Err(error) => {
+            let printed = error.print();
+            return exit::code_of_usage(error.use_stderr() || printed.is_err());
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::Running(error.into())),
+    };
+    exit::report(outcome)
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Init(args) => init::init(&args),
+        Command::Serve(args) => serve::serve(args).await,
+        Command::Demo(args) => demo::demo(args).await,
+    }
+}
+
+/// Writes data to stdout. Errors: stdout is closed.
+fn data(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::Running(error.into()))
+}
+
+/// Writes words to stderr. A closed stderr is no reason to fail.
+fn words(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

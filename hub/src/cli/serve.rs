@@ -1,0 +1,164 @@
+//! `hub serve`: arguments, and the assembly of everything around an engine.
+
+use super::{Failure, data, words};
+use crate::{
+    engine::Engine,
+    ops::{self, Config, Readiness, SecretRef, Shutdown},
+    session::{self, Settings},
+};
+use anyhow::Context;
+use futures::future::BoxFuture;
+use protocol_spec::SignerKey;
+use std::path::PathBuf;
+use tokio::net::TcpListener;
+
+const EXAMPLES: &str = "\
+  hub serve                                  with ./hub.toml
+  hub serve --config /srv/hub/hub.toml
+  hub serve --check                          read and check configuration and keys, then exit
+  HUB_LOG__FILTER=debug hub serve            any key can be set from the environment
+
+SIGTERM or SIGINT drains: no new connections, calls under way are answered, everything durable, exit within 5 s.
+A second signal exits at once. Health: http://127.0.0.1:9945/readyz, metrics: /metrics (see [ops]).";
+
+/// Arguments of `hub serve`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// The configuration `hub init` wrote.
+    #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+    pub config: PathBuf,
+    /// Only check configuration and keys.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// A configuration that passed, with its keys.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Checked.
+    pub config: Config,
+    /// Signs vouchers and receipts.
+    pub hub_signer: SignerKey,
+    /// Owns the vault, pays for gas.
+    pub owner: SignerKey,
+}
+
+/// An engine that runs.
+pub struct Started {
+    /// What sessions talk to.
+    pub engine: Engine,
+    /// Awaited after the last session is gone: make everything durable and stop.
+    pub finish: BoxFuture<'static, anyhow::Result<()>>,
+}
+
+/// Reads configuration and keys.
+pub fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
+    let config = Config::load(&args.config)?;
+    let load = |name: &'static str, key: &SecretRef| key.load().map_err(|error| Failure::Key { name, error });
+    let hub_signer = load("hub_signer", &config.keys.hub_signer)?;
+    let owner = load("owner", &config.keys.owner)?;
+    Ok(Prepared {
+        config,
+        hub_signer,
+        owner,
+    })
+}
+
+/// Runs `hub serve`.
+pub async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let prepared = prepare(&args)?;
+    if args.check {
+        words("configuration and keys are good");
+        let (signer, owner) = (prepared.hub_signer.address(), prepared.owner.address());
+        return data(&format!("hub_signer {signer}\nowner {owner}"));
+    }
+    Err(Failure::NotInThisBuild("the payment engine"))
+}
+
+/// Everything around an engine: logs, metrics, signals, both doors, drain. `start` gets the prepared configuration,
+/// the table of readiness (condition `engine` is fulfilled when it returns) and the switch.
+pub async fn serve_with<F>(
+    prepared: Prepared,
+    start: impl FnOnce(Prepared, Readiness, Shutdown) -> F,
+) -> Result<(), Failure>
+where
+    F: Future<Output = anyhow::Result<Started>>,
+{
+    ops::logging::start(&prepared.config.log.filter)?;
+    let shutdown = Shutdown::new();
+    let work = assemble(prepared, start, shutdown.clone());
+    tokio::select! {
+        outcome = work => outcome.map_err(Failure::Running),
+        signals = ops::watch_signals(shutdown) => match signals {
+            Ok(()) => Err(Failure::Interrupted),
+            Err(error) => Err(Failure::Running(error.into())),
+        },
+    }
+}
+
+async fn assemble<F>(
+    prepared: Prepared,
+    start: impl FnOnce(Prepared, Readiness, Shutdown) -> F,
+    shutdown: Shutdown,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<Started>>,
+{
+    let metrics = ops::door::install_metrics().context("metrics")?;
+    let readiness = Readiness::waiting_for(&["engine", "sessions"]);
+    let config = prepared.config.clone();
+    let address = config.ops.listen;
+    let door = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("ops.listen: {address}"))?;
+    // Both doors are taken before the engine starts: an address in use must not cost a replay.
+    let address = config.server.listen;
+    let listener = session::bind(address).with_context(|| format!("server.listen: {address}"))?;
+    // The operator's door outlives the drain.
+    let door_closes = Shutdown::new();
+    let door = tokio::spawn(ops::door::serve(
+        door,
+        metrics,
+        readiness.clone(),
+        door_closes.clone(),
+    ));
+    let served = async {
+        let started = start(prepared, readiness.clone(), shutdown.clone()).await?;
+        readiness.fulfil("engine");
+        serve_engine(&config, listener, started, readiness, shutdown).await
+    };
+    let outcome = served.await;
+    door_closes.trigger();
+    door.await.context("the operator's door")??;
+    outcome
+}
+
+/// Serves sessions for an engine until `shutdown`; then drains them and lets the engine finish.
+pub async fn serve_engine(
+    config: &Config,
+    listener: TcpListener,
+    started: Started,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let settings = Settings {
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        allowed_origins: config.server.allowed_origins.clone(),
+        limits: config.limits,
+    };
+    let address = listener.local_addr()?;
+    tracing::info!(%address, server = config.server.name, "serving");
+    readiness.fulfil("sessions");
+    let red = {
+        let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
+        async move {
+            shutdown.triggered().await;
+            readiness.fail("sessions", "draining");
+        }
+    };
+    let sessions = session::serve(listener, started.engine, settings, shutdown);
+    let (drained, ()) = futures::join!(sessions, red);
+    tracing::info!(cut_off = drained.cut_off, "sessions are gone");
+    started.finish.await.context("the engine did not finish")
+}

@@ -1,0 +1,150 @@
+//! Ranges and relations of the configuration. Every problem is one sentence with key, value and what is allowed.
+
+use super::config::{Config, Reserve};
+use crate::session::limits as session;
+use protocol_spec::limits;
+use std::{fmt::Display, ops::RangeInclusive};
+
+/// All problems of `config`; empty when it can be used.
+pub(super) fn check(config: &Config) -> Vec<String> {
+    let mut problems = Problems(Vec::new());
+    server(config, &mut problems);
+    chain(config, &mut problems);
+    tokens(config, &mut problems);
+    problems.range("fees.flat", config.fees.flat.0, 0..=limits::AMOUNT_MAX);
+    problems.range("fees.ppm", config.fees.ppm, 0..=1_000_000);
+    let shortest = limits::PAYMENT_LIFE_MAX_S;
+    problems.range(
+        "retention.retention_s",
+        config.retention.retention_s,
+        shortest..=10 * 365 * 24 * 3600,
+    );
+    problems.range(
+        "retention.events_per_channel_max",
+        config.retention.events_per_channel_max,
+        1_000..=1_000_000_000,
+    );
+    session_limits(config, &mut problems);
+    problems.0
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn range<T: PartialOrd + Display>(&mut self, key: &str, value: T, allowed: RangeInclusive<T>) {
+        if !allowed.contains(&value) {
+            let (low, high) = allowed.into_inner();
+            self.0.push(format!("{key}: is {value}, must be {low} to {high}"));
+        }
+    }
+
+    fn unless(&mut self, holds: bool, text: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(text());
+        }
+    }
+}
+
+fn server(config: &Config, problems: &mut Problems) {
+    let name = &config.server.name;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:".contains(&byte);
+    problems.unless(!name.is_empty() && name.len() <= 253 && name.bytes().all(plain), || {
+        format!("server.name: is {name:?}, must be 1 to 253 of a-z, 0-9, dot, dash and colon, as in hub.example")
+    });
+    let ops = config.ops.listen;
+    problems.unless(ops.ip().is_loopback() || config.ops.allow_remote, || {
+        format!("ops.listen: is {ops}, must be a loopback address unless ops.allow_remote = true (it has no login)")
+    });
+    problems.unless(ops != config.server.listen || ops.port() == 0, || {
+        format!("ops.listen: is {ops}, which is server.listen already")
+    });
+}
+
+fn chain(config: &Config, problems: &mut Problems) {
+    let chain = &config.chain;
+    let schemes = ["http://", "https://", "ws://", "wss://"];
+    let remote = schemes.iter().any(|scheme| chain.rpc_url.starts_with(scheme));
+    // The URL may carry an API key, so it is not repeated.
+    problems.unless(remote || config.is_embedded(), || {
+        "chain.rpc_url: must be \"embedded\" or start with http://, https://, ws:// or wss://".to_owned()
+    });
+    problems.unless(config.is_embedded() || chain.adjudicator.is_some(), || {
+        "chain.adjudicator: is missing; only the embedded chain gets one deployed by the hub".to_owned()
+    });
+    problems.unless(chain.adjudicator.is_none_or(|address| !address.is_zero()), || {
+        "chain.adjudicator: is the zero address, must be the contract's".to_owned()
+    });
+    problems.range("chain.confirmations", chain.confirmations, 1..=10_000);
+    problems.range("chain.poll_interval_ms", chain.poll_interval_ms, 20..=600_000);
+    let period = limits::CHALLENGE_PERIOD_MIN_S..=limits::CHALLENGE_PERIOD_MAX_S;
+    problems.range("chain.challenge_period_s", chain.challenge_period_s, period);
+    problems.range("chain.lag_s", chain.lag_s, 1..=limits::CHALLENGE_PERIOD_MAX_S);
+    problems.range("chain.act_s", chain.act_s, 1..=limits::CHALLENGE_PERIOD_MAX_S);
+    let needed = chain.lag_s.saturating_add(chain.act_s);
+    problems.unless(needed < chain.challenge_period_s, || {
+        format!(
+            "chain.challenge_period_s: is {}, must be more than lag_s + act_s = {needed}, or a dispute ends before the hub can answer",
+            chain.challenge_period_s
+        )
+    });
+}
+
+fn tokens(config: &Config, problems: &mut Problems) {
+    problems.unless(config.is_embedded() || !config.tokens.is_empty(), || {
+        "tokens: is empty; a hub on a real chain needs at least one [[tokens]] block".to_owned()
+    });
+    for (index, token) in config.tokens.iter().enumerate() {
+        let twin = config
+            .tokens
+            .iter()
+            .take(index)
+            .any(|other| other.address == token.address);
+        problems.unless(!twin, || {
+            format!("tokens[{index}].address: {} is there twice", token.address)
+        });
+        let Reserve {
+            initial,
+            low_watermark,
+            top_up,
+        } = &token.reserve;
+        let key = |field: &str| format!("tokens[{index}].reserve.{field}");
+        problems.range(&key("initial"), initial.0, 0..=limits::AMOUNT_MAX);
+        problems.range(&key("top_up"), top_up.0, 0..=limits::AMOUNT_MAX);
+        problems.unless(low_watermark <= initial, || {
+            format!(
+                "{}: is {low_watermark}, must be 0 to `initial` = {initial}",
+                key("low_watermark")
+            )
+        });
+        problems.unless(low_watermark.is_zero() || !top_up.is_zero(), || {
+            format!(
+                "{}: is 0, must be at least 1 when low_watermark is not 0",
+                key("top_up")
+            )
+        });
+    }
+}
+
+fn session_limits(config: &Config, problems: &mut Problems) {
+    let it = &config.limits;
+    let bytes_min = u32::try_from(session::BYTES_PER_MESSAGE_MAX).unwrap_or(u32::MAX);
+    problems.range("limits.connections_max", it.connections_max, 1..=4_000_000);
+    problems.range("limits.handshakes_max", it.handshakes_max, 1..=1_000_000);
+    problems.range(
+        "limits.handshakes_per_address_max",
+        it.handshakes_per_address_max,
+        1..=1_000_000,
+    );
+    problems.range("limits.accepts_per_s", it.accepts_per_s, 1..=1_000_000);
+    problems.range("limits.messages_per_s", it.messages_per_s, 1..=10_000_000);
+    problems.range("limits.messages_burst", it.messages_burst, 1..=10_000_000);
+    problems.range("limits.bytes_per_s", it.bytes_per_s, bytes_min..=u32::MAX);
+    problems.range("limits.ping_after_s", it.ping_after_s, 1..=3_600);
+    problems.range("limits.idle_timeout_s", it.idle_timeout_s, 2..=7_200);
+    problems.unless(it.ping_after_s < it.idle_timeout_s, || {
+        format!(
+            "limits.idle_timeout_s: is {}, must be more than ping_after_s = {}",
+            it.idle_timeout_s, it.ping_after_s
+        )
+    });
+}

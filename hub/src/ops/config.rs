@@ -1,0 +1,333 @@
+//! The hub's configuration: a TOML file, overridden by `HUB_` variables.
+//!
+//! Reading and checking are two steps: [`Config::load`] gives types that parsed, [`check`](super::check) gives every
+//! value out of range at once. Neither prints what stands under `keys`.
+
+use super::{SecretRef, check};
+use crate::session::SessionLimits;
+use figment::{
+    Figment,
+    error::Kind,
+    providers::{Env, Format, Toml},
+};
+use protocol_spec::{Address, Amount, limits};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// The annotated file that `hub init` writes. It is also a test that the defaults parse.
+pub const DEFAULT_TEXT: &str = include_str!("hub.toml");
+
+/// The chain inside the process, as `chain.rpc_url`.
+pub const EMBEDDED: &str = "embedded";
+
+macro_rules! section {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $type:ty),* $(,)? })*) => {
+        $($(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $type),* })*
+    };
+}
+
+section! {
+    /// Everything an operator sets. The comments of the default file are the reference.
+    pub struct Config {
+        /// Where the databases are. Absolute after loading.
+        pub data_dir: PathBuf,
+        /// The door for clients.
+        pub server: Server,
+        /// The door for the operator.
+        pub ops: Ops,
+        /// Logs.
+        #[serde(default)]
+        pub log: Log,
+        /// References to keys.
+        pub keys: Keys,
+        /// The chain and what the hub demands of it.
+        pub chain: Chain,
+        /// Tokens served.
+        #[serde(default)]
+        pub tokens: Vec<Token>,
+        /// What a payment costs.
+        #[serde(default)]
+        pub fees: Fees,
+        /// How long ids and events are kept.
+        #[serde(default)]
+        pub retention: Retention,
+        /// Limits of sessions.
+        #[serde(default)]
+        pub limits: SessionLimits,
+    }
+
+    /// `[server]`.
+    pub struct Server {
+        /// Name that clients sign in `Login` and `Register`.
+        pub name: String,
+        /// Address of the WebSocket door.
+        pub listen: SocketAddr,
+        /// `Host` headers served; empty: any.
+        #[serde(default)]
+        pub allowed_hosts: Vec<String>,
+        /// `Origin` headers served; empty: any.
+        #[serde(default)]
+        pub allowed_origins: Vec<String>,
+    }
+
+    /// `[ops]`.
+    pub struct Ops {
+        /// Address of `/metrics`, `/livez`, `/readyz`.
+        pub listen: SocketAddr,
+        /// Allows an address that is not loopback.
+        #[serde(default)]
+        pub allow_remote: bool,
+    }
+
+    /// `[log]`.
+    pub struct Log {
+        /// A tracing filter.
+        pub filter: String,
+    }
+
+    /// `[keys]`. References, never keys.
+    pub struct Keys {
+        /// Signs vouchers, receipts and co-operative messages.
+        pub hub_signer: SecretRef,
+        /// Owns the vault, pays for gas.
+        pub owner: SecretRef,
+    }
+
+    /// `[chain]`.
+    pub struct Chain {
+        /// `embedded` or the URL of a node.
+        pub rpc_url: String,
+        /// The adjudicator; none: deploy one (embedded chain only).
+        #[serde(default)]
+        pub adjudicator: Option<Address>,
+        /// Blocks after which something counts.
+        #[serde(default = "defaults::confirmations")]
+        pub confirmations: u64,
+        /// Milliseconds between looks at the chain.
+        #[serde(default = "defaults::poll_interval_ms")]
+        pub poll_interval_ms: u64,
+        /// Challenge period demanded of channels, seconds.
+        #[serde(default = "defaults::challenge_period_s")]
+        pub challenge_period_s: u64,
+        /// Worst delay of the view of the chain, seconds.
+        #[serde(default = "defaults::lag_s")]
+        pub lag_s: u64,
+        /// Worst time to get a transaction mined, seconds.
+        #[serde(default = "defaults::act_s")]
+        pub act_s: u64,
+    }
+
+    /// `[[tokens]]`.
+    pub struct Token {
+        /// The ERC-20 contract; zero is the native coin.
+        pub address: Address,
+        /// What the hub sets aside per channel.
+        pub reserve: Reserve,
+    }
+
+    /// The reserve policy of one token, in its base units.
+    pub struct Reserve {
+        /// Set aside when a channel is registered.
+        #[serde(deserialize_with = "units")]
+        pub initial: Amount,
+        /// Topped up when the hub's balance in the channel falls below this.
+        #[serde(deserialize_with = "units")]
+        pub low_watermark: Amount,
+        /// By how much.
+        #[serde(deserialize_with = "units")]
+        pub top_up: Amount,
+    }
+
+    /// `[fees]`: `flat + amount * ppm / 1e6`, rounded up.
+    pub struct Fees {
+        /// Per payment, base units.
+        #[serde(deserialize_with = "units")]
+        pub flat: Amount,
+        /// Millionths of the amount.
+        pub ppm: u32,
+    }
+
+    /// `[retention]`.
+    pub struct Retention {
+        /// Seconds that payment ids and events are kept.
+        #[serde(default = "defaults::retention_s")]
+        pub retention_s: u64,
+        /// Events kept per channel.
+        #[serde(default = "defaults::events_per_channel_max")]
+        pub events_per_channel_max: u64,
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+        }
+    }
+}
+impl Default for Fees {
+    fn default() -> Self {
+        Self {
+            flat: Amount::ZERO,
+            ppm: 0,
+        }
+    }
+}
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            retention_s: defaults::retention_s(),
+            events_per_channel_max: defaults::events_per_channel_max(),
+        }
+    }
+}
+
+mod defaults {
+    use super::limits;
+
+    pub(super) fn confirmations() -> u64 {
+        limits::CONFIRMATIONS_DEFAULT
+    }
+    pub(super) fn poll_interval_ms() -> u64 {
+        1000
+    }
+    pub(super) fn challenge_period_s() -> u64 {
+        24 * 3600
+    }
+    pub(super) fn lag_s() -> u64 {
+        limits::LAG_DEFAULT_S
+    }
+    pub(super) fn act_s() -> u64 {
+        limits::ACT_DEFAULT_S
+    }
+    pub(super) fn retention_s() -> u64 {
+        7 * 24 * 3600
+    }
+    pub(super) fn events_per_channel_max() -> u64 {
+        1_000_000
+    }
+}
+
+/// An amount as a decimal string, or as a number where the environment made one of it.
+fn units<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+    struct Units;
+    impl de::Visitor<'_> for Units {
+        type Value = Amount;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an amount in base units, as a string of decimal digits")
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
+            text.parse()
+                .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Amount, E> {
+            Ok(Amount(number.into()))
+        }
+        fn visit_u128<E: de::Error>(self, number: u128) -> Result<Amount, E> {
+            Ok(Amount(number))
+        }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Amount, E> {
+            u64::try_from(number)
+                .map(|number| Amount(number.into()))
+                .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+        }
+    }
+    deserializer.deserialize_any(Units)
+}
+
+/// What is wrong with a configuration, all of it, one line each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// Sentences that name the key, what it is and what it may be.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads `path`, applies `HUB_` variables, checks all ranges.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let problem = |text: String| ConfigError { problems: vec![text] };
+        if !path.is_file() {
+            let text = format!("{} does not exist; `hub init` writes one", path.display());
+            return Err(problem(text));
+        }
+        let path = path
+            .canonicalize()
+            .map_err(|error| problem(format!("{}: {error}", path.display())))?;
+        let base = path.parent().unwrap_or(Path::new("/"));
+        // HUB_SECRET_* names are for secrets ("env:HUB_SECRET_X"), not for keys of this file.
+        let environment = Env::prefixed("HUB_")
+            .filter(|key| !key.starts_with("SECRET_"))
+            .split("__");
+        let figment = Figment::from(Toml::file_exact(&path)).merge(environment);
+        Self::extract(&figment, base)
+    }
+
+    /// Parses `text` alone, with paths relative to `base`. For tests and tools.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigError> {
+        Self::extract(&Figment::from(Toml::string(text)), base)
+    }
+
+    fn extract(figment: &Figment, base: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = figment.extract().map_err(|error| ConfigError {
+            problems: error.into_iter().map(|error| describe(&error)).collect(),
+        })?;
+        config.data_dir = base.join(&config.data_dir);
+        config.keys.hub_signer.resolve_relative_to(base);
+        config.keys.owner.resolve_relative_to(base);
+        let problems = check(&config);
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(ConfigError { problems }),
+        }
+    }
+
+    /// True when the chain runs inside the process.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.chain.rpc_url == EMBEDDED
+    }
+}
+
+/// One sentence per error of figment. Under `keys` the value is left out: it may be a key.
+fn describe(error: &figment::Error) -> String {
+    let key = match error.path.join(".") {
+        path if path.is_empty() => "the file".to_owned(),
+        path => path,
+    };
+    let from = error
+        .metadata
+        .as_ref()
+        .map_or_else(String::new, |metadata| format!(" (in {})", metadata.name));
+    // A whole-table mismatch at the top can carry anything, too.
+    let private = error.path.first().is_none_or(|first| first == "keys");
+    let what = match &error.kind {
+        Kind::MissingField(name) => format!("`{name}` is missing; see the file `hub init` writes"),
+        Kind::UnknownField(name, known) => format!("unknown key `{name}`; known here: {}", known.join(", ")),
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if private => {
+            format!("must be {expected}")
+        }
+        Kind::InvalidType(got, expected) | Kind::InvalidValue(got, expected) => {
+            format!("is {got}, must be {expected}")
+        }
+        other => other.to_string(),
+    };
+    format!("{key}: {what}{from}")
+}

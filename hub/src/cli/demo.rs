@@ -32,7 +32,7 @@ pub struct DemoArgs {
     pub rpc_url: Option<String>,
     /// Where the key is that pays on that node: file:PATH or env:NAME.
     #[arg(long, value_name = "REF", requires = "rpc_url")]
-    pub funding_key: Option<SecretRef>,
+    pub funding_key: Option<String>,
     /// Where to work; a temporary directory without it.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -41,7 +41,20 @@ pub struct DemoArgs {
     pub keep: bool,
 }
 
+impl DemoArgs {
+    /// The reference to the funding key. Parsed here and not by clap, which would repeat a wrong value: perhaps a key.
+    pub fn funding_key(&self) -> Result<Option<SecretRef>, Failure> {
+        let parse = |text: &String| text.parse();
+        let parsed = self.funding_key.as_ref().map(parse).transpose();
+        parsed.map_err(|error| Failure::Key {
+            name: "funding_key",
+            error,
+        })
+    }
+}
+
 /// Runs it. Errors: [`Failure::DoesNotAddUp`], or what stopped it.
-pub async fn demo(_args: DemoArgs) -> Result<(), Failure> {
+pub async fn demo(args: DemoArgs) -> Result<(), Failure> {
+    args.funding_key()?;
     Err(Failure::NotInThisBuild("the demo"))
 }

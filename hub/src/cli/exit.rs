@@ -14,9 +14,9 @@ pub enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A key is refused.
-    #[error("keys.{name}: {error}")]
+    #[error("{name}: {error}")]
     Key {
-        /// Its name under `[keys]`.
+        /// Which key.
         name: &'static str,
         /// Why.
         error: SecretError,

@@ -56,8 +56,8 @@ pub struct Started {
 pub fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
     let config = Config::load(&args.config)?;
     let load = |name: &'static str, key: &SecretRef| key.load().map_err(|error| Failure::Key { name, error });
-    let hub_signer = load("hub_signer", &config.keys.hub_signer)?;
-    let owner = load("owner", &config.keys.owner)?;
+    let hub_signer = load("keys.hub_signer", &config.keys.hub_signer)?;
+    let owner = load("keys.owner", &config.keys.owner)?;
     Ok(Prepared {
         config,
         hub_signer,

@@ -3,11 +3,10 @@
 //! Reading and checking are two steps: [`Config::load`] gives types that parsed, [`check`](super::check) gives every
 //! value out of range at once. Neither prints what stands under `keys`.
 
-use super::{SecretRef, check};
+use super::{ConfigError, SecretRef, check, config_error};
 use crate::session::SessionLimits;
 use figment::{
     Figment,
-    error::Kind,
     providers::{Env, Format, Toml},
 };
 use protocol_spec::{Address, Amount, limits};
@@ -242,24 +241,6 @@ fn units<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error>
     deserializer.deserialize_any(Units)
 }
 
-/// What is wrong with a configuration, all of it, one line each.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ConfigError {
-    /// Sentences that name the key, what it is and what it may be.
-    pub problems: Vec<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration cannot be used:")?;
-        self.problems
-            .iter()
-            .try_for_each(|problem| write!(f, "\n  {problem}"))
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// Reads `path`, applies `HUB_` variables, checks all ranges.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -287,7 +268,10 @@ impl Config {
 
     fn extract(figment: &Figment, base: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = figment.extract().map_err(|error| ConfigError {
-            problems: error.into_iter().map(|error| describe(&error)).collect(),
+            problems: error
+                .into_iter()
+                .map(|error| config_error::describe(&error))
+                .collect(),
         })?;
         config.data_dir = base.join(&config.data_dir);
         config.keys.hub_signer.resolve_relative_to(base);
@@ -304,30 +288,4 @@ impl Config {
     pub fn is_embedded(&self) -> bool {
         self.chain.rpc_url == EMBEDDED
     }
-}
-
-/// One sentence per error of figment. Under `keys` the value is left out: it may be a key.
-fn describe(error: &figment::Error) -> String {
-    let key = match error.path.join(".") {
-        path if path.is_empty() => "the file".to_owned(),
-        path => path,
-    };
-    let from = error
-        .metadata
-        .as_ref()
-        .map_or_else(String::new, |metadata| format!(" (in {})", metadata.name));
-    // A whole-table mismatch at the top can carry anything, too.
-    let private = error.path.first().is_none_or(|first| first == "keys");
-    let what = match &error.kind {
-        Kind::MissingField(name) => format!("`{name}` is missing; see the file `hub init` writes"),
-        Kind::UnknownField(name, known) => format!("unknown key `{name}`; known here: {}", known.join(", ")),
-        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if private => {
-            format!("must be {expected}")
-        }
-        Kind::InvalidType(got, expected) | Kind::InvalidValue(got, expected) => {
-            format!("is {got}, must be {expected}")
-        }
-        other => other.to_string(),
-    };
-    format!("{key}: {what}{from}")
 }

@@ -2,6 +2,7 @@
 
 mod check;
 pub mod config;
+mod config_error;
 pub mod door;
 mod init;
 pub mod logging;
@@ -10,7 +11,8 @@ pub mod secrets;
 mod shutdown;
 
 use check::check;
-pub use config::{Config, ConfigError};
+pub use config::Config;
+pub use config_error::ConfigError;
 pub use init::{InitError, Initialized, init};
 pub use readiness::Readiness;
 pub use secrets::SecretRef;

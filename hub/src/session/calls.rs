@@ -1,10 +1,6 @@
 //! What a session does with one request: answers it, refuses it, or hands it to the engine.
 
-use super::{
-    connection::{Shared, State},
-    limits,
-    outgoing::End,
-};
+use super::{connection::Shared, limits, outgoing::End, state::State};
 use crate::engine::{Inbound, SessionId};
 use dashmap::DashMap;
 use protocol_spec::{

@@ -21,6 +21,7 @@ mod login;
 mod metered;
 mod outgoing;
 mod server;
+mod state;
 
 pub use limits::SessionLimits;
 pub use login::login_digest;

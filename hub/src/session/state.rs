@@ -1,0 +1,133 @@
+//! Everything about a connection but its socket: who it is, what it may still send, what it is owed.
+
+use super::{
+    bucket::Bucket,
+    calls::{self, Registration},
+    codec::Encoding,
+    connection::Shared,
+    gate::{Admission, Origin},
+    limits,
+    login::Challenger,
+    outgoing::End,
+};
+use crate::engine::SessionId;
+use protocol_spec::{
+    PublicKey,
+    message::{ErrorCode, Message, Reply, RpcError},
+};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
+
+/// Everything about a connection but its socket.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) id: SessionId,
+    pub(crate) origin: Origin,
+    pub(crate) encoding: Encoding,
+    pub(crate) challenger: Challenger,
+    pub(crate) key: Option<PublicKey>,
+    pub(crate) replies: Vec<Message>,
+    pub(crate) in_flight: u32,
+    pub(crate) draining: bool,
+    pub(crate) outbox: Option<mpsc::Receiver<Vec<Message>>>,
+    /// The entry of `outbox` in the engine's table.
+    pub(crate) registration: Option<Registration>,
+    messages: Bucket,
+    controls: Bucket,
+    strikes: Bucket,
+    /// Counts against `connections_max` until the connection is gone.
+    _admission: Admission,
+}
+
+impl State {
+    pub(crate) fn new(id: SessionId, encoding: Encoding, admission: Admission, now: Instant) -> Self {
+        Self {
+            id,
+            origin: admission.origin(),
+            encoding,
+            challenger: Challenger::new(),
+            key: None,
+            replies: Vec::new(),
+            in_flight: 0,
+            draining: false,
+            outbox: None,
+            registration: None,
+            messages: Bucket::new(
+                limits::STRANGER_MESSAGES_PER_S,
+                limits::STRANGER_MESSAGES_BURST,
+                now,
+            ),
+            controls: Bucket::new(limits::CONTROL_FRAMES_PER_S, limits::CONTROL_FRAMES_BURST, now),
+            strikes: Bucket::new(1, limits::STRIKES_MAX, now),
+            _admission: admission,
+        }
+    }
+
+    /// Queues an answer.
+    pub(crate) fn answer(&mut self, id: u64, reply: Reply) {
+        self.replies.push(Message::Response {
+            id: Some(id),
+            result: Ok(Box::new(reply)),
+        });
+    }
+
+    /// Queues an error.
+    pub(crate) fn refuse(&mut self, id: Option<u64>, error: RpcError) {
+        self.replies.push(Message::Response {
+            id,
+            result: Err(error),
+        });
+    }
+
+    /// From here on the connection has the limits of a known client.
+    pub(crate) fn log_in(&mut self, shared: &Shared, key: PublicKey, now: Instant) {
+        self.key = Some(key);
+        self.messages = Bucket::new(shared.limits.messages_per_s, shared.limits.messages_burst, now);
+    }
+
+    /// Handles one frame.
+    pub(crate) fn on_frame(&mut self, shared: &Shared, frame: &Frame, now: Instant) -> Result<(), End> {
+        let Some(decoded) = self.encoding.decode(frame) else {
+            return match frame {
+                Frame::Close(_) => Ok(()), // tungstenite answers it and ends the stream
+                _ => self.controls.take(now).or_else(|_| self.strike(now)),
+            };
+        };
+        shared.counters.received.increment(1);
+        let slot = match frame.is_empty() {
+            true => self.controls.take(now),
+            false => self.messages.take(now),
+        };
+        match (slot, decoded) {
+            (Ok(()), Ok(message)) => calls::handle(shared, self, message, now),
+            (Ok(()), Err((id, error))) => {
+                self.refuse(id, error);
+                Ok(())
+            }
+            (Err(wait), decoded) => {
+                self.strike(now)?;
+                let id = match decoded {
+                    Ok(Message::Request { id, .. }) => Some(id),
+                    Ok(_) => None,
+                    Err((id, _)) => id,
+                };
+                self.refuse(id, rate_limited(wait));
+                Ok(())
+            }
+        }
+    }
+
+    fn strike(&mut self, now: Instant) -> Result<(), End> {
+        metrics::counter!("hub_session_rate_limited_total").increment(1);
+        self.strikes.take(now).map_err(|wait| {
+            self.refuse(None, rate_limited(wait));
+            End::Close(CloseCode::Policy, "too many messages")
+        })
+    }
+}
+
+fn rate_limited(wait: Duration) -> RpcError {
+    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+    RpcError::of(ErrorCode::RateLimited).retry_after_ms(ms)
+}

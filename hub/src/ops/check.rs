@@ -141,6 +141,7 @@ fn session_limits(config: &Config, problems: &mut Problems) {
     problems.range("limits.bytes_per_s", it.bytes_per_s, bytes_min..=u32::MAX);
     problems.range("limits.ping_after_s", it.ping_after_s, 1..=3_600);
     problems.range("limits.idle_timeout_s", it.idle_timeout_s, 2..=7_200);
+    problems.range("limits.write_deadline_s", it.write_deadline_s, 1..=600);
     problems.unless(it.ping_after_s < it.idle_timeout_s, || {
         format!(
             "limits.idle_timeout_s: is {}, must be more than ping_after_s = {}",

@@ -7,7 +7,7 @@ use super::{
     http::Names,
     limits::{self, SessionLimits},
     login::Budget,
-    outgoing::{self, End, Socket},
+    outgoing::{self, End, Socket, Writer},
     state::State,
 };
 use crate::{
@@ -71,6 +71,7 @@ enum Happening {
 pub(crate) struct Connection<'a> {
     shared: &'a Shared,
     socket: Socket,
+    writer: Writer,
     state: State,
     started: Instant,
     alive: (u64, Instant),
@@ -85,6 +86,10 @@ impl<'a> Connection<'a> {
         Self {
             shared,
             socket,
+            writer: Writer {
+                encoding,
+                deadline: Duration::from_secs(shared.limits.write_deadline_s.into()),
+            },
             state: State::new(SessionId(number), encoding, admission, now),
             started: now,
             alive: (0, now),
@@ -190,7 +195,7 @@ impl<'a> Connection<'a> {
             left = left.saturating_sub(1);
             next = if left == 0 { None } else { self.try_receive() };
         }
-        outgoing::flush(&mut self.socket).await
+        self.writer.flush(&mut self.socket).await
     }
 
     async fn feed(&mut self, message: &Message) -> Result<(), End> {
@@ -199,7 +204,7 @@ impl<'a> Connection<'a> {
             return Err(TOO_SLOW);
         }
         self.shared.counters.sent.increment(1);
-        outgoing::feed(&mut self.socket, self.state.encoding, message).await
+        self.writer.feed(&mut self.socket, message).await
     }
 
     fn try_receive(&mut self) -> Option<Vec<Message>> {
@@ -222,8 +227,7 @@ impl<'a> Connection<'a> {
         if silent >= Duration::from_secs(self.shared.limits.idle_timeout_s.into()) {
             return Err(End::Close(CloseCode::Policy, "nothing heard for too long"));
         }
-        outgoing::ping(&mut self.socket).await?;
-        outgoing::flush(&mut self.socket).await
+        self.writer.ping(&mut self.socket).await
     }
 
     fn next_alarm(&self, now: Instant) -> Instant {

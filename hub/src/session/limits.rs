@@ -58,8 +58,6 @@ pub const OUTBOX_BATCHES: usize = 512;
 pub const CALLS_IN_FLIGHT_MAX: u32 = 512;
 /// What a `Busy` answer advises, milliseconds.
 pub const BUSY_RETRY_AFTER_MS: u32 = 50;
-/// How long one turn of writing may take before the reader counts as stuck.
-pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a closed socket is read on, so that the close frame is not lost to a TCP reset.
 pub const LINGER: Duration = Duration::from_millis(500);
 /// Bytes read and thrown away while lingering.
@@ -97,6 +95,8 @@ pub struct SessionLimits {
     pub ping_after_s: u32,
     /// Seconds without a byte after which the hub hangs up.
     pub idle_timeout_s: u32,
+    /// Seconds a write may wait for the peer to read before the connection is dropped.
+    pub write_deadline_s: u32,
 }
 
 impl SessionLimits {
@@ -111,6 +111,7 @@ impl SessionLimits {
         bytes_per_s: 8 << 20,
         ping_after_s: 20,
         idle_timeout_s: 60,
+        write_deadline_s: 10,
     };
 }
 

@@ -6,6 +6,7 @@ use protocol_spec::{
     limits::MESSAGE_BYTES_MAX,
     message::{ErrorCode, Message, RpcError},
 };
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -50,27 +51,39 @@ impl From<&WsError> for End {
     }
 }
 
-/// Puts one message into the write buffer; waits for the reader only when the buffer is full.
-pub(crate) async fn feed(socket: &mut Socket, encoding: Encoding, message: &Message) -> Result<(), End> {
-    let frame = bounded(encoding, message)?;
-    within_deadline(socket.feed(frame)).await
+/// The writing half of a connection's rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer {
+    /// How messages become frames.
+    pub(crate) encoding: Encoding,
+    /// Longest wait for the reader.
+    pub(crate) deadline: Duration,
 }
 
-/// Puts a control frame into the write buffer.
-pub(crate) async fn ping(socket: &mut Socket) -> Result<(), End> {
-    within_deadline(socket.feed(Frame::Ping(Vec::new().into()))).await
-}
+impl Writer {
+    /// Puts one message into the write buffer; waits for the reader only when the buffer is full.
+    pub(crate) async fn feed(self, socket: &mut Socket, message: &Message) -> Result<(), End> {
+        let frame = bounded(self.encoding, message)?;
+        self.within_deadline(socket.feed(frame)).await
+    }
 
-/// Writes out what the buffer holds.
-pub(crate) async fn flush(socket: &mut Socket) -> Result<(), End> {
-    within_deadline(socket.flush()).await
-}
+    /// Writes a ping and all that is buffered.
+    pub(crate) async fn ping(self, socket: &mut Socket) -> Result<(), End> {
+        let ping = Frame::Ping(Vec::new().into());
+        self.within_deadline(socket.send(ping)).await
+    }
 
-async fn within_deadline(write: impl Future<Output = Result<(), WsError>>) -> Result<(), End> {
-    match timeout(limits::WRITE_DEADLINE, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(End::from(&error)),
-        Err(_) => Err(End::Stuck),
+    /// Writes out what the buffer holds.
+    pub(crate) async fn flush(self, socket: &mut Socket) -> Result<(), End> {
+        self.within_deadline(socket.flush()).await
+    }
+
+    async fn within_deadline(self, write: impl Future<Output = Result<(), WsError>>) -> Result<(), End> {
+        match timeout(self.deadline, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(End::from(&error)),
+            Err(_) => Err(End::Stuck),
+        }
     }
 }
 

@@ -30,6 +30,7 @@ impl Ledger {
     pub fn commit(&mut self, inputs: Vec<Input>, now: UnixSeconds) -> Commit {
         let mut commit = Commit::default();
         let now = self.clock(now).now;
+        self.look_for_rollback(&inputs, &mut commit);
         for input in inputs {
             self.apply(input, self.clock(now), &mut commit);
         }
@@ -73,8 +74,10 @@ impl Ledger {
             Change::Withdraw(call) => self.sign_withdraw(call, clock, commit)?,
             Change::Close(call) => self.sign_close(call, clock, commit)?,
             Change::Cancel(call) => self.sign_cancel(call, clock, commit)?,
-            Change::Chain(block) => self.chain_block(block, commit),
-            Change::DisputeSeen { channel, dispute_no } => self.dispute_seen(&channel, dispute_no, commit),
+            Change::Chain(block) => self.chain_block(block, clock.now, commit),
+            Change::DisputeSeen { channel, dispute_no } => {
+                self.dispute_seen(&channel, dispute_no, clock.now, commit);
+            }
             Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
         }
         Ok(())
@@ -101,8 +104,10 @@ impl Ledger {
             Input::Close(origin, call) => self.close(origin, call, clock, commit),
             Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
             Input::Gone(session) => self.gone(session),
-            Input::Chain(block) => self.chain_block(block, commit),
-            Input::DisputeSeen { channel, dispute_no } => self.dispute_seen(&channel, dispute_no, commit),
+            Input::Chain(block) => self.chain_block(block, clock.now, commit),
+            Input::DisputeSeen { channel, dispute_no } => {
+                self.dispute_seen(&channel, dispute_no, clock.now, commit);
+            }
         }
     }
 
@@ -111,7 +116,6 @@ impl Ledger {
         let clock = self.clock(now);
         for index in std::mem::take(&mut commit.touched) {
             self.issue(index, clock, commit);
-            self.dirty.insert(index);
         }
         self.show_events(commit);
         commit.outputs.append(&mut commit.replies);
@@ -138,9 +142,15 @@ impl Ledger {
             self.policy.retention_s,
             self.policy.events_per_channel_max,
         );
+        let rolled_back = self.rolled_back;
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
+        // Every way to a new state of a channel passes here before the commit ends.
+        self.dirty.insert(index);
+        if rolled_back && entry.pending.is_empty() {
+            return; // A10: nothing is signed, not even an acknowledgement.
+        }
         if entry.pending.is_empty() && !entry.channel.must_ack() {
             return;
         }
@@ -179,6 +189,14 @@ impl Ledger {
             };
             let newest = entry.newest_event();
             let mut subscribers = std::mem::take(&mut entry.subscribers);
+            // Its next event is no longer kept: it must notice, and come back with its cursor.
+            subscribers.retain(|subscriber| {
+                let behind = subscriber.next < entry.stored.events_from;
+                if behind {
+                    commit.outputs.push(Output::Drop(subscriber.session));
+                }
+                !behind
+            });
             for subscriber in &mut subscribers {
                 let until = newest.min(
                     subscriber

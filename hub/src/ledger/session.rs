@@ -1,7 +1,7 @@
 //! Login, register, resume, subscriptions and questions: what connections ask about.
 
 use super::{
-    Commit, Ledger, Origin, Output,
+    Commit, Input, Ledger, Origin, Output,
     entry::{Entry, Subscriber},
     input::Change,
     output::FrameOut,
@@ -153,8 +153,7 @@ impl Ledger {
         if foreign(sent) || foreign(received) {
             return Err(RpcError::from(&Reject::WrongChannel));
         }
-        if let Some(shown) = received.filter(|shown| entry.forgotten(shown)) {
-            self.set_rolled_back(call.channel_id, shown.signed().clone(), commit);
+        if received.is_some_and(|shown| entry.forgotten(shown)) {
             return Err(RpcError::of(ErrorCode::RolledBack));
         }
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
@@ -165,7 +164,8 @@ impl Ledger {
             sent: None,
         };
         let frames = entry.backlog_after(seen);
-        let newest = entry.stored.backlog.back().cloned();
+        let sent = entry.channel.sent();
+        let newest = sent.voucher.clone().map(|voucher| (voucher, sent.digest));
         if let Some(old) = entry
             .session
             .replace(origin.session)
@@ -173,10 +173,11 @@ impl Ledger {
         {
             commit.outputs.push(Output::Drop(old));
         }
+        self.by_session.entry(origin.session).or_default().insert(index);
         commit.outputs.push(Output::Resumed(
             origin,
             Box::new(reply),
-            newest.map(|issue| (issue.voucher, issue.digest)),
+            newest,
         ));
         for issue in frames {
             let session = Some(origin.session);
@@ -190,6 +191,24 @@ impl Ledger {
             }));
         }
         Ok(())
+    }
+
+    /// A10, before anything of the commit is applied: what is accepted in it would be signed at its end.
+    pub(super) fn look_for_rollback(&mut self, inputs: &[Input], commit: &mut Commit) {
+        for input in inputs {
+            if let Input::Resume {
+                origin,
+                call,
+                received: Some(shown),
+                ..
+            } = input
+                && shown.voucher().channel_id == call.channel_id
+                && let Ok(index) = self.owned(*origin, &call.channel_id)
+                && self.entry(index).is_ok_and(|entry| entry.forgotten(shown))
+            {
+                self.set_rolled_back(call.channel_id, shown.signed().clone(), commit);
+            }
+        }
     }
 
     /// A10: from now on nothing is signed.
@@ -280,6 +299,7 @@ impl Ledger {
         if next <= newest {
             self.lagging.insert(index);
         }
+        self.by_session.entry(origin.session).or_default().insert(index);
         Ok(SubscribeReply {
             newest: Cursor {
                 epoch,
@@ -301,7 +321,10 @@ impl Ledger {
 
     /// The connection ended: its channels wait for the next resume.
     pub(super) fn gone(&mut self, session: SessionId) {
-        for entry in &mut self.entries {
+        for index in self.by_session.remove(&session).unwrap_or_default() {
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
             if entry.session == Some(session) {
                 entry.session = None;
             }
@@ -315,8 +338,16 @@ impl Ledger {
 impl Entry {
     /// A10: a voucher of ours that this database does not know: newer than the newest, or another one of the same seq.
     fn forgotten(&self, shown: &VerifiedVoucher) -> bool {
-        let sent = self.channel.sent();
-        shown.voucher().seq > sent.seq || (shown.voucher().seq == sent.seq && shown.digest() != sent.digest)
+        let (sent, seq) = (self.channel.sent(), shown.voucher().seq);
+        let kept = self
+            .stored
+            .backlog
+            .binary_search_by_key(&seq, |issue| issue.voucher.seq)
+            .ok()
+            .and_then(|at| self.stored.backlog.get(at))
+            .map(|issue| issue.digest);
+        let known = if seq == sent.seq { Some(sent.digest) } else { kept };
+        seq > sent.seq || known.is_some_and(|digest| digest != shown.digest())
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     input::{Change, Record},
     output::{EventOut, FrameOut},
 };
+use crate::engine::SessionId;
 use protocol_spec::{Op, Receipt, Reject, UnixSeconds, VerifiedVoucher, channel::Clock};
 use std::collections::BTreeSet;
 
@@ -28,13 +29,23 @@ pub struct Commit {
 impl Ledger {
     /// Applies `inputs` at `now` (the own clock; the ledger takes the later of it and the chain's time).
     pub fn commit(&mut self, inputs: Vec<Input>, now: UnixSeconds) -> Commit {
+        self.commit_paced(inputs, now, &|_| true)
+    }
+
+    /// The same, showing events only to connections that are `ready` for more; the others keep their place.
+    pub(crate) fn commit_paced(
+        &mut self,
+        inputs: Vec<Input>,
+        now: UnixSeconds,
+        ready: &dyn Fn(SessionId) -> bool,
+    ) -> Commit {
         let mut commit = Commit::default();
         let now = self.clock(now).now;
         self.look_for_rollback(&inputs, &mut commit);
         for input in inputs {
             self.apply(input, self.clock(now), &mut commit);
         }
-        self.finish(now, &mut commit);
+        self.finish(now, ready, &mut commit);
         commit
     }
 
@@ -53,7 +64,7 @@ impl Ledger {
         if commit.changes.len() != expected {
             return Err(Reject::RecordCorrupt);
         }
-        self.finish(record.now, &mut commit);
+        self.finish(record.now, &|_| true, &mut commit);
         Ok(())
     }
 
@@ -112,12 +123,12 @@ impl Ledger {
     }
 
     /// Issues the vouchers, shows events, closes the record.
-    fn finish(&mut self, now: UnixSeconds, commit: &mut Commit) {
+    fn finish(&mut self, now: UnixSeconds, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let clock = self.clock(now);
         for index in std::mem::take(&mut commit.touched) {
             self.issue(index, clock, commit);
         }
-        self.show_events(commit);
+        self.show_events(ready, commit);
         commit.outputs.append(&mut commit.replies);
         if commit.changes.is_empty() {
             return;
@@ -181,7 +192,7 @@ impl Ledger {
         entry.stored.backlog.push_back(issue);
     }
 
-    fn show_events(&mut self, commit: &mut Commit) {
+    fn show_events(&mut self, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let epoch = self.policy.log_epoch;
         for index in std::mem::take(&mut self.lagging) {
             let Some(entry) = self.entries.get_mut(index) else {
@@ -197,7 +208,10 @@ impl Ledger {
                 }
                 !behind
             });
-            for subscriber in &mut subscribers {
+            for subscriber in subscribers
+                .iter_mut()
+                .filter(|subscriber| ready(subscriber.session))
+            {
                 let until = newest.min(
                     subscriber
                         .next

@@ -15,6 +15,7 @@ mod input;
 mod output;
 mod payments;
 mod policy;
+mod questions;
 mod session;
 #[cfg(test)]
 mod tests;

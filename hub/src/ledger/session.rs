@@ -9,15 +9,12 @@ use super::{
 use crate::engine::SessionId;
 use protocol_spec::{
     ChannelId, Reject, SignedVoucher, VerifiedVoucher,
-    channel::Clock,
     message::{
-        Cursor, Empty, ErrorCode, LoginReply, PaymentCall, PaymentReply, PaymentStatus, QuoteCall,
-        QuoteReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError, SubscribeCall, SubscribeReply,
+        Cursor, Empty, ErrorCode, LoginReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError,
+        SubscribeCall, SubscribeReply,
     },
 };
 
-/// How long a quote binds, seconds.
-const QUOTE_LIFE_S: u64 = 60;
 /// Connections that may stream one channel's receipts at once.
 const SUBSCRIBERS_MAX: usize = 8;
 
@@ -174,11 +171,9 @@ impl Ledger {
             commit.outputs.push(Output::Drop(old));
         }
         self.by_session.entry(origin.session).or_default().insert(index);
-        commit.outputs.push(Output::Resumed(
-            origin,
-            Box::new(reply),
-            newest,
-        ));
+        commit
+            .outputs
+            .push(Output::Resumed(origin, Box::new(reply), newest));
         for issue in frames {
             let session = Some(origin.session);
             let (digest, voucher, ops) = (issue.digest, issue.voucher, issue.ops);
@@ -216,46 +211,6 @@ impl Ledger {
         if !std::mem::replace(&mut self.rolled_back, true) {
             commit.changes.push(Change::RolledBack { channel, shown });
         }
-    }
-
-    pub(super) fn quote(&self, origin: Origin, call: &QuoteCall, clock: Clock, commit: &mut Commit) {
-        let result = self.owned(origin, &call.channel_id).and_then(|index| {
-            let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
-            let token = entry.channel.config().token;
-            let price = self.price(index, token, call.payee, call.amount);
-            let tariff = self
-                .policy
-                .tariff(token)
-                .and_then(|tariff| tariff.fee(call.amount));
-            let fee = tariff.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
-            let expires_at = clock.now.after(QUOTE_LIFE_S);
-            Ok(Reply::Quote(QuoteReply {
-                fee,
-                expires_at,
-                would_bounce: price.err(),
-            }))
-        });
-        answer(commit, origin, result);
-    }
-
-    pub(super) fn payment(&self, origin: Origin, call: &PaymentCall, commit: &mut Commit) {
-        let result = self.owned(origin, &call.channel_id).map(|index| {
-            let outcome = self.payments.outcome(index, call.payment_id);
-            let status = outcome.map_or(PaymentStatus::Unknown {}, super::payments::Outcome::status);
-            Reply::Payment(PaymentReply { status })
-        });
-        answer(commit, origin, result);
-    }
-
-    pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
-        let result = self.owned(origin, id).and_then(|index| {
-            Ok(Reply::Channel(
-                self.entry(index)
-                    .map_err(|reject| RpcError::from(&reject))?
-                    .info(),
-            ))
-        });
-        answer(commit, origin, result);
     }
 
     pub(super) fn subscribe(&mut self, origin: Origin, call: &SubscribeCall, commit: &mut Commit) {
@@ -355,6 +310,6 @@ fn show(epoch: u64, position: u64) -> String {
     format!("{epoch}:{position}")
 }
 
-fn answer(commit: &mut Commit, origin: Origin, result: Result<Reply, RpcError>) {
+pub(super) fn answer(commit: &mut Commit, origin: Origin, result: Result<Reply, RpcError>) {
     commit.replies.push(Output::Reply(origin, result.map(Box::new)));
 }

@@ -44,6 +44,8 @@ impl Journal {
                         break;
                     }
                 }
+                // Whoever acts on it signs what the ledger agreed to: that must be durable first.
+                ToJournal::Snapshot(sender, snapshot) => drop(sender.send(*snapshot)),
                 ToJournal::Checkpoint(checkpoint) => {
                     if checkpoints.send(checkpoint).await.is_err() {
                         break;

@@ -11,6 +11,7 @@ mod port;
 mod run;
 mod seal;
 mod start;
+mod threads;
 mod verify;
 
 pub use control::{Control, Snapshot};

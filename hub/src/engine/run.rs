@@ -1,20 +1,23 @@
 //! The threads between the sessions and the journal: dispatcher, verify workers, ledger.
 
 use super::{
-    Control, Inbound, Snapshot,
+    Control, Inbound, Outbox, SessionId, Snapshot,
     verify::{Verified, Verifier},
 };
 use crate::ledger::{Input, Ledger, Output};
 use crate::store::Checkpoint;
+use dashmap::DashMap;
 use protocol_spec::UnixSeconds;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Inputs of one commit, at most.
 const COMMIT_INPUTS_MAX: usize = 2048;
+/// Operations of one commit, at most, but for one frame: keeps a record far below what the store takes.
+const COMMIT_OPS_MAX: usize = 16_384;
 /// Inputs between ledger and workers.
 pub(super) const INPUTS_MAX: usize = 8192;
 /// How often the ledger wakes without inputs, to show events to slow subscribers.
@@ -42,6 +45,8 @@ pub(super) enum ToJournal {
         outputs: Vec<Output>,
     },
     Checkpoint(Checkpoint),
+    /// An answer that may be given once everything before it is durable.
+    Snapshot(oneshot::Sender<Snapshot>, Box<Snapshot>),
 }
 
 /// Hands calls to the workers. The calls of one session always go to the same one, so they stay in order.
@@ -85,6 +90,7 @@ pub(super) struct LedgerLoop {
     pub(super) journal: mpsc::Sender<ToJournal>,
     pub(super) now: NowFn,
     pub(super) checkpoint: CheckpointPolicy,
+    pub(super) outboxes: Arc<DashMap<SessionId, Outbox>>,
 }
 
 impl LedgerLoop {
@@ -101,9 +107,15 @@ impl LedgerLoop {
             if !got {
                 break;
             }
-            match self.turn(&mut batch) {
-                Some(wrote) => records = records.saturating_add(u64::from(wrote)),
-                None => return,
+            loop {
+                let rest = batch.split_off(commit_len(&batch));
+                match self.turn(std::mem::replace(&mut batch, rest)) {
+                    Some(wrote) => records = records.saturating_add(u64::from(wrote)),
+                    None => return,
+                }
+                if batch.is_empty() {
+                    break;
+                }
             }
             if records >= self.checkpoint.records || (records > 0 && last.elapsed() >= self.checkpoint.every)
             {
@@ -134,11 +146,11 @@ impl LedgerLoop {
     }
 
     /// One commit. `None` when the journal is gone.
-    fn turn(&mut self, batch: &mut Vec<ToLedger>) -> Option<bool> {
+    fn turn(&mut self, batch: Vec<ToLedger>) -> Option<bool> {
         let mut inputs = Vec::with_capacity(batch.len());
         let mut refused = Vec::new();
         let mut asked = Vec::new();
-        for item in batch.drain(..) {
+        for item in batch {
             match item {
                 ToLedger::Verified(Verified::Input(input)) => inputs.push(input),
                 ToLedger::Verified(Verified::Refused(origin, error)) => {
@@ -151,10 +163,9 @@ impl LedgerLoop {
                 ToLedger::Control(Control::Snapshot(sender)) => asked.push(sender),
             }
         }
-        let mut commit = self.ledger.commit(inputs, (self.now)());
-        for sender in asked {
-            drop(sender.send(self.snapshot()));
-        }
+        let outboxes = &self.outboxes;
+        let ready = |session| outboxes.get(&session).is_some_and(|outbox| has_room(&outbox));
+        let mut commit = self.ledger.commit_paced(inputs, (self.now)(), &ready);
         commit.outputs.append(&mut refused);
         let wrote = commit.record.is_some();
         if wrote || !commit.outputs.is_empty() {
@@ -163,6 +174,10 @@ impl LedgerLoop {
                 outputs: commit.outputs,
             };
             self.journal.blocking_send(commit).ok()?;
+        }
+        for sender in asked {
+            let answer = ToJournal::Snapshot(sender, Box::new(self.snapshot()));
+            self.journal.blocking_send(answer).ok()?;
         }
         Some(wrote)
     }
@@ -182,4 +197,28 @@ impl LedgerLoop {
             rolled_back: self.ledger.rolled_back(),
         }
     }
+}
+
+/// How many of `batch` fit into one commit; at least one, if there is one.
+fn commit_len(batch: &[ToLedger]) -> usize {
+    let mut ops = 0_usize;
+    let fits = |item: &&ToLedger| {
+        let before = ops;
+        ops = ops.saturating_add(weight(item));
+        before < COMMIT_OPS_MAX
+    };
+    batch.iter().take_while(fits).count()
+}
+
+fn weight(item: &ToLedger) -> usize {
+    match item {
+        ToLedger::Verified(Verified::Input(Input::Frame { ops, .. })) => ops.len().saturating_add(1),
+        ToLedger::Control(Control::Block(block)) => block.facts.len().saturating_add(1),
+        _ => 1,
+    }
+}
+
+/// Backfill leaves half of an outbox to what is live: a reader that is only slow is not dropped for its history.
+fn has_room(outbox: &Outbox) -> bool {
+    outbox.capacity().saturating_mul(2) >= outbox.max_capacity()
 }

@@ -1,10 +1,11 @@
 //! Starting and stopping the engine: restore, replay, then the threads and tasks.
 
 use super::{
-    Control, Engine, Inbound,
+    Control, Engine,
     journal::Journal,
-    run::{self, CheckpointPolicy, INPUTS_MAX, LedgerLoop, NowFn, ToJournal, ToLedger},
+    run::{CheckpointPolicy, INPUTS_MAX, LedgerLoop, NowFn, ToJournal, ToLedger},
     seal::Seal,
+    threads::{spawn, spawn_threads},
     verify::Verifier,
 };
 use crate::{
@@ -12,13 +13,13 @@ use crate::{
     store::{Row, ShardId, Store, StoreError, Table},
 };
 use dashmap::DashMap;
-use protocol_spec::{Domain, Reject, SignerKey, SigningGuard, message::HubInfo};
+use protocol_spec::{Domain, GuardError, Reject, SignerKey, SigningGuard, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Calls of all sessions that wait for a worker.
-const INBOUND_MAX: usize = 8192;
+pub(super) const INBOUND_MAX: usize = 8192;
 /// Commits between ledger and journal: one is written, one is ready.
 const COMMITS_MAX: usize = 2;
 
@@ -126,21 +127,19 @@ pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
         hub_key: options.key.public(),
         server: info.server.clone(),
     };
-    spawn_threads(calls, &to_ledger, &verifier, options.workers.max(1))?;
-    let checkpoint = CheckpointPolicy {
-        every: options.checkpoint_every,
-        records: options.checkpoint_records,
-    };
+    let (alarms, panics) = mpsc::unbounded_channel();
+    spawn_threads(calls, &to_ledger, &verifier, options.workers.max(1), &alarms)?;
+    let (every, records) = (options.checkpoint_every, options.checkpoint_records);
     let ledger_loop = LedgerLoop {
         ledger,
         inputs,
         journal: to_journal,
         now: options.now,
-        checkpoint,
+        checkpoint: CheckpointPolicy { every, records },
+        outboxes: outboxes.clone(),
     };
-    std::thread::Builder::new()
-        .name("ledger".to_owned())
-        .spawn(move || ledger_loop.run())?;
+    spawn("ledger", &alarms, move || ledger_loop.run())?;
+    drop(alarms);
 
     let journal = Journal {
         store: options.store,
@@ -153,7 +152,7 @@ pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
         guard,
         outboxes: outboxes.clone(),
     };
-    let fatal = tokio::spawn(supervise(journal, seal, commits, to_seal, batches));
+    let fatal = tokio::spawn(watch(supervise(journal, seal, commits, to_seal, batches), panics));
     let engine = Engine {
         inbound,
         outboxes,
@@ -173,38 +172,35 @@ async fn supervise(
     to_seal: mpsc::Sender<super::journal::Sealable>,
     batches: mpsc::Receiver<super::journal::Sealable>,
 ) -> Result<(), String> {
-    let sealing = tokio::spawn(seal.run(batches));
-    let written = journal
-        .run(commits, to_seal)
-        .await
-        .map_err(|error| error.to_string());
-    let sealed = sealing
-        .await
-        .map_err(|error| error.to_string())
-        .and_then(|done| done.map_err(|error| error.to_string()));
-    written.and(sealed)
+    let mut sealing = tokio::spawn(seal.run(batches));
+    let writing = journal.run(commits, to_seal);
+    tokio::pin!(writing);
+    let written = tokio::select! {
+        written = &mut writing => written.map_err(|error| error.to_string()),
+        // Before the journal is done only a refusal or a panic ends it.
+        sealed = &mut sealing => return flatten(sealed).and(Err("seal ended before the journal".to_owned())),
+    };
+    written.and(flatten(sealing.await))
 }
 
-fn spawn_threads(
-    calls: mpsc::Receiver<Inbound>,
-    to_ledger: &mpsc::Sender<ToLedger>,
-    verifier: &Verifier,
-    workers: usize,
-) -> Result<(), std::io::Error> {
-    let mut queues = Vec::new();
-    for number in 0..workers {
-        let (sender, queue) = mpsc::channel(INBOUND_MAX);
-        queues.push(sender);
-        let (verifier, to_ledger) = (verifier.clone(), to_ledger.clone());
-        let work = move || run::work(&verifier, queue, &to_ledger);
-        std::thread::Builder::new()
-            .name(format!("verify-{number}"))
-            .spawn(work)?;
-    }
-    std::thread::Builder::new()
-        .name("dispatch".to_owned())
-        .spawn(move || run::dispatch(calls, &queues))?;
-    Ok(())
+fn flatten(sealed: Result<Result<(), GuardError>, tokio::task::JoinError>) -> Result<(), String> {
+    let done = sealed.map_err(|error| error.to_string())?;
+    done.map_err(|error| error.to_string())
+}
+
+/// The result of the tasks, unless a thread panicked: then the process must stop, too.
+async fn watch(
+    tasks: impl Future<Output = Result<(), String>>,
+    mut panics: mpsc::UnboundedReceiver<&'static str>,
+) -> Result<(), String> {
+    let panicked = |thread| Err(format!("the {thread} thread panicked"));
+    tokio::pin!(tasks);
+    let done = tokio::select! {
+        Some(thread) = panics.recv() => return panicked(thread),
+        done = &mut tasks => done,
+    };
+    done?;
+    panics.recv().await.map_or(Ok(()), panicked)
 }
 
 /// Last checkpoint, then the journal's tail.

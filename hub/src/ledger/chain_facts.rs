@@ -4,40 +4,54 @@ use super::{
     ChainBlock, ChainFact, Commit, Ledger, Output, ReserveNeed, TxKind, entry::Entry, input::Change,
     output::PendingTx,
 };
-use protocol_spec::{Amount, Channel, ChannelId, Config, Seq, Side, channel::Event};
+use protocol_spec::{
+    Amount, Channel, ChannelId, Config, Seq, Side, UnixSeconds,
+    channel::{Event, Phase},
+};
 
 impl Ledger {
-    pub(super) fn chain_block(&mut self, block: ChainBlock, commit: &mut Commit) {
+    /// A block is taken in once: what it adds up must not count twice when it is told again.
+    pub(super) fn chain_block(&mut self, block: ChainBlock, now: UnixSeconds, commit: &mut Commit) {
+        if self.chain.hash != [0; 32] && block.position.number <= self.chain.number {
+            return;
+        }
         for fact in &block.facts {
-            self.fact(fact, commit);
+            self.fact(fact, now, commit);
         }
-        if block.position.number >= self.chain.number {
-            self.chain = block.position;
-        }
+        self.chain = block.position;
+        self.tick_waiting();
+        commit.changes.push(Change::Chain(block));
+    }
+
+    /// R12, R15: what both sides signed and the chain never showed lapses after deadline + lag.
+    fn tick_waiting(&mut self) {
         let clock = self.clock(self.chain.timestamp);
         for index in self.waiting.clone() {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
-            let before = entry.channel.phase().clone();
             entry.channel.tick(clock);
-            let lapsed = entry.stored.transaction.as_ref().is_some_and(|tx| {
-                tx.deadline() < clock.chain
-                    && !entry.channel.is_withdraw_pending()
-                    && entry.channel.phase().name() == "open"
-            });
-            if lapsed {
+            let lag_s = entry.channel.delays().lag_s;
+            if let Some(transaction) = &entry.stored.transaction
+                && clock.chain > transaction.deadline().after(lag_s)
+            {
                 entry.stored.transaction = None;
-                self.waiting.remove(&index);
             }
-            if before != *entry.channel.phase() || lapsed {
-                self.dirty.insert(index);
-            }
+            self.dirty.insert(index);
+            self.note_waiting(index);
         }
-        commit.changes.push(Change::Chain(block));
     }
 
-    fn fact(&mut self, fact: &ChainFact, commit: &mut Commit) {
+    /// Keeps the list of waiting channels what a restored ledger would make of the entry.
+    pub(super) fn note_waiting(&mut self, index: usize) {
+        if self.entries.get(index).is_some_and(Entry::waits) {
+            self.waiting.insert(index);
+        } else {
+            self.waiting.remove(&index);
+        }
+    }
+
+    fn fact(&mut self, fact: &ChainFact, now: UnixSeconds, commit: &mut Commit) {
         match fact {
             ChainFact::Opened(config) => self.opened(config),
             ChainFact::Deposited {
@@ -45,18 +59,18 @@ impl Ledger {
                 total,
                 client_net,
             } => {
-                self.change(channel, commit, |entry| {
+                self.change(channel, now, commit, |entry| {
                     deposited(&mut entry.channel, *total, *client_net)
                 });
             }
-            ChainFact::Reserved { channel, amount } => self.change(channel, commit, |entry| {
+            ChainFact::Reserved { channel, amount } => self.change(channel, now, commit, |entry| {
                 let total = entry.channel.funds().hub_deposit.0.saturating_add(amount.0);
                 entry.channel.deposit_confirmed(Side::Hub, Amount(total));
             }),
-            ChainFact::Withdrawn { channel, side, total } => self.change(channel, commit, |entry| {
+            ChainFact::Withdrawn { channel, side, total } => self.change(channel, now, commit, |entry| {
                 entry.channel.withdraw_confirmed(*side, *total);
                 entry.forget_transaction(
-                    |kind| matches!(kind, TxKind::Withdraw(message) if message.side == *side),
+                    |kind| matches!(kind, TxKind::Withdraw(message) if message.side == *side && message.total <= *total),
                 );
             }),
             ChainFact::Disputed { channel, dispute_no } => {
@@ -65,18 +79,19 @@ impl Ledger {
                     &Event::DisputeSeen {
                         dispute_no: *dispute_no,
                     },
+                    now,
                     commit,
                 );
             }
             ChainFact::DisputeCancelled { channel } => {
-                self.enter(channel, &Event::DisputeGone, commit);
-                self.change(channel, commit, |entry| {
+                self.enter(channel, &Event::DisputeGone, now, commit);
+                self.change(channel, now, commit, |entry| {
                     entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_)))
                 });
             }
             ChainFact::Closed { channel } => {
-                self.enter(channel, &Event::ClosedOnChain, commit);
-                self.change(channel, commit, |entry| entry.forget_transaction(|_| true));
+                self.enter(channel, &Event::ClosedOnChain, now, commit);
+                self.change(channel, now, commit, |entry| entry.forget_transaction(|_| true));
                 self.unroute(channel);
             }
         }
@@ -107,8 +122,24 @@ impl Ledger {
         index
     }
 
-    pub(super) fn dispute_seen(&mut self, channel: &ChannelId, dispute_no: Seq, commit: &mut Commit) {
-        self.enter(channel, &Event::DisputeSeen { dispute_no }, commit);
+    /// R6, before the block is confirmed. Told again it changes nothing and is not journaled.
+    pub(super) fn dispute_seen(
+        &mut self,
+        channel: &ChannelId,
+        dispute_no: Seq,
+        now: UnixSeconds,
+        commit: &mut Commit,
+    ) {
+        let phase = self
+            .index(channel)
+            .and_then(|index| self.entries.get(index))
+            .map(|entry| entry.channel.phase());
+        match phase {
+            None | Some(Phase::Closed) => return,
+            Some(Phase::Disputed { dispute_no: known }) if *known >= dispute_no => return,
+            Some(_) => {}
+        }
+        self.enter(channel, &Event::DisputeSeen { dispute_no }, now, commit);
         commit.changes.push(Change::DisputeSeen {
             channel: *channel,
             dispute_no,
@@ -116,15 +147,20 @@ impl Ledger {
     }
 
     /// Moves the channel; illegal moves (an event seen twice) are ignored.
-    fn enter(&mut self, id: &ChannelId, event: &Event, commit: &mut Commit) {
-        self.change(id, commit, |entry| drop(entry.channel.enter(event)));
+    fn enter(&mut self, id: &ChannelId, event: &Event, now: UnixSeconds, commit: &mut Commit) {
+        self.change(id, now, commit, |entry| drop(entry.channel.enter(event)));
     }
 
     /// Changes one channel's facts after issuing what had gathered under the old ones, and tells its client.
-    fn change(&mut self, id: &ChannelId, commit: &mut Commit, change: impl FnOnce(&mut Entry)) {
+    fn change(
+        &mut self,
+        id: &ChannelId,
+        now: UnixSeconds,
+        commit: &mut Commit,
+        change: impl FnOnce(&mut Entry),
+    ) {
         let Some(index) = self.index(id) else { return };
-        let clock = self.clock(self.chain.timestamp);
-        self.issue(index, clock, commit);
+        self.issue(index, self.clock(now), commit);
         self.dirty.insert(index);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -135,12 +171,15 @@ impl Ledger {
         if let Some(session) = entry.session.filter(|_| before != after) {
             commit.outputs.push(Output::Channel(session, Box::new(after)));
         }
+        self.note_waiting(index);
     }
 
     fn unroute(&mut self, id: &ChannelId) {
         let Some(index) = self.index(id) else { return };
         self.by_account.retain(|_, routed| *routed != index);
-        self.waiting.remove(&index);
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.stored.routed = false;
+        }
     }
 
     /// Channels whose reserve is below the policy.

@@ -109,14 +109,11 @@ impl Ledger {
         let config = entry.channel.config();
         let key = (config.client, config.token);
         let routed = entry.stored.routed && entry.channel.phase().name() != "closed";
-        let waiting = entry.stored.transaction.is_some();
         let index = self.insert(entry);
         if routed {
             self.by_account.insert(key, index);
         }
-        if waiting {
-            self.waiting.insert(index);
-        }
+        self.note_waiting(index);
     }
 
     /// Key of the ledger's row in [`Table::Meta`].

@@ -6,6 +6,7 @@ use super::{
     input::{Change, Record},
     output::{EventOut, FrameOut},
 };
+use crate::engine::SessionId;
 use protocol_spec::{Op, Receipt, Reject, UnixSeconds, VerifiedVoucher, channel::Clock};
 use std::collections::BTreeSet;
 
@@ -28,12 +29,23 @@ pub struct Commit {
 impl Ledger {
     /// Applies `inputs` at `now` (the own clock; the ledger takes the later of it and the chain's time).
     pub fn commit(&mut self, inputs: Vec<Input>, now: UnixSeconds) -> Commit {
+        self.commit_paced(inputs, now, &|_| true)
+    }
+
+    /// The same, showing events only to connections that are `ready` for more; the others keep their place.
+    pub(crate) fn commit_paced(
+        &mut self,
+        inputs: Vec<Input>,
+        now: UnixSeconds,
+        ready: &dyn Fn(SessionId) -> bool,
+    ) -> Commit {
         let mut commit = Commit::default();
         let now = self.clock(now).now;
+        self.look_for_rollback(&inputs, &mut commit);
         for input in inputs {
             self.apply(input, self.clock(now), &mut commit);
         }
-        self.finish(now, &mut commit);
+        self.finish(now, ready, &mut commit);
         commit
     }
 
@@ -52,7 +64,7 @@ impl Ledger {
         if commit.changes.len() != expected {
             return Err(Reject::RecordCorrupt);
         }
-        self.finish(record.now, &mut commit);
+        self.finish(record.now, &|_| true, &mut commit);
         Ok(())
     }
 
@@ -73,8 +85,10 @@ impl Ledger {
             Change::Withdraw(call) => self.sign_withdraw(call, clock, commit)?,
             Change::Close(call) => self.sign_close(call, clock, commit)?,
             Change::Cancel(call) => self.sign_cancel(call, clock, commit)?,
-            Change::Chain(block) => self.chain_block(block, commit),
-            Change::DisputeSeen { channel, dispute_no } => self.dispute_seen(&channel, dispute_no, commit),
+            Change::Chain(block) => self.chain_block(block, clock.now, commit),
+            Change::DisputeSeen { channel, dispute_no } => {
+                self.dispute_seen(&channel, dispute_no, clock.now, commit);
+            }
             Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
         }
         Ok(())
@@ -101,19 +115,20 @@ impl Ledger {
             Input::Close(origin, call) => self.close(origin, call, clock, commit),
             Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
             Input::Gone(session) => self.gone(session),
-            Input::Chain(block) => self.chain_block(block, commit),
-            Input::DisputeSeen { channel, dispute_no } => self.dispute_seen(&channel, dispute_no, commit),
+            Input::Chain(block) => self.chain_block(block, clock.now, commit),
+            Input::DisputeSeen { channel, dispute_no } => {
+                self.dispute_seen(&channel, dispute_no, clock.now, commit);
+            }
         }
     }
 
     /// Issues the vouchers, shows events, closes the record.
-    fn finish(&mut self, now: UnixSeconds, commit: &mut Commit) {
+    fn finish(&mut self, now: UnixSeconds, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let clock = self.clock(now);
         for index in std::mem::take(&mut commit.touched) {
             self.issue(index, clock, commit);
-            self.dirty.insert(index);
         }
-        self.show_events(commit);
+        self.show_events(ready, commit);
         commit.outputs.append(&mut commit.replies);
         if commit.changes.is_empty() {
             return;
@@ -138,9 +153,15 @@ impl Ledger {
             self.policy.retention_s,
             self.policy.events_per_channel_max,
         );
+        let rolled_back = self.rolled_back;
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
+        // Every way to a new state of a channel passes here before the commit ends.
+        self.dirty.insert(index);
+        if rolled_back && entry.pending.is_empty() {
+            return; // A10: nothing is signed, not even an acknowledgement.
+        }
         if entry.pending.is_empty() && !entry.channel.must_ack() {
             return;
         }
@@ -171,7 +192,7 @@ impl Ledger {
         entry.stored.backlog.push_back(issue);
     }
 
-    fn show_events(&mut self, commit: &mut Commit) {
+    fn show_events(&mut self, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let epoch = self.policy.log_epoch;
         for index in std::mem::take(&mut self.lagging) {
             let Some(entry) = self.entries.get_mut(index) else {
@@ -179,7 +200,18 @@ impl Ledger {
             };
             let newest = entry.newest_event();
             let mut subscribers = std::mem::take(&mut entry.subscribers);
-            for subscriber in &mut subscribers {
+            // Its next event is no longer kept: it must notice, and come back with its cursor.
+            subscribers.retain(|subscriber| {
+                let behind = subscriber.next < entry.stored.events_from;
+                if behind {
+                    commit.outputs.push(Output::Drop(subscriber.session));
+                }
+                !behind
+            });
+            for subscriber in subscribers
+                .iter_mut()
+                .filter(|subscriber| ready(subscriber.session))
+            {
                 let until = newest.min(
                     subscriber
                         .next

@@ -51,7 +51,9 @@ impl Ledger {
             }
         };
         if !known {
-            let (at, expires_at) = (clock.now, payment.expires_at);
+            // A returned payment may be forgotten at any time: delivering it later takes new money.
+            let at = clock.now;
+            let expires_at = bounced.map_or(payment.expires_at, |_| at);
             self.remember(
                 payer,
                 payment,
@@ -109,7 +111,7 @@ impl Ledger {
             () if to.channel.unacked().saturating_add(RESERVED_PLACES) >= limits::UNACKED_MAX => {
                 Err(ReturnReason::PayeeBacklog)
             }
-            () if to.capacity() < amount => Err(ReturnReason::InsufficientReserve),
+            () if to.capacity() < amount || !to.fits(amount) => Err(ReturnReason::InsufficientReserve),
             () => {
                 let tariff = self.policy.tariff(token).ok_or(ReturnReason::Unavailable)?;
                 Ok((index, tariff.fee(amount).ok_or(ReturnReason::Unavailable)?))
@@ -172,6 +174,9 @@ impl Ledger {
 
     fn remember(&mut self, payer: usize, payment: &Payment, outcome: Outcome) {
         self.forget_old(payer, outcome.at);
+        if outcome.bounced.is_some() && !self.can_remember(payer, outcome.at) {
+            return;
+        }
         self.payments.insert(payer, payment.payment_id, outcome);
         if let Some(entry) = self.entries.get_mut(payer) {
             entry.stored.ids.push_back(payment.payment_id);
@@ -189,7 +194,7 @@ impl Ledger {
         let live = self
             .payments
             .outcome(payer, *oldest)
-            .is_some_and(|outcome| outcome.expires_at >= now);
+            .is_some_and(|outcome| !outcome.forgettable(now));
         !live || entry.stored.ids.len() < self.policy.events_per_channel_max as usize
     }
 
@@ -205,7 +210,7 @@ impl Ledger {
         while let Some(oldest) = entry.stored.ids.front() {
             let forget = self.payments.outcome(payer, *oldest).is_none_or(|outcome| {
                 let surplus = entry.stored.ids.len() >= max || outcome.at.after(retention) < now;
-                surplus && outcome.expires_at < now
+                surplus && outcome.forgettable(now)
             });
             if !forget {
                 break;

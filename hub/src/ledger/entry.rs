@@ -4,8 +4,10 @@ use super::{PendingTx, input::ClientSignature};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, Seq, Voucher, limits,
-    message::{ChannelInfo, Cursor},
+    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, Seq, Voucher,
+    channel::Phase,
+    limits,
+    message::{Bounce, ChannelInfo, Cursor},
 };
 use std::collections::VecDeque;
 
@@ -37,6 +39,8 @@ pub(super) struct Stored {
     /// Payment ids of this payer in order of commit.
     pub(super) ids: VecDeque<PaymentId>,
     pub(super) transaction: Option<PendingTx>,
+    /// What the answer to the newest accepted frame said: the same frame again gets the same answer (A1).
+    pub(super) bounced: Vec<Bounce>,
 }
 
 /// An issued voucher.
@@ -96,6 +100,22 @@ impl Entry {
     /// True when the voucher of this commit is full.
     pub(super) fn full(&self) -> bool {
         self.pending.len() >= limits::OPS_PER_FRAME_MAX
+    }
+
+    /// True when `amount` more fits the widths of the hub's vouchers.
+    pub(super) fn fits(&self, amount: Amount) -> bool {
+        let sent = self.channel.sent().paid.0;
+        let sum = sent
+            .checked_add(self.pending_sum.0)
+            .and_then(|sum| sum.checked_add(amount.0));
+        sum.is_some_and(|sum| sum <= limits::AMOUNT_MAX)
+    }
+
+    /// True while the chain decides what becomes of something both sides signed.
+    pub(super) fn waits(&self) -> bool {
+        self.stored.transaction.is_some()
+            || self.channel.is_withdraw_pending()
+            || matches!(self.channel.phase(), Phase::Closing { .. })
     }
 
     /// Forgets what the client has acknowledged.

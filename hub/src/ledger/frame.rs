@@ -1,8 +1,8 @@
 //! A client's voucher: accepted, then its payments delivered or returned, all in one commit.
 
-use super::{Commit, Ledger, Origin, Output, input::Change};
+use super::{Commit, Ledger, Origin, Output, entry::Entry, input::Change};
 use protocol_spec::{
-    Channel, Digest, Op, Payment, Reject, ReturnReason, Seq, VerifiedVoucher, Voucher,
+    Amount, Channel, Digest, Op, Payment, Reject, ReturnReason, Seq, VerifiedVoucher, Voucher,
     channel::{Accepted, Clock},
     limits,
     message::{Bounce, ErrorCode, Reply, RpcError, VoucherReply},
@@ -66,8 +66,9 @@ impl Ledger {
     ) -> Result<Vec<Bounce>, Reject> {
         let entry = self.entry_mut(index)?;
         check_backlog(&entry.channel, voucher.voucher())?;
+        check_returnable(entry, voucher.voucher(), &ops)?;
         if entry.channel.accept(voucher, &ops, clock)? == Accepted::Duplicate {
-            return Ok(self.bounces_of(index, &ops));
+            return Ok(entry.stored.bounced.clone());
         }
         entry.trim_backlog();
         commit.touched.insert(index);
@@ -83,6 +84,7 @@ impl Ledger {
                 });
             }
         }
+        self.entry_mut(index)?.stored.bounced.clone_from(&bounced);
         commit.changes.push(Change::Frame {
             signed: voucher.signed().clone(),
             ops,
@@ -113,21 +115,6 @@ impl Ledger {
         }
     }
 
-    /// The answer to a frame that was accepted before.
-    fn bounces_of(&self, index: usize, ops: &[Op]) -> Vec<Bounce> {
-        let bounce = |op: &Op| match op {
-            Op::Pay(payment) => {
-                let reason: Option<ReturnReason> = self.payments.outcome(index, payment.payment_id)?.bounced;
-                reason.map(|reason| Bounce {
-                    payment_id: payment.payment_id,
-                    reason,
-                })
-            }
-            _ => None,
-        };
-        ops.iter().filter_map(bounce).collect()
-    }
-
     pub(super) fn set_policy(&mut self, policy: super::Policy, commit: &mut Commit) {
         self.policy = policy.clone();
         commit.changes.push(Change::Policy(policy));
@@ -147,3 +134,16 @@ fn check_backlog(channel: &Channel, voucher: &Voucher) -> Result<(), Reject> {
 
 /// Vouchers that one commit may still issue after the check.
 const MARGIN: usize = 512;
+
+/// The widths of R2 for what comes back: all of the frame's money must fit into the hub's own direction.
+fn check_returnable(entry: &Entry, voucher: &Voucher, ops: &[Op]) -> Result<(), Reject> {
+    if voucher.seq <= entry.channel.received().seq {
+        return Ok(());
+    }
+    let cost = |op: &Op| match op {
+        Op::Pay(payment) => payment.amount.plus(payment.fee_max),
+        _ => Ok(Amount::ZERO),
+    };
+    let whole = ops.iter().try_fold(Amount::ZERO, |sum, op| sum.plus(cost(op)?))?;
+    entry.fits(whole).then_some(()).ok_or(Reject::AmountOverflow)
+}

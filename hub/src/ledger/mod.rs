@@ -15,6 +15,7 @@ mod input;
 mod output;
 mod payments;
 mod policy;
+mod questions;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use input::{ChainBlock, ChainFact, Input, Origin, Record};
 pub use output::{Countersign, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
 pub use policy::{Policy, Reserve, Tariff};
 
+use crate::engine::SessionId;
 use entry::Entry;
 use payments::Payments;
 use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
@@ -40,6 +42,8 @@ pub struct Ledger {
     by_id: HashMap<ChannelId, usize>,
     by_account: HashMap<(Address, Address), usize>,
     by_signer: HashMap<Address, Vec<usize>>,
+    /// Channels that a connection resumed or subscribed to: what its end must touch.
+    by_session: HashMap<SessionId, BTreeSet<usize>>,
     payments: Payments,
     /// Number of the next journal record.
     next_record: u64,
@@ -79,6 +83,7 @@ impl Ledger {
             by_id: HashMap::new(),
             by_account: HashMap::new(),
             by_signer: HashMap::new(),
+            by_session: HashMap::new(),
             payments: Payments::default(),
             next_record: 1,
             chain: ChainPosition::default(),

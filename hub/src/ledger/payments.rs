@@ -61,6 +61,11 @@ impl Payments {
 }
 
 impl Outcome {
+    /// False while a second delivery of the same payment would still be possible.
+    pub(super) fn forgettable(&self, now: UnixSeconds) -> bool {
+        self.bounced.is_some() || self.expires_at < now
+    }
+
     pub(super) fn status(&self) -> PaymentStatus {
         match self.bounced {
             None => PaymentStatus::Accepted { seq: self.seq },

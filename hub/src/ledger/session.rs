@@ -1,7 +1,7 @@
 //! Login, register, resume, subscriptions and questions: what connections ask about.
 
 use super::{
-    Commit, Ledger, Origin, Output,
+    Commit, Input, Ledger, Origin, Output,
     entry::{Entry, Subscriber},
     input::Change,
     output::FrameOut,
@@ -9,15 +9,12 @@ use super::{
 use crate::engine::SessionId;
 use protocol_spec::{
     ChannelId, Reject, SignedVoucher, VerifiedVoucher,
-    channel::Clock,
     message::{
-        Cursor, Empty, ErrorCode, LoginReply, PaymentCall, PaymentReply, PaymentStatus, QuoteCall,
-        QuoteReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError, SubscribeCall, SubscribeReply,
+        Cursor, Empty, ErrorCode, LoginReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError,
+        SubscribeCall, SubscribeReply,
     },
 };
 
-/// How long a quote binds, seconds.
-const QUOTE_LIFE_S: u64 = 60;
 /// Connections that may stream one channel's receipts at once.
 const SUBSCRIBERS_MAX: usize = 8;
 
@@ -153,8 +150,7 @@ impl Ledger {
         if foreign(sent) || foreign(received) {
             return Err(RpcError::from(&Reject::WrongChannel));
         }
-        if let Some(shown) = received.filter(|shown| entry.forgotten(shown)) {
-            self.set_rolled_back(call.channel_id, shown.signed().clone(), commit);
+        if received.is_some_and(|shown| entry.forgotten(shown)) {
             return Err(RpcError::of(ErrorCode::RolledBack));
         }
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
@@ -165,7 +161,8 @@ impl Ledger {
             sent: None,
         };
         let frames = entry.backlog_after(seen);
-        let newest = entry.stored.backlog.back().cloned();
+        let sent = entry.channel.sent();
+        let newest = sent.voucher.clone().map(|voucher| (voucher, sent.digest));
         if let Some(old) = entry
             .session
             .replace(origin.session)
@@ -173,11 +170,10 @@ impl Ledger {
         {
             commit.outputs.push(Output::Drop(old));
         }
-        commit.outputs.push(Output::Resumed(
-            origin,
-            Box::new(reply),
-            newest.map(|issue| (issue.voucher, issue.digest)),
-        ));
+        self.by_session.entry(origin.session).or_default().insert(index);
+        commit
+            .outputs
+            .push(Output::Resumed(origin, Box::new(reply), newest));
         for issue in frames {
             let session = Some(origin.session);
             let (digest, voucher, ops) = (issue.digest, issue.voucher, issue.ops);
@@ -192,51 +188,29 @@ impl Ledger {
         Ok(())
     }
 
+    /// A10, before anything of the commit is applied: what is accepted in it would be signed at its end.
+    pub(super) fn look_for_rollback(&mut self, inputs: &[Input], commit: &mut Commit) {
+        for input in inputs {
+            if let Input::Resume {
+                origin,
+                call,
+                received: Some(shown),
+                ..
+            } = input
+                && shown.voucher().channel_id == call.channel_id
+                && let Ok(index) = self.owned(*origin, &call.channel_id)
+                && self.entry(index).is_ok_and(|entry| entry.forgotten(shown))
+            {
+                self.set_rolled_back(call.channel_id, shown.signed().clone(), commit);
+            }
+        }
+    }
+
     /// A10: from now on nothing is signed.
     pub(super) fn set_rolled_back(&mut self, channel: ChannelId, shown: SignedVoucher, commit: &mut Commit) {
         if !std::mem::replace(&mut self.rolled_back, true) {
             commit.changes.push(Change::RolledBack { channel, shown });
         }
-    }
-
-    pub(super) fn quote(&self, origin: Origin, call: &QuoteCall, clock: Clock, commit: &mut Commit) {
-        let result = self.owned(origin, &call.channel_id).and_then(|index| {
-            let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
-            let token = entry.channel.config().token;
-            let price = self.price(index, token, call.payee, call.amount);
-            let tariff = self
-                .policy
-                .tariff(token)
-                .and_then(|tariff| tariff.fee(call.amount));
-            let fee = tariff.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
-            let expires_at = clock.now.after(QUOTE_LIFE_S);
-            Ok(Reply::Quote(QuoteReply {
-                fee,
-                expires_at,
-                would_bounce: price.err(),
-            }))
-        });
-        answer(commit, origin, result);
-    }
-
-    pub(super) fn payment(&self, origin: Origin, call: &PaymentCall, commit: &mut Commit) {
-        let result = self.owned(origin, &call.channel_id).map(|index| {
-            let outcome = self.payments.outcome(index, call.payment_id);
-            let status = outcome.map_or(PaymentStatus::Unknown {}, super::payments::Outcome::status);
-            Reply::Payment(PaymentReply { status })
-        });
-        answer(commit, origin, result);
-    }
-
-    pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
-        let result = self.owned(origin, id).and_then(|index| {
-            Ok(Reply::Channel(
-                self.entry(index)
-                    .map_err(|reject| RpcError::from(&reject))?
-                    .info(),
-            ))
-        });
-        answer(commit, origin, result);
     }
 
     pub(super) fn subscribe(&mut self, origin: Origin, call: &SubscribeCall, commit: &mut Commit) {
@@ -280,6 +254,7 @@ impl Ledger {
         if next <= newest {
             self.lagging.insert(index);
         }
+        self.by_session.entry(origin.session).or_default().insert(index);
         Ok(SubscribeReply {
             newest: Cursor {
                 epoch,
@@ -301,7 +276,10 @@ impl Ledger {
 
     /// The connection ended: its channels wait for the next resume.
     pub(super) fn gone(&mut self, session: SessionId) {
-        for entry in &mut self.entries {
+        for index in self.by_session.remove(&session).unwrap_or_default() {
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
             if entry.session == Some(session) {
                 entry.session = None;
             }
@@ -315,8 +293,16 @@ impl Ledger {
 impl Entry {
     /// A10: a voucher of ours that this database does not know: newer than the newest, or another one of the same seq.
     fn forgotten(&self, shown: &VerifiedVoucher) -> bool {
-        let sent = self.channel.sent();
-        shown.voucher().seq > sent.seq || (shown.voucher().seq == sent.seq && shown.digest() != sent.digest)
+        let (sent, seq) = (self.channel.sent(), shown.voucher().seq);
+        let kept = self
+            .stored
+            .backlog
+            .binary_search_by_key(&seq, |issue| issue.voucher.seq)
+            .ok()
+            .and_then(|at| self.stored.backlog.get(at))
+            .map(|issue| issue.digest);
+        let known = if seq == sent.seq { Some(sent.digest) } else { kept };
+        seq > sent.seq || known.is_some_and(|digest| digest != shown.digest())
     }
 }
 
@@ -324,6 +310,6 @@ fn show(epoch: u64, position: u64) -> String {
     format!("{epoch}:{position}")
 }
 
-fn answer(commit: &mut Commit, origin: Origin, result: Result<Reply, RpcError>) {
+pub(super) fn answer(commit: &mut Commit, origin: Origin, result: Result<Reply, RpcError>) {
     commit.replies.push(Output::Reply(origin, result.map(Box::new)));
 }

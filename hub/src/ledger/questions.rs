@@ -1,0 +1,53 @@
+//! Questions of clients: they change nothing.
+
+use super::{Commit, Ledger, Origin, session::answer};
+use protocol_spec::{
+    ChannelId,
+    channel::Clock,
+    message::{ErrorCode, PaymentCall, PaymentReply, PaymentStatus, QuoteCall, QuoteReply, Reply, RpcError},
+};
+
+/// How long a quote binds, seconds.
+const QUOTE_LIFE_S: u64 = 60;
+
+impl Ledger {
+    pub(super) fn quote(&self, origin: Origin, call: &QuoteCall, clock: Clock, commit: &mut Commit) {
+        let result = self.owned(origin, &call.channel_id).and_then(|index| {
+            let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+            let token = entry.channel.config().token;
+            let price = self.price(index, token, call.payee, call.amount);
+            let tariff = self
+                .policy
+                .tariff(token)
+                .and_then(|tariff| tariff.fee(call.amount));
+            let fee = tariff.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
+            let expires_at = clock.now.after(QUOTE_LIFE_S);
+            Ok(Reply::Quote(QuoteReply {
+                fee,
+                expires_at,
+                would_bounce: price.err(),
+            }))
+        });
+        answer(commit, origin, result);
+    }
+
+    pub(super) fn payment(&self, origin: Origin, call: &PaymentCall, commit: &mut Commit) {
+        let result = self.owned(origin, &call.channel_id).map(|index| {
+            let outcome = self.payments.outcome(index, call.payment_id);
+            let status = outcome.map_or(PaymentStatus::Unknown {}, super::payments::Outcome::status);
+            Reply::Payment(PaymentReply { status })
+        });
+        answer(commit, origin, result);
+    }
+
+    pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
+        let result = self.owned(origin, id).and_then(|index| {
+            Ok(Reply::Channel(
+                self.entry(index)
+                    .map_err(|reject| RpcError::from(&reject))?
+                    .info(),
+            ))
+        });
+        answer(commit, origin, result);
+    }
+}

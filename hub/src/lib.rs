@@ -1,3 +1,4 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
 
 pub mod engine;
+pub mod settle;

@@ -54,6 +54,10 @@ impl Tree {
     /// The siblings from the leaf at `index` up to the root; empty for an index beyond the leaves.
     #[must_use]
     pub fn proof(&self, index: usize) -> Vec<Digest> {
+        let leaves = self.levels.first().map_or(0, Vec::len);
+        if index >= leaves {
+            return Vec::new();
+        }
         self.levels
             .iter()
             .enumerate()

@@ -63,7 +63,8 @@ pub struct Config {
     pub hub_signer: Address,
     /// ERC-20 token, or zero for the native coin.
     pub token: Address,
-    /// Length of a dispute's window, seconds.
+    /// Length of a dispute's window, seconds. JSON: decimal string, as every u64.
+    #[serde(with = "crate::message::decimal_u64")]
     pub challenge_period_s: u64,
     /// Random, so that two channels with otherwise equal facts differ.
     pub salt: crate::Digest,

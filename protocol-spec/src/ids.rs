@@ -46,9 +46,11 @@ macro_rules! bytes {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
                 let digits = text.strip_prefix("0x").ok_or_else(|| de::Error::custom("hex must start with 0x"))?;
-                digits.parse().map_err(|_| {
+                let mut bytes = [0; $len];
+                hex::decode_to_slice(digits, &mut bytes).map_err(|_| {
                     de::Error::custom(concat!(stringify!($name), " must be ", stringify!($len), " bytes of 0x-hex"))
-                })
+                })?;
+                Ok(Self(bytes))
             }
         }
     };

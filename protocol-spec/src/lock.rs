@@ -37,6 +37,12 @@ impl Lock {
         self.resolver == Address::ZERO && hash::sha256(&[&preimage.0]) == self.hash.0
     }
 
+    /// [`Lock::opens`] for bytes of unknown length: a preimage is exactly 32 bytes.
+    #[must_use]
+    pub fn opened_by(&self, witness: &[u8]) -> bool {
+        <[u8; 32]>::try_from(witness).is_ok_and(|bytes| self.opens(&Preimage(bytes)))
+    }
+
     /// The Solidity struct.
     #[must_use]
     pub fn to_abi(&self) -> crate::abi::Lock {

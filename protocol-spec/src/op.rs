@@ -134,7 +134,7 @@ impl ReturnReason {
 
 /// One operation of a voucher.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// Client to hub: deliver money.
     Pay(Payment),

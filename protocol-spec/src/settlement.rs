@@ -4,7 +4,7 @@
 //! commitment of locks, live while its voucher's seq is the floor's. Evidence may arrive in any order.
 //! The differential test runs random evidence through this module and through the real bytecode.
 
-use crate::{Amount, Digest, LocksOpening, Side, UnixSeconds, Voucher};
+use crate::{Amount, Digest, LocksOpening, Side, UnixSeconds, Voucher, limits};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ pub struct LiveLocks {
     pub counted: Amount,
     /// Latest expiry, once the opening was shown.
     pub max_expiry: Option<UnixSeconds>,
+    /// Sum of all locks, once the opening was shown; `counted` never exceeds it.
+    pub total: Option<Amount>,
 }
 
 /// What is stored about one direction.
@@ -145,6 +147,7 @@ impl Adjudication {
                 base: voucher.paid,
                 counted: Amount::ZERO,
                 max_expiry: None,
+                total: None,
             });
         }
         if let Some(opening) = opening {
@@ -158,6 +161,7 @@ impl Adjudication {
         match self.direction_mut(payer).live.as_mut() {
             Some(live) if live.commitment == opening.commitment() => {
                 live.max_expiry = Some(opening.max_expiry);
+                live.total = Some(opening.total);
                 true
             }
             _ => false,
@@ -175,7 +179,12 @@ impl Adjudication {
         let Some(live) = self.direction_mut(payer).live.as_mut() else {
             return false;
         };
-        live.counted = Amount(live.counted.0.saturating_add(amount.0));
+        let limit = live
+            .total
+            .unwrap_or(Amount(limits::AMOUNT_MAX))
+            .0
+            .min(limits::AMOUNT_MAX);
+        live.counted = Amount(live.counted.0.saturating_add(amount.0).min(limit));
         self.marks.insert((payer, leaf), seq);
         true
     }

@@ -1,5 +1,19 @@
 //! The payment path: verify -> ledger -> journal -> seal -> outboxes. One way, every arrow a bounded queue.
+//!
+//! * [`verify`]: signatures of calls, on worker threads; the calls of one session stay in order.
+//! * ledger: one thread owns all channel state; a commit takes whatever has gathered.
+//! * journal: one record per commit; the next commit is applied while the last one is written.
+//! * seal: signs only what the store proved durable, and fills the outboxes.
 
+mod control;
+mod journal;
 mod port;
+mod run;
+mod seal;
+mod start;
+mod verify;
 
+pub use control::{Control, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId};
+pub use run::NowFn;
+pub use start::{ControlHandle, EngineOptions, Running, StartError, start};

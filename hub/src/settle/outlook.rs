@@ -150,14 +150,17 @@ pub fn outcomes(view: &View, evidence: &CheckedEvidence) -> Vec<Outcome> {
 }
 
 fn resolve_all(after: &mut Adjudication, payer: Side, direction: &CheckedDirection) -> bool {
-    direction.locks.iter().fold(false, |any, lock| {
-        after.resolve(payer, lock.leaf(), lock.amount, true) || any
-    })
+    // Every lock is to be counted, so no short cut at the first.
+    let counted = direction
+        .locks
+        .iter()
+        .filter(|lock| after.resolve(payer, lock.leaf(), lock.amount, true));
+    counted.count() > 0
 }
 
 /// True when showing the evidence makes this side's share smaller and protects it from nothing on chain.
 #[must_use]
-pub fn loses(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> bool {
+pub(super) fn loses(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> bool {
     let mine = evidence.side();
     let less = share(mine, offer.after.balances(&view.funds)) < share(mine, view.balances());
     // R21: an acknowledgement that supersedes own locks on chain is worth more than it shows.

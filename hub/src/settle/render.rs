@@ -26,7 +26,7 @@ pub(super) struct Sent<'a> {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     if !header.is_empty() {
         table.set_header(header.iter().copied());
     }

@@ -7,7 +7,9 @@ use super::{
 };
 use alloy::{
     eips::{BlockId, eip2718::Encodable2718 as _},
-    network::{EthereumWallet, ReceiptResponse as _, TransactionBuilder as _},
+    network::{
+        EthereumWallet, NetworkTransactionBuilder as _, ReceiptResponse as _, TransactionBuilder as _,
+    },
     primitives::{B256, TxHash, U256},
     providers::Provider as _,
     rpc::types::{TransactionReceipt, TransactionRequest},
@@ -143,7 +145,7 @@ impl Node {
         })?;
         let hash = *signed.tx_hash();
         let bytes = signed.encoded_2718();
-        timed("eth_sendRawTransaction", async {
+        let _pending = timed("eth_sendRawTransaction", async {
             self.provider.send_raw_transaction(&bytes).await
         })
         .await?;

@@ -1,7 +1,7 @@
 //! What the chain says about a channel at one block, and what it would pay under each course of events.
 
 use super::{
-    evidence::CheckedEvidence,
+    evidence::{CheckedDirection, CheckedEvidence},
     exit::SettleError,
     node::{Head, Node},
 };
@@ -100,9 +100,7 @@ impl View {
                 hub: config.hub
             }),
             reader.adjudication(&state),
-            reader.read(&IAdjudicator::finalAtCall {
-                config: config.to_abi()
-            }),
+            reader.final_at(),
         )?;
         let view = Self {
             head,
@@ -156,6 +154,11 @@ impl Reader<'_> {
             .await
     }
 
+    async fn final_at(&self) -> Result<U256, SettleError> {
+        let config = self.evidence.raw().config.to_abi();
+        self.read(&IAdjudicator::finalAtCall { config }).await
+    }
+
     async fn state(&self) -> Result<ChannelState, SettleError> {
         let channel_id = B256::from(self.evidence.id().0);
         self.read(&IAdjudicator::channelCall {
@@ -182,6 +185,9 @@ impl Reader<'_> {
             (mine.other(), self.evidence.received()),
             (mine, self.evidence.sent()),
         ];
+        for (payer, direction) in &locks {
+            supply_total(&mut adjudication, *payer, direction);
+        }
         // A lock can be marked only after a dispute.
         for (payer, direction) in locks.into_iter().filter(|_| state.disputeNo > 0) {
             for leaf in direction.locks.iter().map(Lock::leaf) {
@@ -222,6 +228,20 @@ impl Reader<'_> {
     }
 }
 
+/// The chain does not tell the total of opened locks; the evidence does when it has that opening.
+fn supply_total(adjudication: &mut Adjudication, payer: Side, evidence: &CheckedDirection) {
+    let live = match payer {
+        Side::Client => adjudication.client.live.as_mut(),
+        Side::Hub => adjudication.hub.live.as_mut(),
+    };
+    if let (Some(live), Some(opening)) = (live, evidence.opening)
+        && live.max_expiry.is_some()
+        && live.commitment == opening.commitment()
+    {
+        live.total = Some(opening.total);
+    }
+}
+
 fn direction(seq: u64, paid: u128, locks: &LocksState) -> Direction {
     Direction {
         seq,
@@ -231,6 +251,7 @@ fn direction(seq: u64, paid: u128, locks: &LocksState) -> Direction {
             base: Amount(locks.base),
             counted: Amount(locks.counted),
             max_expiry: locks.opened.then_some(UnixSeconds(locks.maxExpiry)),
+            total: None,
         }),
     }
 }

@@ -957,27 +957,27 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
 
     // Where a calldata struct starts.
 
-    function _at(ClientReserve calldata item) private pure returns (uint256 at) {
+    function _at(ClientReserve calldata item) private pure returns (uint256 ptr) {
         assembly ("memory-safe") {
-            at := item
+            ptr := item
         }
     }
 
-    function _at(ClientVoucher calldata item) private pure returns (uint256 at) {
+    function _at(ClientVoucher calldata item) private pure returns (uint256 ptr) {
         assembly ("memory-safe") {
-            at := item
+            ptr := item
         }
     }
 
-    function _at(ClientClose calldata item) private pure returns (uint256 at) {
+    function _at(ClientClose calldata item) private pure returns (uint256 ptr) {
         assembly ("memory-safe") {
-            at := item
+            ptr := item
         }
     }
 
-    function _at(Close calldata message) private pure returns (uint256 at) {
+    function _at(Close calldata message) private pure returns (uint256 ptr) {
         assembly ("memory-safe") {
-            at := add(message, 0x20)
+            ptr := add(message, 0x20)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Accepting the other side's voucher: R1-R6. Nothing changes unless every check passes.
 
 use super::{Channel, Clock, half::LockRules};
-use crate::{Lock, Op, Preimage, Reject, Seq, VerifiedVoucher, Voucher, limits};
+use crate::{Lock, Op, Reject, Seq, Side, VerifiedVoucher, Voucher, VoucherSignature, limits};
 
 /// What became of a voucher.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,12 +24,7 @@ impl Channel {
         clock: Clock,
     ) -> Result<Accepted, Reject> {
         let voucher = verified.voucher();
-        if voucher.channel_id != self.id {
-            return Err(Reject::WrongChannel);
-        }
-        if verified.signer() != self.config.signer(self.me.other()) {
-            return Err(Reject::WrongSigner);
-        }
+        self.check_signer(verified, self.me.other())?;
         if voucher.seq == self.incoming.seq {
             return self.same_seq(verified);
         }
@@ -76,6 +71,17 @@ impl Channel {
             Ok(())
         } else {
             self.check_seq(voucher, ops)
+        }
+    }
+
+    /// The voucher is of this channel, by the payer's signer, and signed in a way that counts on chain for that side.
+    pub(super) fn check_signer(&self, verified: &VerifiedVoucher, payer: Side) -> Result<(), Reject> {
+        let batch = matches!(verified.signed().signature, VoucherSignature::Batch { .. });
+        match () {
+            () if verified.voucher().channel_id != self.id => Err(Reject::WrongChannel),
+            () if verified.signer() != self.config.signer(payer) => Err(Reject::WrongSigner),
+            () if batch && payer == Side::Client => Err(Reject::BatchNotAllowed),
+            () => Ok(()),
         }
     }
 
@@ -168,7 +174,8 @@ impl LockRules for Accepting<'_> {
         if lock.resolver != crate::Address::ZERO {
             return Ok(());
         }
-        let opens = <[u8; 32]>::try_from(witness).is_ok_and(|bytes| lock.opens(&Preimage(bytes)));
-        opens.then_some(()).ok_or(Reject::WitnessWrong { id: lock.id })
+        lock.opened_by(witness)
+            .then_some(())
+            .ok_or(Reject::WitnessWrong { id: lock.id })
     }
 }

@@ -65,7 +65,8 @@ impl Channel {
                 Amount(other_seq.0.into()),
             ),
             () if other_paid != self.incoming.paid => mismatch("other paid", self.incoming.paid, other_paid),
-            () if withdraw.total < self.funds.withdrawn(withdraw.side) => {
+            // The adjudicator refuses a total that takes out nothing.
+            () if withdraw.total <= self.funds.withdrawn(withdraw.side) => {
                 mismatch("total", self.funds.withdrawn(withdraw.side), withdraw.total)
             }
             // The withdrawing side names its newest voucher, so that R13's "each own voucher with seq >= its seq here" is this one.
@@ -111,6 +112,12 @@ impl Channel {
             });
         }
         Ok(())
+    }
+
+    /// True while a withdrawal this party signed is neither final nor lapsed (R12).
+    #[must_use]
+    pub fn is_withdraw_pending(&self) -> bool {
+        self.pending_withdraw.is_some()
     }
 
     /// The close that divides what both sides know now.

@@ -48,6 +48,7 @@ impl Channel {
                 self.told.remove(&lock.id);
             }
             for lock in &locks.dropped {
+                self.told.remove(&lock.id);
                 // R10: consented away is dead only once the other side acknowledges this seq; expired (R9) is dead now.
                 if self.consents_received.remove(&lock.id) && !self.expired(lock, clock) {
                     self.outgoing.leaving.push((seq, lock.clone()));
@@ -79,22 +80,23 @@ impl LockRules for Signing<'_> {
     fn may_drop(&self, lock: &Lock, clock: Clock) -> Result<(), Reject> {
         let refuse = |why| Err(Reject::LockNotDroppable { id: lock.id, why });
         match () {
-            () if self.0.consents_received.contains(&lock.id) || self.0.expired(lock, clock) => Ok(()),
+            () if self.0.consents_received.contains(&lock.id) => Ok(()),
             () if self.0.marked.contains(&(self.0.me, lock.id)) => refuse("it was resolved on chain in time"),
+            // R8: the payee would refuse the removal, and rightly so.
+            () if self.0.told.contains_key(&lock.id) => refuse("its preimage was told in time; convert it"),
+            () if self.0.expired(lock, clock) => Ok(()),
             () => refuse("there is no consent, and expiry + lag has not come"),
         }
     }
 
     fn may_convert(&self, lock: &Lock, witness: &[u8]) -> Result<(), Reject> {
-        let told = self
-            .0
-            .told
-            .get(&lock.id)
-            .is_some_and(|preimage| preimage.0.as_slice() == witness);
-        let marked = self.0.marked.contains(&(self.0.me, lock.id));
         // A resolver's answer is the payer's to judge: it signs its own money away.
-        let resolver = lock.resolver != crate::Address::ZERO;
-        (told || marked || resolver)
+        if lock.resolver != crate::Address::ZERO {
+            return Ok(());
+        }
+        // R7: the payee refuses a witness that does not open the lock, however the payer came to it.
+        let in_time = self.0.told.contains_key(&lock.id) || self.0.marked.contains(&(self.0.me, lock.id));
+        (in_time && lock.opened_by(witness))
             .then_some(())
             .ok_or(Reject::WitnessWrong { id: lock.id })
     }

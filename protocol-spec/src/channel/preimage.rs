@@ -23,13 +23,14 @@ impl Channel {
     }
 
     /// This party learns the preimage of a lock of the other side. From then on it does not accept its removal,
-    /// provided that chain time is before the expiry. Errors: unknown lock, wrong preimage.
+    /// provided that chain time is before the expiry and it has not consented to the removal (R11). Errors: unknown lock, wrong preimage.
     pub fn learn_preimage(&mut self, id: u64, preimage: Preimage, clock: Clock) -> Result<(), Reject> {
         let lock = self.lock(self.me.other(), id)?;
         if !lock.opens(&preimage) {
             return Err(Reject::WitnessWrong { id });
         }
-        if clock.chain < lock.expiry {
+        // R11: what was consented away is never used, whatever is learnt later.
+        if clock.chain < lock.expiry && !self.consents_given.contains(&id) {
             self.known.insert(id, preimage);
         }
         Ok(())

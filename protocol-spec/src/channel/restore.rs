@@ -1,15 +1,18 @@
 //! Coming back from an old backup (A10, A11): adopting only what signatures prove.
 
 use super::Channel;
-use crate::{Digest, Reject, Side, VerifiedVoucher};
+use crate::{Amount, Digest, Reject, Seq, Side, VerifiedVoucher, Voucher};
 
 impl Channel {
     /// Adopts an own voucher that is newer than what this party remembers, with the other side's newest voucher.
     ///
     /// `own` must carry this party's signature; nothing at or below its seq is ever signed again. `theirs` must be at
-    /// least what `own` acknowledged. The operations in between are lost to this party; the sums are not.
-    /// Errors: wrong signer or channel; `theirs` older than acknowledged; locks involved, whose list is unknown
-    /// (then only a close is possible). State is unchanged on an error.
+    /// least what `own` acknowledged, and acknowledge no more than `own`. The operations in between are lost to this
+    /// party; the sums are not. It adds no more locks of its own to this channel, since it does not know which ids it
+    /// has used (R5). The phase does not matter: refusing here could only lead to signing a seq twice.
+    /// Errors: wrong signer or channel; `theirs` older than acknowledged, or at odds with what is known or with `own`;
+    /// more than its payer has (R4); locks involved, whose list is unknown (then only a close is possible).
+    /// State is unchanged on an error.
     pub fn adopt(&mut self, own: &VerifiedVoucher, theirs: Option<&VerifiedVoucher>) -> Result<(), Reject> {
         self.check_shown(own, self.me)?;
         let voucher = own.voucher();
@@ -23,34 +26,81 @@ impl Channel {
             self.check_shown(theirs, self.me.other())?;
         }
         let newer = theirs.filter(|shown| shown.voucher().seq > self.incoming.seq);
-        let known = newer.map_or(self.incoming.seq, |shown| shown.voucher().seq);
-        if known < voucher.ack_seq {
-            return Err(Reject::AckUnknown {
-                newest: known,
-                got: voucher.ack_seq,
-            });
-        }
+        self.check_acknowledged(voucher, newer.map(VerifiedVoucher::voucher))?;
         if let Some(shown) = newer {
+            self.check_theirs(shown.voucher(), voucher)?;
             self.incoming
                 .advance(shown.voucher().clone(), shown.digest(), None);
             self.incoming_signed = Some(shown.signed().clone());
         }
         self.outgoing.half.advance(voucher.clone(), own.digest(), None);
+        self.outgoing.half.newest_lock = u64::MAX;
         self.outgoing.sent.push_back((voucher.seq, voucher.paid));
         self.outgoing.acknowledged(self.incoming.ack_seq);
+        self.unanswered = self.outgoing.half.ack_seq < self.incoming.seq;
         Ok(())
     }
 
     fn check_shown(&self, shown: &VerifiedVoucher, payer: Side) -> Result<(), Reject> {
-        match () {
-            () if shown.voucher().channel_id != self.id => Err(Reject::WrongChannel),
-            () if shown.signer() != self.config.signer(payer) => Err(Reject::WrongSigner),
-            () if shown.voucher().locks != Digest::ZERO || !self.half(payer).locks.is_empty() => {
-                Err(Reject::CloseBlocked(
-                    "the vouchers carry locks whose list is lost; close the channel instead",
-                ))
-            }
-            () => Ok(()),
+        self.check_signer(shown, payer)?;
+        if shown.voucher().locks != Digest::ZERO || !self.half(payer).locks.is_empty() {
+            return Err(Reject::CloseBlocked(
+                "the vouchers carry locks whose list is lost; close the channel instead",
+            ));
         }
+        Ok(())
     }
+
+    /// What `own` acknowledged is known now, with at least the sum that it acknowledged (exactly it at the same seq).
+    fn check_acknowledged(&self, own: &Voucher, newer: Option<&Voucher>) -> Result<(), Reject> {
+        let (seq, paid) = newer.map_or((self.incoming.seq, self.incoming.paid), |v| (v.seq, v.paid));
+        if seq < own.ack_seq {
+            return Err(Reject::AckUnknown {
+                newest: seq,
+                got: own.ack_seq,
+            });
+        }
+        agree((own.ack_seq, own.ack_paid), (seq, paid))
+    }
+
+    /// R3 and R4 for the voucher of the other side, as far as they can be checked across lost operations.
+    fn check_theirs(&self, theirs: &Voucher, own: &Voucher) -> Result<(), Reject> {
+        if theirs.ack_seq < self.incoming.ack_seq {
+            return Err(Reject::AckNotMonotone {
+                last: self.incoming.ack_seq,
+                got: theirs.ack_seq,
+            });
+        }
+        // It acknowledges an own voucher that is newer still: that one must be shown.
+        if theirs.ack_seq > own.seq {
+            return Err(Reject::AckUnknown {
+                newest: own.seq,
+                got: theirs.ack_seq,
+            });
+        }
+        agree((theirs.ack_seq, theirs.ack_paid), (own.seq, own.paid))?;
+        if let Ok(expected) = self.outgoing.paid_at(theirs.ack_seq) {
+            agree((theirs.ack_seq, theirs.ack_paid), (theirs.ack_seq, expected))?;
+        }
+        if theirs.paid < self.incoming.paid {
+            return Err(Reject::PaidMismatch {
+                expected: self.incoming.paid,
+                got: theirs.paid,
+            });
+        }
+        self.check_balance(self.me.other(), theirs.ack_paid, theirs.paid, Amount::ZERO)
+    }
+}
+
+/// Sums never fall as seqs grow, and one seq has one sum.
+fn agree(ack: (Seq, Amount), known: (Seq, Amount)) -> Result<(), Reject> {
+    let fits = if ack.0 == known.0 {
+        ack.1 == known.1
+    } else {
+        ack.1 <= known.1
+    };
+    fits.then_some(()).ok_or(Reject::AckPaidMismatch {
+        expected: known.1,
+        got: ack.1,
+    })
 }

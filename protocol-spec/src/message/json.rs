@@ -22,6 +22,8 @@ const METHODS: &[&str] = &[
     "ping",
 ];
 
+const NOTIFICATIONS: &[&str] = &["challenge", "voucher", "event", "channel"];
+
 #[derive(Serialize)]
 struct Outgoing<'a, T: Serialize> {
     jsonrpc: &'static str,
@@ -107,6 +109,7 @@ impl Envelope<'_> {
         match (self.id, self.method, self.result, self.error) {
             (Some(id), Some(method), None, None) => request(id, method, self.params),
             (None, Some(method), None, None) => {
+                known(NOTIFICATIONS, &method)?;
                 let body: Notification = typed(&tagged(&method, self.params))?;
                 Ok(Message::Notification(Box::new(body)))
             }
@@ -124,14 +127,21 @@ impl Envelope<'_> {
 }
 
 fn request(id: u64, method: String, params: Option<&RawValue>) -> Result<Message, RpcError> {
-    if !METHODS.contains(&method.as_str()) {
-        return Err(RpcError::of(ErrorCode::MethodNotFound).with(METHODS.join(" "), method));
-    }
+    known(METHODS, &method)?;
     let call: Request = typed(&tagged(&method, params))?;
     Ok(Message::Request {
         id,
         call: Box::new(call),
     })
+}
+
+fn known(methods: &[&str], method: &str) -> Result<(), RpcError> {
+    if methods.contains(&method) {
+        return Ok(());
+    }
+    // A method as long as the whole message is not sent back.
+    let got: String = method.chars().take(64).collect();
+    Err(RpcError::of(ErrorCode::MethodNotFound).with(methods.join(" "), got))
 }
 
 /// The text that the adjacently tagged enums read. Parsing text, not a tree, keeps duplicate keys an error.

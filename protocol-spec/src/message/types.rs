@@ -358,7 +358,7 @@ wire! {
 
 /// What became of a payment.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
+#[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PaymentStatus {
     /// Credited to the payee, durable.
     Accepted {

@@ -116,12 +116,12 @@ library Words {
     /// Requires seq_ <= SEQ_MAX and paid_ <= PAID_MAX.
     function raise(uint256 floors, uint256 side, uint256 seq_, uint256 paid_) internal pure returns (uint256) {
         if (seq_ > seq(floors, side)) {
-            uint256 at = SEQ_AT + 36 * side;
-            floors = floors & ~((SEQ_MAX << at) | (1 << (LIVE_AT + side))) | (seq_ << at);
+            uint256 bit = SEQ_AT + 36 * side;
+            floors = floors & ~((SEQ_MAX << bit) | (1 << (LIVE_AT + side))) | (seq_ << bit);
         }
         if (paid_ > paid(floors, side)) {
-            uint256 at = 88 * side;
-            floors = floors & ~(PAID_MAX << at) | (paid_ << at);
+            uint256 bit = 88 * side;
+            floors = floors & ~(PAID_MAX << bit) | (paid_ << bit);
         }
         return floors;
     }

@@ -1,0 +1,265 @@
+//! The chain port over alloy.
+
+use super::Chain;
+use super::connect::ChainOptions;
+use super::convert::{block_ref, chain_log, tx_receipt};
+use super::error::ChainError;
+use super::rpc::Rpc;
+use super::send::SendQueue;
+use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, TxReceipt, TxRequest};
+use alloy::eips::{BlockId, BlockNumberOrTag};
+use alloy::network::TransactionBuilder as _;
+use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
+use alloy::providers::{Provider as _, RootProvider};
+use alloy::rpc::types::{Filter, TransactionRequest};
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+/// Looks at a transaction that is nowhere before it counts as dropped; load-balanced nodes lag behind each other.
+const LOOKS_BEFORE_DROPPED: u32 = 5;
+
+/// A chain behind an alloy provider.
+#[derive(Clone, Debug)]
+pub struct AlloyChain {
+    rpc: Rpc,
+    chain_id: u64,
+    options: ChainOptions,
+    queue: Option<SendQueue>,
+}
+
+impl AlloyChain {
+    pub(super) fn start(provider: RootProvider, chain_id: u64, options: ChainOptions) -> Self {
+        let rpc = Rpc {
+            provider,
+            timeout: options.request_timeout,
+        };
+        let signer = options.signer.clone();
+        let queue =
+            signer.map(|signer| SendQueue::start(rpc.clone(), signer, chain_id, options.max_fee_per_gas));
+        Self {
+            rpc,
+            chain_id,
+            options,
+            queue,
+        }
+    }
+
+    /// The provider underneath, for what the port does not offer.
+    #[must_use]
+    pub fn provider(&self) -> &RootProvider {
+        &self.rpc.provider
+    }
+
+    async fn block_by(&self, tag: BlockNumberOrTag) -> Result<Option<BlockRef>, ChainError> {
+        let block = self
+            .rpc
+            .timed("eth_getBlockByNumber", self.provider().get_block_by_number(tag))
+            .await?;
+        Ok(block.map(|block| block_ref(&block)))
+    }
+
+    async fn logs_once(&self, query: LogQuery) -> Result<Vec<ChainLog>, ChainError> {
+        let filter = Filter::new()
+            .address(query.address)
+            .from_block(query.from)
+            .to_block(query.to);
+        let logs = self
+            .rpc
+            .timed("eth_getLogs", self.provider().get_logs(&filter))
+            .await?;
+        logs.into_iter()
+            .filter(|log| !log.removed)
+            .map(chain_log)
+            .collect()
+    }
+
+    /// One look at a transaction that is waited for.
+    async fn look(&self, hash: B256, confirmations: u64) -> Result<Look, ChainError> {
+        let Some(receipt) = self.receipt(hash).await? else {
+            let waiting = self.provider().get_transaction_by_hash(hash);
+            let waiting = self.rpc.timed("eth_getTransactionByHash", waiting).await?;
+            return Ok(if waiting.is_some() {
+                Look::Waiting
+            } else {
+                Look::Nowhere
+            });
+        };
+        let number = self
+            .rpc
+            .timed("eth_blockNumber", self.provider().get_block_number())
+            .await?;
+        if number < receipt.block_number.saturating_add(confirmations) {
+            return Ok(Look::Waiting);
+        }
+        // The receipt may be older than a reorg that happened between the two requests.
+        let block = self.block(receipt.block_number).await?;
+        let canonical = block.is_some_and(|block| block.hash == receipt.block_hash);
+        Ok(if canonical {
+            Look::Deep(receipt)
+        } else {
+            Look::Waiting
+        })
+    }
+}
+
+enum Look {
+    Deep(TxReceipt),
+    Waiting,
+    Nowhere,
+}
+
+#[async_trait]
+impl Chain for AlloyChain {
+    async fn chain_id(&self) -> Result<u64, ChainError> {
+        Ok(self.chain_id)
+    }
+
+    async fn genesis_hash(&self) -> Result<B256, ChainError> {
+        let genesis = self.block(0).await?;
+        genesis
+            .map(|block| block.hash)
+            .ok_or_else(|| ChainError::BadAnswer("the node has no block 0".to_owned()))
+    }
+
+    async fn code_hash(&self, address: Address) -> Result<B256, ChainError> {
+        let code = self
+            .rpc
+            .timed("eth_getCode", async {
+                self.provider().get_code_at(address).await
+            })
+            .await?;
+        Ok(keccak256(code))
+    }
+
+    async fn head(&self) -> Result<BlockRef, ChainError> {
+        let head = self.block_by(BlockNumberOrTag::Latest).await?;
+        head.ok_or_else(|| ChainError::BadAnswer("the node has no newest block".to_owned()))
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        match self.block_by(BlockNumberOrTag::Number(number)).await? {
+            Some(block) if block.number != number => Err(ChainError::BadAnswer(format!(
+                "asked for block {number}, got {}",
+                block.number
+            ))),
+            other => Ok(other),
+        }
+    }
+
+    async fn logs(&self, query: LogQuery) -> Result<Vec<ChainLog>, ChainError> {
+        let mut todo = vec![query];
+        let mut found = Vec::new();
+        while let Some(query) = todo.pop() {
+            match self.logs_once(query).await {
+                Ok(logs) => found.extend(logs),
+                Err(error)
+                    if query.from < query.to && error.is_range_limit(query.to.abs_diff(query.from)) =>
+                {
+                    let middle = query.from.midpoint(query.to);
+                    todo.push(LogQuery {
+                        from: middle.saturating_add(1),
+                        ..query
+                    });
+                    todo.push(LogQuery { to: middle, ..query });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_by_key(|log| (log.block_number, log.log_index));
+        found.dedup();
+        Ok(found)
+    }
+
+    async fn call(&self, request: CallRequest) -> Result<Bytes, ChainError> {
+        let mut call = TransactionRequest::default()
+            .with_to(request.to)
+            .with_input(request.data);
+        call.from = request.from;
+        if !request.value.is_zero() {
+            call.value = Some(request.value);
+        }
+        let at = request
+            .at
+            .map_or(BlockNumberOrTag::Latest, BlockNumberOrTag::Number);
+        let call = self.provider().call(call).block(BlockId::Number(at));
+        self.rpc.timed("eth_call", async { call.await }).await
+    }
+
+    async fn balance(&self, address: Address) -> Result<U256, ChainError> {
+        self.rpc
+            .timed("eth_getBalance", async {
+                self.provider().get_balance(address).await
+            })
+            .await
+    }
+
+    fn sender(&self) -> Option<Address> {
+        self.queue.as_ref().map(SendQueue::address)
+    }
+
+    async fn send(&self, request: TxRequest) -> Result<SentTx, ChainError> {
+        self.queue()?.send(request).await
+    }
+
+    async fn resync(&self) -> Result<(), ChainError> {
+        match &self.queue {
+            Some(queue) => queue.resync().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
+        let receipt = self.provider().get_transaction_receipt(hash);
+        let receipt = self.rpc.timed("eth_getTransactionReceipt", receipt).await?;
+        receipt.map(tx_receipt).transpose()
+    }
+
+    async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError> {
+        let after = self.options.wait_timeout;
+        let deadline = Instant::now().checked_add(after);
+        let mut nowhere = 0_u32;
+        loop {
+            match self.look(hash, confirmations).await {
+                Ok(Look::Deep(receipt)) => return Ok(receipt),
+                Ok(Look::Waiting) => nowhere = 0,
+                Ok(Look::Nowhere) => nowhere = nowhere.saturating_add(1),
+                Err(error) if error.is_retryable() => tracing::debug!(%error, %hash, "waiting goes on"),
+                Err(error) => return Err(error),
+            }
+            if nowhere >= LOOKS_BEFORE_DROPPED {
+                self.resync().await?;
+                return Err(ChainError::Dropped { hash });
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(ChainError::WaitTimeout {
+                    hash,
+                    confirmations,
+                    after,
+                });
+            }
+            tokio::time::sleep(self.options.poll_interval).await;
+        }
+    }
+
+    async fn mine(&self, blocks: u64) -> Result<(), ChainError> {
+        let request = self
+            .provider()
+            .raw_request::<_, ()>("anvil_mine".into(), (U64::from(blocks),));
+        self.rpc.timed("mining on demand", request).await
+    }
+
+    async fn increase_time(&self, by_s: u64) -> Result<(), ChainError> {
+        let request = self
+            .provider()
+            .raw_request::<_, i64>("evm_increaseTime".into(), (U64::from(by_s),));
+        self.rpc.timed("time travel", request).await.map(|_| ())
+    }
+}
+
+impl AlloyChain {
+    fn queue(&self) -> Result<&SendQueue, ChainError> {
+        self.queue
+            .as_ref()
+            .ok_or_else(|| ChainError::Config("this chain port has no key to send with".to_owned()))
+    }
+}

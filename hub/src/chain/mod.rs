@@ -1,0 +1,81 @@
+//! The chain: the port that the hub uses, its implementation over alloy, confirmations, and a dev chain.
+//!
+//! * [`Chain`]: the port. Implemented by [`AlloyChain`] for every node that alloy reaches.
+//! * [`ChainView`]: confirmed logs, in order, exactly once, with reorgs noticed.
+//! * [`embedded`]: a development chain in this process.
+//!
+//! Confirmation depth k is counted the same everywhere: a block is confirmed when the head is at least k
+//! blocks above it; k = 0 means "included".
+
+pub mod embedded;
+
+mod client;
+mod connect;
+mod convert;
+mod error;
+mod rpc;
+mod send;
+mod types;
+mod view;
+
+pub use client::AlloyChain;
+pub use connect::ChainOptions;
+pub use error::ChainError;
+pub use types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, TxReceipt, TxRequest};
+pub use view::{ChainView, Cursor, DeepReorg, ViewEvent, ViewOptions};
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use async_trait::async_trait;
+
+/// What the hub needs from a chain. All methods time out; none retries by itself except where it says so.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// EIP-155 chain id.
+    async fn chain_id(&self) -> Result<u64, ChainError>;
+
+    /// Hash of block 0: tells two chains of one id apart.
+    async fn genesis_hash(&self) -> Result<B256, ChainError>;
+
+    /// keccak256 of the code at `address`; the hash of nothing if there is none.
+    async fn code_hash(&self, address: Address) -> Result<B256, ChainError>;
+
+    /// The newest block.
+    async fn head(&self) -> Result<BlockRef, ChainError>;
+
+    /// The block at a height, `None` above the head.
+    async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
+
+    /// Logs in chain order, without duplicates; ranges that the node finds too wide are halved.
+    async fn logs(&self, query: LogQuery) -> Result<Vec<ChainLog>, ChainError>;
+
+    /// Runs a call; a revert is [`ChainError::Reverted`].
+    async fn call(&self, request: CallRequest) -> Result<Bytes, ChainError>;
+
+    /// Balance in wei.
+    async fn balance(&self, address: Address) -> Result<U256, ChainError>;
+
+    /// The account that [`Self::send`] sends from, `None` without a key.
+    fn sender(&self) -> Option<Address>;
+
+    /// Signs and sends; returns when the node has taken the transaction. Nonces come from one queue, so any number
+    /// of tasks may send at once. A revert found by the gas estimate is [`ChainError::Reverted`], and nothing is sent.
+    ///
+    /// Cancel safety: a transaction whose future was dropped may still be sent.
+    async fn send(&self, request: TxRequest) -> Result<SentTx, ChainError>;
+
+    /// Forgets the next nonce, which is then read from the chain again; call it after a reorg.
+    async fn resync(&self) -> Result<(), ChainError>;
+
+    /// The receipt, `None` while the transaction is in no block.
+    async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError>;
+
+    /// Waits until `confirmations` blocks are on top of the transaction's. A revert is a receipt with
+    /// `success == false`. Retryable errors are retried until the time is up.
+    async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError>;
+
+    /// Mines `blocks` blocks. Dev chains only, else [`ChainError::Unsupported`].
+    async fn mine(&self, blocks: u64) -> Result<(), ChainError>;
+
+    /// Moves the time of the next blocks ahead. Dev chains only, else [`ChainError::Unsupported`].
+    async fn increase_time(&self, by_s: u64) -> Result<(), ChainError>;
+}

@@ -1,0 +1,190 @@
+//! What the driver sends: reserves, co-operative transactions, answers to disputes, finalize.
+
+use super::Driver;
+use crate::{
+    chain::{CallRequest, ChainError, TxRequest},
+    engine::Snapshot,
+    ledger::{PendingTx, ReserveNeed, TxKind},
+};
+use alloy::{
+    primitives::{Bytes, U256},
+    sol_types::SolCall,
+};
+use protocol_spec::{
+    Address, Amount, ChannelId, Config, Domain, Side, SignedVoucher, abi, abi::IAdjudicator, calls,
+};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// Channels in one batch transaction, at most: stays far below 2^24 gas.
+const BATCH_MAX: usize = 100;
+
+/// What was sent lately, so that it is not sent again at once.
+#[derive(Debug, Default)]
+pub(super) struct InFlight(HashMap<(ChannelId, &'static str), (Instant, Amount)>);
+
+impl InFlight {
+    /// True when it is time to send: never sent, sent long ago, or `mark` (what it should change) has changed since.
+    fn due(&mut self, channel: ChannelId, what: &'static str, mark: Amount, after: Duration) -> bool {
+        let key = (channel, what);
+        let due = self
+            .0
+            .get(&key)
+            .is_none_or(|(sent, seen)| *seen != mark || sent.elapsed() >= after);
+        if due {
+            self.0.insert(key, (Instant::now(), mark));
+        }
+        due
+    }
+}
+
+impl Driver {
+    /// Sends what is due. Failures are logged and tried again later; none of them stops the hub.
+    pub(super) async fn act(&mut self, snapshot: Snapshot) {
+        self.reserve(snapshot.reserve_needs).await;
+        for pending in snapshot.pending {
+            self.cooperate(pending).await;
+        }
+        for (config, newest) in snapshot.disputed {
+            if let Err(error) = self.defend(&config, newest.as_ref()).await {
+                tracing::warn!(%error, "a dispute could not be looked after; trying again");
+            }
+        }
+    }
+
+    async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
+        let after = self.options.resend_after;
+        let due = needs.into_iter().filter(|need| {
+            self.in_flight
+                .due(need.channel, "reserve", need.hub_deposit, after)
+        });
+        let mut by_token: HashMap<Address, Vec<ReserveNeed>> = HashMap::new();
+        for need in due {
+            by_token.entry(need.config.token).or_default().push(need);
+        }
+        for (token, needs) in by_token {
+            for chunk in needs.chunks(BATCH_MAX) {
+                self.reserve_chunk(token, chunk).await;
+            }
+        }
+    }
+
+    async fn reserve_chunk(&self, token: Address, needs: &[ReserveNeed]) {
+        let side = abi::HubSide {
+            hub: self.options.hub,
+            hubSigner: self.options.hub_signer,
+            token,
+        };
+        let items = needs.iter().map(|need| abi::ClientReserve {
+            client: need.config.client,
+            clientSigner: need.config.client_signer,
+            challengePeriodS: need.config.challenge_period_s,
+            salt: need.config.salt.0.into(),
+            amount: need.amount.0,
+        });
+        let call = IAdjudicator::reserveCall {
+            side,
+            items: items.collect(),
+        };
+        self.send("reserve", call.abi_encode()).await;
+    }
+
+    async fn cooperate(&mut self, pending: PendingTx) {
+        let config = &pending.config;
+        let client = pending.client_signature.0;
+        // The sender is the hub's own account, so the hub's signature may stay empty.
+        let (what, channel, data) = match &pending.kind {
+            TxKind::Withdraw(message) => (
+                "withdraw",
+                message.channel_id,
+                calls::withdraw(config, message, &client, &[]).abi_encode(),
+            ),
+            TxKind::Close(message) => (
+                "close",
+                message.channel_id,
+                calls::close(config, message, &client, &[]).abi_encode(),
+            ),
+            TxKind::Cancel(message) => (
+                "cancel",
+                message.channel_id,
+                calls::cancel_dispute(config, message, &client, &[]).abi_encode(),
+            ),
+        };
+        let mark = Amount(pending.deadline().0.into());
+        if self.in_flight.due(channel, what, mark, self.options.resend_after) {
+            self.send(what, data).await;
+        }
+    }
+
+    /// R21: shows the newest voucher when it adds something, and finalizes when the time has come.
+    async fn defend(&mut self, config: &Config, newest: Option<&SignedVoucher>) -> Result<(), ChainError> {
+        let chain_id = self.options.chain.chain_id().await?;
+        let id = config.id(&Domain::new(chain_id, self.options.adjudicator));
+        let state = self
+            .read(IAdjudicator::channelCall {
+                channelId: id.0.into(),
+            })
+            .await?;
+        if !matches!(state.status, abi::Status::Disputed) {
+            return Ok(());
+        }
+        let now = self.options.chain.head().await?.timestamp_s;
+        let after = self.options.resend_after;
+        if let Some(signed) = newest.filter(|signed| signed.voucher.seq.0 > state.clientSeq) {
+            let mark = Amount(signed.voucher.seq.0.into());
+            if now <= state.windowEnd && self.in_flight.due(id, "submit", mark, after) {
+                let submissions = vec![calls::submission(Side::Client, signed, None)];
+                let call = IAdjudicator::submitCall {
+                    config: config.to_abi(),
+                    submissions,
+                    resolutions: Vec::new(),
+                };
+                self.send("submit", call.abi_encode()).await;
+            }
+        }
+        let final_at = self
+            .read(IAdjudicator::finalAtCall {
+                config: config.to_abi(),
+            })
+            .await?;
+        let mark = Amount(state.disputeNo.into());
+        if final_at != U256::ZERO
+            && U256::from(now) >= final_at
+            && self.in_flight.due(id, "finalize", mark, after)
+        {
+            self.send("finalize", calls::finalize(config).abi_encode()).await;
+        }
+        Ok(())
+    }
+
+    async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
+        let data: Bytes = call.abi_encode().into();
+        let request = CallRequest {
+            to: self.options.adjudicator,
+            data,
+            ..CallRequest::default()
+        };
+        let answer = self.options.chain.call(request).await?;
+        C::abi_decode_returns(&answer).map_err(|error| ChainError::BadAnswer(error.to_string()))
+    }
+
+    async fn send(&self, what: &'static str, data: Vec<u8>) {
+        let request = TxRequest {
+            to: Some(self.options.adjudicator),
+            data: data.into(),
+            ..TxRequest::default()
+        };
+        match self.options.chain.send(request).await {
+            Ok(sent) => {
+                tracing::info!(what, hash = %sent.hash, "transaction sent");
+                metrics::counter!("hub_transactions_total", "what" => what).increment(1);
+            }
+            Err(error) => {
+                metrics::counter!("hub_transactions_failed_total", "what" => what).increment(1);
+                tracing::warn!(what, %error, "transaction not sent; trying again later");
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Starting and stopping the engine: restore, replay, then the threads and tasks.
+
+use super::{
+    Control, Engine, Inbound,
+    journal::Journal,
+    run::{self, CheckpointPolicy, INPUTS_MAX, LedgerLoop, NowFn, ToJournal, ToLedger},
+    seal::Seal,
+    verify::Verifier,
+};
+use crate::{
+    ledger::{Input, Ledger, Policy},
+    store::{Row, ShardId, Store, StoreError, Table},
+};
+use dashmap::DashMap;
+use protocol_spec::{Domain, Reject, SignerKey, SigningGuard, message::HubInfo};
+use std::{sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Calls of all sessions that wait for a worker.
+const INBOUND_MAX: usize = 8192;
+/// Commits between ledger and journal: one is written, one is ready.
+const COMMITS_MAX: usize = 2;
+
+/// What the engine is made of.
+pub struct EngineOptions {
+    /// EIP-712 domain.
+    pub domain: Domain,
+    /// Told to every client.
+    pub info: HubInfo,
+    /// The operator's decisions.
+    pub policy: Policy,
+    /// The hub's voucher key.
+    pub key: SignerKey,
+    /// Durable storage, already opened.
+    pub store: Arc<dyn Store>,
+    /// The shard served.
+    pub shard: ShardId,
+    /// Unix seconds.
+    pub now: NowFn,
+    /// Number of verify threads.
+    pub workers: usize,
+    /// Longest time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Most records between checkpoints.
+    pub checkpoint_records: u64,
+}
+
+/// Why the engine did not start. Nothing was signed.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The database is damaged or another program's.
+    #[error("the database cannot be replayed ({0}): restore a backup, or re-sync from the clients")]
+    Replay(#[from] Reject),
+    /// The operating system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The running engine.
+pub struct Running {
+    /// For sessions.
+    pub engine: Engine,
+    /// For the chain driver.
+    pub control: ControlHandle,
+    /// Ends with an error when the process must stop: a commit failed or the guard refused.
+    pub fatal: JoinHandle<Result<(), String>>,
+}
+
+/// Asks the ledger's thread.
+#[derive(Clone, Debug)]
+pub struct ControlHandle(mpsc::Sender<ToLedger>);
+
+impl ControlHandle {
+    /// Hands over a request; waits while the queue is full. False when the engine has stopped.
+    pub async fn send(&self, control: Control) -> bool {
+        self.0.send(ToLedger::Control(control)).await.is_ok()
+    }
+
+    /// What is to be done on chain; `None` when the engine has stopped.
+    pub async fn snapshot(&self) -> Option<super::Snapshot> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.send(Control::Snapshot(sender)).await.then_some(())?;
+        receiver.await.ok()
+    }
+}
+
+/// Restores the ledger, replays the journal's tail and starts all threads. Stop it by dropping every [`Engine`] and
+/// [`ControlHandle`]: what was accepted is made durable, a last checkpoint is written, then `fatal` ends with `Ok`.
+pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
+    let loaded = options.store.acquire(options.shard).await?;
+    let info = &options.info;
+    let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
+    restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
+    tracing::info!(
+        channels = ledger.channels(),
+        records = loaded.last,
+        "ledger restored"
+    );
+
+    let (inbound, calls) = mpsc::channel(INBOUND_MAX);
+    let (to_ledger, inputs) = mpsc::channel(INPUTS_MAX);
+    let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
+    let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
+    let outboxes = Arc::new(DashMap::new());
+    let guard = ledger.guard();
+
+    let first = ledger.commit(vec![Input::Policy(options.policy)], (options.now)());
+    let first = ToJournal::Commit {
+        record: first.record,
+        outputs: first.outputs,
+    };
+    drop(to_journal.send(first).await);
+
+    let verifier = Verifier {
+        domain: options.domain,
+        hub_key: options.key.public(),
+        server: info.server.clone(),
+    };
+    spawn_threads(calls, &to_ledger, &verifier, options.workers.max(1))?;
+    let checkpoint = CheckpointPolicy {
+        every: options.checkpoint_every,
+        records: options.checkpoint_records,
+    };
+    let ledger_loop = LedgerLoop {
+        ledger,
+        inputs,
+        journal: to_journal,
+        now: options.now,
+        checkpoint,
+    };
+    std::thread::Builder::new()
+        .name("ledger".to_owned())
+        .spawn(move || ledger_loop.run())?;
+
+    let journal = Journal {
+        store: options.store,
+        shard: options.shard,
+        epoch: loaded.epoch,
+    };
+    let seal = Seal {
+        key: options.key,
+        domain: options.domain,
+        guard,
+        outboxes: outboxes.clone(),
+    };
+    let fatal = tokio::spawn(supervise(journal, seal, commits, to_seal, batches));
+    let engine = Engine {
+        inbound,
+        outboxes,
+        info: Arc::new(options.info),
+    };
+    Ok(Running {
+        engine,
+        control: ControlHandle(to_ledger),
+        fatal,
+    })
+}
+
+async fn supervise(
+    journal: Journal,
+    seal: Seal,
+    commits: mpsc::Receiver<ToJournal>,
+    to_seal: mpsc::Sender<super::journal::Sealable>,
+    batches: mpsc::Receiver<super::journal::Sealable>,
+) -> Result<(), String> {
+    let sealing = tokio::spawn(seal.run(batches));
+    let written = journal
+        .run(commits, to_seal)
+        .await
+        .map_err(|error| error.to_string());
+    let sealed = sealing
+        .await
+        .map_err(|error| error.to_string())
+        .and_then(|done| done.map_err(|error| error.to_string()));
+    written.and(sealed)
+}
+
+fn spawn_threads(
+    calls: mpsc::Receiver<Inbound>,
+    to_ledger: &mpsc::Sender<ToLedger>,
+    verifier: &Verifier,
+    workers: usize,
+) -> Result<(), std::io::Error> {
+    let mut queues = Vec::new();
+    for number in 0..workers {
+        let (sender, queue) = mpsc::channel(INBOUND_MAX);
+        queues.push(sender);
+        let (verifier, to_ledger) = (verifier.clone(), to_ledger.clone());
+        let work = move || run::work(&verifier, queue, &to_ledger);
+        std::thread::Builder::new()
+            .name(format!("verify-{number}"))
+            .spawn(work)?;
+    }
+    std::thread::Builder::new()
+        .name("dispatch".to_owned())
+        .spawn(move || run::dispatch(calls, &queues))?;
+    Ok(())
+}
+
+/// Last checkpoint, then the journal's tail.
+async fn restore(
+    ledger: &mut Ledger,
+    store: &dyn Store,
+    shard: ShardId,
+    upto: u64,
+) -> Result<(), StartError> {
+    let meta = store.get(Table::Meta, Ledger::meta_key()).await?;
+    let channels = scan(store, Table::Channels).await?;
+    let payments = scan(store, Table::PaymentsById).await?;
+    ledger.restore(upto, meta, channels, payments)?;
+    let mut next = upto.saturating_add(1);
+    loop {
+        let records = store.journal_tail(shard, next, 256).await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for record in records {
+            ledger.replay(record.number, &record.bytes)?;
+            next = record.number.saturating_add(1);
+        }
+    }
+}
+
+async fn scan(store: &dyn Store, table: Table) -> Result<Vec<Row>, StoreError> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut from = Vec::new();
+    loop {
+        let page = store.scan(table, &from, 4096).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(rows);
+        };
+        from = [last.as_slice(), &[0]].concat();
+        rows.extend(page);
+    }
+}
+
+impl Ledger {
+    /// A guard that knows every newest voucher signed so far.
+    fn guard(&self) -> SigningGuard {
+        let mut guard = SigningGuard::default();
+        for (channel, seq, digest) in self.newest_signed() {
+            // A fresh guard permits one pair per channel.
+            drop(guard.permit(channel, seq, digest));
+        }
+        guard
+    }
+}

@@ -1,0 +1,241 @@
+//! A commit: inputs are applied one by one, then every touched channel gets its voucher.
+
+use super::{
+    Input, Ledger, Output,
+    entry::{Entry, EventRow, Issue},
+    input::{Change, Record},
+    output::{EventOut, FrameOut},
+};
+use protocol_spec::{Op, Receipt, Reject, UnixSeconds, VerifiedVoucher, channel::Clock};
+use std::collections::BTreeSet;
+
+/// Events shown to one subscriber per commit, at most.
+const EVENTS_PER_COMMIT_MAX: u64 = 256;
+
+/// What a commit made.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Number and bytes of the journal record; `None` when nothing changed.
+    pub record: Option<(u64, Vec<u8>)>,
+    /// Effects, in order.
+    pub outputs: Vec<Output>,
+    /// Answers, sent after everything else.
+    pub(super) replies: Vec<Output>,
+    pub(super) changes: Vec<Change>,
+    pub(super) touched: BTreeSet<usize>,
+}
+
+impl Ledger {
+    /// Applies `inputs` at `now` (the own clock; the ledger takes the later of it and the chain's time).
+    pub fn commit(&mut self, inputs: Vec<Input>, now: UnixSeconds) -> Commit {
+        let mut commit = Commit::default();
+        let now = self.clock(now).now;
+        for input in inputs {
+            self.apply(input, self.clock(now), &mut commit);
+        }
+        self.finish(now, &mut commit);
+        commit
+    }
+
+    /// Repeats a durable record after a restart. Errors: the bytes are not a record, or do not follow from the state:
+    /// the database is not this hub's; stop.
+    pub fn replay(&mut self, number: u64, bytes: &[u8]) -> Result<(), Reject> {
+        if number != self.next_record {
+            return Err(Reject::RecordCorrupt);
+        }
+        let record: Record = borsh::from_slice(bytes).map_err(|_| Reject::RecordCorrupt)?;
+        let mut commit = Commit::default();
+        let expected = record.changes.len();
+        for change in record.changes {
+            self.repeat(change, self.clock(record.now), &mut commit)?;
+        }
+        if commit.changes.len() != expected {
+            return Err(Reject::RecordCorrupt);
+        }
+        self.finish(record.now, &mut commit);
+        Ok(())
+    }
+
+    fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+        match change {
+            Change::Policy(policy) => self.set_policy(policy, commit),
+            Change::Frame { signed, ops } => {
+                let index = self
+                    .index(&signed.voucher.channel_id)
+                    .ok_or(Reject::RecordCorrupt)?;
+                let signer = self.entry(index)?.channel.config().client_signer;
+                let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, signer);
+                self.accept_frame(index, &voucher, ops, clock, commit)?;
+            }
+            Change::Flush(id) => self.flush(&id, clock, commit)?,
+            Change::Routed(id) => self.set_routed(&id, commit)?,
+            Change::Registered(id) => self.set_registered(&id, commit)?,
+            Change::Withdraw(call) => self.sign_withdraw(call, clock, commit)?,
+            Change::Close(call) => self.sign_close(call, clock, commit)?,
+            Change::Cancel(call) => self.sign_cancel(call, clock, commit)?,
+            Change::Chain(block) => self.chain_block(block, commit),
+            Change::DisputeSeen { channel, dispute_no } => self.dispute_seen(&channel, dispute_no, commit),
+            Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, input: Input, clock: Clock, commit: &mut Commit) {
+        match input {
+            Input::Policy(policy) => self.set_policy(policy, commit),
+            Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
+            Input::Login(origin) => self.login(origin, commit),
+            Input::Register(origin, call) => self.register(origin, &call, commit),
+            Input::Resume {
+                origin,
+                call,
+                sent,
+                received,
+            } => self.resume(origin, &call, sent, received, commit),
+            Input::Quote(origin, call) => self.quote(origin, &call, clock, commit),
+            Input::Payment(origin, call) => self.payment(origin, &call, commit),
+            Input::Channel(origin, id) => self.channel_info(origin, &id, commit),
+            Input::Subscribe(origin, call) => self.subscribe(origin, &call, commit),
+            Input::Unsubscribe(origin, id) => self.unsubscribe(origin, &id, commit),
+            Input::Withdraw(origin, call) => self.withdraw(origin, call, clock, commit),
+            Input::Close(origin, call) => self.close(origin, call, clock, commit),
+            Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
+            Input::Gone(session) => self.gone(session),
+            Input::Chain(block) => self.chain_block(block, commit),
+            Input::DisputeSeen { channel, dispute_no } => self.dispute_seen(&channel, dispute_no, commit),
+        }
+    }
+
+    /// Issues the vouchers, shows events, closes the record.
+    fn finish(&mut self, now: UnixSeconds, commit: &mut Commit) {
+        let clock = self.clock(now);
+        for index in std::mem::take(&mut commit.touched) {
+            self.issue(index, clock, commit);
+            self.dirty.insert(index);
+        }
+        self.show_events(commit);
+        commit.outputs.append(&mut commit.replies);
+        if commit.changes.is_empty() {
+            return;
+        }
+        let record = Record {
+            now,
+            changes: std::mem::take(&mut commit.changes),
+        };
+        // Writing to a Vec cannot fail.
+        commit.record = Some((self.next_record, borsh::to_vec(&record).unwrap_or_default()));
+        self.next_record = self.next_record.saturating_add(1);
+    }
+
+    /// The channel's next voucher: what gathered in this commit and the acknowledgement.
+    ///
+    /// Capacity was checked when each operation was gathered, so a refusal here is a programmer's error;
+    /// going on would owe money silently, so the process stops.
+    #[expect(clippy::panic, reason = "state may be wrong: a crash beats a wrong signature")]
+    pub(super) fn issue(&mut self, index: usize, clock: Clock, commit: &mut Commit) {
+        let (domain, retention, max) = (
+            self.domain,
+            self.policy.retention_s,
+            self.policy.events_per_channel_max,
+        );
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        if entry.pending.is_empty() && !entry.channel.must_ack() {
+            return;
+        }
+        let ops = std::mem::take(&mut entry.pending);
+        entry.pending_sum = protocol_spec::Amount::ZERO;
+        let issued = match entry.channel.issue(&ops, &domain, clock) {
+            Ok(issued) => issued,
+            // A dispute or close came in the same commit after a voucher: nothing is signed any more (R6).
+            Err(Reject::ChannelNotOpen { .. }) if ops.is_empty() => return,
+            Err(reject) => panic!("channel {}: own voucher refused: {reject}", entry.channel.id()),
+        };
+        let issue = Issue {
+            voucher: issued.voucher,
+            digest: issued.digest,
+            ops,
+        };
+        let news = record_events(entry, &issue, clock.now, retention, max);
+        if news && !entry.subscribers.is_empty() {
+            self.lagging.insert(index);
+        }
+        commit.outputs.push(Output::Frame(FrameOut {
+            session: entry.session,
+            digest: issue.digest,
+            voucher: issue.voucher.clone(),
+            ops: issue.ops.clone(),
+            again: false,
+        }));
+        entry.stored.backlog.push_back(issue);
+    }
+
+    fn show_events(&mut self, commit: &mut Commit) {
+        let epoch = self.policy.log_epoch;
+        for index in std::mem::take(&mut self.lagging) {
+            let Some(entry) = self.entries.get_mut(index) else {
+                continue;
+            };
+            let newest = entry.newest_event();
+            let mut subscribers = std::mem::take(&mut entry.subscribers);
+            for subscriber in &mut subscribers {
+                let until = newest.min(
+                    subscriber
+                        .next
+                        .saturating_add(EVENTS_PER_COMMIT_MAX)
+                        .saturating_sub(1),
+                );
+                for position in subscriber.next..=until {
+                    let Some(row) = entry.event(position) else {
+                        continue;
+                    };
+                    commit.outputs.push(Output::Event(EventOut {
+                        session: subscriber.session,
+                        cursor: Entry::cursor(epoch, position),
+                        receipt: row.receipt.clone(),
+                    }));
+                }
+                subscriber.next = subscriber.next.max(until.saturating_add(1));
+            }
+            if subscribers.iter().any(|subscriber| subscriber.next <= newest) {
+                self.lagging.insert(index);
+            }
+            entry.subscribers = subscribers;
+        }
+    }
+
+    pub(super) fn entry(&self, index: usize) -> Result<&Entry, Reject> {
+        self.entries.get(index).ok_or(Reject::WrongChannel)
+    }
+
+    pub(super) fn entry_mut(&mut self, index: usize) -> Result<&mut Entry, Reject> {
+        self.entries.get_mut(index).ok_or(Reject::WrongChannel)
+    }
+}
+
+/// Appends the receipts of the voucher's credits; drops what is too old or too many. True if there were any.
+fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s: u64, max: u32) -> bool {
+    let before = entry.stored.events.len();
+    for op in &issue.ops {
+        if let Op::Credit(credit) = op {
+            let receipt = Receipt {
+                payment_id: credit.payment_id,
+                invoice: credit.invoice,
+                payer: credit.payer,
+                payee_channel: issue.voucher.channel_id,
+                payee_seq: issue.voucher.seq,
+                amount: credit.amount,
+                at: now,
+            };
+            entry.stored.events.push_back(EventRow { receipt });
+        }
+    }
+    let news = entry.stored.events.len() > before;
+    let old = |row: &EventRow| row.receipt.at.after(retention_s) < now;
+    while entry.stored.events.len() > max as usize || entry.stored.events.front().is_some_and(old) {
+        entry.stored.events.pop_front();
+        entry.stored.events_from = entry.stored.events_from.saturating_add(1);
+    }
+    news
+}

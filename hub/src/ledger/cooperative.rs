@@ -1,0 +1,138 @@
+//! Withdraw, close and cancel: the hub agrees by its rules, makes it durable, countersigns and sends the transaction.
+
+use super::{Commit, Countersign, Ledger, Origin, Output, TxKind, input::Change};
+use protocol_spec::{
+    ChannelId, Reject, Side,
+    channel::Clock,
+    message::{CancelDisputeCall, CloseCall, ErrorCode, RpcError, WithdrawCall},
+};
+
+impl Ledger {
+    pub(super) fn withdraw(&mut self, origin: Origin, call: WithdrawCall, clock: Clock, commit: &mut Commit) {
+        let what = Countersign::Withdraw(call.withdraw.clone());
+        let allowed = self
+            .may_countersign(origin, &call.withdraw.channel_id)
+            .and_then(|()| {
+                if call.withdraw.side == Side::Client {
+                    return Ok(());
+                }
+                Err(RpcError::because(
+                    ErrorCode::InvalidParams,
+                    "a client asks for its own withdrawal only",
+                ))
+            });
+        let result = allowed.and_then(|()| {
+            self.sign_withdraw(call, clock, commit)
+                .map_err(|reject| RpcError::from(&reject))
+        });
+        countersign(commit, origin, what, result);
+    }
+
+    pub(super) fn close(&mut self, origin: Origin, call: CloseCall, clock: Clock, commit: &mut Commit) {
+        let what = Countersign::Close(call.close.clone());
+        let result = self
+            .may_countersign(origin, &call.close.channel_id)
+            .and_then(|()| {
+                self.sign_close(call, clock, commit)
+                    .map_err(|reject| RpcError::from(&reject))
+            });
+        countersign(commit, origin, what, result);
+    }
+
+    pub(super) fn cancel_dispute(
+        &mut self,
+        origin: Origin,
+        call: CancelDisputeCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
+        let what = Countersign::Cancel(call.cancel.clone());
+        let result = self
+            .may_countersign(origin, &call.cancel.channel_id)
+            .and_then(|()| {
+                self.sign_cancel(call, clock, commit)
+                    .map_err(|reject| RpcError::from(&reject))
+            });
+        countersign(commit, origin, what, result);
+    }
+
+    fn may_countersign(&self, origin: Origin, id: &ChannelId) -> Result<(), RpcError> {
+        if self.rolled_back {
+            return Err(RpcError::of(ErrorCode::RolledBack));
+        }
+        self.owned(origin, id).map(|_| ())
+    }
+
+    pub(super) fn sign_withdraw(
+        &mut self,
+        call: WithdrawCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let index = self.flushed(&call.withdraw.channel_id, clock, commit)?;
+        let entry = self.entry_mut(index)?;
+        entry.channel.sign_withdraw(&call.withdraw, clock)?;
+        entry.set_transaction(TxKind::Withdraw(call.withdraw.clone()), call.signature);
+        self.wait_for(index);
+        commit.changes.push(Change::Withdraw(call));
+        Ok(())
+    }
+
+    pub(super) fn sign_close(
+        &mut self,
+        call: CloseCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let index = self.flushed(&call.close.channel_id, clock, commit)?;
+        let entry = self.entry_mut(index)?;
+        entry.channel.sign_close(&call.close, clock)?;
+        entry.set_transaction(TxKind::Close(call.close.clone()), call.signature);
+        self.wait_for(index);
+        commit.changes.push(Change::Close(call));
+        Ok(())
+    }
+
+    pub(super) fn sign_cancel(
+        &mut self,
+        call: CancelDisputeCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let index = self.flushed(&call.cancel.channel_id, clock, commit)?;
+        let entry = self.entry_mut(index)?;
+        entry.channel.sign_cancel(&call.cancel, clock)?;
+        entry.set_transaction(TxKind::Cancel(call.cancel.clone()), call.signature);
+        self.wait_for(index);
+        commit.changes.push(Change::Cancel(call));
+        Ok(())
+    }
+
+    /// The channel's index, after what had gathered for it was issued.
+    fn flushed(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<usize, Reject> {
+        let index = self.index(id).ok_or(Reject::WrongChannel)?;
+        let entry = self.entry(index)?;
+        // Journaled also when what follows is refused: replay must cut the vouchers in the same places.
+        if !entry.pending.is_empty() || entry.channel.must_ack() {
+            commit.changes.push(Change::Flush(*id));
+            self.issue(index, clock, commit);
+        }
+        Ok(index)
+    }
+
+    pub(super) fn flush(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+        self.flushed(id, clock, commit).map(|_| ())
+    }
+
+    fn wait_for(&mut self, index: usize) {
+        self.waiting.insert(index);
+        self.dirty.insert(index);
+    }
+}
+
+fn countersign(commit: &mut Commit, origin: Origin, what: Countersign, result: Result<(), RpcError>) {
+    commit.replies.push(match result {
+        Ok(()) => Output::Countersign(origin, what),
+        Err(error) => Output::Reply(origin, Err(error)),
+    });
+}

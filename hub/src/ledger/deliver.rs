@@ -1,0 +1,220 @@
+//! One payment: delivered to its payee or returned to its payer, in the same commit.
+
+use super::{Commit, Ledger, payments::Outcome};
+use protocol_spec::{
+    Amount, Credit, Digest, Op, Payee, Payment, Reject, Return, ReturnReason, Seq, UnixSeconds,
+    channel::{Clock, Phase},
+    limits,
+};
+
+/// A payment that can be delivered.
+struct Route {
+    payee: usize,
+    fee: Amount,
+}
+
+impl Ledger {
+    /// Delivers the payment or returns its money; `Some(reason)` when it bounced.
+    /// Errors are programmer's errors: the sums were checked when the voucher was accepted.
+    pub(super) fn settle_payment(
+        &mut self,
+        payer: usize,
+        seq: Seq,
+        payment: &Payment,
+        content: Digest,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<Option<ReturnReason>, Reject> {
+        let known = self.payments.outcome(payer, payment.payment_id).is_some();
+        let route = if known {
+            Err(ReturnReason::DuplicateId)
+        } else {
+            self.route(payer, payment, clock)
+        };
+        let bounced = match route {
+            Ok(route) => {
+                self.credit(payer, &route, payment, clock, commit)?;
+                self.give_back(
+                    payer,
+                    payment,
+                    payment.fee_max.minus(route.fee)?,
+                    ReturnReason::Change,
+                    clock,
+                    commit,
+                )?;
+                None
+            }
+            Err(reason) => {
+                let whole = payment.amount.plus(payment.fee_max)?;
+                self.give_back(payer, payment, whole, reason, clock, commit)?;
+                Some(reason)
+            }
+        };
+        if !known {
+            let (at, expires_at) = (clock.now, payment.expires_at);
+            self.remember(
+                payer,
+                payment,
+                Outcome {
+                    content,
+                    seq,
+                    bounced,
+                    at,
+                    expires_at,
+                },
+            );
+        }
+        Ok(bounced)
+    }
+
+    /// Where the payment goes and what it costs, or why it cannot be delivered.
+    fn route(&self, payer: usize, payment: &Payment, clock: Clock) -> Result<Route, ReturnReason> {
+        let from = self.entries.get(payer).ok_or(ReturnReason::Unavailable)?;
+        match () {
+            () if payment.expires_at <= clock.now => return Err(ReturnReason::Expired),
+            () if payment.expires_at > clock.now.after(limits::PAYMENT_LIFE_MAX_S) => {
+                return Err(ReturnReason::ExpiryTooFar);
+            }
+            () if !self.can_remember(payer, clock.now) => return Err(ReturnReason::Unavailable),
+            () => {}
+        }
+        let token = from.channel.config().token;
+        let (payee, fee) = self.price(payer, token, payment.payee, payment.amount)?;
+        if fee > payment.fee_max {
+            return Err(ReturnReason::FeeTooLow);
+        }
+        Ok(Route { payee, fee })
+    }
+
+    /// The payee's index and the fee, or why it would bounce.
+    pub(super) fn price(
+        &self,
+        payer: usize,
+        token: protocol_spec::Address,
+        payee: Payee,
+        amount: Amount,
+    ) -> Result<(usize, Amount), ReturnReason> {
+        let index = match payee {
+            Payee::Channel(id) => self.index(&id),
+            Payee::Account(account) => self.by_account.get(&(account, token)).copied(),
+        };
+        let index = index.ok_or(ReturnReason::UnknownPayee)?;
+        let to = self.entries.get(index).ok_or(ReturnReason::UnknownPayee)?;
+        match () {
+            () if index == payer => Err(ReturnReason::SelfPayment),
+            () if !to.stored.registered => Err(ReturnReason::UnknownPayee),
+            () if to.channel.config().token != token => Err(ReturnReason::TokenMismatch),
+            () if *to.channel.phase() != Phase::Open => Err(ReturnReason::PayeeClosed),
+            // One place is kept for the acknowledgement and the returns of the payee's own payments.
+            () if to.channel.unacked().saturating_add(RESERVED_PLACES) >= limits::UNACKED_MAX => {
+                Err(ReturnReason::PayeeBacklog)
+            }
+            () if to.capacity() < amount => Err(ReturnReason::InsufficientReserve),
+            () => {
+                let tariff = self.policy.tariff(token).ok_or(ReturnReason::Unavailable)?;
+                Ok((index, tariff.fee(amount).ok_or(ReturnReason::Unavailable)?))
+            }
+        }
+    }
+
+    fn credit(
+        &mut self,
+        payer: usize,
+        route: &Route,
+        payment: &Payment,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let credit = Credit {
+            payment_id: payment.payment_id,
+            payer: Credit::payer_of(&self.entry(payer)?.channel.id(), &payment.payment_id),
+            amount: payment.amount,
+            invoice: payment.invoice,
+        };
+        self.gather(route.payee, Op::Credit(credit), payment.amount, clock, commit)
+    }
+
+    fn give_back(
+        &mut self,
+        payer: usize,
+        payment: &Payment,
+        amount: Amount,
+        reason: ReturnReason,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        if amount.is_zero() {
+            return Ok(());
+        }
+        let returned = Return {
+            payment_id: payment.payment_id,
+            amount,
+            reason,
+        };
+        self.gather(payer, Op::Return(returned), amount, clock, commit)
+    }
+
+    /// Adds an operation to the channel's voucher of this commit; a full one is issued first.
+    fn gather(
+        &mut self,
+        index: usize,
+        op: Op,
+        amount: Amount,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        if self.entry(index)?.full() {
+            self.issue(index, clock, commit);
+        }
+        commit.touched.insert(index);
+        self.entry_mut(index)?.push(op, amount)
+    }
+
+    fn remember(&mut self, payer: usize, payment: &Payment, outcome: Outcome) {
+        self.forget_old(payer, outcome.at);
+        self.payments.insert(payer, payment.payment_id, outcome);
+        if let Some(entry) = self.entries.get_mut(payer) {
+            entry.stored.ids.push_back(payment.payment_id);
+        }
+    }
+
+    /// False when the channel has used up its place for ids that must still be kept.
+    fn can_remember(&self, payer: usize, now: UnixSeconds) -> bool {
+        let Some(entry) = self.entries.get(payer) else {
+            return false;
+        };
+        let Some(oldest) = entry.stored.ids.front() else {
+            return true;
+        };
+        let live = self
+            .payments
+            .outcome(payer, *oldest)
+            .is_some_and(|outcome| outcome.expires_at >= now);
+        !live || entry.stored.ids.len() < self.policy.events_per_channel_max as usize
+    }
+
+    /// Forgets ids beyond the retention window or the channel's share, never one that could still be replayed.
+    fn forget_old(&mut self, payer: usize, now: UnixSeconds) {
+        let (retention, max) = (
+            self.policy.retention_s,
+            self.policy.events_per_channel_max as usize,
+        );
+        let Some(entry) = self.entries.get_mut(payer) else {
+            return;
+        };
+        while let Some(oldest) = entry.stored.ids.front() {
+            let forget = self.payments.outcome(payer, *oldest).is_none_or(|outcome| {
+                let surplus = entry.stored.ids.len() >= max || outcome.at.after(retention) < now;
+                surplus && outcome.expires_at < now
+            });
+            if !forget {
+                break;
+            }
+            self.payments.remove(payer, *oldest);
+            entry.stored.ids.pop_front();
+        }
+    }
+}
+
+/// Places in the list of unacknowledged vouchers kept free for a channel's own traffic.
+const RESERVED_PLACES: usize = 1024;

@@ -1,0 +1,194 @@
+//! What goes into the ledger, and the record of a commit.
+
+use super::Policy;
+use crate::engine::SessionId;
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{
+    Address, Amount, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
+    VerifiedVoucher,
+    message::{
+        CancelDisputeCall, CloseCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, SubscribeCall,
+        WithdrawCall,
+    },
+};
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The connection.
+    pub session: SessionId,
+    /// The request's id.
+    pub id: u64,
+    /// The signer that logged in.
+    pub signer: Address,
+}
+
+/// One thing that happened. Signatures in calls were verified by whoever made the input.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The operator's decisions; first input of every start.
+    Policy(Policy),
+    /// A client's voucher.
+    Frame {
+        /// Who sent it.
+        origin: Origin,
+        /// Verified against the session's key.
+        voucher: VerifiedVoucher,
+        /// Its operations.
+        ops: Vec<Op>,
+    },
+    /// After a login: which channels does the hub know.
+    Login(Origin),
+    /// `owner_signature`, if any, was verified.
+    Register(Origin, RegisterCall),
+    /// Both vouchers were verified: the first against the session's key, the second against the hub's.
+    Resume {
+        /// Who.
+        origin: Origin,
+        /// As sent.
+        call: ResumeCall,
+        /// `call.sent`, verified.
+        sent: Option<VerifiedVoucher>,
+        /// `call.received`, verified: it carries the hub's own signature.
+        received: Option<VerifiedVoucher>,
+    },
+    /// Question.
+    Quote(Origin, QuoteCall),
+    /// Question.
+    Payment(Origin, PaymentCall),
+    /// Question.
+    Channel(Origin, ChannelId),
+    /// Starts a stream.
+    Subscribe(Origin, SubscribeCall),
+    /// Stops it.
+    Unsubscribe(Origin, ChannelId),
+    /// The client's signature was verified.
+    Withdraw(Origin, WithdrawCall),
+    /// The client's signature was verified.
+    Close(Origin, CloseCall),
+    /// The client's signature was verified.
+    CancelDispute(Origin, CancelDisputeCall),
+    /// A connection ended.
+    Gone(SessionId),
+    /// A newly confirmed block with what happened in it.
+    Chain(ChainBlock),
+    /// A dispute was seen in a block that is not confirmed yet: freeze at once (R6).
+    DisputeSeen {
+        /// The channel.
+        channel: ChannelId,
+        /// The contract's number.
+        dispute_no: Seq,
+    },
+}
+
+/// A confirmed block.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct ChainBlock {
+    /// The block.
+    pub position: super::ChainPosition,
+    /// The adjudicator's events in it that concern this hub, in order.
+    pub facts: Vec<ChainFact>,
+}
+
+/// One event of the adjudicator.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum ChainFact {
+    /// A channel with this hub was opened.
+    Opened(Config),
+    /// The client's side was paid into; totals after it, net of withdrawals.
+    Deposited {
+        /// The channel.
+        channel: ChannelId,
+        /// Both sides' deposits less withdrawals.
+        total: Amount,
+        /// The client's part of it: plus and minus, since it can be negative.
+        client_net: (Amount, Amount),
+    },
+    /// The hub's side was paid into.
+    Reserved {
+        /// The channel.
+        channel: ChannelId,
+        /// By how much.
+        amount: Amount,
+    },
+    /// A withdrawal; cumulative.
+    Withdrawn {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        side: Side,
+        /// In total.
+        total: Amount,
+    },
+    /// A dispute began.
+    Disputed {
+        /// The channel.
+        channel: ChannelId,
+        /// The contract's number.
+        dispute_no: Seq,
+    },
+    /// A dispute was cancelled.
+    DisputeCancelled {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Paid out.
+    Closed {
+        /// The channel.
+        channel: ChannelId,
+    },
+}
+
+/// One journal record: everything of a commit that changed state, and the time it happened at.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Record {
+    /// `now` of the commit.
+    pub now: UnixSeconds,
+    /// What happened, in order.
+    pub changes: Vec<Change>,
+}
+
+/// One journaled input.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum Change {
+    /// See [`Input::Policy`].
+    Policy(Policy),
+    /// An accepted voucher.
+    Frame {
+        /// Voucher and signature.
+        signed: SignedVoucher,
+        /// Its operations.
+        ops: Vec<Op>,
+    },
+    /// The channel's voucher was issued in the middle of the commit.
+    Flush(ChannelId),
+    /// The owner agreed to routing.
+    Routed(ChannelId),
+    /// The client registered.
+    Registered(ChannelId),
+    /// The hub signs this withdrawal.
+    Withdraw(WithdrawCall),
+    /// The hub signs this close.
+    Close(CloseCall),
+    /// The hub signs this cancel.
+    Cancel(CancelDisputeCall),
+    /// See [`Input::Chain`].
+    Chain(ChainBlock),
+    /// See [`Input::DisputeSeen`].
+    DisputeSeen {
+        /// The channel.
+        channel: ChannelId,
+        /// The contract's number.
+        dispute_no: Seq,
+    },
+    /// A client showed a newer voucher of ours (A10).
+    RolledBack {
+        /// The channel.
+        channel: ChannelId,
+        /// What it showed.
+        shown: SignedVoucher,
+    },
+}
+
+/// A client's direct signature, kept until the transaction is mined.
+pub(super) type ClientSignature = Signature;

@@ -1,0 +1,145 @@
+//! The ledger: single owner of all channel state. Deterministic: inputs with a clock go in, outputs come out.
+//!
+//! No clock, disk, socket, key or randomness here. Every input that changes state is written into the commit's
+//! record; replaying the records gives the same state and the same vouchers. At most one voucher (more only when
+//! a frame is full) leaves each touched channel per commit: it carries credits, returns and the acknowledgement.
+
+mod chain_facts;
+mod checkpoint;
+mod commit;
+mod cooperative;
+mod deliver;
+mod entry;
+mod frame;
+mod input;
+mod output;
+mod payments;
+mod policy;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use commit::Commit;
+pub use input::{ChainBlock, ChainFact, Input, Origin, Record};
+pub use output::{Countersign, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
+pub use policy::{Policy, Reserve, Tariff};
+
+use entry::Entry;
+use payments::Payments;
+use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
+use std::collections::{BTreeSet, HashMap};
+
+/// All channel state of one shard.
+#[derive(Debug)]
+pub struct Ledger {
+    domain: Domain,
+    hub: Address,
+    hub_signer: Address,
+    policy: Policy,
+    entries: Vec<Entry>,
+    by_id: HashMap<ChannelId, usize>,
+    by_account: HashMap<(Address, Address), usize>,
+    by_signer: HashMap<Address, Vec<usize>>,
+    payments: Payments,
+    /// Number of the next journal record.
+    next_record: u64,
+    /// Newest confirmed block: number, hash, timestamp.
+    chain: ChainPosition,
+    /// Set when a client showed a hub voucher that this database does not know (A10).
+    rolled_back: bool,
+    /// Channels with a pending withdrawal or close.
+    waiting: BTreeSet<usize>,
+    /// Channels whose subscribers have not been shown everything.
+    lagging: BTreeSet<usize>,
+    /// Channels changed since the last checkpoint.
+    dirty: BTreeSet<usize>,
+}
+
+/// Where the ledger's view of the chain stands: a confirmed block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, borsh::BorshSerialize, borsh::BorshDeserialize)]
+pub struct ChainPosition {
+    /// Block number.
+    pub number: u64,
+    /// Its hash; zero before the first.
+    pub hash: [u8; 32],
+    /// Its timestamp.
+    pub timestamp: UnixSeconds,
+}
+
+impl Ledger {
+    /// An empty ledger. `policy` must come in as the first [`Input::Policy`]; until then nothing is served.
+    #[must_use]
+    pub fn new(domain: Domain, hub: Address, hub_signer: Address) -> Self {
+        Self {
+            domain,
+            hub,
+            hub_signer,
+            policy: Policy::default(),
+            entries: Vec::new(),
+            by_id: HashMap::new(),
+            by_account: HashMap::new(),
+            by_signer: HashMap::new(),
+            payments: Payments::default(),
+            next_record: 1,
+            chain: ChainPosition::default(),
+            rolled_back: false,
+            waiting: BTreeSet::new(),
+            lagging: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    /// The newest confirmed block the ledger has taken in.
+    #[must_use]
+    pub fn chain(&self) -> ChainPosition {
+        self.chain
+    }
+
+    /// True once a client proved that this database is older than what the hub signed (A10).
+    #[must_use]
+    pub fn rolled_back(&self) -> bool {
+        self.rolled_back
+    }
+
+    /// Number of channels known.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when some subscriber waits for events: call [`Ledger::commit`] again soon, also without inputs.
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        !self.lagging.is_empty()
+    }
+
+    fn clock(&self, now: UnixSeconds) -> Clock {
+        Clock {
+            now: now.max(self.chain.timestamp),
+            chain: self.chain.timestamp,
+        }
+    }
+
+    fn index(&self, id: &ChannelId) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+}
+
+impl Ledger {
+    /// The newest own voucher of every channel that has one.
+    pub(crate) fn newest_signed(
+        &self,
+    ) -> impl Iterator<Item = (ChannelId, protocol_spec::Seq, protocol_spec::Digest)> {
+        let issued = self
+            .entries
+            .iter()
+            .filter(|entry| entry.channel.sent().voucher.is_some());
+        issued.map(|entry| {
+            (
+                entry.channel.id(),
+                entry.channel.sent().seq,
+                entry.channel.sent().digest,
+            )
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! What comes out of the ledger. Nothing of it may leave the process before the commit is durable.
+
+use crate::engine::SessionId;
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{
+    Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Receipt, Signature, Voucher, Withdraw,
+    message::{ChannelInfo, Cursor, Reply, RpcError},
+};
+
+use super::Origin;
+
+/// One effect of a commit, in the order in which it must be sent.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A hub voucher to sign, and to send if somebody listens.
+    Frame(FrameOut),
+    /// A receipt to sign and send to a subscriber.
+    Event(EventOut),
+    /// An answer.
+    Reply(Origin, Result<Box<Reply>, RpcError>),
+    /// The answer to `resume`, with the hub's newest unacknowledged voucher to sign again into it.
+    Resumed(
+        Origin,
+        Box<protocol_spec::message::ResumeReply>,
+        Option<(Voucher, Digest)>,
+    ),
+    /// A co-operative message to countersign, answer and send to the chain.
+    Countersign(Origin, Countersign),
+    /// A channel's facts changed.
+    Channel(SessionId, Box<ChannelInfo>),
+    /// Another connection took over this one's channel, or it fell too far behind.
+    Drop(SessionId),
+}
+
+/// A hub voucher with its operations.
+#[derive(Clone, Debug)]
+pub struct FrameOut {
+    /// Receiver; `None`: the client is offline and gets it when it resumes.
+    pub session: Option<SessionId>,
+    /// What is signed.
+    pub digest: Digest,
+    /// The voucher.
+    pub voucher: Voucher,
+    /// Operations since the last frame sent.
+    pub ops: Vec<Op>,
+    /// True when the voucher was issued by an earlier commit and is only sent again.
+    pub again: bool,
+}
+
+/// A receipt for a subscriber.
+#[derive(Clone, Debug)]
+pub struct EventOut {
+    /// Receiver.
+    pub session: SessionId,
+    /// Its place in the channel's log.
+    pub cursor: Cursor,
+    /// The statement.
+    pub receipt: Receipt,
+}
+
+/// What the hub countersigns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Countersign {
+    /// A withdrawal.
+    Withdraw(Withdraw),
+    /// A close.
+    Close(Close),
+    /// The end of a dispute.
+    Cancel(CancelDispute),
+}
+
+/// A transaction that both sides want: sent until its effect is seen or its deadline has passed.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct PendingTx {
+    /// The channel.
+    pub config: Config,
+    /// What to send.
+    pub kind: TxKind,
+    /// The client's signature over it.
+    pub client_signature: Signature,
+}
+
+/// The co-operative messages.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum TxKind {
+    /// Withdraw.
+    Withdraw(Withdraw),
+    /// Close.
+    Close(Close),
+    /// Cancel.
+    Cancel(CancelDispute),
+}
+
+/// A channel whose reserve is below the policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReserveNeed {
+    /// The channel's id.
+    pub channel: ChannelId,
+    /// Its facts.
+    pub config: Config,
+    /// Gross deposit of the hub so far: tells whether an earlier top-up has arrived.
+    pub hub_deposit: Amount,
+    /// How much to add.
+    pub amount: Amount,
+}

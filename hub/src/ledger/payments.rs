@@ -1,0 +1,70 @@
+//! The index of payment ids: what became of each, kept for the retention window.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{Digest, PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
+use std::collections::HashMap;
+
+/// What became of a payment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct Outcome {
+    /// Of the operation: binds the id to its content.
+    pub(super) content: Digest,
+    /// The client voucher that carried it.
+    pub(super) seq: Seq,
+    /// `None`: delivered.
+    pub(super) bounced: Option<ReturnReason>,
+    /// When it was committed.
+    pub(super) at: UnixSeconds,
+    /// Of the payment: until then a duplicate must be recognised.
+    pub(super) expires_at: UnixSeconds,
+}
+
+/// All outcomes, by (payer's index, id).
+#[derive(Debug, Default)]
+pub(super) struct Payments {
+    outcomes: HashMap<(usize, PaymentId), Outcome>,
+    changed: Vec<(usize, PaymentId)>,
+    removed: Vec<(usize, PaymentId)>,
+}
+
+impl Payments {
+    pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<&Outcome> {
+        self.outcomes.get(&(payer, id))
+    }
+
+    pub(super) fn insert(&mut self, payer: usize, id: PaymentId, outcome: Outcome) {
+        self.outcomes.insert((payer, id), outcome);
+        self.changed.push((payer, id));
+    }
+
+    pub(super) fn restore(&mut self, payer: usize, id: PaymentId, outcome: Outcome) {
+        self.outcomes.insert((payer, id), outcome);
+    }
+
+    pub(super) fn remove(&mut self, payer: usize, id: PaymentId) {
+        self.outcomes.remove(&(payer, id));
+        self.removed.push((payer, id));
+    }
+
+    /// Changes since the last call: (put, delete).
+    pub(super) fn take_changes(&mut self) -> (Vec<(usize, PaymentId, Outcome)>, Vec<(usize, PaymentId)>) {
+        let changed = std::mem::take(&mut self.changed);
+        let puts = changed
+            .into_iter()
+            .filter_map(|(payer, id)| Some((payer, id, *self.outcome(payer, id)?)))
+            .collect();
+        (puts, std::mem::take(&mut self.removed))
+    }
+}
+
+impl Outcome {
+    pub(super) fn status(&self) -> PaymentStatus {
+        match self.bounced {
+            None => PaymentStatus::Accepted { seq: self.seq },
+            Some(reason) => PaymentStatus::Bounced {
+                seq: self.seq,
+                reason,
+            },
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Login, register, resume, subscriptions and questions: what connections ask about.
+
+use super::{
+    Commit, Ledger, Origin, Output,
+    entry::{Entry, Subscriber},
+    input::Change,
+    output::FrameOut,
+};
+use crate::engine::SessionId;
+use protocol_spec::{
+    ChannelId, Reject, SignedVoucher, VerifiedVoucher,
+    channel::Clock,
+    message::{
+        Cursor, Empty, ErrorCode, LoginReply, PaymentCall, PaymentReply, PaymentStatus, QuoteCall,
+        QuoteReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError, SubscribeCall, SubscribeReply,
+    },
+};
+
+/// How long a quote binds, seconds.
+const QUOTE_LIFE_S: u64 = 60;
+/// Connections that may stream one channel's receipts at once.
+const SUBSCRIBERS_MAX: usize = 8;
+
+impl Ledger {
+    /// The channel's index, if it belongs to the session's signer.
+    pub(super) fn owned(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
+        let index = self
+            .index(id)
+            .ok_or_else(|| RpcError::of(ErrorCode::UnknownChannel).with("registered", id))?;
+        let signer = self
+            .entries
+            .get(index)
+            .map(|entry| entry.channel.config().client_signer);
+        if signer == Some(origin.signer) {
+            Ok(index)
+        } else {
+            Err(RpcError::of(ErrorCode::NotYourChannel))
+        }
+    }
+
+    pub(super) fn login(&self, origin: Origin, commit: &mut Commit) {
+        let mine = self.by_signer.get(&origin.signer).into_iter().flatten();
+        let channels = mine
+            .filter_map(|index| self.entries.get(*index))
+            .map(Entry::info)
+            .collect();
+        answer(commit, origin, Ok(Reply::Login(LoginReply { channels })));
+    }
+
+    pub(super) fn register(&mut self, origin: Origin, call: &RegisterCall, commit: &mut Commit) {
+        let result = self.try_register(origin, call, commit).map(Reply::Channel);
+        answer(commit, origin, result);
+    }
+
+    fn try_register(
+        &mut self,
+        origin: Origin,
+        call: &RegisterCall,
+        commit: &mut Commit,
+    ) -> Result<protocol_spec::message::ChannelInfo, RpcError> {
+        let config = &call.config;
+        let wrong = |why: &str| Err(RpcError::because(ErrorCode::WrongHub, why));
+        match () {
+            () if config.hub != self.hub || config.hub_signer != self.hub_signer => {
+                return wrong("not this hub's addresses");
+            }
+            () if self.policy.tariff(config.token).is_none() => {
+                return wrong("this hub does not serve the token");
+            }
+            () if config.challenge_period_s < self.policy.challenge_period_s => {
+                return wrong("the challenge period is shorter than this hub accepts");
+            }
+            () => {}
+        }
+        let id = config.id(&self.domain);
+        if self.index(&id).is_none() {
+            return Err(RpcError::of(ErrorCode::NotConfirmed)
+                .with("opened and confirmed", id)
+                .retry_after_ms(1000));
+        }
+        let index = self.owned(origin, &id)?;
+        self.set_registered(&id, commit)
+            .map_err(|reject| RpcError::from(&reject))?;
+        if call.owner_signature.is_some() {
+            self.set_routed(&id, commit)
+                .map_err(|reject| RpcError::from(&reject))?;
+        }
+        Ok(self
+            .entry(index)
+            .map_err(|reject| RpcError::from(&reject))?
+            .info())
+    }
+
+    pub(super) fn set_registered(&mut self, id: &ChannelId, commit: &mut Commit) -> Result<(), Reject> {
+        let index = self.index(id).ok_or(Reject::WrongChannel)?;
+        let entry = self.entry_mut(index)?;
+        if !std::mem::replace(&mut entry.stored.registered, true) {
+            self.dirty.insert(index);
+            commit.changes.push(Change::Registered(*id));
+        }
+        Ok(())
+    }
+
+    /// The newest channel whose owner agreed is where payments to its account arrive.
+    pub(super) fn set_routed(&mut self, id: &ChannelId, commit: &mut Commit) -> Result<(), Reject> {
+        let index = self.index(id).ok_or(Reject::WrongChannel)?;
+        let entry = self.entry_mut(index)?;
+        let (account, token) = (entry.channel.config().client, entry.channel.config().token);
+        if entry.channel.phase().name() == "closed" {
+            return Ok(());
+        }
+        entry.stored.routed = true;
+        let before = self.by_account.insert((account, token), index);
+        if before == Some(index) {
+            return Ok(());
+        }
+        if let Some(old) = before {
+            self.entry_mut(old)?.stored.routed = false;
+            self.dirty.insert(old);
+        }
+        self.dirty.insert(index);
+        commit.changes.push(Change::Routed(*id));
+        Ok(())
+    }
+
+    pub(super) fn resume(
+        &mut self,
+        origin: Origin,
+        call: &ResumeCall,
+        sent: Option<VerifiedVoucher>,
+        received: Option<VerifiedVoucher>,
+        commit: &mut Commit,
+    ) {
+        if let Err(error) = self.try_resume(origin, call, sent.as_ref(), received.as_ref(), commit) {
+            answer(commit, origin, Err(error));
+        }
+    }
+
+    /// The reply goes out first, then the frames the client has not seen; then the session gets what follows.
+    fn try_resume(
+        &mut self,
+        origin: Origin,
+        call: &ResumeCall,
+        sent: Option<&VerifiedVoucher>,
+        received: Option<&VerifiedVoucher>,
+        commit: &mut Commit,
+    ) -> Result<(), RpcError> {
+        let index = self.owned(origin, &call.channel_id)?;
+        let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+        let foreign = |shown: Option<&VerifiedVoucher>| {
+            shown.is_some_and(|verified| verified.voucher().channel_id != call.channel_id)
+        };
+        if foreign(sent) || foreign(received) {
+            return Err(RpcError::from(&Reject::WrongChannel));
+        }
+        if let Some(shown) = received.filter(|shown| entry.forgotten(shown)) {
+            self.set_rolled_back(call.channel_id, shown.signed().clone(), commit);
+            return Err(RpcError::of(ErrorCode::RolledBack));
+        }
+        let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
+        let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
+        let reply = ResumeReply {
+            channel: entry.info(),
+            received: entry.channel.received_signed().cloned(),
+            sent: None,
+        };
+        let frames = entry.backlog_after(seen);
+        let newest = entry.stored.backlog.back().cloned();
+        if let Some(old) = entry
+            .session
+            .replace(origin.session)
+            .filter(|old| *old != origin.session)
+        {
+            commit.outputs.push(Output::Drop(old));
+        }
+        commit.outputs.push(Output::Resumed(
+            origin,
+            Box::new(reply),
+            newest.map(|issue| (issue.voucher, issue.digest)),
+        ));
+        for issue in frames {
+            let session = Some(origin.session);
+            let (digest, voucher, ops) = (issue.digest, issue.voucher, issue.ops);
+            commit.outputs.push(Output::Frame(FrameOut {
+                session,
+                digest,
+                voucher,
+                ops,
+                again: true,
+            }));
+        }
+        Ok(())
+    }
+
+    /// A10: from now on nothing is signed.
+    pub(super) fn set_rolled_back(&mut self, channel: ChannelId, shown: SignedVoucher, commit: &mut Commit) {
+        if !std::mem::replace(&mut self.rolled_back, true) {
+            commit.changes.push(Change::RolledBack { channel, shown });
+        }
+    }
+
+    pub(super) fn quote(&self, origin: Origin, call: &QuoteCall, clock: Clock, commit: &mut Commit) {
+        let result = self.owned(origin, &call.channel_id).and_then(|index| {
+            let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+            let token = entry.channel.config().token;
+            let price = self.price(index, token, call.payee, call.amount);
+            let tariff = self
+                .policy
+                .tariff(token)
+                .and_then(|tariff| tariff.fee(call.amount));
+            let fee = tariff.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
+            let expires_at = clock.now.after(QUOTE_LIFE_S);
+            Ok(Reply::Quote(QuoteReply {
+                fee,
+                expires_at,
+                would_bounce: price.err(),
+            }))
+        });
+        answer(commit, origin, result);
+    }
+
+    pub(super) fn payment(&self, origin: Origin, call: &PaymentCall, commit: &mut Commit) {
+        let result = self.owned(origin, &call.channel_id).map(|index| {
+            let outcome = self.payments.outcome(index, call.payment_id);
+            let status = outcome.map_or(PaymentStatus::Unknown {}, super::payments::Outcome::status);
+            Reply::Payment(PaymentReply { status })
+        });
+        answer(commit, origin, result);
+    }
+
+    pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
+        let result = self.owned(origin, id).and_then(|index| {
+            Ok(Reply::Channel(
+                self.entry(index)
+                    .map_err(|reject| RpcError::from(&reject))?
+                    .info(),
+            ))
+        });
+        answer(commit, origin, result);
+    }
+
+    pub(super) fn subscribe(&mut self, origin: Origin, call: &SubscribeCall, commit: &mut Commit) {
+        let result = self.try_subscribe(origin, call).map(Reply::Subscribe);
+        // Before the first event.
+        commit.outputs.push(Output::Reply(origin, result.map(Box::new)));
+    }
+
+    fn try_subscribe(&mut self, origin: Origin, call: &SubscribeCall) -> Result<SubscribeReply, RpcError> {
+        let index = self.owned(origin, &call.channel_id)?;
+        let epoch = self.policy.log_epoch;
+        let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
+        let (first, newest) = (entry.stored.events_from, entry.newest_event());
+        let next = match &call.after {
+            None => first,
+            Some(after) if after.epoch != epoch || after.position > newest => {
+                return Err(RpcError::of(ErrorCode::CursorAhead)
+                    .with(show(epoch, newest), show(after.epoch, after.position)));
+            }
+            Some(after) if after.position.saturating_add(1) < first => {
+                let earliest = show(epoch, first.saturating_sub(1));
+                return Err(
+                    RpcError::of(ErrorCode::CursorTooOld).with(earliest, show(after.epoch, after.position))
+                );
+            }
+            Some(after) => after.position.saturating_add(1),
+        };
+        entry
+            .subscribers
+            .retain(|subscriber| subscriber.session != origin.session);
+        if entry.subscribers.len() >= SUBSCRIBERS_MAX {
+            return Err(RpcError::because(
+                ErrorCode::Busy,
+                "too many subscribers of this channel",
+            ));
+        }
+        entry.subscribers.push(Subscriber {
+            session: origin.session,
+            next,
+        });
+        if next <= newest {
+            self.lagging.insert(index);
+        }
+        Ok(SubscribeReply {
+            newest: Cursor {
+                epoch,
+                position: newest,
+            },
+        })
+    }
+
+    pub(super) fn unsubscribe(&mut self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
+        let result = self.owned(origin, id).and_then(|index| {
+            let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
+            entry
+                .subscribers
+                .retain(|subscriber| subscriber.session != origin.session);
+            Ok(Reply::Done(Empty {}))
+        });
+        answer(commit, origin, result);
+    }
+
+    /// The connection ended: its channels wait for the next resume.
+    pub(super) fn gone(&mut self, session: SessionId) {
+        for entry in &mut self.entries {
+            if entry.session == Some(session) {
+                entry.session = None;
+            }
+            entry
+                .subscribers
+                .retain(|subscriber| subscriber.session != session);
+        }
+    }
+}
+
+impl Entry {
+    /// A10: a voucher of ours that this database does not know: newer than the newest, or another one of the same seq.
+    fn forgotten(&self, shown: &VerifiedVoucher) -> bool {
+        let sent = self.channel.sent();
+        shown.voucher().seq > sent.seq || (shown.voucher().seq == sent.seq && shown.digest() != sent.digest)
+    }
+}
+
+fn show(epoch: u64, position: u64) -> String {
+    format!("{epoch}:{position}")
+}
+
+fn answer(commit: &mut Commit, origin: Origin, result: Result<Reply, RpcError>) {
+    commit.replies.push(Output::Reply(origin, result.map(Box::new)));
+}

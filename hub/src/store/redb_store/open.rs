@@ -1,0 +1,204 @@
+//! Opening: never over something that is not a complete database of this hub.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+use super::RedbStore;
+use super::database::{File, Tuning, damaged};
+use super::files::Files;
+use super::layout::{JOURNAL_FILE, STATE_FILE};
+use super::mark::Mark;
+use crate::store::{Identity, OpenError};
+
+const JOURNAL_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const STATE_CACHE_BYTES: usize = 256 * 1024 * 1024;
+
+impl RedbStore {
+    /// Opens the database in `path`, or creates it if the directory does not exist or is empty.
+    ///
+    /// The directory belongs to the store: keep nothing else in it. A new database is made beside it and
+    /// moved into place when complete, so a crash leaves either none or a whole one. Blocks; call it before
+    /// serving.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is created over anything that exists.
+    pub fn open(path: impl AsRef<Path>, identity: Identity) -> Result<Self, OpenError> {
+        Self::open_tuned(path.as_ref(), identity, Tuning::default())
+    }
+
+    /// Opens the database in `path`, which must exist: for a hub that has run before.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`] if there is none, else as [`RedbStore::open`].
+    pub fn open_existing(path: impl AsRef<Path>, identity: Identity) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        if is_vacant(path)? {
+            return Err(OpenError::NotFound {
+                path: path.to_path_buf(),
+            });
+        }
+        Self::open(path, identity)
+    }
+
+    /// Opens or creates a database on two backends, for tests with a simulated disk.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`]; one empty backend beside one that is not empty is refused.
+    pub fn open_with_backends(
+        journal: impl StorageBackend,
+        state: impl StorageBackend,
+        identity: Identity,
+    ) -> Result<Self, OpenError> {
+        Self::open_backends_tuned(journal, state, identity, Tuning::default())
+    }
+
+    pub(in crate::store) fn open_tuned(
+        path: &Path,
+        identity: Identity,
+        tuning: Tuning,
+    ) -> Result<Self, OpenError> {
+        if is_vacant(path)? {
+            create(path, identity, tuning)?;
+        }
+        let files = Files {
+            journal: open_file(&path.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
+            state: open_file(&path.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+            mark: Mark::open(path),
+        };
+        files.start(path, identity)
+    }
+
+    pub(in crate::store) fn open_backends_tuned(
+        journal: impl StorageBackend,
+        state: impl StorageBackend,
+        identity: Identity,
+        tuning: Tuning,
+    ) -> Result<Self, OpenError> {
+        let path = Path::new("(backend)");
+        let length = |backend: &dyn StorageBackend| backend.len().map_err(|source| io(path, source));
+        let (journal_bytes, state_bytes) = (length(&journal)?, length(&state)?);
+        if (journal_bytes == 0) != (state_bytes == 0) {
+            let what = format!("journal has {journal_bytes} bytes, state has {state_bytes}");
+            return Err(OpenError::Incomplete {
+                path: path.to_path_buf(),
+                what,
+            });
+        }
+        let files = Files {
+            journal: File::open(&path.join(JOURNAL_FILE), journal, JOURNAL_CACHE_BYTES, tuning)?,
+            state: File::open(&path.join(STATE_FILE), state, STATE_CACHE_BYTES, tuning)?,
+            mark: Mark::default(),
+        };
+        if journal_bytes == 0 {
+            files.write_pins(path, identity)?;
+        }
+        files.start(path, identity)
+    }
+}
+
+pub(super) fn io(path: &Path, source: std::io::Error) -> OpenError {
+    OpenError::Io {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// True if there is nothing at `path`; an error if there is something that is not a database.
+fn is_vacant(path: &Path) -> Result<bool, OpenError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(io(path, error)),
+    };
+    let names: Result<Vec<_>, _> = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect();
+    let names = names.map_err(|error| io(path, error))?;
+    let missing: Vec<&str> = [JOURNAL_FILE, STATE_FILE]
+        .into_iter()
+        .filter(|file| !names.iter().any(|name| name == file))
+        .collect();
+    if names.is_empty() || missing.is_empty() {
+        return Ok(names.is_empty());
+    }
+    let what = format!("{} missing, {} other entries", missing.join(" and "), names.len());
+    Err(OpenError::Incomplete {
+        path: path.to_path_buf(),
+        what,
+    })
+}
+
+/// Makes a database beside `path` and moves it into place, which succeeds for one of several processes only.
+fn create(path: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenError> {
+    let nonce: [u8; 8] = rand::random();
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".new-{}", hex::encode(nonce)));
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let building = parent.join(name);
+    let make = || -> Result<(), OpenError> {
+        std::fs::create_dir_all(&building).map_err(|error| io(&building, error))?;
+        let files = Files {
+            journal: new_file(&building.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
+            state: new_file(&building.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+            mark: Mark::open(&building),
+        };
+        files.write_pins(&building, identity)?;
+        drop(files);
+        sync_directory(&building)?;
+        match std::fs::rename(&building, path) {
+            // Another process was first: open what it made.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+            renamed => renamed.map_err(|error| io(path, error)),
+        }?;
+        sync_directory(&parent)
+    };
+    let made = make();
+    if building.exists() {
+        // Ours alone, by its random name, and never opened by anybody else.
+        let _left_behind = std::fs::remove_dir_all(&building);
+    }
+    made
+}
+
+fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    std::fs::File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| io(path, error))
+}
+
+fn new_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path);
+    start_file(path, file.map_err(|error| io(path, error))?, cache_bytes, tuning)
+}
+
+fn open_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| io(path, error))?;
+    if file.metadata().map_err(|error| io(path, error))?.len() == 0 {
+        return Err(damaged(path, "the file is empty"));
+    }
+    start_file(path, file, cache_bytes, tuning)
+}
+
+fn start_file(
+    path: &Path,
+    file: std::fs::File,
+    cache_bytes: usize,
+    tuning: Tuning,
+) -> Result<File, OpenError> {
+    let backend = FileBackend::new(file).map_err(|error| damaged(path, error.to_string()))?;
+    File::open(path, backend, cache_bytes, tuning)
+}

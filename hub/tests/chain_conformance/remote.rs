@@ -1,0 +1,145 @@
+//! Bad nodes, bad URLs, and websockets.
+
+use crate::contract;
+use crate::node::{Node, options};
+use alloy::primitives::U256;
+use alloy::providers::Provider as _;
+use hub::chain::embedded::{EmbeddedChain, EmbeddedConfig};
+use hub::chain::{AlloyChain, Chain as _, ChainError, ChainOptions, TxRequest};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+fn impatient() -> ChainOptions {
+    ChainOptions {
+        request_timeout: Duration::from_millis(300),
+        ..options()
+    }
+}
+
+#[tokio::test]
+async fn urls_and_chain_ids_are_checked() {
+    for url in [
+        "",
+        "localhost:8545",
+        "ftp://localhost",
+        "http://",
+        "/tmp/node.ipc",
+    ] {
+        let error = AlloyChain::connect(url, impatient()).await.unwrap_err();
+        assert!(matches!(error, ChainError::Config(_)), "{url:?}: {error}");
+    }
+    let chain = EmbeddedChain::new(EmbeddedConfig::default());
+    let wrong = ChainOptions {
+        chain_id: Some(1),
+        ..options()
+    };
+    let error = AlloyChain::embedded(&chain, wrong).await.unwrap_err();
+    assert_eq!(
+        error,
+        ChainError::Config("the node is on chain 31337, expected 1".to_owned())
+    );
+    let keyless = AlloyChain::embedded(&chain, ChainOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(keyless.sender(), None);
+    assert!(matches!(
+        keyless.send(TxRequest::default()).await,
+        Err(ChainError::Config(_))
+    ));
+}
+
+#[tokio::test]
+async fn absent_and_silent_nodes_are_retryable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Accepts by its backlog and never answers.
+    for scheme in ["http", "ws", "wss", "https"] {
+        let error = AlloyChain::connect(&format!("{scheme}://{address}"), impatient())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ChainError::Timeout { .. }), "{scheme}: {error}");
+        assert!(error.is_retryable());
+    }
+    drop(listener);
+    for scheme in ["http", "ws", "wss", "https"] {
+        let error = AlloyChain::connect(&format!("{scheme}://{address}"), options())
+            .await
+            .unwrap_err();
+        assert!(error.is_retryable(), "{scheme}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn http_failures_are_sorted() {
+    use axum::http::StatusCode;
+    let cases = [
+        (StatusCode::TOO_MANY_REQUESTS, "slow down", true),
+        (StatusCode::SERVICE_UNAVAILABLE, "", true),
+        (StatusCode::INTERNAL_SERVER_ERROR, "oops", true),
+        (StatusCode::UNAUTHORIZED, "no key", false),
+        (StatusCode::OK, "{\"jsonrpc\":\"2.0\",\"id\":0,\"resu", true),
+        (StatusCode::OK, "<html>", true),
+    ];
+    for (status, body, retryable) in cases {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(move || async move { (status, body) });
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let error = AlloyChain::connect(&url, impatient()).await.unwrap_err();
+        assert_eq!(error.is_retryable(), retryable, "{status} {body:?}: {error:?}");
+        assert!(
+            !matches!(error, ChainError::Reverted { .. } | ChainError::Rejected { .. }),
+            "{error:?}"
+        );
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn anvil_over_websocket() {
+    let Some(node) = Node::anvil().await else { return };
+    let url = node.url.clone().unwrap().replace("http://", "ws://");
+    let chain = AlloyChain::connect(&url, options()).await.unwrap();
+    let sent = chain
+        .send(TxRequest {
+            data: contract::CREATION,
+            ..TxRequest::default()
+        })
+        .await
+        .unwrap();
+    let to = chain.wait(sent.hash, 0).await.unwrap().contract_address.unwrap();
+    let sent = chain.send(contract::store(to, 5)).await.unwrap();
+    assert!(chain.wait(sent.hash, 0).await.unwrap().success);
+    assert_eq!(
+        node.provider().get_storage_at(to, U256::ZERO).await.unwrap(),
+        U256::from(5)
+    );
+}
+
+/// A node like most real ones: no control methods.
+async fn answer(body: String) -> String {
+    let request: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let answer = match request["method"].as_str() {
+        Some("eth_chainId") => serde_json::json!({"jsonrpc": "2.0", "id": request["id"], "result": "0x1"}),
+        _ => {
+            let error = serde_json::json!({"code": -32_601, "message": "the method does not exist"});
+            serde_json::json!({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        }
+    };
+    answer.to_string()
+}
+
+#[tokio::test]
+async fn a_real_node_has_no_time_travel() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let chain = AlloyChain::connect(&url, options()).await.unwrap();
+    assert!(matches!(chain.mine(1).await, Err(ChainError::Unsupported(_))));
+    assert!(matches!(
+        chain.increase_time(1).await,
+        Err(ChainError::Unsupported(_))
+    ));
+    server.abort();
+}

@@ -8,4 +8,5 @@ pub mod engine;
 pub mod ledger;
 pub mod ops;
 pub mod session;
+pub mod settle;
 pub mod store;

@@ -1,3 +1,7 @@
-//! settle
+//! `settle`: leave or defend a payment channel with the hub gone. `settle --help` teaches; `hub::settle` does the work.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hub::settle::cli::main()
+}

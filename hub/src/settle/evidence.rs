@@ -1,0 +1,425 @@
+//! Evidence that passed every check which needs no chain.
+
+use protocol_spec::{
+    Address, Amount, ChannelId, Digest, DirectionEvidence, Domain, Evidence, Lock, LocksOpening, Preimage,
+    Reject, Seq, Side, SignedVoucher, VerifiedVoucher, VoucherSignature, batch, limits,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why an evidence file is refused. The file was changed, damaged, or is of another program.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// Not JSON of the right shape.
+    #[error("the file cannot be read as {expected}: {text}", expected = Evidence::FORMAT)]
+    Malformed {
+        /// The parser's words.
+        text: String,
+    },
+    /// Another format or version.
+    #[error("format is {got:?}, this settle reads {expected:?}", expected = Evidence::FORMAT)]
+    Format {
+        /// In the file.
+        got: String,
+    },
+    /// The channel's facts could never have been opened.
+    #[error("config: {0}")]
+    Config(Reject),
+    /// A voucher of another channel: config, chain id or adjudicator differ from what was signed.
+    #[error(
+        "the {which} voucher is for channel {got}; config, chain id and adjudicator here make {expected}"
+    )]
+    WrongChannel {
+        /// `received` or `sent`.
+        which: &'static str,
+        /// By the file's config.
+        expected: ChannelId,
+        /// In the voucher.
+        got: ChannelId,
+    },
+    /// The signature is somebody else's, or over other content.
+    #[error("the {which} voucher is signed by {got}, expected {expected}: wrong key or changed content")]
+    WrongSigner {
+        /// `received` or `sent`, or `receipt`.
+        which: &'static str,
+        /// The payer's signer.
+        expected: Address,
+        /// Whom the signature names for this content.
+        got: Address,
+    },
+    /// The voucher or its signature is malformed.
+    #[error("the {which} voucher: {reject}")]
+    Voucher {
+        /// `received` or `sent`, or `receipt`.
+        which: &'static str,
+        /// Why.
+        reject: Reject,
+    },
+    /// Locks or opening are not what the voucher commits to.
+    #[error("the {which} locks: {what}")]
+    Locks {
+        /// `received` or `sent`.
+        which: &'static str,
+        /// What does not fit.
+        what: String,
+    },
+    /// A preimage opens nothing.
+    #[error("the preimage of lock {id}: {what}")]
+    Preimage {
+        /// The lock's id as the file has it.
+        id: String,
+        /// Why.
+        what: &'static str,
+    },
+    /// R3: an acknowledgement contradicts the acknowledged voucher.
+    #[error(
+        "R3: the {which} voucher acknowledges seq {seq} at paid {got}, that voucher's paid is {expected}"
+    )]
+    Ack {
+        /// Which voucher acknowledges.
+        which: &'static str,
+        /// Acknowledged.
+        seq: Seq,
+        /// By the acknowledged voucher.
+        expected: Amount,
+        /// By the acknowledgement.
+        got: Amount,
+    },
+    /// The deposits are outside what the adjudicator can hold.
+    #[error("deposits are outside the adjudicator's range")]
+    Deposits,
+}
+
+/// One direction of checked evidence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedDirection {
+    /// The newest voucher, its signature checked.
+    pub voucher: Option<VerifiedVoucher>,
+    /// The locks in it, ascending id; empty when the file does not have them.
+    pub locks: Vec<Lock>,
+    /// The opening of the commitment, from the file or computed from the locks.
+    pub opening: Option<LocksOpening>,
+    /// Preimages that open locks of `locks`, by lock id.
+    pub preimages: BTreeMap<u64, Preimage>,
+}
+
+/// Evidence whose format, config, signatures, locks, preimages and acknowledgements were checked offline.
+/// Nobody but [`CheckedEvidence::check`] makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedEvidence {
+    evidence: Evidence,
+    domain: Domain,
+    id: ChannelId,
+    received: CheckedDirection,
+    sent: CheckedDirection,
+}
+
+impl CheckedEvidence {
+    /// Reads the file's bytes and checks them.
+    ///
+    /// # Errors
+    /// Every [`EvidenceError`]; the file is not usable then.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EvidenceError> {
+        let malformed = |error: serde_json::Error| EvidenceError::Malformed {
+            text: error.to_string(),
+        };
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
+        // The format first, so that a later version is named rather than called malformed.
+        if let Some(format) = value.get("format").and_then(serde_json::Value::as_str) {
+            check_format(format)?;
+        }
+        Self::check(serde_json::from_slice(bytes).map_err(malformed)?)
+    }
+
+    /// Checks evidence that is already in memory.
+    ///
+    /// # Errors
+    /// Every [`EvidenceError`] but `Malformed`.
+    pub fn check(evidence: Evidence) -> Result<Self, EvidenceError> {
+        check_format(&evidence.format)?;
+        evidence.config.check().map_err(EvidenceError::Config)?;
+        let sum = Amount::sum([evidence.deposits.0, evidence.deposits.1]);
+        if sum.map_or(true, |sum| sum.0 > limits::AMOUNT_MAX) {
+            return Err(EvidenceError::Deposits);
+        }
+        let domain = Domain::new(evidence.chain_id, evidence.adjudicator);
+        let checker = Checker {
+            domain,
+            id: evidence.config.id(&domain),
+        };
+        let mine = evidence.side;
+        let (own, other) = (evidence.config.signer(mine), evidence.config.signer(mine.other()));
+        let received = checker.direction("received", &evidence.received, other, mine == Side::Client)?;
+        let sent = checker.direction("sent", &evidence.sent, own, mine == Side::Hub)?;
+        check_ack("received", &received, &sent)?;
+        check_ack("sent", &sent, &received)?;
+        Ok(Self {
+            id: checker.id,
+            domain,
+            received,
+            sent,
+            evidence,
+        })
+    }
+
+    /// The channel, computed from config, chain id and adjudicator.
+    #[must_use]
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// The signing domain.
+    #[must_use]
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// Whose evidence it is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.evidence.side
+    }
+
+    /// The file as it was.
+    #[must_use]
+    pub fn raw(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// What this side received: what it can submit.
+    #[must_use]
+    pub fn received(&self) -> &CheckedDirection {
+        &self.received
+    }
+
+    /// What this side signed: what the other side can submit.
+    #[must_use]
+    pub fn sent(&self) -> &CheckedDirection {
+        &self.sent
+    }
+
+    /// True when `address` may submit for this side: its account or its signer.
+    #[must_use]
+    pub fn may_submit(&self, address: Address) -> bool {
+        let (config, side) = (&self.evidence.config, self.side());
+        address == config.account(side) || address == config.signer(side)
+    }
+
+    /// What looks incomplete although nothing is wrong. For people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let seq =
+            |direction: &CheckedDirection| direction.voucher.as_ref().map_or(Seq::NONE, |v| v.voucher().seq);
+        let ack = |direction: &CheckedDirection| {
+            direction
+                .voucher
+                .as_ref()
+                .map_or(Seq::NONE, |v| v.voucher().ack_seq)
+        };
+        let (received, sent) = (&self.received, &self.sent);
+        let stale = (ack(sent) > seq(received)).then(|| {
+            format!(
+                "you acknowledged voucher {} but this file holds {}: look for a newer evidence file",
+                ack(sent),
+                seq(received)
+            )
+        });
+        let forgotten = (ack(received) > seq(sent)).then(|| {
+            format!(
+                "the other side acknowledges your voucher {} but this file's newest is {}: 'sent' is out of date",
+                ack(received),
+                seq(sent)
+            )
+        });
+        let committed = received
+            .voucher
+            .as_ref()
+            .is_some_and(|v| v.voucher().locks != Digest::ZERO);
+        let unopened = (committed && received.opening.is_none()).then(|| {
+            "the voucher has locks that this file does not list: only 'paid' can be enforced".to_owned()
+        });
+        let resolvers = received
+            .locks
+            .iter()
+            .any(|lock| lock.resolver != Address::ZERO)
+            .then(|| "some locks depend on a resolver contract: settle cannot resolve those yet".to_owned());
+        [stale, forgotten, unopened, resolvers]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+fn check_format(format: &str) -> Result<(), EvidenceError> {
+    (format == Evidence::FORMAT)
+        .then_some(())
+        .ok_or_else(|| EvidenceError::Format {
+            got: format.chars().take(64).collect(),
+        })
+}
+
+/// R3, where both vouchers are at hand.
+fn check_ack(which: &'static str, by: &CheckedDirection, of: &CheckedDirection) -> Result<(), EvidenceError> {
+    let (Some(by), Some(of)) = (&by.voucher, &of.voucher) else {
+        return Ok(());
+    };
+    let (by, of) = (by.voucher(), of.voucher());
+    if by.ack_seq == of.seq && by.ack_paid != of.paid {
+        return Err(EvidenceError::Ack {
+            which,
+            seq: of.seq,
+            expected: of.paid,
+            got: by.ack_paid,
+        });
+    }
+    Ok(())
+}
+
+struct Checker {
+    domain: Domain,
+    id: ChannelId,
+}
+
+impl Checker {
+    fn direction(
+        &self,
+        which: &'static str,
+        file: &DirectionEvidence,
+        signer: Address,
+        payer_is_hub: bool,
+    ) -> Result<CheckedDirection, EvidenceError> {
+        let voucher = match &file.voucher {
+            Some(signed) => Some(self.voucher(which, signed, signer, payer_is_hub)?),
+            None => None,
+        };
+        let commitment = voucher.as_ref().map_or(Digest::ZERO, |v| v.voucher().locks);
+        let opening = locks(which, file, commitment)?;
+        Ok(CheckedDirection {
+            voucher,
+            preimages: preimages(file)?,
+            locks: file.locks.clone(),
+            opening,
+        })
+    }
+
+    fn voucher(
+        &self,
+        which: &'static str,
+        signed: &SignedVoucher,
+        signer: Address,
+        payer_is_hub: bool,
+    ) -> Result<VerifiedVoucher, EvidenceError> {
+        if signed.voucher.channel_id != self.id {
+            return Err(EvidenceError::WrongChannel {
+                which,
+                expected: self.id,
+                got: signed.voucher.channel_id,
+            });
+        }
+        let digest = signed.voucher.digest(&self.domain);
+        let key = key_of(which, &self.domain, &digest, &signed.signature, signer)?;
+        let verified = signed.clone().verify(&self.domain, &key, payer_is_hub);
+        verified.map_err(|reject| EvidenceError::Voucher { which, reject })
+    }
+}
+
+/// The public key behind a signature, if it is `signer`'s. Only its address is known here, so it is recovered.
+pub(super) fn key_of(
+    which: &'static str,
+    domain: &Domain,
+    digest: &Digest,
+    signature: &VoucherSignature,
+    signer: Address,
+) -> Result<protocol_spec::PublicKey, EvidenceError> {
+    let recovered = match signature {
+        VoucherSignature::Direct(signature) => signature.recover(digest),
+        VoucherSignature::Batch {
+            root_signature,
+            proof,
+        } => batch::root_of(digest, proof)
+            .and_then(|root| root_signature.recover(&batch::batch_digest(domain, &root))),
+    };
+    let key = recovered.map_err(|reject| EvidenceError::Voucher { which, reject })?;
+    (key.address() == signer)
+        .then_some(key)
+        .ok_or(EvidenceError::WrongSigner {
+            which,
+            expected: signer,
+            got: key.address(),
+        })
+}
+
+/// Checks the list and the opening against the voucher's word; computes the opening when only the list is there.
+fn locks(
+    which: &'static str,
+    file: &DirectionEvidence,
+    commitment: Digest,
+) -> Result<Option<LocksOpening>, EvidenceError> {
+    let refuse = |what: String| Err(EvidenceError::Locks { which, what });
+    if !file.locks.is_sorted_by(|a, b| a.id < b.id) {
+        return refuse("ids must be strictly ascending".to_owned());
+    }
+    if file.locks.len() > limits::LOCKS_MAX {
+        return refuse(format!(
+            "{} locks, at most {}",
+            file.locks.len(),
+            limits::LOCKS_MAX
+        ));
+    }
+    let listed = match listed_opening(&file.locks) {
+        Ok(listed) => listed,
+        Err(reject) => return refuse(reject.to_string()),
+    };
+    let opening = match (listed, file.opening) {
+        (Some(listed), Some(given)) if listed != given => {
+            return refuse("the opening is not that of the listed locks".to_owned());
+        }
+        (listed, given) => given.or(listed),
+    };
+    let got = opening.map_or(Digest::ZERO, |opening| opening.commitment());
+    if opening.is_some() && got != commitment {
+        return refuse(format!("the voucher commits to {commitment}, these make {got}"));
+    }
+    Ok(opening)
+}
+
+fn listed_opening(locks: &[Lock]) -> Result<Option<LocksOpening>, Reject> {
+    let Some(max_expiry) = locks.iter().map(|lock| lock.expiry).max() else {
+        return Ok(None);
+    };
+    Ok(Some(LocksOpening {
+        root: batch::Tree::new(locks.iter().map(Lock::leaf).collect()).root(),
+        total: Amount::sum(locks.iter().map(|lock| lock.amount))?,
+        max_expiry,
+    }))
+}
+
+fn preimages(file: &DirectionEvidence) -> Result<BTreeMap<u64, Preimage>, EvidenceError> {
+    let mut known = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (id, preimage) in &file.preimages {
+        let refuse = |what| {
+            Err(EvidenceError::Preimage {
+                id: id.chars().take(24).collect(),
+                what,
+            })
+        };
+        let Ok(number) = id.parse::<u64>() else {
+            return refuse("the id is not a decimal number");
+        };
+        if !seen.insert(number) {
+            return refuse("it is listed twice");
+        }
+        match file.locks.iter().find(|lock| lock.id == number) {
+            None => {
+                return refuse("no listed lock has this id; remove the entry if the lock was folded since");
+            }
+            // The adjudicator asks the resolver; the file format has room for preimages only.
+            Some(lock) if lock.resolver != Address::ZERO => {}
+            Some(lock) if lock.opens(preimage) => {
+                known.insert(number, *preimage);
+            }
+            Some(_) => return refuse("its SHA-256 is not the lock's hash"),
+        }
+    }
+    Ok(known)
+}

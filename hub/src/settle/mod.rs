@@ -1,0 +1,123 @@
+//! Leaving or defending a channel with nothing but evidence, a node and a key.
+//!
+//! The CLI `settle`, the demo and the tests run the same code: evidence is checked offline ([`CheckedEvidence`]),
+//! the chain is read at one block ([`View`]), a verb is decided and built without I/O ([`plan::plan`]), then simulated,
+//! sent and checked ([`Node`]). [`Settle`] ties them together.
+
+pub mod cli;
+mod decode;
+mod evidence;
+mod exit;
+mod key;
+mod node;
+mod outlook;
+mod plan;
+mod receipt;
+mod render;
+mod run;
+mod send;
+mod status;
+pub mod text;
+mod view;
+
+pub use decode::revert as decode_revert;
+pub use evidence::{CheckedDirection, CheckedEvidence, EvidenceError};
+pub use exit::{Exit, SettleError};
+pub use node::{Head, Node};
+pub use outlook::{LOCKS_PER_TX_MAX, Offer, Outcome, offer, outcomes};
+pub use plan::{Intent, Plan, Proof, Verb, plan};
+pub use receipt::ReceiptFile;
+pub use send::{Cost, Mined};
+pub use status::Status;
+pub use view::{Phase, TokenInfo, View, share};
+
+use alloy::{eips::BlockId, network::EthereumWallet};
+use protocol_spec::{Address, abi::IAdjudicator};
+
+/// Checked evidence and a node that was checked against it.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    node: Node,
+    evidence: CheckedEvidence,
+}
+
+impl Settle {
+    /// Checks chain id and adjudicator.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`] for another chain or no adjudicator there, [`SettleError::Unreachable`].
+    pub async fn open(node: Node, evidence: CheckedEvidence) -> Result<Self, SettleError> {
+        node.check(evidence.domain()).await?;
+        Ok(Self { node, evidence })
+    }
+
+    /// The evidence.
+    #[must_use]
+    pub fn evidence(&self) -> &CheckedEvidence {
+        &self.evidence
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The chain's view of the channel, who gets what, and what to do next.
+    ///
+    /// # Errors
+    /// As [`View::read`].
+    pub async fn status(&self) -> Result<Status, SettleError> {
+        let view = View::read(&self.node, &self.evidence).await?;
+        Ok(Status::new(view, &self.evidence))
+    }
+
+    /// Decides and builds a call at the newest block. Sends nothing.
+    ///
+    /// # Errors
+    /// As [`plan()`], and as [`View::read`].
+    pub async fn plan(&self, intent: Intent) -> Result<Plan, SettleError> {
+        let view = View::read(&self.node, &self.evidence).await?;
+        if let Verb::Claim { token, .. } = intent.verb {
+            self.require_claimable(token, intent.sender).await?;
+        }
+        plan::plan(&view, &self.evidence, intent)
+    }
+
+    /// All at once, for programs: plan, simulate, send from `sender` in `wallet`, wait, check.
+    ///
+    /// # Errors
+    /// As the four steps.
+    pub async fn run(
+        &self,
+        verb: Verb,
+        sender: Address,
+        wallet: &EthereumWallet,
+        confirmations: u64,
+    ) -> Result<Mined, SettleError> {
+        let intent = Intent {
+            verb,
+            sender,
+            force: false,
+            without_evidence: false,
+        };
+        let plan = self.plan(intent).await?;
+        let cost = self.node.simulate(&plan).await?;
+        let hash = self.node.broadcast(&plan, &cost, wallet).await?;
+        self.node.wait(&plan, hash, confirmations).await
+    }
+
+    async fn require_claimable(&self, token: Address, account: Address) -> Result<(), SettleError> {
+        let call = IAdjudicator::claimableCall { token, account };
+        let amount = self
+            .node
+            .read(self.evidence.raw().adjudicator, &call, BlockId::latest())
+            .await?;
+        match amount.is_zero() {
+            true => Err(SettleError::NothingToDo(format!(
+                "nothing is left behind for {account} in token {token}; only the account itself can claim"
+            ))),
+            false => Ok(()),
+        }
+    }
+}

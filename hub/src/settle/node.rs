@@ -1,0 +1,188 @@
+//! The chain as settle talks to it: any alloy provider, every request with a time limit.
+
+use super::{decode, exit::SettleError};
+use alloy::{
+    eips::BlockId,
+    network::TransactionBuilder as _,
+    primitives::{Address, Bytes},
+    providers::{DynProvider, Provider, RootProvider},
+    rpc::{
+        client::{BuiltInConnectionString, RpcClient},
+        types::{BlockNumberOrTag, TransactionRequest},
+    },
+    sol_types::SolCall,
+    transports::{RpcError, TransportConnect as _, TransportErrorKind},
+};
+use protocol_spec::{Domain, UnixSeconds, abi::IAdjudicator};
+use std::{future::IntoFuture, str::FromStr as _, time::Duration};
+
+/// Limit of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A block: what a consistent set of reads is pinned to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// Chain time.
+    pub time: UnixSeconds,
+}
+
+/// A node, by whatever transport.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(super) provider: DynProvider,
+}
+
+impl Node {
+    /// A node behind any alloy provider, the embedded dev chain's included.
+    pub fn new(provider: impl Provider + 'static) -> Self {
+        Self {
+            provider: provider.erased(),
+        }
+    }
+
+    /// Connects by URL: http, https, ws, wss.
+    ///
+    /// # Errors
+    /// [`SettleError::Usage`] for a bad URL, [`SettleError::Unreachable`] when nobody answers.
+    pub async fn connect(url: &str) -> Result<Self, SettleError> {
+        // The URL may hold an API key: it stays out of the texts.
+        let bad =
+            || SettleError::Usage("--rpc-url must be a URL of a node: http, https, ws or wss".to_owned());
+        if !["http://", "https://", "ws://", "wss://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(bad());
+        }
+        let target = BuiltInConnectionString::from_str(url).map_err(|_| bad())?;
+        let transport = timed("connect", target.connect_boxed()).await?;
+        Ok(Self::new(RootProvider::new(RpcClient::new(
+            transport,
+            target.is_local(),
+        ))))
+    }
+
+    /// Checks that the node is on `domain`'s chain and that its adjudicator is there and hashes in `domain`.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`] when not, [`SettleError::Unreachable`].
+    pub async fn check(&self, domain: &Domain) -> Result<(), SettleError> {
+        let got = timed("eth_chainId", self.provider.get_chain_id()).await?;
+        if got != domain.chain_id {
+            return Err(SettleError::Refused(format!(
+                "the node is on chain {got}, the evidence is for chain {}: use a node of that chain",
+                domain.chain_id
+            )));
+        }
+        let code = timed("eth_getCode", async {
+            self.provider.get_code_at(domain.adjudicator).await
+        })
+        .await?;
+        let no_adjudicator = |what: &str| {
+            SettleError::Refused(format!(
+                "{what} at {} on chain {got}: the evidence names another adjudicator, or the node is not synced",
+                domain.adjudicator
+            ))
+        };
+        if code.is_empty() {
+            return Err(no_adjudicator("there is no contract"));
+        }
+        let separator = self
+            .read(
+                domain.adjudicator,
+                &IAdjudicator::domainSeparatorCall {},
+                BlockId::latest(),
+            )
+            .await;
+        match separator {
+            Ok(separator) if separator.0 == domain.separator().0 => Ok(()),
+            Ok(_) | Err(SettleError::Refused(_) | SettleError::Reverted(_)) => {
+                Err(no_adjudicator("the contract is no Channel Hub adjudicator"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest block.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub async fn head(&self) -> Result<Head, SettleError> {
+        let block = timed("eth_getBlockByNumber", async {
+            self.provider.get_block_by_number(BlockNumberOrTag::Latest).await
+        })
+        .await?
+        .ok_or_else(|| SettleError::Unreachable("the node has no block".to_owned()))?;
+        Ok(Head {
+            number: block.header.number,
+            time: UnixSeconds(block.header.timestamp),
+        })
+    }
+
+    /// Calls a view function at `block`.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`] when the answer is not that function's, [`SettleError::Reverted`],
+    /// [`SettleError::Unreachable`].
+    pub async fn read<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+        block: BlockId,
+    ) -> Result<C::Return, SettleError> {
+        let request = TransactionRequest::default()
+            .with_to(to)
+            .with_input(call.abi_encode());
+        let answer = self.call(request, block).await?;
+        C::abi_decode_returns(&answer)
+            .map_err(|_| SettleError::Refused(format!("{to} does not answer {} as it should", C::SIGNATURE)))
+    }
+
+    pub(super) async fn call(
+        &self,
+        request: TransactionRequest,
+        block: BlockId,
+    ) -> Result<Bytes, SettleError> {
+        timed("eth_call", async {
+            self.provider.call(request).block(block).await
+        })
+        .await
+    }
+}
+
+/// Runs a request with a time limit and sorts its failure.
+pub(super) async fn timed<T>(
+    what: &'static str,
+    request: impl IntoFuture<Output = Result<T, RpcError<TransportErrorKind>>>,
+) -> Result<T, SettleError> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request.into_future()).await {
+        Ok(answer) => answer.map_err(|error| classify(what, &error)),
+        Err(_) => Err(SettleError::Unreachable(format!(
+            "no answer to {what} within {} s; try another --rpc-url",
+            REQUEST_TIMEOUT.as_secs()
+        ))),
+    }
+}
+
+fn classify(what: &'static str, error: &RpcError<TransportErrorKind>) -> SettleError {
+    let Some(payload) = error.as_error_resp() else {
+        // The transport's own words would repeat the URL.
+        return SettleError::Unreachable(format!(
+            "{what} failed in transport; is the node running and the URL right?"
+        ));
+    };
+    let message = decode::plain(&payload.message, 200);
+    match payload.as_revert_data() {
+        Some(data) => SettleError::Reverted(decode::revert(&data)),
+        None if message.contains("revert") => SettleError::Reverted(message),
+        None if message.contains("insufficient funds") => SettleError::Refused(format!(
+            "the sender cannot pay the gas ({message}); fund it or use another key"
+        )),
+        None => SettleError::Unreachable(format!(
+            "the node refused {what}: {message} (code {})",
+            payload.code
+        )),
+    }
+}

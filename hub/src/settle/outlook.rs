@@ -1,0 +1,170 @@
+//! Who gets what under each course of events, and what of the evidence would change it. Pure.
+
+use super::{
+    evidence::{CheckedDirection, CheckedEvidence},
+    view::{Phase, View, share},
+};
+use protocol_spec::{Address, Amount, Lock, Side, UnixSeconds, settlement::Adjudication};
+use std::collections::BTreeSet;
+
+/// Locks resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
+pub const LOCKS_PER_TX_MAX: usize = 150;
+
+/// What of the evidence a transaction would show, and what the adjudicator would then hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// True when the voucher (or its locks' opening) adds something.
+    pub voucher: bool,
+    /// Ids of the locks to resolve.
+    pub unlocks: BTreeSet<u64>,
+    /// True when more locks are left for another transaction.
+    pub more: bool,
+    /// The adjudicator's memory afterwards.
+    pub after: Adjudication,
+}
+
+impl Offer {
+    /// True when nothing would change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.voucher && self.unlocks.is_empty()
+    }
+}
+
+/// One row of the who-gets-what table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Stable word for JSON.
+    pub name: &'static str,
+    /// For people.
+    pub text: String,
+    /// What the client gets.
+    pub client: Amount,
+    /// What the hub's vault gets.
+    pub hub: Amount,
+}
+
+impl Outcome {
+    fn new(name: &'static str, text: &str, balances: (Amount, Amount)) -> Self {
+        Self {
+            name,
+            text: text.to_owned(),
+            client: balances.0,
+            hub: balances.1,
+        }
+    }
+}
+
+/// What the evidence adds at `view`. `starting`: in the call that starts the dispute.
+#[must_use]
+pub fn offer(view: &View, evidence: &CheckedEvidence, starting: bool) -> Offer {
+    let payer = evidence.side().other();
+    let received = evidence.received();
+    let mut after = view.adjudication.clone();
+    let voucher = match &received.voucher {
+        Some(voucher) if view.takes_vouchers() => {
+            after.submit(payer, voucher.voucher(), received.opening.as_ref())
+        }
+        _ => false,
+    };
+    let disputed = match view.phase {
+        Phase::Disputed { final_at, .. } => view.head.time < final_at,
+        Phase::Open => starting,
+        Phase::None | Phase::Closed => false,
+    };
+    let (unlocks, more) = match disputed {
+        true => unlocks(&mut after, payer, received, view.head.time),
+        false => (BTreeSet::new(), false),
+    };
+    Offer {
+        voucher,
+        unlocks,
+        more,
+        after,
+    }
+}
+
+/// Counts in `after` what can be counted: known in time, or marked before; earliest expiry first.
+fn unlocks(
+    after: &mut Adjudication,
+    payer: Side,
+    received: &CheckedDirection,
+    now: UnixSeconds,
+) -> (BTreeSet<u64>, bool) {
+    let opened = received.opening.is_some_and(|opening| {
+        let live = after.direction(payer).live.as_ref();
+        live.is_some_and(|live| live.commitment == opening.commitment() && live.max_expiry.is_some())
+    });
+    let mut locks: Vec<&Lock> = received.locks.iter().filter(|_| opened).collect();
+    locks.sort_by_key(|lock| lock.expiry);
+    let mut counted = BTreeSet::new();
+    for lock in locks {
+        let in_time =
+            received.preimages.contains_key(&lock.id) && now < lock.expiry && lock.resolver == Address::ZERO;
+        let mut trial = after.clone();
+        if !trial.resolve(payer, lock.leaf(), lock.amount, in_time) {
+            continue;
+        }
+        if counted.len() == LOCKS_PER_TX_MAX {
+            return (counted, true);
+        }
+        *after = trial;
+        counted.insert(lock.id);
+    }
+    (counted, false)
+}
+
+/// The who-gets-what table: now, with this evidence, and with what the other side may still show.
+#[must_use]
+pub fn outcomes(view: &View, evidence: &CheckedEvidence) -> Vec<Outcome> {
+    if matches!(view.phase, Phase::None | Phase::Closed) {
+        return Vec::new();
+    }
+    let mut rows = vec![Outcome::new("now", "as it stands on chain now", view.balances())];
+    let offer = offer(view, evidence, true);
+    rows.push(Outcome::new(
+        "with_my_evidence",
+        "if my evidence is submitted",
+        offer.after.balances(&view.funds),
+    ));
+    let (Some(sent), true) = (&evidence.sent().voucher, view.takes_vouchers()) else {
+        return rows;
+    };
+    let mine = evidence.side();
+    let mut answered = offer.after;
+    answered.submit(mine, sent.voucher(), evidence.sent().opening.as_ref());
+    rows.push(Outcome::new(
+        "answered",
+        "and the other side shows the newest voucher I signed",
+        answered.balances(&view.funds),
+    ));
+    let resolved = resolve_all(&mut answered, mine, evidence.sent());
+    if resolved {
+        rows.push(Outcome::new(
+            "answered_with_locks",
+            "and it resolves every lock in it",
+            answered.balances(&view.funds),
+        ));
+    }
+    rows
+}
+
+fn resolve_all(after: &mut Adjudication, payer: Side, direction: &CheckedDirection) -> bool {
+    // Every lock is to be counted, so no short cut at the first.
+    let counted = direction
+        .locks
+        .iter()
+        .filter(|lock| after.resolve(payer, lock.leaf(), lock.amount, true));
+    counted.count() > 0
+}
+
+/// True when showing the evidence makes this side's share smaller and protects it from nothing on chain.
+#[must_use]
+pub(super) fn loses(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> bool {
+    let mine = evidence.side();
+    let less = share(mine, offer.after.balances(&view.funds)) < share(mine, view.balances());
+    // R21: an acknowledgement that supersedes own locks on chain is worth more than it shows.
+    let protects =
+        view.adjudication.direction(mine).live.is_some() && offer.after.direction(mine).live.is_none();
+    less && !protects
+}

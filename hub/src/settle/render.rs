@@ -1,0 +1,317 @@
+//! Tables and JSON. Amounts in JSON are decimal strings in base units.
+
+use super::{
+    evidence::CheckedEvidence,
+    exit::SettleError,
+    plan::Plan,
+    send::{Cost, Mined},
+    status::Status,
+    text::{self, decimal, moment},
+    view::{Phase, TokenInfo, share},
+};
+use alloy::primitives::TxHash;
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use protocol_spec::{Amount, Side};
+use serde_json::{Value, json};
+
+/// What a sending command arrived at.
+pub(super) struct Sent<'a> {
+    pub(super) evidence: &'a CheckedEvidence,
+    pub(super) plan: &'a Plan,
+    pub(super) cost: &'a Cost,
+    pub(super) token: &'a TokenInfo,
+    pub(super) hash: Option<TxHash>,
+    pub(super) mined: Option<Mined>,
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    if !header.is_empty() {
+        table.set_header(header.iter().copied());
+    }
+    table
+}
+
+fn amount(token: &TokenInfo, amount: Amount) -> String {
+    match token.decimals {
+        Some(decimals) if decimals > 0 => {
+            format!("{amount} ({} {})", decimal(amount.0, decimals), token.symbol)
+        }
+        _ => amount.to_string(),
+    }
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::None => "none",
+        Phase::Open => "open",
+        Phase::Disputed { .. } => "disputed",
+        Phase::Closed => "closed",
+    }
+}
+
+/// `settle status` for people.
+pub(super) fn status_table(evidence: &CheckedEvidence, status: &Status) -> String {
+    let view = &status.view;
+    let side = evidence.side();
+    let mut facts = table(&[]);
+    let token = format!("{} {}", view.token.address, view.token.symbol);
+    facts.add_row(["channel", &evidence.id().to_string()]);
+    facts.add_row(["you are", text::side(side)]);
+    facts.add_row(["token", token.trim_end()]);
+    facts.add_row(["state", phase_word(view.phase)]);
+    facts.add_row([
+        "chain time",
+        &format!("{} (block {})", view.head.time, view.head.number),
+    ]);
+    if let Phase::Disputed {
+        no,
+        window_end,
+        final_at,
+    } = view.phase
+    {
+        facts.add_row(["dispute", &no.to_string()]);
+        facts.add_row(["evidence until", &moment(window_end, view.head.time)]);
+        facts.add_row(["final at", &moment(final_at, view.head.time)]);
+    }
+    facts.add_row([
+        "deposits",
+        &pair(&view.token, view.funds.client_deposit, view.funds.hub_deposit),
+    ]);
+    facts.add_row([
+        "withdrawn",
+        &pair(&view.token, view.funds.client_withdrawn, view.funds.hub_withdrawn),
+    ]);
+    if !view.claimable.is_zero() {
+        facts.add_row(["claimable", &amount(&view.token, view.claimable)]);
+    }
+    facts.add_row(["next", &status.next]);
+    let mut shares = table(&["who gets what", "client", "hub (to its vault)", "you"]);
+    for row in &status.outcomes {
+        let mine = share(side, (row.client, row.hub));
+        shares.add_row([
+            row.text.clone(),
+            amount(&view.token, row.client),
+            amount(&view.token, row.hub),
+            amount(&view.token, mine),
+        ]);
+    }
+    right(&mut shares);
+    match status.outcomes.is_empty() {
+        true => format!("{facts}"),
+        false => format!("{facts}\n{shares}"),
+    }
+}
+
+fn right(table: &mut Table) {
+    table
+        .column_iter_mut()
+        .skip(1)
+        .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+}
+
+fn pair(token: &TokenInfo, client: Amount, hub: Amount) -> String {
+    format!("client {}, hub {}", amount(token, client), amount(token, hub))
+}
+
+/// `settle status` for programs.
+pub(super) fn status_json(evidence: &CheckedEvidence, status: &Status) -> Value {
+    let view = &status.view;
+    let dispute = match view.phase {
+        Phase::Disputed {
+            no,
+            window_end,
+            final_at,
+        } => json!({
+            "no": no.to_string(),
+            "window_end": window_end,
+            "final_at": final_at,
+            "seconds_until_final": final_at.0.saturating_sub(view.head.time.0).to_string(),
+        }),
+        _ => Value::Null,
+    };
+    let outcomes: Vec<_> = status
+        .outcomes
+        .iter()
+        .map(|row| {
+            json!({"name": row.name, "client": row.client, "hub": row.hub,
+            "you": share(evidence.side(), (row.client, row.hub))})
+        })
+        .collect();
+    json!({
+        "command": "status",
+        "channel_id": evidence.id(),
+        "chain_id": evidence.raw().chain_id.to_string(),
+        "adjudicator": evidence.raw().adjudicator,
+        "side": evidence.side(),
+        "token": token_json(&view.token),
+        "state": phase_word(view.phase),
+        "block": view.head.number.to_string(),
+        "chain_time": view.head.time,
+        "dispute": dispute,
+        "deposits": {"client": view.funds.client_deposit, "hub": view.funds.hub_deposit},
+        "withdrawn": {"client": view.funds.client_withdrawn, "hub": view.funds.hub_withdrawn},
+        "claimable": view.claimable,
+        "outcomes": outcomes,
+        "next": status.next,
+        "warnings": status.warnings,
+    })
+}
+
+fn token_json(token: &TokenInfo) -> Value {
+    json!({"address": token.address, "symbol": token.symbol, "decimals": token.decimals})
+}
+
+/// A plan, or what became of it, for people.
+pub(super) fn sent_table(sent: &Sent<'_>) -> String {
+    let (plan, cost) = (sent.plan, sent.cost);
+    let mut table = table(&[]);
+    let result = match (sent.hash, sent.mined) {
+        (_, Some(mined)) => format!("mined in block {}, {} seen", mined.block, plan.proof.name),
+        (Some(_), None) => "sent, not yet seen in a block".to_owned(),
+        (None, None) => "dry run: nothing was sent; add --broadcast".to_owned(),
+    };
+    table.add_row([plan.verb.name(), &result]);
+    table.add_row(["channel", &sent.evidence.id().to_string()]);
+    table.add_row(["sender", &plan.sender.to_string()]);
+    for (name, shares) in [("as it stands", plan.now), ("afterwards", plan.after)] {
+        if let Some((client, hub)) = shares {
+            table.add_row([name, &pair(sent.token, client, hub)]);
+        }
+    }
+    if plan.unlocks > 0 {
+        table.add_row(["locks resolved", &plan.unlocks.to_string()]);
+    }
+    match sent.mined {
+        Some(mined) => table.add_row(["gas", &format!("{} used, {} wei paid", mined.gas_used, mined.wei)]),
+        None => table.add_row([
+            "gas",
+            &format!(
+                "about {}, limit {}, at most {} wei ({} coins)",
+                cost.gas_estimate,
+                cost.gas_limit,
+                cost.wei_max(),
+                decimal(cost.wei_max().saturating_to(), 18)
+            ),
+        ]),
+    };
+    if let Some(hash) = sent.hash {
+        table.add_row(["transaction", &hash.to_string()]);
+    }
+    table.to_string()
+}
+
+/// A plan, or what became of it, for programs.
+pub(super) fn sent_json(sent: &Sent<'_>) -> Value {
+    let shares =
+        |shares: Option<(Amount, Amount)>| shares.map(|(client, hub)| json!({"client": client, "hub": hub}));
+    let mined = sent.mined.map(|mined| {
+        json!({
+            "block": mined.block.to_string(),
+            "gas_used": mined.gas_used.to_string(),
+            "cost_wei": mined.wei.to_string(),
+            "confirmations": mined.confirmations.to_string(),
+        })
+    });
+    json!({
+        "command": sent.plan.verb.name(),
+        "channel_id": sent.evidence.id(),
+        "sender": sent.plan.sender,
+        "to": sent.plan.to,
+        "calldata": sent.plan.calldata,
+        "now": shares(sent.plan.now),
+        "after": shares(sent.plan.after),
+        "locks_resolved": sent.plan.unlocks,
+        "gas_estimate": sent.cost.gas_estimate.to_string(),
+        "gas_limit": sent.cost.gas_limit.to_string(),
+        "fee_per_gas_max_wei": sent.cost.fee_per_gas_max.to_string(),
+        "cost_max_wei": sent.cost.wei_max().to_string(),
+        "broadcast": sent.hash.is_some(),
+        "transaction": sent.hash,
+        "mined": mined,
+        "notes": sent.plan.notes,
+    })
+}
+
+/// A failure for programs.
+pub(super) fn error_json(error: &SettleError) -> Value {
+    let exit = error.exit();
+    json!({"error": {"exit": exit.code(), "kind": exit.word(), "text": error.to_string()}})
+}
+
+/// `settle verify` of evidence for programs.
+pub(super) fn verified_json(evidence: &CheckedEvidence) -> Value {
+    let direction = |direction: &super::CheckedDirection| {
+        direction.voucher.as_ref().map(|verified| {
+            let voucher = verified.voucher();
+            json!({
+                "seq": voucher.seq, "paid": voucher.paid, "ack_seq": voucher.ack_seq, "ack_paid": voucher.ack_paid,
+                "signer": verified.signer(), "batch": is_batch(verified), "locks": direction.locks.len(),
+                "preimages": direction.preimages.len(),
+            })
+        })
+    };
+    json!({
+        "command": "verify",
+        "valid": true,
+        "channel_id": evidence.id(),
+        "side": evidence.side(),
+        "received": direction(evidence.received()),
+        "sent": direction(evidence.sent()),
+        "warnings": evidence.warnings(),
+    })
+}
+
+/// `settle verify` of evidence for people.
+pub(super) fn verified_table(evidence: &CheckedEvidence) -> String {
+    let mut table = table(&[
+        "voucher",
+        "seq",
+        "paid",
+        "ack_seq",
+        "ack_paid",
+        "locks",
+        "signature",
+    ]);
+    let payer = |received: bool| match (evidence.side(), received) {
+        (Side::Client, true) | (Side::Hub, false) => "hub pays client",
+        _ => "client pays hub",
+    };
+    for (received, direction) in [(true, evidence.received()), (false, evidence.sent())] {
+        let Some(verified) = &direction.voucher else {
+            table.add_row([payer(received), "none"]);
+            continue;
+        };
+        let voucher = verified.voucher();
+        table.add_row([
+            payer(received).to_owned(),
+            voucher.seq.to_string(),
+            voucher.paid.to_string(),
+            voucher.ack_seq.to_string(),
+            voucher.ack_paid.to_string(),
+            format!(
+                "{} ({} preimages)",
+                direction.locks.len(),
+                direction.preimages.len()
+            ),
+            format!(
+                "{} by {}",
+                if is_batch(verified) { "batch" } else { "direct" },
+                verified.signer()
+            ),
+        ]);
+    }
+    format!(
+        "evidence of the {} of channel {}: valid\n{table}",
+        text::side(evidence.side()),
+        evidence.id()
+    )
+}
+
+fn is_batch(verified: &protocol_spec::VerifiedVoucher) -> bool {
+    matches!(
+        verified.signed().signature,
+        protocol_spec::VoucherSignature::Batch { .. }
+    )
+}

@@ -1,0 +1,127 @@
+//! Locks in the evidence: what is resolved, when it is too late, and that a stale lock dies.
+
+use crate::{
+    vouchers::{CLIENT, HUB, PERIOD_S, Parties, lock, opening, preimage},
+    world::World,
+};
+use protocol_spec::{DirectionEvidence, Lock, Side, calls};
+
+/// The hub paid 100 and locked `locks`; the preimages of `known` are known.
+fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
+    let opening = opening(&locks);
+    DirectionEvidence {
+        voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (0, 0), opening.commitment()))),
+        locks,
+        opening: Some(opening),
+        preimages: known.iter().map(|id| (id.to_string(), preimage(*id))).collect(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_locks_are_resolved_and_counted_to_the_unit() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    // 1 and 3 are known, 2 is not, 4 is known but expired.
+    let locks = vec![
+        lock(1, 20, now + 7200),
+        lock(2, 30, now + 7200),
+        lock(3, 50, now + 10_000),
+        lock(4, 90, now - 5),
+    ];
+    let evidence = p.evidence(
+        Side::Client,
+        locked(p, locks, &[1, 3, 4]),
+        DirectionEvidence::default(),
+    );
+    let file = world.file(&evidence);
+    let sent = world
+        .send_as(CLIENT, "dispute", &file, &["--json"])
+        .exits(0)
+        .says("have expired")
+        .json();
+    assert_eq!(
+        (&sent["locks_resolved"], &sent["after"]["client"]),
+        (&2.into(), &"1170".into())
+    );
+    world.settle("submit", &file, &[]).exits(4);
+    // R18: locks keep it open for one more period, and until the last expiry.
+    world.pass(PERIOD_S).await;
+    world.send_as(CLIENT, "finalize", &file, &[]).exits(7);
+    world.pass(10_000 - PERIOD_S).await;
+    world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
+    assert_eq!(world.balance(p.config.client).await, 1000 + 100 + 20 + 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preimage_learnt_after_the_window_is_resolved_by_submit() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    let locks = vec![lock(1, 20, now + 6000), lock(2, 30, now + 9000)];
+    let first = p.evidence(
+        Side::Client,
+        locked(p, locks.clone(), &[1]),
+        DirectionEvidence::default(),
+    );
+    let file = world.file(&first);
+    world.send_as(CLIENT, "dispute", &file, &[]).exits(0);
+    world.pass(PERIOD_S + 60).await;
+    let learnt = p.evidence(
+        Side::Client,
+        locked(p, locks, &[1, 2]),
+        DirectionEvidence::default(),
+    );
+    let file = world.file(&learnt);
+    let sent = world
+        .send_as(CLIENT, "submit", &file, &["--json"])
+        .exits(0)
+        .json();
+    assert_eq!(sent["locks_resolved"], 1);
+    world.pass(9000).await;
+    world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
+    assert_eq!(world.balance(p.config.client).await, 1150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_kills_a_stale_lock_although_it_costs_something_now() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    // The client's stale voucher 2 promises 600 on a lock; voucher 3 dropped it and paid 10.
+    let stale_locks = vec![lock(1, 600, now + 9000)];
+    let stale_opening = opening(&stale_locks);
+    let stale = DirectionEvidence {
+        voucher: Some(p.direct(
+            Side::Client,
+            p.voucher((2, 0), (0, 0), stale_opening.commitment()),
+        )),
+        locks: stale_locks,
+        opening: Some(stale_opening),
+        preimages: Vec::new(),
+    };
+    let to = p.domain.adjudicator;
+    world
+        .call(HUB, to, 0, &calls::dispute(&p.config, Side::Client, &stale))
+        .await;
+    let evidence = p.evidence(
+        Side::Client,
+        p.paid(Side::Hub, (1, 0), (3, 10)),
+        p.paid(Side::Client, (3, 10), (1, 0)),
+    );
+    let file = world.file(&evidence);
+    world.send_as(CLIENT, "submit", &file, &[]).exits(0);
+    let mut claim = stale;
+    claim.preimages = vec![("1".to_owned(), preimage(1))];
+    let (_, resolutions) = calls::evidence(Side::Client, &claim);
+    assert_eq!(resolutions.len(), 1);
+    world.pass(PERIOD_S).await;
+    world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
+    assert_eq!(world.balance(p.config.client).await, 990);
+}

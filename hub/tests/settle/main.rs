@@ -1,0 +1,15 @@
+//! `settle` against real anvil (and once against the embedded chain): the real binary, stdout and stderr captured.
+//!
+//! Anvil is the native binary at `ANVIL`, or the one that `npm ci` puts under `protocol-spec/contracts/node_modules`.
+//! Without it the tests fail and say so; `CHANNELHUB_SKIP_ANVIL=1` skips them.
+#![allow(missing_docs)]
+
+mod anvil;
+mod cli;
+mod embedded;
+mod exits;
+mod locks;
+mod offline;
+mod refusals;
+mod vouchers;
+mod world;

@@ -172,7 +172,8 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
             if (amount > held) revert InsufficientVault(amount, held);
             held -= amount;
             uint256 total = money.total() + amount;
-            ch.money = _withSums(money, total, money.clientNet());
+            if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
+            ch.money = money + amount; // the total is the lowest field and has just been seen to fit
             emit Reserved(id, amount, total);
         }
         vault[side.token][side.hub] = held;
@@ -531,11 +532,12 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
         pure
         returns (bytes4, uint256, uint256)
     {
+        // both limits are 2^n - 1
+        if ((seq | ackSeq) <= Words.SEQ_MAX && (paid | ackPaid) <= Words.PAID_MAX) return (0, 0, 0);
         if (seq > Words.SEQ_MAX) return (SeqTooLarge.selector, seq, Words.SEQ_MAX);
         if (ackSeq > Words.SEQ_MAX) return (SeqTooLarge.selector, ackSeq, Words.SEQ_MAX);
         if (paid > Words.PAID_MAX) return (PaidTooLarge.selector, paid, Words.PAID_MAX);
-        if (ackPaid > Words.PAID_MAX) return (PaidTooLarge.selector, ackPaid, Words.PAID_MAX);
-        return (0, 0, 0);
+        return (PaidTooLarge.selector, ackPaid, Words.PAID_MAX);
     }
 
     /// Without it a payer could submit its own stale voucher and so forge what the payee had accepted.

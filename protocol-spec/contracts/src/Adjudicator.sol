@@ -55,6 +55,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
         "ChannelDeposit witness)ChannelDeposit(bytes32 channelId)TokenPermissions(address token,uint256 amount)";
 
     uint256 private immutable _chainId = block.chainid;
+    // slither-disable-next-line function-init-state -- reads only block.chainid and this address
     bytes32 private immutable _domain = _buildDomain();
 
     mapping(bytes32 channelId => Channel) private _channels;
@@ -82,6 +83,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IAdjudicator
+    // slither-disable-next-line reentrancy-benign -- what arrived must be measured first; every writer is nonReentrant
     function openWithPermit(Config calldata config, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
         external
         nonReentrant
@@ -94,6 +96,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IAdjudicator
+// slither-disable-next-line reentrancy-benign -- what arrived must be measured first; every writer is nonReentrant
     function openWithAuthorization(
         Config calldata config,
         address from,
@@ -116,6 +119,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IAdjudicator
+// slither-disable-next-line reentrancy-benign -- what arrived must be measured first; every writer is nonReentrant
     function openWithPermit2(
         Config calldata config,
         address from,
@@ -172,7 +176,8 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
             if (amount > held) revert InsufficientVault(amount, held);
             held -= amount;
             uint256 total = money.total() + amount;
-            ch.money = _withSums(money, total, money.clientNet());
+            if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
+            ch.money = money + amount; // the total is the lowest field and has just been seen to fit
             emit Reserved(id, amount, total);
         }
         vault[side.token][side.hub] = held;
@@ -497,6 +502,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
     /// Vouchers are taken while the channel is open, and in a dispute until its window ends.
     function _submittable(uint256 money) private view returns (bytes4, uint256, uint256) {
         uint256 status = money.status();
+        // slither-disable-next-line incorrect-equality -- an enumeration, not a balance
         if (status == Words.OPEN) return (0, 0, 0);
         if (status != Words.DISPUTED) return (WrongStatus.selector, Words.DISPUTED, status);
         uint256 windowEnd = money.windowEnd();
@@ -531,11 +537,12 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
         pure
         returns (bytes4, uint256, uint256)
     {
+        // both limits are 2^n - 1
+        if ((seq | ackSeq) <= Words.SEQ_MAX && (paid | ackPaid) <= Words.PAID_MAX) return (0, 0, 0);
         if (seq > Words.SEQ_MAX) return (SeqTooLarge.selector, seq, Words.SEQ_MAX);
         if (ackSeq > Words.SEQ_MAX) return (SeqTooLarge.selector, ackSeq, Words.SEQ_MAX);
         if (paid > Words.PAID_MAX) return (PaidTooLarge.selector, paid, Words.PAID_MAX);
-        if (ackPaid > Words.PAID_MAX) return (PaidTooLarge.selector, ackPaid, Words.PAID_MAX);
-        return (0, 0, 0);
+        return (PaidTooLarge.selector, ackPaid, Words.PAID_MAX);
     }
 
     /// Without it a payer could submit its own stale voucher and so forge what the payee had accepted.
@@ -598,6 +605,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
     ) private returns (uint256) {
         bytes32 got = Hashing.locks(opening);
         if (got != commitment) revert WrongOpening(commitment, got);
+        // slither-disable-next-line incorrect-equality -- an enumeration, not a balance
         bool disputed = money.status() == Words.DISPUTED;
         uint256 start = disputed ? money.windowEnd() - challengePeriodS : block.timestamp;
         if (opening.maxExpiry > start + LOCK_S_MAX) revert ExpiryTooFar(opening.maxExpiry, start + LOCK_S_MAX);
@@ -849,6 +857,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
     function _send(address token, address to, uint256 amount) private {
         if (to == address(0)) revert ZeroAddress();
         if (token != address(0)) return IERC20(token).safeTransfer(to, amount);
+        // slither-disable-next-line arbitrary-send-eth -- the sender's own money, already debited, to where it says
         (bool done,) = to.call{value: amount}("");
         if (!done) revert TransferFailed(to, amount);
     }
@@ -908,6 +917,7 @@ contract Adjudicator is IAdjudicator, ReentrancyGuardTransient {
 
     /// Reverts with the error that a fault stands for.
     function _raise(bytes4 fault, uint256 a, uint256 b) private pure {
+        // slither-disable-next-line incorrect-equality -- a selector, not a balance
         if (fault == 0) return;
         assembly ("memory-safe") {
             mstore(0, fault)

@@ -318,6 +318,26 @@ contract CooperativeTest is Base {
         assertEq(_state().total, 0);
     }
 
+    /// Money that moves around through one channel again and again ends at a limit, not in a wrapped field.
+    function test_withdraw_revertsIfNetLeavesItsField() public {
+        uint128 most = type(uint88).max - 2000;
+        uint128 total = 0;
+        for (uint256 i = 0; i < 128; ++i) {
+            token.mint(hub, most);
+            _fundVault(most);
+            _reserve(most);
+            total += most;
+            _withdraw(_withdrawMessage(CLIENT, total));
+        }
+        token.mint(hub, most);
+        _fundVault(most);
+        _reserve(most);
+        Withdraw memory m = _withdrawMessage(CLIENT, total + most);
+        vm.expectPartialRevert(IAdjudicator.TotalTooLarge.selector);
+        this.withdrawOuter(m);
+        assertEq(_state().clientNet, 1000 - int128(total));
+    }
+
     function test_withdraw_revertsIfNotOpen_R14() public {
         _dispute();
         Withdraw memory m = _withdrawMessage(CLIENT, 1);

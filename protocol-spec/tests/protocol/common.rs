@@ -1,8 +1,9 @@
 //! One client, one hub, their keys and a clock.
 
 use protocol_spec::{
-    Address, Amount, Channel, Config, Credit, Digest, Domain, Lock, Op, Payee, Payment, PaymentId, Preimage, Reject,
-    Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, VerifiedVoucher, Voucher, VoucherSignature,
+    Address, Amount, Channel, Config, Credit, Digest, Domain, Lock, Op, Payee, Payment, PaymentId, Preimage,
+    Reject, Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, VerifiedVoucher, Voucher,
+    VoucherSignature,
     channel::{Accepted, Clock, Delays},
 };
 
@@ -252,4 +253,19 @@ pub fn unchanged_if_refused<T>(
 /// The name of the refusal.
 pub fn name<T: std::fmt::Debug>(result: Result<T, Reject>) -> &'static str {
     result.unwrap_err().name()
+}
+
+/// A property run whose seed is printed: `PROPERTY_SEED` or a fixed one.
+pub fn seeded(cases: u32) -> proptest::test_runner::Config {
+    let seed = std::env::var("PROPERTY_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20_261_123);
+    println!("{cases} cases with PROPERTY_SEED={seed}");
+    proptest::test_runner::Config {
+        cases,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
+        ..Default::default()
+    }
 }

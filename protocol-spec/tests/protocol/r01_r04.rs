@@ -1,14 +1,16 @@
 //! Accepting: number, sum, acknowledgement, balance.
 
 use crate::common::*;
-use protocol_spec::{Amount, Seq, Side, channel::Accepted};
 use Side::{Client, Hub};
+use protocol_spec::{Amount, Seq, Side, channel::Accepted};
 
 #[test]
 fn r01_accepts_next_voucher_and_a_jump_with_all_operations() {
     let mut w = World::new();
     w.send(Client, &[pay(1, 10, 0)]);
-    let skipped: Vec<_> = (2..5).map(|id| w.issue(Client, &[pay(id, 10, 0)]).unwrap()).collect();
+    let skipped: Vec<_> = (2..5)
+        .map(|id| w.issue(Client, &[pay(id, 10, 0)]).unwrap())
+        .collect();
     let mut jump = skipped[2].clone();
     jump.ops = skipped.iter().flat_map(|sent| sent.ops.clone()).collect();
     assert_eq!(w.deliver(Client, &jump).unwrap(), Accepted::New);
@@ -118,7 +120,9 @@ fn r03_accepts_acks_of_any_unforgotten_own_voucher() {
     let mut w2 = World::new();
     w2.send(Hub, &[credit(1, 5)]);
     w2.send(Hub, &[credit(2, 5)]);
-    let older = w2.forge(Client, &[pay(1, 1, 0)], |v| (v.ack_seq, v.ack_paid) = (Seq(1), Amount(5)));
+    let older = w2.forge(Client, &[pay(1, 1, 0)], |v| {
+        (v.ack_seq, v.ack_paid) = (Seq(1), Amount(5))
+    });
     assert_eq!(w2.deliver(Client, &older).unwrap(), Accepted::New);
 }
 
@@ -136,7 +140,9 @@ fn r03_rejects_falling_unknown_and_wrong_acks() {
         (2, 11, "AckPaidMismatch"),
     ];
     for (seq, paid, expected) in cases {
-        let sent = w.forge(Client, &[pay(2, 1, 0)], |v| (v.ack_seq, v.ack_paid) = (Seq(seq), Amount(paid)));
+        let sent = w.forge(Client, &[pay(2, 1, 0)], |v| {
+            (v.ack_seq, v.ack_paid) = (Seq(seq), Amount(paid))
+        });
         assert_eq!(name(w.deliver(Client, &sent)), expected);
     }
 }
@@ -161,7 +167,9 @@ fn r04_accepts_what_was_acknowledged_on_top_of_the_deposit() {
 fn r04_rejects_money_that_is_not_acknowledged_or_not_confirmed() {
     let mut w = World::new();
     w.send(Hub, &[credit(1, 100)]);
-    let unfunded = w.forge(Client, &[pay(1, 1100, 0)], |v| (v.ack_seq, v.ack_paid) = (Seq(0), Amount(0)));
+    let unfunded = w.forge(Client, &[pay(1, 1100, 0)], |v| {
+        (v.ack_seq, v.ack_paid) = (Seq(0), Amount(0))
+    });
     assert_eq!(name(w.deliver(Client, &unfunded)), "BalanceExceeded");
     // the client counts a deposit that the hub has not seen confirmed
     w.client.deposit_confirmed(Client, Amount(2000));
@@ -186,7 +194,10 @@ fn r04_boundary_the_last_unit() {
 #[test]
 fn r04_boundary_a_signed_withdrawal_counts_as_withdrawn() {
     let mut w = World::new();
-    let withdraw = w.client.plan_withdraw(Client, Amount(400), protocol_spec::UnixSeconds(START + 100)).unwrap();
+    let withdraw = w
+        .client
+        .plan_withdraw(Client, Amount(400), protocol_spec::UnixSeconds(START + 100))
+        .unwrap();
     w.hub.sign_withdraw(&withdraw, w.clock).unwrap();
     let over = w.forge(Client, &[pay(1, 601, 0)], |_| {});
     assert_eq!(name(w.deliver(Client, &over)), "BalanceExceeded");

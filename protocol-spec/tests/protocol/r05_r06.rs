@@ -1,19 +1,22 @@
 //! Accepting: locks and phases.
 
 use crate::common::*;
+use Side::{Client, Hub};
 use protocol_spec::{
     Address, Amount, Channel, Digest, Op, Preimage, Seq, Side, UnixSeconds,
     channel::{Accepted, Delays, Event},
     limits,
 };
-use Side::{Client, Hub};
 
 const E: u64 = START + 5000;
 
 #[test]
 fn r05_accepts_locks_their_conversion_and_their_end() {
     let mut w = World::new();
-    w.send(Client, &[add(lock(1, 10, E)), add(lock(2, 20, E + 1)), add(lock(5, 30, E))]);
+    w.send(
+        Client,
+        &[add(lock(1, 10, E)), add(lock(2, 20, E + 1)), add(lock(5, 30, E))],
+    );
     assert_eq!(w.hub.received().locks.total(), Amount(60));
     let opening = w.hub.received().locks.opening().unwrap();
     assert_eq!(opening.max_expiry, UnixSeconds(E + 1));
@@ -94,7 +97,13 @@ fn r05_accepts_any_witness_of_a_resolver_lock() {
     on_resolver.resolver = Address::repeat_byte(5);
     assert!(!on_resolver.opens(&preimage(1)));
     w.send(Client, &[add(on_resolver)]);
-    w.send(Client, &[Op::LockConvert { id: 1, witness: vec![1, 2, 3] }]);
+    w.send(
+        Client,
+        &[Op::LockConvert {
+            id: 1,
+            witness: vec![1, 2, 3],
+        }],
+    );
     assert_eq!(w.hub.received().paid, Amount(10));
 }
 
@@ -105,7 +114,13 @@ fn r05_boundary_expiry_is_above_chain_time_and_within_max_lock() {
         let sent = w.forge(Client, &[add(lock(1, 10, expiry))], |_| {});
         assert_eq!(name(w.deliver(Client, &sent)), "LockExpiryOutOfRange");
     }
-    w.send(Client, &[add(lock(1, 10, START + 1)), add(lock(2, 10, START + limits::LOCK_LIFE_MAX_S))]);
+    w.send(
+        Client,
+        &[
+            add(lock(1, 10, START + 1)),
+            add(lock(2, 10, START + limits::LOCK_LIFE_MAX_S)),
+        ],
+    );
 }
 
 #[test]
@@ -125,7 +140,10 @@ fn r05_boundary_a_preimage_learnt_at_the_expiry_is_too_late() {
     w.send(Client, &[add(lock(1, 10, E)), add(lock(2, 10, E))]);
     w.at(E - 1);
     w.hub.learn_preimage(1, preimage(1), w.clock).unwrap();
-    assert_eq!(name(w.hub.learn_preimage(1, Preimage([9; 32]), clock(E))), "WitnessWrong");
+    assert_eq!(
+        name(w.hub.learn_preimage(1, Preimage([9; 32]), clock(E))),
+        "WitnessWrong"
+    );
     w.at(E);
     w.hub.learn_preimage(2, preimage(2), w.clock).unwrap();
     let known: Vec<u64> = w.hub.known_preimages().map(|(id, _)| id).collect();
@@ -135,8 +153,14 @@ fn r05_boundary_a_preimage_learnt_at_the_expiry_is_too_late() {
 #[test]
 fn r05_boundary_480_locks() {
     let mut w = World::new();
-    w.send(Client, &(1..=240).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>());
-    w.send(Client, &(241..=480).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>());
+    w.send(
+        Client,
+        &(1..=240).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>(),
+    );
+    w.send(
+        Client,
+        &(241..=480).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>(),
+    );
     let one_more = w.forge(Client, &[add(lock(481, 1, E))], |_| {});
     assert_eq!(name(w.deliver(Client, &one_more)), "LocksTooMany");
     let proof = w.hub.received().locks.proof(480).unwrap();
@@ -156,7 +180,9 @@ fn r06_accepts_while_open_and_after_a_dispute_is_gone() {
 fn r06_rejects_in_a_dispute_after_a_close_and_when_closed() {
     let events = [
         Event::DisputeSeen { dispute_no: Seq(1) },
-        Event::CloseSigned { deadline: UnixSeconds(START + 9) },
+        Event::CloseSigned {
+            deadline: UnixSeconds(START + 9),
+        },
         Event::ClosedOnChain,
     ];
     for event in events {
@@ -166,7 +192,11 @@ fn r06_rejects_in_a_dispute_after_a_close_and_when_closed() {
         w.hub.enter(&event).unwrap();
         assert_eq!(name(w.deliver(Client, &next)), "ChannelNotOpen");
         assert_eq!(name(w.issue(Hub, &[credit(1, 1)])), "ChannelNotOpen");
-        assert_eq!(w.deliver(Client, &first).unwrap(), Accepted::Duplicate, "the old answer stays");
+        assert_eq!(
+            w.deliver(Client, &first).unwrap(),
+            Accepted::Duplicate,
+            "the old answer stays"
+        );
     }
 }
 

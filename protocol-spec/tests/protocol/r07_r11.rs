@@ -1,8 +1,8 @@
 //! Signing: what the payer refuses to sign, preimages and the life of locks.
 
 use crate::common::*;
-use protocol_spec::{Amount, Digest, Op, Seq, Side, SigningGuard};
 use Side::{Client, Hub};
+use protocol_spec::{Amount, Digest, Op, Seq, Side, SigningGuard};
 
 const E: u64 = START + 5000;
 
@@ -34,7 +34,16 @@ fn r07_rejects_what_the_payee_would_refuse() {
     // a mark alone does not make a wrong witness right
     w.send(Client, &[add(lock(1, 10, E))]);
     w.client.mark(Client, 1);
-    assert_eq!(name(w.issue(Client, &[Op::LockConvert { id: 1, witness: vec![9; 32] }])), "WitnessWrong");
+    assert_eq!(
+        name(w.issue(
+            Client,
+            &[Op::LockConvert {
+                id: 1,
+                witness: vec![9; 32]
+            }]
+        )),
+        "WitnessWrong"
+    );
 }
 
 #[test]
@@ -44,7 +53,9 @@ fn r07_boundary_one_seq_is_never_signed_twice() {
     for id in 1..20 {
         let sent = w.send(Client, &[pay(id, 1, 0)]);
         assert_eq!(sent.seq(), Seq(id.into()));
-        guard.permit(w.client.id(), sent.seq(), sent.verified.digest()).unwrap();
+        guard
+            .permit(w.client.id(), sent.seq(), sent.verified.digest())
+            .unwrap();
     }
     let (id, seq, other) = (w.client.id(), w.client.sent().seq, Digest([1; 32]));
     assert!(guard.permit(id, seq, other).is_err());
@@ -54,11 +65,19 @@ fn r07_boundary_one_seq_is_never_signed_twice() {
 fn r08_accepts_a_preimage_told_before_the_expiry() {
     let mut w = World::new();
     w.send(Client, &[add(lock(1, 10, E))]);
-    assert_eq!(name(w.issue(Client, &[convert(1)])), "WitnessWrong", "not told yet");
+    assert_eq!(
+        name(w.issue(Client, &[convert(1)])),
+        "WitnessWrong",
+        "not told yet"
+    );
     w.at(E - 1);
     w.client.told_preimage(1, preimage(1), w.clock).unwrap();
     w.at(E + 10 * LAG);
-    assert_eq!(name(w.issue(Client, &[drop_lock(1)])), "LockNotDroppable", "told in time: it must be converted");
+    assert_eq!(
+        name(w.issue(Client, &[drop_lock(1)])),
+        "LockNotDroppable",
+        "told in time: it must be converted"
+    );
     w.send(Client, &[convert(1)]);
     assert_eq!(w.hub.received().paid, Amount(10));
 }
@@ -84,7 +103,10 @@ fn r08_boundary_now_decides_and_a_mark_excuses() {
     w.send(Client, &[add(lock(1, 10, E))]);
     let mut late = clock(E - 1);
     late.now = protocol_spec::UnixSeconds(E);
-    assert_eq!(name(w.client.told_preimage(1, preimage(1), late)), "PreimageTooLate");
+    assert_eq!(
+        name(w.client.told_preimage(1, preimage(1), late)),
+        "PreimageTooLate"
+    );
     w.client.mark(Client, 1);
     w.client.told_preimage(1, preimage(1), late).unwrap();
 }
@@ -134,7 +156,10 @@ fn r10_accepts_that_an_acknowledged_removal_is_final() {
     let mut w = leaving();
     w.send(Client, &[drop_lock(1)]);
     w.send(Hub, &[]);
-    let withdraw = w.client.plan_withdraw(Client, Amount(1000), protocol_spec::UnixSeconds(START + 60)).unwrap();
+    let withdraw = w
+        .client
+        .plan_withdraw(Client, Amount(1000), protocol_spec::UnixSeconds(START + 60))
+        .unwrap();
     w.client.sign_withdraw(&withdraw, w.clock).unwrap();
 }
 
@@ -142,11 +167,24 @@ fn r10_accepts_that_an_acknowledged_removal_is_final() {
 fn r10_rejects_that_a_consent_message_alone_kills_a_lock() {
     let mut w = leaving();
     assert_eq!(w.client.sent().locks.total(), Amount(400));
-    let withdraw = w.client.plan_withdraw(Client, Amount(601), protocol_spec::UnixSeconds(START + 60)).unwrap();
-    assert_eq!(name(w.client.sign_withdraw(&withdraw, w.clock)), "WithdrawExceeds");
+    let withdraw = w
+        .client
+        .plan_withdraw(Client, Amount(601), protocol_spec::UnixSeconds(START + 60))
+        .unwrap();
+    assert_eq!(
+        name(w.client.sign_withdraw(&withdraw, w.clock)),
+        "WithdrawExceeds"
+    );
     w.send(Client, &[drop_lock(1)]);
-    let withdraw = w.client.plan_withdraw(Client, Amount(601), protocol_spec::UnixSeconds(START + 60)).unwrap();
-    assert_eq!(name(w.client.sign_withdraw(&withdraw, w.clock)), "WithdrawExceeds", "not acknowledged yet");
+    let withdraw = w
+        .client
+        .plan_withdraw(Client, Amount(601), protocol_spec::UnixSeconds(START + 60))
+        .unwrap();
+    assert_eq!(
+        name(w.client.sign_withdraw(&withdraw, w.clock)),
+        "WithdrawExceeds",
+        "not acknowledged yet"
+    );
     let close = w.client.plan_close(protocol_spec::UnixSeconds(START + 60));
     assert_eq!(name(w.client.sign_close(&close, w.clock)), "CloseBlocked");
 }
@@ -156,11 +194,20 @@ fn r10_boundary_the_ack_of_the_removing_seq_and_no_earlier_one() {
     let mut w = leaving();
     let removing = w.issue(Client, &[drop_lock(1)]).unwrap();
     w.send(Hub, &[credit(1, 1)]); // acknowledges seq 1 only
-    let withdraw = w.client.plan_withdraw(Client, Amount(602), protocol_spec::UnixSeconds(START + 60)).unwrap();
-    assert_eq!(name(w.client.sign_withdraw(&withdraw, w.clock)), "WithdrawExceeds");
+    let withdraw = w
+        .client
+        .plan_withdraw(Client, Amount(602), protocol_spec::UnixSeconds(START + 60))
+        .unwrap();
+    assert_eq!(
+        name(w.client.sign_withdraw(&withdraw, w.clock)),
+        "WithdrawExceeds"
+    );
     w.deliver(Client, &removing).unwrap();
     w.send(Hub, &[]);
-    let withdraw = w.client.plan_withdraw(Client, Amount(1001), protocol_spec::UnixSeconds(START + 60)).unwrap();
+    let withdraw = w
+        .client
+        .plan_withdraw(Client, Amount(1001), protocol_spec::UnixSeconds(START + 60))
+        .unwrap();
     w.client.sign_withdraw(&withdraw, w.clock).unwrap();
 }
 
@@ -180,7 +227,10 @@ fn r11_rejects_giving_up_what_may_be_used() {
     w.hub.learn_preimage(1, preimage(1), w.clock).unwrap();
     w.hub.mark(Client, 2);
     for id in [1, 2] {
-        assert_eq!(name(unchanged_if_refused(&mut w.hub, |hub| hub.consent(id))), "ConsentRefused");
+        assert_eq!(
+            name(unchanged_if_refused(&mut w.hub, |hub| hub.consent(id))),
+            "ConsentRefused"
+        );
     }
     assert_eq!(name(w.hub.consent(3)), "LockUnknown");
     assert_eq!(name(w.client.consented(3)), "LockUnknown");

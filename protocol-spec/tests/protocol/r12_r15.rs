@@ -1,18 +1,20 @@
 //! Withdraw and close.
 
 use crate::common::*;
+use Side::{Client, Hub};
 use protocol_spec::{
     Amount, Close, Reject, Seq, Side, UnixSeconds, Withdraw,
     channel::{Event, Phase},
     settlement::Adjudication,
 };
-use Side::{Client, Hub};
 
 const DEADLINE: u64 = START + 3600;
 
 fn plan(w: &World, side: Side, amount: u128) -> Withdraw {
     let planner = if side == Client { &w.client } else { &w.hub };
-    planner.plan_withdraw(side, Amount(amount), UnixSeconds(DEADLINE)).unwrap()
+    planner
+        .plan_withdraw(side, Amount(amount), UnixSeconds(DEADLINE))
+        .unwrap()
 }
 
 fn sign(w: &mut World, by: Side, withdraw: &Withdraw) -> Result<(), Reject> {
@@ -144,7 +146,12 @@ fn r14_accepts_that_a_mined_withdrawal_raises_all_floors() {
 
 #[test]
 fn r14_rejects_signing_one_outside_the_open_phase() {
-    for event in [Event::DisputeSeen { dispute_no: Seq(1) }, Event::CloseSigned { deadline: UnixSeconds(DEADLINE) }] {
+    for event in [
+        Event::DisputeSeen { dispute_no: Seq(1) },
+        Event::CloseSigned {
+            deadline: UnixSeconds(DEADLINE),
+        },
+    ] {
         let mut w = World::new();
         let message = plan(&w, Client, 1);
         w.hub.enter(&event).unwrap();
@@ -171,7 +178,10 @@ fn r15_accepts_the_same_division_on_both_sides() {
     w.send(Client, &[pay(1, 300, 0)]);
     w.send(Hub, &[credit(1, 50)]);
     let message = w.client.plan_close(UnixSeconds(DEADLINE));
-    assert_eq!((message.client_balance, message.hub_balance), (Amount(750), Amount(750)));
+    assert_eq!(
+        (message.client_balance, message.hub_balance),
+        (Amount(750), Amount(750))
+    );
     for side in [Client, Hub] {
         close(&mut w, side, &message).unwrap();
         close(&mut w, side, &message).unwrap();
@@ -212,9 +222,18 @@ fn r15_boundary_closing_ends_after_deadline_plus_lag() {
     close(&mut w, Hub, &message).unwrap();
     let mut later = message.clone();
     later.deadline = UnixSeconds(DEADLINE + 1);
-    assert_eq!(name(close(&mut w, Hub, &later)), "ChannelNotOpen", "one close at a time");
+    assert_eq!(
+        name(close(&mut w, Hub, &later)),
+        "ChannelNotOpen",
+        "one close at a time"
+    );
     w.hub.tick(clock(DEADLINE + LAG));
-    assert_eq!(w.hub.phase(), &Phase::Closing { deadline: UnixSeconds(DEADLINE) });
+    assert_eq!(
+        w.hub.phase(),
+        &Phase::Closing {
+            deadline: UnixSeconds(DEADLINE)
+        }
+    );
     w.hub.tick(clock(DEADLINE + LAG + 1));
     assert_eq!(w.hub.phase(), &Phase::Open);
 }

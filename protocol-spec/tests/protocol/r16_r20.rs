@@ -1,11 +1,11 @@
 //! What the adjudicator makes of evidence.
 
 use crate::common::*;
+use Side::{Client, Hub};
 use protocol_spec::{
     Amount, Digest, LocksOpening, Seq, Side, UnixSeconds, Voucher,
     settlement::{Adjudication, Funds, divide},
 };
-use Side::{Client, Hub};
 
 fn voucher(seq: u64, paid: u128, ack: (u64, u128), locks: Digest) -> Voucher {
     Voucher {
@@ -67,7 +67,10 @@ fn r16_boundary_a_voucher_at_the_acked_seq_still_brings_its_locks() {
     assert!(chain.submit(Client, &voucher(4, 30, (0, 0), open.commitment()), Some(&open)));
     assert!(chain.client.live.is_some());
     chain.submit(Hub, &voucher(2, 0, (5, 30), Digest::ZERO), None);
-    assert!(chain.client.live.is_none(), "an ack of a newer seq kills the locks");
+    assert!(
+        chain.client.live.is_none(),
+        "an ack of a newer seq kills the locks"
+    );
 }
 
 #[test]
@@ -97,12 +100,23 @@ fn r17_boundary_a_newer_voucher_drops_the_count_but_not_the_mark() {
     let mut chain = Adjudication::default();
     chain.submit(Client, &voucher(1, 10, (0, 0), first.commitment()), Some(&first));
     chain.resolve(Client, LEAF, Amount(50), true);
-    chain.submit(Client, &voucher(2, 12, (0, 0), second.commitment()), Some(&second));
+    chain.submit(
+        Client,
+        &voucher(2, 12, (0, 0), second.commitment()),
+        Some(&second),
+    );
     assert_eq!(chain.client.effective(), Amount(12));
-    assert!(chain.resolve(Client, LEAF, Amount(50), false), "marked: counts again after its expiry");
+    assert!(
+        chain.resolve(Client, LEAF, Amount(50), false),
+        "marked: counts again after its expiry"
+    );
     assert_eq!(chain.client.effective(), Amount(62));
     chain.resolve(Client, Digest([8; 32]), Amount(50), true);
-    assert_eq!(chain.client.effective(), Amount(82), "never above the opened total of 70");
+    assert_eq!(
+        chain.client.effective(),
+        Amount(82),
+        "never above the opened total of 70"
+    );
 }
 
 #[test]
@@ -116,9 +130,16 @@ fn r18_rejects_an_early_end_while_locks_are_live() {
     let open = opening(50, START + 99_999);
     let mut chain = Adjudication::default();
     chain.submit(Client, &voucher(1, 10, (0, 0), open.commitment()), None);
-    assert_eq!(chain.final_at(UnixSeconds(START), 3600), UnixSeconds(START + 3600), "time to count again");
+    assert_eq!(
+        chain.final_at(UnixSeconds(START), 3600),
+        UnixSeconds(START + 3600),
+        "time to count again"
+    );
     chain.open_locks(Client, &open);
-    assert_eq!(chain.final_at(UnixSeconds(START), 3600), UnixSeconds(START + 99_999));
+    assert_eq!(
+        chain.final_at(UnixSeconds(START), 3600),
+        UnixSeconds(START + 99_999)
+    );
 }
 
 #[test]
@@ -149,7 +170,11 @@ fn r19_rejects_counting_a_lock_twice_by_a_floor() {
     chain.submit(Hub, &voucher(1, 0, (2, 35), Digest::ZERO), None);
     assert_eq!(chain.client.effective(), Amount(40));
     chain.submit(Hub, &voucher(2, 0, (3, 35), Digest::ZERO), None);
-    assert_eq!(chain.client.effective(), Amount(35), "superseded locks count nothing");
+    assert_eq!(
+        chain.client.effective(),
+        Amount(35),
+        "superseded locks count nothing"
+    );
 }
 
 #[test]
@@ -176,19 +201,37 @@ fn funds(client: u128, hub: u128, client_withdrawn: u128, hub_withdrawn: u128) -
 
 #[test]
 fn r20_accepts_deposits_less_withdrawals_plus_the_net() {
-    assert_eq!(divide(&funds(1000, 500, 100, 50), Amount(300), Amount(50)), (Amount(650), Amount(700)));
+    assert_eq!(
+        divide(&funds(1000, 500, 100, 50), Amount(300), Amount(50)),
+        (Amount(650), Amount(700))
+    );
 }
 
 #[test]
 fn r20_rejects_negative_and_excessive_shares() {
-    assert_eq!(divide(&funds(1000, 500, 0, 0), Amount(5000), Amount(0)), (Amount(0), Amount(1500)));
-    assert_eq!(divide(&funds(1000, 500, 0, 0), Amount(0), Amount(5000)), (Amount(1500), Amount(0)));
+    assert_eq!(
+        divide(&funds(1000, 500, 0, 0), Amount(5000), Amount(0)),
+        (Amount(0), Amount(1500))
+    );
+    assert_eq!(
+        divide(&funds(1000, 500, 0, 0), Amount(0), Amount(5000)),
+        (Amount(1500), Amount(0))
+    );
 }
 
 #[test]
 fn r20_boundary_zero_and_everything() {
-    assert_eq!(divide(&funds(1000, 500, 0, 0), Amount(1000), Amount(0)), (Amount(0), Amount(1500)));
-    assert_eq!(divide(&funds(1000, 500, 0, 0), Amount(0), Amount(500)), (Amount(1500), Amount(0)));
+    assert_eq!(
+        divide(&funds(1000, 500, 0, 0), Amount(1000), Amount(0)),
+        (Amount(0), Amount(1500))
+    );
+    assert_eq!(
+        divide(&funds(1000, 500, 0, 0), Amount(0), Amount(500)),
+        (Amount(1500), Amount(0))
+    );
     let top = (1 << 88) - 1;
-    assert_eq!(divide(&funds(top, top, 0, 0), Amount(top), Amount(top)), (Amount(top), Amount(top)));
+    assert_eq!(
+        divide(&funds(top, top, 0, 0), Amount(top), Amount(top)),
+        (Amount(top), Amount(top))
+    );
 }

@@ -46,7 +46,12 @@ pub enum Message {
 /// What a client can ask. The JSON method is the variant in snake case.
 #[expect(clippy::large_enum_variant, reason = "always boxed in a Message")]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+#[serde(
+    tag = "method",
+    content = "params",
+    rename_all = "snake_case",
+    deny_unknown_fields
+)]
 pub enum Request {
     /// Answers the challenge. First call of a session.
     Login(LoginCall),
@@ -81,7 +86,12 @@ pub enum Request {
 /// Answers, one kind for each request.
 #[expect(clippy::large_enum_variant, reason = "always boxed in a Message")]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+#[serde(
+    tag = "kind",
+    content = "value",
+    rename_all = "snake_case",
+    deny_unknown_fields
+)]
 pub enum Reply {
     /// To `login`.
     Login(LoginReply),
@@ -107,7 +117,12 @@ pub enum Reply {
 
 /// What the hub says unasked.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+#[serde(
+    tag = "method",
+    content = "params",
+    rename_all = "snake_case",
+    deny_unknown_fields
+)]
 pub enum Notification {
     /// First message of every connection.
     Challenge(Challenge),

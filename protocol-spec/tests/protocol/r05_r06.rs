@@ -1,0 +1,209 @@
+//! Accepting: locks and phases.
+
+use crate::common::*;
+use Side::{Client, Hub};
+use protocol_spec::{
+    Address, Amount, Channel, Digest, Op, Preimage, Seq, Side, UnixSeconds,
+    channel::{Accepted, Delays, Event},
+    limits,
+};
+
+const E: u64 = START + 5000;
+
+#[test]
+fn r05_accepts_locks_their_conversion_and_their_end() {
+    let mut w = World::new();
+    w.send(
+        Client,
+        &[add(lock(1, 10, E)), add(lock(2, 20, E + 1)), add(lock(5, 30, E))],
+    );
+    assert_eq!(w.hub.received().locks.total(), Amount(60));
+    let opening = w.hub.received().locks.opening().unwrap();
+    assert_eq!(opening.max_expiry, UnixSeconds(E + 1));
+    w.client.told_preimage(1, preimage(1), w.clock).unwrap();
+    w.send(Client, &[convert(1)]);
+    assert_eq!(w.hub.received().paid, Amount(10));
+    w.hub.consent(2).unwrap();
+    w.client.consented(2).unwrap();
+    w.send(Client, &[drop_lock(2)]);
+    w.at(E + LAG);
+    w.send(Client, &[drop_lock(5)]);
+    assert_eq!(w.hub.received().locks.commitment(), Digest::ZERO);
+}
+
+#[test]
+fn r05_rejects_wrong_commitments_and_reused_ids() {
+    let mut w = World::new();
+    let sent = w.forge(Client, &[add(lock(1, 10, E))], |v| v.locks = Digest::ZERO);
+    assert_eq!(name(w.deliver(Client, &sent)), "LocksMismatch");
+    let sent = w.forge(Client, &[pay(1, 1, 0)], |v| v.locks = Digest([1; 32]));
+    assert_eq!(name(w.deliver(Client, &sent)), "LocksMismatch");
+    w.send(Client, &[add(lock(7, 10, E))]);
+    for id in [0, 6, 7] {
+        let sent = w.forge(Client, &[add(lock(id, 10, E))], |_| {});
+        assert_eq!(name(w.deliver(Client, &sent)), "LockIdReused");
+    }
+    w.hub.consent(7).unwrap();
+    w.client.consented(7).unwrap();
+    w.send(Client, &[drop_lock(7)]);
+    let again = w.forge(Client, &[add(lock(7, 10, E))], |_| {});
+    assert_eq!(name(w.deliver(Client, &again)), "LockIdReused");
+}
+
+#[test]
+fn r05_rejects_unknown_locks_and_wrong_preimages() {
+    let mut w = World::new();
+    w.send(Client, &[add(lock(1, 10, E))]);
+    for witness in [vec![], vec![1; 31], vec![1; 33], vec![2; 32]] {
+        let sent = w.forge(Client, &[Op::LockConvert { id: 1, witness }], |_| {});
+        assert_eq!(name(w.deliver(Client, &sent)), "WitnessWrong");
+    }
+    let sent = w.forge(Client, &[convert(2)], |_| {});
+    assert_eq!(name(w.deliver(Client, &sent)), "LockUnknown");
+    let sent = w.forge(Client, &[drop_lock(2)], |_| {});
+    assert_eq!(name(w.deliver(Client, &sent)), "LockUnknown");
+}
+
+#[test]
+fn r05_rejects_dropping_a_lock_whose_preimage_was_known_or_that_is_marked() {
+    let mut w = World::new();
+    w.send(Client, &[add(lock(1, 10, E)), add(lock(2, 10, E))]);
+    let early = w.forge(Client, &[drop_lock(1)], |_| {});
+    assert_eq!(name(w.deliver(Client, &early)), "LockNotDroppable");
+    w.hub.learn_preimage(1, preimage(1), w.clock).unwrap();
+    w.hub.mark(Client, 2);
+    w.at(E + LAG);
+    for id in [1, 2] {
+        let sent = w.forge(Client, &[drop_lock(id)], |_| {});
+        assert_eq!(name(w.deliver(Client, &sent)), "LockNotDroppable");
+    }
+}
+
+#[test]
+fn r05_accepts_conversion_of_a_marked_lock_after_its_expiry() {
+    let mut w = World::new();
+    w.send(Client, &[add(lock(1, 10, E))]);
+    w.at(E + 1);
+    w.client.mark(Client, 1);
+    w.hub.mark(Client, 1);
+    w.send(Client, &[convert(1)]);
+    assert_eq!(w.hub.received().paid, Amount(10));
+}
+
+#[test]
+fn r05_accepts_any_witness_of_a_resolver_lock() {
+    let mut w = World::new();
+    let mut on_resolver = lock(1, 10, E);
+    on_resolver.resolver = Address::repeat_byte(5);
+    assert!(!on_resolver.opens(&preimage(1)));
+    w.send(Client, &[add(on_resolver)]);
+    w.send(
+        Client,
+        &[Op::LockConvert {
+            id: 1,
+            witness: vec![1, 2, 3],
+        }],
+    );
+    assert_eq!(w.hub.received().paid, Amount(10));
+}
+
+#[test]
+fn r05_boundary_expiry_is_above_chain_time_and_within_max_lock() {
+    let mut w = World::new();
+    for expiry in [START, START + limits::LOCK_LIFE_MAX_S + 1] {
+        let sent = w.forge(Client, &[add(lock(1, 10, expiry))], |_| {});
+        assert_eq!(name(w.deliver(Client, &sent)), "LockExpiryOutOfRange");
+    }
+    w.send(
+        Client,
+        &[
+            add(lock(1, 10, START + 1)),
+            add(lock(2, 10, START + limits::LOCK_LIFE_MAX_S)),
+        ],
+    );
+}
+
+#[test]
+fn r05_boundary_the_payee_lets_a_lock_go_exactly_at_its_expiry() {
+    let mut w = World::new();
+    w.send(Client, &[add(lock(1, 10, E))]);
+    w.at(E - 1);
+    let sent = w.forge(Client, &[drop_lock(1)], |v| v.locks = Digest::ZERO);
+    assert_eq!(name(w.deliver(Client, &sent)), "LockNotDroppable");
+    w.at(E);
+    assert_eq!(w.deliver(Client, &sent).unwrap(), Accepted::New);
+}
+
+#[test]
+fn r05_boundary_a_preimage_learnt_at_the_expiry_is_too_late() {
+    let mut w = World::new();
+    w.send(Client, &[add(lock(1, 10, E)), add(lock(2, 10, E))]);
+    w.at(E - 1);
+    w.hub.learn_preimage(1, preimage(1), w.clock).unwrap();
+    assert_eq!(
+        name(w.hub.learn_preimage(1, Preimage([9; 32]), clock(E))),
+        "WitnessWrong"
+    );
+    w.at(E);
+    w.hub.learn_preimage(2, preimage(2), w.clock).unwrap();
+    let known: Vec<u64> = w.hub.known_preimages().map(|(id, _)| id).collect();
+    assert_eq!(known, [1]);
+}
+
+#[test]
+fn r05_boundary_480_locks() {
+    let mut w = World::new();
+    w.send(
+        Client,
+        &(1..=240).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>(),
+    );
+    w.send(
+        Client,
+        &(241..=480).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>(),
+    );
+    let one_more = w.forge(Client, &[add(lock(481, 1, E))], |_| {});
+    assert_eq!(name(w.deliver(Client, &one_more)), "LocksTooMany");
+    let proof = w.hub.received().locks.proof(480).unwrap();
+    assert!(proof.len() <= limits::PROOF_DEPTH_MAX);
+}
+
+#[test]
+fn r06_accepts_while_open_and_after_a_dispute_is_gone() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 1, 0)]);
+    w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(1) }).unwrap();
+    w.hub.enter(&Event::DisputeGone).unwrap();
+    w.send(Client, &[pay(2, 1, 0)]);
+}
+
+#[test]
+fn r06_rejects_in_a_dispute_after_a_close_and_when_closed() {
+    let events = [
+        Event::DisputeSeen { dispute_no: Seq(1) },
+        Event::CloseSigned {
+            deadline: UnixSeconds(START + 9),
+        },
+        Event::ClosedOnChain,
+    ];
+    for event in events {
+        let mut w = World::new();
+        let first = w.send(Client, &[pay(1, 1, 0)]);
+        let next = w.forge(Client, &[pay(2, 1, 0)], |_| {});
+        w.hub.enter(&event).unwrap();
+        assert_eq!(name(w.deliver(Client, &next)), "ChannelNotOpen");
+        assert_eq!(name(w.issue(Hub, &[credit(1, 1)])), "ChannelNotOpen");
+        assert_eq!(
+            w.deliver(Client, &first).unwrap(),
+            Accepted::Duplicate,
+            "the old answer stays"
+        );
+    }
+}
+
+#[test]
+fn r06_boundary_lag_and_act_are_below_the_challenge_period() {
+    let new = |lag_s, act_s| Channel::new(config(), &domain(), Client, Delays { lag_s, act_s });
+    assert!(new(86_398, 1).is_ok());
+    assert_eq!(name(new(86_399, 1)), "ConfigInvalid");
+    assert_eq!(name(new(u64::MAX, 1)), "ConfigInvalid");
+}

@@ -1,0 +1,239 @@
+//! Withdraw and close.
+
+use crate::common::*;
+use Side::{Client, Hub};
+use protocol_spec::{
+    Amount, Close, Reject, Seq, Side, UnixSeconds, Withdraw,
+    channel::{Event, Phase},
+    settlement::Adjudication,
+};
+
+const DEADLINE: u64 = START + 3600;
+
+fn plan(w: &World, side: Side, amount: u128) -> Withdraw {
+    let planner = if side == Client { &w.client } else { &w.hub };
+    planner
+        .plan_withdraw(side, Amount(amount), UnixSeconds(DEADLINE))
+        .unwrap()
+}
+
+fn sign(w: &mut World, by: Side, withdraw: &Withdraw) -> Result<(), Reject> {
+    let clock = w.clock;
+    unchanged_if_refused(w.of(by), |channel| channel.sign_withdraw(withdraw, clock))
+}
+
+fn close(w: &mut World, by: Side, message: &Close) -> Result<(), Reject> {
+    let clock = w.clock;
+    unchanged_if_refused(w.of(by), |channel| channel.sign_close(message, clock))
+}
+
+#[test]
+fn r12_accepts_cumulative_totals_and_counts_from_the_signature_on() {
+    let mut w = World::new();
+    let first = plan(&w, Client, 100);
+    for side in [Client, Hub] {
+        sign(&mut w, side, &first).unwrap();
+        sign(&mut w, side, &first).unwrap();
+        assert_eq!(w.of(side).withdrawn(Client), Amount(100));
+        assert_eq!(w.of(side).funds().client_withdrawn, Amount(0));
+        w.of(side).withdraw_confirmed(Client, Amount(100));
+    }
+    assert_eq!(plan(&w, Client, 50).total, Amount(150));
+}
+
+#[test]
+fn r12_rejects_a_second_withdrawal_while_one_is_pending() {
+    let mut w = World::new();
+    let first = plan(&w, Client, 100);
+    sign(&mut w, Hub, &first).unwrap();
+    let mut second = first.clone();
+    second.total = Amount(200);
+    assert_eq!(name(sign(&mut w, Hub, &second)), "WithdrawPending");
+    assert_eq!(w.client.spendable(), Amount(1000));
+    sign(&mut w, Client, &first).unwrap();
+    assert_eq!(w.client.spendable(), Amount(900));
+}
+
+#[test]
+fn r12_boundary_pending_until_chain_time_is_after_deadline_plus_lag() {
+    let mut w = World::new();
+    let first = plan(&w, Client, 100);
+    sign(&mut w, Hub, &first).unwrap();
+    w.hub.tick(clock(DEADLINE + LAG));
+    assert_eq!(w.hub.withdrawn(Client), Amount(100));
+    w.hub.tick(clock(DEADLINE + LAG + 1));
+    assert_eq!(w.hub.withdrawn(Client), Amount(0));
+    let mut only_now = clock(DEADLINE + 10 * LAG);
+    only_now.chain = UnixSeconds(DEADLINE);
+    let mut w = World::new();
+    sign(&mut w, Hub, &first).unwrap();
+    w.hub.tick(only_now);
+    assert_eq!(w.hub.withdrawn(Client), Amount(100), "only chain time counts");
+}
+
+#[test]
+fn r13_accepts_both_sides_and_the_release_of_a_reserve() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 300, 0)]);
+    w.send(Hub, &[credit(1, 50)]);
+    let release = plan(&w, Hub, 500);
+    sign(&mut w, Client, &release).unwrap();
+    sign(&mut w, Hub, &release).unwrap();
+    assert_eq!((release.client_seq, release.client_paid), (Seq(1), Amount(300)));
+    assert_eq!((release.hub_seq, release.hub_paid), (Seq(1), Amount(50)));
+}
+
+#[test]
+fn r13_rejects_facts_that_are_not_ours() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 300, 0)]);
+    w.send(Hub, &[credit(1, 50)]);
+    let good = plan(&w, Client, 100);
+    let changes: [(&str, fn(&mut Withdraw)); 8] = [
+        ("WithdrawMismatch", |m| m.client_seq = Seq(2)),
+        ("WithdrawMismatch", |m| m.client_paid = Amount(299)),
+        ("AckUnknown", |m| m.hub_seq = Seq(2)),
+        ("WithdrawMismatch", |m| m.hub_paid = Amount(51)),
+        ("WithdrawMismatch", |m| m.total = Amount(0)),
+        ("WithdrawExceeds", |m| m.total = Amount(10_000)),
+        ("WrongChannel", |m| m.channel_id.0[0] ^= 1),
+        ("DeadlineOutOfRange", |m| m.deadline = UnixSeconds(START)),
+    ];
+    for (expected, change) in changes {
+        let mut bad = good.clone();
+        change(&mut bad);
+        assert_eq!(name(sign(&mut w, Hub, &bad)), expected);
+    }
+    // the withdrawing side names its newest own voucher
+    w.issue(Client, &[pay(2, 1, 0)]).unwrap();
+    assert_eq!(name(sign(&mut w, Client, &good)), "WithdrawMismatch");
+}
+
+#[test]
+fn r13_boundary_the_last_unit_with_locks_counted() {
+    for by in [Client, Hub] {
+        let mut w = World::new();
+        w.send(Client, &[pay(1, 300, 0), add(lock(1, 100, START + 5000))]);
+        w.send(Hub, &[credit(1, 50)]);
+        let over = plan(&w, Client, 651);
+        assert_eq!(name(sign(&mut w, by, &over)), "WithdrawExceeds");
+        let exact = plan(&w, Client, 650);
+        sign(&mut w, by, &exact).unwrap();
+    }
+}
+
+#[test]
+fn r13_boundary_the_deadline_is_after_now_and_within_a_day() {
+    let mut w = World::new();
+    let mut message = plan(&w, Client, 1);
+    for deadline in [START, START + 86_401] {
+        message.deadline = UnixSeconds(deadline);
+        assert_eq!(name(sign(&mut w, Hub, &message)), "DeadlineOutOfRange");
+    }
+    for deadline in [START + 1, START + 86_400] {
+        message.deadline = UnixSeconds(deadline);
+        sign(&mut w.clone(), Hub, &message).unwrap();
+    }
+}
+
+#[test]
+fn r14_accepts_that_a_mined_withdrawal_raises_all_floors() {
+    let mut chain = Adjudication::default();
+    chain.withdraw((3, Amount(30)), (4, Amount(40)));
+    assert_eq!((chain.client.seq, chain.client.paid), (3, Amount(30)));
+    assert_eq!((chain.hub.seq, chain.hub.paid), (4, Amount(40)));
+}
+
+#[test]
+fn r14_rejects_signing_one_outside_the_open_phase() {
+    for event in [
+        Event::DisputeSeen { dispute_no: Seq(1) },
+        Event::CloseSigned {
+            deadline: UnixSeconds(DEADLINE),
+        },
+    ] {
+        let mut w = World::new();
+        let message = plan(&w, Client, 1);
+        w.hub.enter(&event).unwrap();
+        assert_eq!(name(sign(&mut w, Hub, &message)), "ChannelNotOpen");
+    }
+}
+
+#[test]
+fn r14_boundary_floors_rise_by_maximum_and_kill_older_locks() {
+    let mut chain = Adjudication::default();
+    chain.withdraw((3, Amount(30)), (4, Amount(40)));
+    chain.withdraw((2, Amount(35)), (5, Amount(10)));
+    assert_eq!((chain.client.seq, chain.client.paid), (3, Amount(35)));
+    assert_eq!((chain.hub.seq, chain.hub.paid), (5, Amount(40)));
+    let mut w = World::new();
+    w.hub.withdraw_confirmed(Client, Amount(10));
+    w.hub.withdraw_confirmed(Client, Amount(5));
+    assert_eq!(w.hub.funds().client_withdrawn, Amount(10));
+}
+
+#[test]
+fn r15_accepts_the_same_division_on_both_sides() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 300, 0)]);
+    w.send(Hub, &[credit(1, 50)]);
+    let message = w.client.plan_close(UnixSeconds(DEADLINE));
+    assert_eq!(
+        (message.client_balance, message.hub_balance),
+        (Amount(750), Amount(750))
+    );
+    for side in [Client, Hub] {
+        close(&mut w, side, &message).unwrap();
+        close(&mut w, side, &message).unwrap();
+        assert_eq!(w.of(side).phase().name(), "closing");
+    }
+}
+
+#[test]
+fn r15_rejects_other_sums_locks_and_pending_withdrawals() {
+    let mut w = World::new();
+    let good = w.client.plan_close(UnixSeconds(DEADLINE));
+    let changes: [fn(&mut Close); 4] = [
+        |m| m.client_balance = Amount(999),
+        |m| m.hub_balance = Amount(501),
+        |m| m.client_deposit = Amount(1001),
+        |m| m.hub_deposit = Amount(499),
+    ];
+    for change in changes {
+        let mut bad = good.clone();
+        change(&mut bad);
+        assert_eq!(name(close(&mut w, Hub, &bad)), "CloseMismatch");
+    }
+    let mut other = good.clone();
+    other.channel_id.0[0] ^= 1;
+    assert_eq!(name(close(&mut w, Hub, &other)), "WrongChannel");
+    let mut locked = w.clone();
+    locked.send(Client, &[add(lock(1, 1, START + 5000))]);
+    assert_eq!(name(close(&mut locked, Hub, &good)), "CloseBlocked");
+    let withdraw = plan(&w, Client, 1);
+    sign(&mut w, Hub, &withdraw).unwrap();
+    assert_eq!(name(close(&mut w, Hub, &good)), "CloseBlocked");
+}
+
+#[test]
+fn r15_boundary_closing_ends_after_deadline_plus_lag() {
+    let mut w = World::new();
+    let message = w.client.plan_close(UnixSeconds(DEADLINE));
+    close(&mut w, Hub, &message).unwrap();
+    let mut later = message.clone();
+    later.deadline = UnixSeconds(DEADLINE + 1);
+    assert_eq!(
+        name(close(&mut w, Hub, &later)),
+        "ChannelNotOpen",
+        "one close at a time"
+    );
+    w.hub.tick(clock(DEADLINE + LAG));
+    assert_eq!(
+        w.hub.phase(),
+        &Phase::Closing {
+            deadline: UnixSeconds(DEADLINE)
+        }
+    );
+    w.hub.tick(clock(DEADLINE + LAG + 1));
+    assert_eq!(w.hub.phase(), &Phase::Open);
+}

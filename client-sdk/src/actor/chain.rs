@@ -1,0 +1,220 @@
+//! What the chain says about the channels: deposits, withdrawals, disputes, closes.
+
+use super::{Actor, entry::Entry, session::Session};
+use crate::{
+    ClientEvent, StoreError,
+    chain::{ChainAccess, Facts, Reading},
+    options::Options,
+};
+use protocol_spec::{
+    ChannelId, Side,
+    channel::{Event, Phase},
+    message::ChannelInfo,
+};
+use std::time::Duration;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+/// Starts the task that reads the chain; it ends when the client's task does.
+pub(super) fn spawn(
+    chain: Option<ChainAccess>,
+    channels: Vec<ChannelId>,
+    options: &Options,
+) -> (Option<watch::Sender<Vec<ChannelId>>>, mpsc::Receiver<Reading>) {
+    let (sender, readings) = mpsc::channel(1);
+    let Some(chain) = chain else {
+        return (None, readings);
+    };
+    let (watched, list) = watch::channel(channels);
+    tokio::spawn(read_all(chain, list, sender, options.chain_poll));
+    (Some(watched), readings)
+}
+
+async fn read_all(
+    chain: ChainAccess,
+    mut list: watch::Receiver<Vec<ChannelId>>,
+    readings: mpsc::Sender<Reading>,
+    poll: Duration,
+) {
+    loop {
+        let channels = list.borrow_and_update().clone();
+        match chain.read(&channels).await {
+            Ok(reading) => {
+                if readings.send(reading).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the chain cannot be read"),
+        }
+        tokio::select! {
+            changed = list.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(poll) => {}
+        }
+    }
+}
+
+impl Actor {
+    /// Tells the chain task which channels there are.
+    pub(super) fn watch_channels(&self) {
+        if let Some(watched) = &self.watched {
+            watched.send_replace(self.entries.keys().copied().collect());
+        }
+    }
+
+    /// R6: without a fresh view of the chain a dispute could be missed; a quarter of the challenge period is too old.
+    pub(super) fn chain_stale(&self, entry: &Entry) -> bool {
+        let period = entry.channel.config().challenge_period_s;
+        let limit = Duration::from_secs(period.checked_div(4).unwrap_or_default());
+        self.watched.is_some() && self.read_at.elapsed() > limit
+    }
+
+    pub(super) fn chain_read(&mut self, mut reading: Reading) {
+        let channels = std::mem::take(&mut reading.channels);
+        self.reading = reading;
+        self.read_at = Instant::now();
+        let clock = self.clock();
+        for (id, confirmed, newest) in channels {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            let before = entry.channel.clone();
+            entry.funds(&confirmed);
+            entry.phase(&confirmed, &newest);
+            entry.channel.tick(clock);
+            self.changed(&id, &before.phase().clone(), confirmed.open);
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.dirty |= entry.channel != before;
+            }
+            self.retry_held(&id);
+        }
+    }
+
+    /// The hub's word, taken only when the caller asked for it.
+    pub(super) fn hub_channel(&mut self, info: &ChannelInfo) {
+        if self.watched.is_some() {
+            return;
+        }
+        let id = info.channel_id;
+        let clock = self.clock();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let facts = Facts {
+            open: info.phase == "open" || info.phase == "closing",
+            disputed: info.phase == "disputed",
+            closed: info.phase == "closed",
+            client_deposit: info.client_deposit,
+            hub_deposit: info.hub_deposit,
+            client_withdrawn: info.client_withdrawn,
+            hub_withdrawn: info.hub_withdrawn,
+            dispute_no: protocol_spec::Seq(1),
+        };
+        let before = entry.channel.clone();
+        entry.funds(&facts);
+        entry.phase(&facts, &facts);
+        entry.channel.tick(clock);
+        entry.dirty |= entry.channel != before;
+        let live = entry.session != Session::Offline;
+        self.changed(&id, &before.phase().clone(), facts.open && !live);
+        self.retry_held(&id);
+    }
+
+    /// Reacts to a new phase, and starts the session of a channel that is confirmed now.
+    fn changed(&mut self, id: &ChannelId, before: &Phase, open: bool) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let phase = entry.channel.phase().clone();
+        let fresh = open && !entry.confirmed;
+        if fresh {
+            entry.confirmed = true;
+            entry.dirty = true;
+        }
+        let reopened = *before != Phase::Open && phase == Phase::Open;
+        let event = match &phase {
+            Phase::Closed if *before != phase => Some(ClientEvent::Closed { channel_id: *id }),
+            Phase::Disputed { .. } if *before != phase => Some(ClientEvent::Disputed { channel_id: *id }),
+            _ => None,
+        };
+        if phase == Phase::Closed && *before != phase {
+            entry.session = Session::Offline;
+            self.guard.forget(id);
+        }
+        if let Some(event) = event {
+            self.emit(event);
+        }
+        if fresh || reopened {
+            self.start_session(*id);
+        }
+    }
+
+    /// Everything that time alone changes.
+    pub(super) async fn sweep(&mut self) -> Result<(), StoreError> {
+        self.retry();
+        self.expire_waiters();
+        self.sweep_streams().await?;
+        self.save_evidence().await;
+        if self.watched.is_none() {
+            let clock = self.clock();
+            for entry in self.entries.values_mut() {
+                let before = entry.channel.phase().clone();
+                entry.channel.tick(clock);
+                entry.dirty |= *entry.channel.phase() != before;
+            }
+        }
+        Ok(())
+    }
+
+    async fn save_evidence(&mut self) {
+        let Some(dir) = self.options.evidence_dir.clone() else {
+            return;
+        };
+        let due: Vec<ChannelId> = self
+            .entries
+            .iter_mut()
+            .filter_map(|(id, entry)| std::mem::take(&mut entry.evidence_due).then_some(*id))
+            .collect();
+        for id in due {
+            let own = self.own_newest(&id).await.unwrap_or_default();
+            let Some(entry) = self.entries.get(&id) else {
+                continue;
+            };
+            let evidence = crate::evidence::of(&entry.channel, &self.hub.domain, own);
+            let path = dir.join(format!("{id}.json"));
+            let saved = tokio::task::spawn_blocking(move || crate::evidence::save(&evidence, &path)).await;
+            if !matches!(saved, Ok(Ok(()))) {
+                tracing::error!(channel = %id, "the evidence file cannot be written");
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// R26, R12: confirmed deposits and withdrawals.
+    fn funds(&mut self, facts: &Facts) {
+        self.channel.deposit_confirmed(Side::Client, facts.client_deposit);
+        self.channel.deposit_confirmed(Side::Hub, facts.hub_deposit);
+        self.channel
+            .withdraw_confirmed(Side::Client, facts.client_withdrawn);
+        self.channel.withdraw_confirmed(Side::Hub, facts.hub_withdrawn);
+    }
+
+    /// A dispute counts as soon as it is seen, its end and a close only when confirmed.
+    fn phase(&mut self, confirmed: &Facts, newest: &Facts) {
+        let gone = newest.open && confirmed.open;
+        let event = match self.channel.phase() {
+            Phase::Closed => return,
+            _ if confirmed.closed => Event::ClosedOnChain,
+            _ if newest.disputed => Event::DisputeSeen {
+                dispute_no: newest.dispute_no,
+            },
+            Phase::Disputed { .. } if gone => Event::DisputeGone,
+            _ => return,
+        };
+        if let Err(error) = self.channel.enter(&event) {
+            tracing::warn!(channel = %self.channel.id(), %error, "unexpected event on chain");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the handles ask of the task.
+
+use super::{Actor, PayReply, View, entry::Entry};
+use crate::{
+    ChannelError, ClientEvent, PayOptions, PaymentState, ReceivedPayment, Store, StoreError, StreamError,
+    VoucherSigner,
+    chain::ChainAccess,
+    link::{Dial, Link},
+    options::Options,
+    store::rows,
+};
+use protocol_spec::{
+    Amount, Channel, ChannelId, Close, Config, Evidence, Payee, PaymentId, Reject, Side, Signature, Withdraw,
+    channel::Delays,
+    message::{Cursor, Reply, Request, RpcError},
+};
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// A payment to be made.
+pub(crate) struct PayOrder {
+    pub(crate) channel_id: ChannelId,
+    pub(crate) payee: Payee,
+    pub(crate) amount: Amount,
+    pub(crate) options: PayOptions,
+    pub(crate) reply: PayReply,
+}
+
+/// Which co-operative message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CooperativeKind {
+    Withdraw(Amount),
+    Close,
+}
+
+/// A message with both signatures: own, hub's.
+#[derive(Debug)]
+pub(crate) enum Signed {
+    Withdraw(Withdraw, Signature, Signature),
+    Close(Close, Signature, Signature),
+}
+
+pub(crate) type CooperateReply = oneshot::Sender<Result<Signed, ChannelError>>;
+
+pub(crate) enum Command {
+    Pay(PayOrder),
+    Attach {
+        config: Config,
+        reply: oneshot::Sender<Result<ChannelId, ChannelError>>,
+    },
+    Call {
+        request: Request,
+        reply: oneshot::Sender<Result<Reply, RpcError>>,
+    },
+    Payment {
+        id: PaymentId,
+        reply: oneshot::Sender<Option<(ChannelId, PaymentState)>>,
+    },
+    Subscribe {
+        channel_id: ChannelId,
+        after: Option<Cursor>,
+        stream: mpsc::Sender<Result<ReceivedPayment, StreamError>>,
+    },
+    Cooperate {
+        channel_id: ChannelId,
+        kind: CooperativeKind,
+        reply: CooperateReply,
+    },
+    Evidence {
+        channel_id: ChannelId,
+        reply: oneshot::Sender<Result<Evidence, ChannelError>>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// What the task starts with.
+pub(crate) struct Setup {
+    pub(crate) options: Options,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) chain: Option<ChainAccess>,
+    pub(crate) owners: Vec<Arc<dyn VoucherSigner>>,
+    pub(crate) redial: Dial,
+    pub(crate) inbox: mpsc::Receiver<Command>,
+    pub(crate) publish: watch::Sender<Arc<View>>,
+    pub(crate) events: broadcast::Sender<ClientEvent>,
+    pub(crate) link: Link,
+}
+
+impl Actor {
+    pub(super) async fn command(&mut self, command: Command) -> Result<(), StoreError> {
+        match command {
+            Command::Pay(order) => self.pay(order).await?,
+            Command::Attach { config, reply } => {
+                let _ = reply.send(self.attach(config).await?.map_err(ChannelError::Refused));
+            }
+            Command::Call { request, reply } => self.forward(request, reply),
+            Command::Payment { id, reply } => {
+                let _ = reply.send(self.payment_state(&id).await?);
+            }
+            Command::Subscribe {
+                channel_id,
+                after,
+                stream,
+            } => self.subscribe(channel_id, after, stream),
+            Command::Cooperate {
+                channel_id,
+                kind,
+                reply,
+            } => self.start_cooperation(channel_id, kind, reply),
+            Command::Evidence { channel_id, reply } => {
+                let evidence = self.evidence(channel_id).await;
+                let _ = reply.send(evidence);
+            }
+            Command::Shutdown { reply } => self.stopping = Some(reply),
+        }
+        Ok(())
+    }
+
+    /// Stores the channel before its transaction can exist, so that a crash cannot lose it.
+    async fn attach(&mut self, config: Config) -> Result<Result<ChannelId, Reject>, StoreError> {
+        let id = config.id(&self.hub.domain);
+        if self.entries.contains_key(&id) {
+            return Ok(Ok(id));
+        }
+        if config.hub != self.hub.pin.hub || config.hub_signer != self.hub.pin.hub_signer {
+            return Ok(Err(Reject::ConfigInvalid("the channel is with another hub")));
+        }
+        if config.client_signer != self.signer.address() {
+            return Ok(Err(Reject::ConfigInvalid("the channel is for another signer")));
+        }
+        let channel = match Channel::new(config, &self.hub.domain, Side::Client, Delays::default()) {
+            Ok(channel) => channel,
+            Err(reject) => return Ok(Err(reject)),
+        };
+        let entry = Entry::new(channel);
+        let write = rows::put_channel(&id, &entry.row());
+        self.store.commit(vec![write]).await?;
+        self.entries.insert(id, entry);
+        self.watch_channels();
+        self.start_session(id);
+        Ok(Ok(id))
+    }
+
+    async fn payment_state(&self, id: &PaymentId) -> Result<Option<(ChannelId, PaymentState)>, StoreError> {
+        for (channel_id, entry) in &self.entries {
+            if entry.waits(id) {
+                return Ok(Some((*channel_id, PaymentState::Queued)));
+            }
+        }
+        let row = rows::payment(self.store.as_ref(), id).await?;
+        Ok(row.map(|row| (row.channel_id, row.state)))
+    }
+
+    async fn evidence(&mut self, id: ChannelId) -> Result<Evidence, ChannelError> {
+        let own = self.own_newest(&id).await?;
+        let entry = self.entries.get(&id).ok_or(ChannelError::NoChannel)?;
+        Ok(crate::evidence::of(&entry.channel, &self.hub.domain, own))
+    }
+}

@@ -1,0 +1,273 @@
+//! One channel with everything the SDK keeps beside it.
+
+use super::{Outcome, PayReply, cooperate::Cooperation, session::Session, stream::StreamState};
+use crate::{
+    FaultKind, HubFault, PayError, PaymentState, Store, StoreError,
+    store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
+};
+use protocol_spec::{
+    Amount, Channel, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature, SignedVoucher, Voucher,
+    VoucherSignature, channel::Phase, message::Frame,
+};
+use std::collections::{HashMap, VecDeque};
+use tokio::time::Instant;
+
+/// Credits of the newest frames kept in memory for the receipts that follow them.
+const CREDITS_MAX: usize = 16_384;
+
+/// A payment that waits to be signed.
+pub(super) struct Order {
+    pub(super) payment: Payment,
+    pub(super) replies: Vec<PayReply>,
+    pub(super) deadline: Instant,
+}
+
+impl Order {
+    /// Amount and fee granted.
+    pub(super) fn cost(&self) -> Amount {
+        cost(&self.payment)
+    }
+}
+
+/// Amount and fee granted; saturates where the protocol refuses anyway.
+pub(super) fn cost(payment: &Payment) -> Amount {
+    Amount(payment.amount.0.saturating_add(payment.fee_max.0))
+}
+
+/// A signed payment whose acknowledgement is still to come.
+pub(super) struct OpenPayment {
+    pub(super) row: PaymentRow,
+    pub(super) replies: Vec<PayReply>,
+    pub(super) deadline: Instant,
+    pub(super) returned: Amount,
+    pub(super) bounced: Option<ReturnReason>,
+}
+
+/// An own frame that no hub voucher acknowledged yet.
+pub(super) struct OwnFrame {
+    pub(super) voucher: Voucher,
+    pub(super) ops: Vec<Op>,
+    pub(super) signature: Option<Signature>,
+    /// Sent on the present connection, or known to be with the hub.
+    pub(super) sent: bool,
+}
+
+impl OwnFrame {
+    pub(super) fn signed(&self) -> Option<SignedVoucher> {
+        let signature = VoucherSignature::Direct(self.signature?);
+        Some(SignedVoucher {
+            voucher: self.voucher.clone(),
+            signature,
+        })
+    }
+}
+
+/// One channel.
+pub(super) struct Entry {
+    pub(super) channel: Channel,
+    pub(super) fault: Option<HubFault>,
+    pub(super) credits_lost_until: Seq,
+    /// Seen open on chain with enough confirmations.
+    pub(super) confirmed: bool,
+    pub(super) session: Session,
+    pub(super) queue: VecDeque<Order>,
+    /// Sum of the queue's costs.
+    pub(super) queued: Amount,
+    /// Payments that wait for the hub's quote.
+    pub(super) quoting: HashMap<(Payee, Amount), Vec<Order>>,
+    pub(super) frames: VecDeque<OwnFrame>,
+    pub(super) open: HashMap<PaymentId, OpenPayment>,
+    /// Sum of the open payments' costs.
+    pub(super) in_flight: Amount,
+    /// Newest own voucher that the hub said it accepted.
+    pub(super) accepted: Seq,
+    pub(super) ack_due: Option<Instant>,
+    pub(super) own_newest: Option<SignedVoucher>,
+    /// Hub frames that wait for a newer view of the chain (R4), since when.
+    pub(super) held: VecDeque<Frame>,
+    pub(super) held_since: Option<Instant>,
+    pub(super) cooperation: Option<Cooperation>,
+    pub(super) stream: Option<StreamState>,
+    pub(super) credits: HashMap<Vec<u8>, CreditRow>,
+    pub(super) dirty: bool,
+    pub(super) evidence_due: bool,
+    pub(super) wants_register: bool,
+}
+
+impl Entry {
+    pub(super) fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            fault: None,
+            credits_lost_until: Seq::NONE,
+            confirmed: false,
+            session: Session::Offline,
+            queue: VecDeque::new(),
+            queued: Amount::ZERO,
+            quoting: HashMap::new(),
+            frames: VecDeque::new(),
+            open: HashMap::new(),
+            in_flight: Amount::ZERO,
+            accepted: Seq::NONE,
+            ack_due: None,
+            own_newest: None,
+            held: VecDeque::new(),
+            held_since: None,
+            cooperation: None,
+            stream: None,
+            credits: HashMap::new(),
+            dirty: false,
+            evidence_due: false,
+            wants_register: false,
+        }
+    }
+
+    pub(super) fn restore(channel: Channel, row: ChannelRow, frames: Vec<FrameRow>) -> Self {
+        let own = |row: FrameRow| OwnFrame {
+            voucher: row.voucher,
+            ops: row.ops,
+            signature: None,
+            sent: false,
+        };
+        Self {
+            fault: row.fault,
+            credits_lost_until: row.credits_lost_until,
+            confirmed: row.confirmed,
+            frames: frames.into_iter().map(own).collect(),
+            accepted: channel.received().ack_seq,
+            ..Self::new(channel)
+        }
+    }
+
+    /// Opens again the payments of the frames that are not acknowledged.
+    pub(super) async fn load_payments(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        for frame in &self.frames {
+            for payment in payments(&frame.ops) {
+                let Some(row) = rows::payment(store, &payment.payment_id).await? else {
+                    continue;
+                };
+                self.in_flight = Amount(self.in_flight.0.saturating_add(cost(payment).0));
+                let open = OpenPayment {
+                    row,
+                    replies: Vec::new(),
+                    deadline: Instant::now(),
+                    returned: Amount::ZERO,
+                    bounced: None,
+                };
+                self.open.insert(payment.payment_id, open);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn row(&self) -> ChannelRow {
+        ChannelRow {
+            record: self.channel.to_record(),
+            fault: self.fault.clone(),
+            credits_lost_until: self.credits_lost_until,
+            confirmed: self.confirmed,
+        }
+    }
+
+    pub(super) fn live(&self) -> bool {
+        self.session == Session::Live
+    }
+
+    /// A frozen channel is left alone, but a hub that was rolled back may show that it has re-synced.
+    pub(super) fn resumable(&self) -> bool {
+        let fault = self.fault.as_ref();
+        *self.channel.phase() != Phase::Closed
+            && fault.is_none_or(|fault| fault.kind == FaultKind::RolledBack)
+    }
+
+    /// True while the payment waits to be signed.
+    pub(super) fn waits(&self, id: &PaymentId) -> bool {
+        let quoting = self.quoting.values().flatten();
+        quoting
+            .chain(&self.queue)
+            .any(|order| order.payment.payment_id == *id)
+    }
+
+    /// Confirmed deposit plus everything received: what percent limits refer to.
+    pub(super) fn gross(&self) -> Amount {
+        let deposit = self.channel.funds().client_deposit.0;
+        Amount(deposit.saturating_add(self.channel.received().paid.0))
+    }
+
+    /// What a further payment may cost.
+    pub(super) fn available(&self) -> Amount {
+        self.channel.spendable().saturating_minus(self.queued)
+    }
+
+    /// Nothing waits to be signed, sent or acknowledged.
+    pub(super) fn idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.quoting.is_empty()
+            && self.open.is_empty()
+            && self.frames.iter().all(|frame| frame.sent)
+            && (!self.channel.must_ack() || self.fault.is_some() || !self.live())
+    }
+
+    pub(super) fn remember_credit(&mut self, key: Vec<u8>, row: CreditRow) {
+        if self.credits.len() >= CREDITS_MAX {
+            // Older ones are read from the store.
+            self.credits.clear();
+        }
+        self.credits.insert(key, row);
+    }
+
+    /// Ends all waiting payments: the queued ones with `why`, the signed ones as unknown.
+    pub(super) fn fail_all(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome>) {
+        let quoting = std::mem::take(&mut self.quoting).into_values().flatten();
+        let queue = std::mem::take(&mut self.queue);
+        self.queued = Amount::ZERO;
+        for order in quoting.chain(queue) {
+            for reply in order.replies {
+                outcomes.push(Outcome {
+                    reply,
+                    result: Err(why()),
+                });
+            }
+        }
+        for (payment_id, open) in &mut self.open {
+            for reply in open.replies.drain(..) {
+                outcomes.push(Outcome {
+                    reply,
+                    result: Err(PayError::Unknown {
+                        payment_id: *payment_id,
+                    }),
+                });
+            }
+        }
+    }
+}
+
+/// The payments among operations.
+pub(super) fn payments(ops: &[Op]) -> impl Iterator<Item = &Payment> {
+    ops.iter().filter_map(|op| match op {
+        Op::Pay(payment) => Some(payment),
+        _ => None,
+    })
+}
+
+impl OpenPayment {
+    pub(super) fn new(row: PaymentRow, order: Order) -> Self {
+        Self {
+            row,
+            replies: order.replies,
+            deadline: order.deadline,
+            returned: Amount::ZERO,
+            bounced: None,
+        }
+    }
+
+    /// The own voucher that carries it.
+    pub(super) fn seq(&self) -> Seq {
+        match self.row.state {
+            PaymentState::InFlight { seq }
+            | PaymentState::Delivered { seq, .. }
+            | PaymentState::Bounced { seq, .. } => seq,
+            PaymentState::Queued | PaymentState::Lost => Seq::NONE,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Freezing a channel on which the hub broke the protocol.
+
+use super::{Actor, session::Session};
+use crate::{
+    ClientEvent, FaultKind, HubFault, PayError,
+    store::rows::{self, FaultRow},
+};
+use protocol_spec::{ChannelId, message::Frame};
+
+impl Actor {
+    /// Freezes the channel for good (a rolled-back hub may prove that it has re-synced), keeps the proof, tells everybody.
+    pub(super) fn fault(&mut self, id: &ChannelId, kind: FaultKind, text: String, frame: Option<Frame>) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if entry.fault.is_some() {
+            if kind == FaultKind::RolledBack {
+                entry.session = Session::Offline;
+            }
+            return;
+        }
+        let fault = HubFault { kind, text };
+        tracing::error!(channel = %id, %fault, "channel frozen");
+        entry.fault = Some(fault.clone());
+        entry.dirty = true;
+        entry.evidence_due = true;
+        entry.session = Session::Offline;
+        let row = FaultRow {
+            fault: fault.clone(),
+            frame,
+        };
+        self.batch.push(rows::put_fault(id, &row));
+        let why = || PayError::Frozen {
+            channel: *id,
+            fault: fault.clone(),
+        };
+        entry.fail_all(why, &mut self.outcomes);
+        entry.fail_cooperation(&fault);
+        self.emit(ClientEvent::HubMisbehaved {
+            channel_id: *id,
+            fault,
+        });
+    }
+}

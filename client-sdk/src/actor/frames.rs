@@ -1,0 +1,218 @@
+//! Hub frames: verify, accept, and derive every outcome from what was accepted.
+
+use super::{
+    Actor, Outcome,
+    entry::{OpenPayment, cost},
+    pay::outcome,
+};
+use crate::{
+    FaultKind, PaymentState,
+    store::rows::{self, CreditRow},
+};
+use protocol_spec::{
+    Amount, ChannelId, Credit, Op, Reject, Return, ReturnReason, Seq, VoucherSignature, batch,
+    channel::Accepted, message::Frame,
+};
+use tokio::time::Instant;
+
+/// Frames that wait for a newer view of the chain; beyond that they are asked for again by a new connection.
+const HELD_MAX: usize = 1024;
+const ROOTS_MAX: usize = 64;
+
+impl Actor {
+    pub(super) fn hub_frame(&mut self, frame: Frame) {
+        let id = frame.voucher.voucher.channel_id;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.fault.is_some() {
+            return;
+        }
+        if !entry.held.is_empty() {
+            // Order within a channel: nothing overtakes a frame that waits.
+            return self.hold(&id, frame);
+        }
+        self.take_frame(&id, frame);
+    }
+
+    fn hold(&mut self, id: &ChannelId, frame: Frame) {
+        let full = self.entries.get_mut(id).is_some_and(|entry| {
+            entry.held_since.get_or_insert_with(Instant::now);
+            entry.held.push_back(frame);
+            entry.held.len() > HELD_MAX
+        });
+        if full {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.held.clear();
+            }
+            self.disconnected("too many frames wait for the chain");
+        }
+    }
+
+    /// Tries again what waited for the chain.
+    pub(super) fn retry_held(&mut self, id: &ChannelId) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let since = entry.held_since.take();
+        let mut held = std::mem::take(&mut entry.held);
+        while let Some(frame) = held.pop_front() {
+            self.take_frame(id, frame);
+            let Some(entry) = self.entries.get_mut(id) else {
+                return;
+            };
+            if entry.fault.is_some() {
+                return;
+            }
+            if !entry.held.is_empty() {
+                entry.held.append(&mut held);
+                entry.held_since = since;
+                let lag = std::time::Duration::from_secs(entry.channel.delays().lag_s);
+                if since.is_some_and(|since| since.elapsed() > lag)
+                    && let Some(frame) = entry.held.pop_front()
+                {
+                    let text = "R4: it paid with a deposit that did not come in time".to_owned();
+                    self.fault(id, FaultKind::BadVoucher, text, Some(frame));
+                }
+                return;
+            }
+        }
+    }
+
+    fn take_frame(&mut self, id: &ChannelId, frame: Frame) {
+        let clock = self.clock();
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if frame.voucher.voucher.seq < entry.channel.received().seq {
+            // Sent again after a resume; what was accepted stays.
+            return;
+        }
+        let verified = match frame
+            .voucher
+            .clone()
+            .verify(&self.hub.domain, &self.hub.key, true)
+        {
+            Ok(verified) => verified,
+            Err(reject) => {
+                let kind = match reject {
+                    Reject::SeqOutOfRange { .. } | Reject::AmountOverflow => FaultKind::BadVoucher,
+                    _ => FaultKind::BadSignature,
+                };
+                return self.fault(id, kind, reject.to_string(), Some(frame));
+            }
+        };
+        match entry.channel.accept(&verified, &frame.ops, clock) {
+            Ok(Accepted::New) => {
+                entry.dirty = true;
+                entry.evidence_due = true;
+                self.remember_root(&frame.voucher.signature, &verified.digest());
+                let (seq, ack) = (frame.voucher.voucher.seq, frame.voucher.voucher.ack_seq);
+                self.applied(id, seq, ack, &frame.ops);
+            }
+            Ok(Accepted::Duplicate) => {}
+            // R6: we signed a close or saw a dispute. The hub sends it again after a resume.
+            Err(Reject::ChannelNotOpen { .. }) => {}
+            // Our view of the chain may be behind the hub's: wait for it before judging.
+            Err(Reject::BalanceExceeded { .. }) => self.hold(id, frame),
+            Err(reject @ Reject::SeqConflict { .. }) => {
+                self.fault(id, FaultKind::Conflict, reject.to_string(), Some(frame));
+            }
+            Err(reject) => self.fault(id, FaultKind::BadVoucher, reject.to_string(), Some(frame)),
+        }
+    }
+
+    /// What an accepted frame means: credits, returns, and the outcome of everything it acknowledges.
+    fn applied(&mut self, id: &ChannelId, seq: Seq, ack: Seq, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::Credit(credit) => self.credited(id, seq, credit),
+                Op::Return(returned) => self.returned(id, returned),
+                _ => {}
+            }
+        }
+        let mut short = None;
+        for mut open in self.acknowledged(id, ack) {
+            let payment = &open.row.payment;
+            open.row.state = match open.bounced {
+                Some(reason) => {
+                    if open.returned < cost(payment) {
+                        short = Some(format!(
+                            "payment {} bounced, {} of {} came back",
+                            payment.payment_id,
+                            open.returned,
+                            cost(payment)
+                        ));
+                    }
+                    self.spent = self.spent.saturating_minus(open.returned);
+                    PaymentState::Bounced {
+                        seq: open.seq(),
+                        reason,
+                    }
+                }
+                None => PaymentState::Delivered {
+                    seq: open.seq(),
+                    fee: payment.fee_max.saturating_minus(open.returned),
+                },
+            };
+            self.batch.push(rows::put_payment(&open.row));
+            self.finish(id, open);
+        }
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.accepted = entry.accepted.max(ack);
+        }
+        if let Some(text) = short {
+            self.fault(id, FaultKind::ShortReturn, text, None);
+        }
+    }
+
+    fn credited(&mut self, id: &ChannelId, seq: Seq, credit: &Credit) {
+        let key = rows::credit_key(id, &credit.payment_id, &credit.payer);
+        let row = CreditRow {
+            seq,
+            amount: credit.amount,
+            invoice: credit.invoice,
+        };
+        self.batch.push(rows::put_credit(key.clone(), &row));
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.remember_credit(key, row);
+        }
+    }
+
+    fn returned(&mut self, id: &ChannelId, returned: &Return) {
+        let entry = self.entries.get_mut(id);
+        let Some(open) = entry.and_then(|entry| entry.open.get_mut(&returned.payment_id)) else {
+            tracing::info!(channel = %id, payment = %returned.payment_id, "money back for a settled payment");
+            return;
+        };
+        open.returned = Amount(open.returned.0.saturating_add(returned.amount.0));
+        if returned.reason != ReturnReason::Change {
+            open.bounced = Some(returned.reason);
+        }
+    }
+
+    /// Tells those who wait, after the commit.
+    pub(super) fn finish(&mut self, id: &ChannelId, open: OpenPayment) {
+        let result = outcome(id, &open.row.payment, &open.row.state);
+        for reply in open.replies {
+            self.outcomes.push(Outcome {
+                reply,
+                result: result.clone(),
+            });
+        }
+    }
+
+    fn remember_root(&mut self, signature: &VoucherSignature, digest: &protocol_spec::Digest) {
+        if let VoucherSignature::Batch {
+            root_signature,
+            proof,
+        } = signature
+            && let Ok(root) = batch::root_of(digest, proof)
+        {
+            if self.roots.len() >= ROOTS_MAX {
+                self.roots.pop_front();
+            }
+            self.roots.push_back((root, *root_signature));
+        }
+    }
+}

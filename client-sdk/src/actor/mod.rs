@@ -1,0 +1,292 @@
+//! The task that owns a client's channels. Commands, hub messages and chain readings come in; one store commit per turn;
+//! then outcomes are told and frames leave. Nothing else touches a channel.
+
+mod chain;
+mod command;
+mod cooperate;
+mod entry;
+mod fault;
+mod frames;
+mod issue;
+mod pay;
+mod resolve;
+mod session;
+mod stream;
+mod view;
+
+pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
+pub(crate) use view::View;
+
+use crate::{
+    ClientEvent, ConnectError, PayError, Store, StoreError, VoucherSigner,
+    chain::Reading,
+    link::{Dial, Inbound, Link},
+    options::Options,
+    pin::Hub,
+    signer::CheckedSigner,
+    store::{Write, rows},
+};
+use entry::Entry;
+use protocol_spec::{
+    Amount, ChannelId, Digest, Signature, SigningGuard, UnixSeconds,
+    channel::Clock,
+    message::{Message, Reply, Request, RpcError},
+};
+use session::{LinkState, Pending};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::Instant,
+};
+
+/// Deadlines, retries and pauses are looked at this often while anything waits.
+const SWEEP: Duration = Duration::from_millis(100);
+const BATCH: usize = 1024;
+
+type PayReply = oneshot::Sender<Result<crate::Paid, PayError>>;
+
+/// What is told to a caller once the turn's commit is durable.
+struct Outcome {
+    reply: PayReply,
+    result: Result<crate::Paid, PayError>,
+}
+
+/// The owner of everything a client knows.
+pub(crate) struct Actor {
+    options: Options,
+    store: Arc<dyn Store>,
+    owners: Vec<Arc<dyn VoucherSigner>>,
+    redial: Dial,
+    inbox: mpsc::Receiver<Command>,
+    publish: watch::Sender<Arc<View>>,
+    events: broadcast::Sender<ClientEvent>,
+    hub: Hub,
+    signer: CheckedSigner,
+    link: LinkState,
+    entries: BTreeMap<ChannelId, Entry>,
+    calls: HashMap<u64, Pending>,
+    newest_call: u64,
+    guard: SigningGuard,
+    /// The chain task's list of channels; `None` when the hub's view is trusted.
+    watched: Option<watch::Sender<Vec<ChannelId>>>,
+    readings: mpsc::Receiver<Reading>,
+    reading: Reading,
+    read_at: Instant,
+    /// Changes to be stored before anything of this turn is told or sent.
+    batch: Vec<Write>,
+    outcomes: Vec<Outcome>,
+    /// Batch roots verified lately, with their signatures.
+    roots: VecDeque<(Digest, Signature)>,
+    spent: Amount,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+enum Wake {
+    Commands(Vec<Command>),
+    Hub(Vec<Inbound>),
+    Dialed(Box<Result<Link, ConnectError>>),
+    Chain(Option<Reading>),
+    Timer,
+}
+
+impl Actor {
+    /// Loads the store's channels and takes over the first connection.
+    pub(crate) async fn load(setup: Setup) -> Result<Self, ConnectError> {
+        let mut entries = BTreeMap::new();
+        for (channel, row, frames) in rows::channels(setup.store.as_ref()).await? {
+            let mut entry = Entry::restore(channel, row, frames);
+            entry.load_payments(setup.store.as_ref()).await?;
+            entries.insert(entry.channel.id(), entry);
+        }
+        let (watched, readings) =
+            chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
+        let hub = setup.link.hub.clone();
+        let signer = setup.link.signer.clone();
+        Ok(Self {
+            options: setup.options,
+            store: setup.store,
+            owners: setup.owners,
+            redial: setup.redial,
+            inbox: setup.inbox,
+            publish: setup.publish,
+            events: setup.events,
+            hub,
+            signer,
+            link: LinkState::Fresh(Box::new(setup.link)),
+            entries,
+            calls: HashMap::new(),
+            newest_call: 0,
+            guard: SigningGuard::default(),
+            watched,
+            readings,
+            reading: Reading::default(),
+            read_at: Instant::now(),
+            batch: Vec::new(),
+            outcomes: Vec::new(),
+            roots: VecDeque::new(),
+            spent: Amount::ZERO,
+            stopping: None,
+        })
+    }
+
+    /// Runs until shutdown, until every handle is dropped, or until the store fails.
+    pub(crate) async fn run(mut self) {
+        let why = match self.serve().await {
+            Ok(()) => "shut down".to_owned(),
+            Err(error) => {
+                tracing::error!(%error, "the client stops");
+                error.to_string()
+            }
+        };
+        self.stop(&why);
+    }
+
+    async fn serve(&mut self) -> Result<(), StoreError> {
+        if let LinkState::Fresh(link) = std::mem::replace(&mut self.link, LinkState::down(Instant::now())) {
+            self.connected(*link);
+        }
+        loop {
+            self.turn().await?;
+            if self.stopping.is_some() && self.drained() {
+                return Ok(());
+            }
+            match self.wake().await {
+                Wake::Commands(commands) if commands.is_empty() => return Ok(()),
+                Wake::Commands(commands) => {
+                    for command in commands {
+                        self.command(command).await?;
+                    }
+                }
+                Wake::Hub(messages) => {
+                    for message in messages {
+                        self.inbound(message).await?;
+                    }
+                }
+                Wake::Dialed(result) => match *result {
+                    Ok(link) => self.connected(link),
+                    Err(error) => self.dial_failed(&error),
+                },
+                Wake::Chain(Some(reading)) => self.chain_read(reading),
+                Wake::Chain(None) => {}
+                Wake::Timer => self.sweep().await?,
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let timer = tokio::time::sleep(SWEEP);
+        let mut commands = Vec::new();
+        let mut messages = Vec::new();
+        let readings_open = !self.readings.is_closed() || !self.readings.is_empty();
+        tokio::select! {
+            event = self.link.next(&mut messages) => match event {
+                session::LinkEvent::Messages => Wake::Hub(messages),
+                session::LinkEvent::Dialed(result) => Wake::Dialed(result),
+            },
+            _ = self.inbox.recv_many(&mut commands, BATCH) => Wake::Commands(commands),
+            reading = self.readings.recv(), if readings_open => Wake::Chain(reading),
+            () = timer => Wake::Timer,
+        }
+    }
+
+    /// Everything that follows from what came in: issue, store, tell, sign, send, publish.
+    async fn turn(&mut self) -> Result<(), StoreError> {
+        self.cooperate();
+        self.issue_all();
+        self.store_dirty();
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.store.commit(batch).await?;
+        }
+        for outcome in std::mem::take(&mut self.outcomes) {
+            // The caller may have dropped its future.
+            let _ = outcome.reply.send(outcome.result);
+        }
+        self.send_registers().await;
+        self.send_frames().await;
+        self.send_cooperative().await;
+        self.publish_view();
+        Ok(())
+    }
+
+    fn store_dirty(&mut self) {
+        for (id, entry) in &mut self.entries {
+            if std::mem::take(&mut entry.dirty) {
+                self.batch.push(rows::put_channel(id, &entry.row()));
+            }
+        }
+    }
+
+    /// `now` and chain time (R5): the own clock and the newest block; the newest confirmed block.
+    fn clock(&self) -> Clock {
+        let own = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let now = UnixSeconds(own).max(self.reading.now);
+        let chain = if self.watched.is_some() {
+            self.reading.confirmed
+        } else {
+            now
+        };
+        Clock { now, chain }
+    }
+
+    fn emit(&self, event: ClientEvent) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// Sends a call; `None` when there is no connection.
+    fn call(&mut self, request: Request, pending: Pending) -> Option<u64> {
+        let LinkState::Up(link) = &self.link else {
+            return None;
+        };
+        self.newest_call = self.newest_call.saturating_add(1);
+        let id = self.newest_call;
+        let message = Message::Request {
+            id,
+            call: Box::new(request),
+        };
+        if !link.send(message) {
+            return None;
+        }
+        self.calls.insert(id, pending);
+        Some(id)
+    }
+
+    fn forward(&mut self, request: Request, reply: oneshot::Sender<Result<Reply, RpcError>>) {
+        self.call(request, Pending::Forward(reply));
+    }
+
+    fn drained(&self) -> bool {
+        !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle)
+    }
+
+    /// Tells everybody who waits that it is over.
+    fn stop(mut self, why: &str) {
+        for entry in self.entries.values_mut() {
+            entry.fail_all(|| PayError::Stopped(why.to_owned()), &mut self.outcomes);
+            entry.fail_stream(crate::StreamError::Stopped(why.to_owned()));
+        }
+        for outcome in std::mem::take(&mut self.outcomes) {
+            let _ = outcome.reply.send(outcome.result);
+        }
+        let mut view = View::clone(&self.publish.borrow());
+        view.connected = false;
+        view.stopped = Some(why.to_owned());
+        for channel in view.channels.values_mut() {
+            channel.live = false;
+        }
+        self.publish.send_replace(Arc::new(view));
+        let done = self.stopping.take();
+        drop(self);
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+}

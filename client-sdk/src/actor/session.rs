@@ -1,0 +1,313 @@
+//! The connection: dialing with backoff, logging in, registering and resuming channels, matching answers to calls.
+
+use super::{Actor, pay::later};
+use crate::{
+    ClientEvent, ConnectError, FaultKind, StoreError,
+    link::{Inbound, Link, dial},
+};
+use protocol_spec::{
+    Amount, ChannelId, Digest, Payee, Register, Seq,
+    message::{ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
+};
+use rand::Rng;
+use std::time::Duration;
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+/// Between attempts to register or resume a channel that the hub refused.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+const MESSAGES: usize = 128;
+
+/// Where a channel stands on the present connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Session {
+    /// No connection, or not confirmed on chain yet.
+    Offline,
+    /// Refused; tried again then.
+    Retry(Instant, u32),
+    /// `register` is under way; number of earlier refusals.
+    Registering(u32),
+    /// `resume` is under way.
+    Resuming(u32),
+    /// Vouchers flow.
+    Live,
+}
+
+/// What an answer belongs to.
+pub(super) enum Pending {
+    Register(ChannelId),
+    Resume(ChannelId),
+    Voucher(ChannelId, Seq),
+    Quote(ChannelId, (Payee, Amount)),
+    Subscribe(ChannelId),
+    Compare(ChannelId),
+    Cooperate(ChannelId, Digest),
+    Forward(oneshot::Sender<Result<Reply, RpcError>>),
+    Ignore,
+}
+
+/// The connection.
+pub(super) enum LinkState {
+    /// Made by `connect`, not looked at yet.
+    Fresh(Box<Link>),
+    Up(Link),
+    Dialing(JoinHandle<Result<Link, ConnectError>>, u32),
+    Down(Instant, u32),
+}
+
+pub(super) enum LinkEvent {
+    Messages,
+    Dialed(Box<Result<Link, ConnectError>>),
+}
+
+impl LinkState {
+    pub(super) fn down(until: Instant) -> Self {
+        Self::Down(until, 0)
+    }
+
+    /// What happens next on the connection; pending for ever while there is none. Cancel safe.
+    pub(super) async fn next(&mut self, messages: &mut Vec<Inbound>) -> LinkEvent {
+        match self {
+            Self::Up(link) => {
+                if link.input.recv_many(messages, MESSAGES).await == 0 {
+                    messages.push(Inbound::Closed("the connection ended".to_owned()));
+                }
+                LinkEvent::Messages
+            }
+            Self::Dialing(task, _) => {
+                let result = task.await;
+                let failed = |error| Err(ConnectError::Unreachable(format!("dialing: {error}")));
+                LinkEvent::Dialed(Box::new(result.unwrap_or_else(failed)))
+            }
+            Self::Fresh(_) | Self::Down(..) => std::future::pending().await,
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        match self {
+            Self::Dialing(_, attempts) | Self::Down(_, attempts) => *attempts,
+            Self::Fresh(_) | Self::Up(_) => 0,
+        }
+    }
+}
+
+impl Actor {
+    /// A logged-in connection: registers every channel that is confirmed.
+    pub(super) fn connected(&mut self, link: Link) {
+        self.hub = link.hub.clone();
+        self.signer = link.signer.clone();
+        self.redial.signer = link.signer.clone();
+        let known = link.login.channels.clone();
+        self.link = LinkState::Up(link);
+        self.calls.clear();
+        self.emit(ClientEvent::Connected);
+        for info in known {
+            self.hub_channel(&info);
+        }
+        let ids: Vec<ChannelId> = self.entries.keys().copied().collect();
+        for id in ids {
+            self.start_session(id);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, why: &str) {
+        if matches!(self.link, LinkState::Up(_)) {
+            self.emit(ClientEvent::Disconnected { why: why.to_owned() });
+        }
+        self.offline(self.link.attempts());
+    }
+
+    pub(super) fn dial_failed(&mut self, error: &ConnectError) {
+        tracing::debug!(%error, "dialing failed");
+        if !matches!(error, ConnectError::Unreachable(_)) {
+            self.emit(ClientEvent::Disconnected {
+                why: error.to_string(),
+            });
+        }
+        self.offline(self.link.attempts().saturating_add(1));
+    }
+
+    fn offline(&mut self, attempts: u32) {
+        let wait = backoff(self.options.reconnect_min, self.options.reconnect_max, attempts);
+        self.link = LinkState::Down(later(wait), attempts);
+        // Dropping the calls tells those who wait for a forwarded answer.
+        self.calls.clear();
+        for entry in self.entries.values_mut() {
+            entry.session = Session::Offline;
+            entry.stream_offline();
+            entry.cooperation_offline();
+        }
+    }
+
+    /// Dials when it is time, and retries refused channels.
+    pub(super) fn retry(&mut self) {
+        let now = Instant::now();
+        if let LinkState::Down(until, attempts) = self.link
+            && until <= now
+        {
+            self.link = LinkState::Dialing(tokio::spawn(dial(self.redial.clone())), attempts);
+        }
+        let due: Vec<(ChannelId, u32)> = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| match entry.session {
+                Session::Retry(at, attempts) if at <= now => Some((*id, attempts)),
+                _ => None,
+            })
+            .collect();
+        for (id, attempts) in due {
+            self.register_soon(id, attempts);
+        }
+    }
+
+    /// Registers a channel on the present connection once it is confirmed.
+    pub(super) fn start_session(&mut self, id: ChannelId) {
+        self.register_soon(id, 0);
+    }
+
+    fn register_soon(&mut self, id: ChannelId, attempts: u32) {
+        let trusting = self.watched.is_none();
+        if !matches!(self.link, LinkState::Up(_)) {
+            return;
+        }
+        if let Some(entry) = self.entries.get_mut(&id)
+            && (entry.confirmed || trusting)
+            && entry.resumable()
+        {
+            entry.session = Session::Registering(attempts);
+            entry.wants_register = true;
+        }
+    }
+
+    /// Sends the `register` calls that are due; signing needs a moment, so this is not done where they become due.
+    pub(super) async fn send_registers(&mut self) {
+        let due: Vec<ChannelId> = self
+            .entries
+            .iter_mut()
+            .filter_map(|(id, entry)| std::mem::take(&mut entry.wants_register).then_some(*id))
+            .collect();
+        for id in due {
+            let Some(config) = self.entries.get(&id).map(|entry| entry.channel.config().clone()) else {
+                continue;
+            };
+            let statement = Register {
+                channel_id: id,
+                server: self.hub.pin.server.clone(),
+            };
+            let owner = self.owners.iter().find(|owner| owner.address() == config.client);
+            let owner_signature = match owner {
+                Some(owner) => owner.sign(&statement.digest(&self.hub.domain)).await.ok(),
+                None => None,
+            };
+            let call = RegisterCall {
+                config,
+                owner_signature,
+            };
+            self.call(Request::Register(call), Pending::Register(id));
+        }
+    }
+
+    async fn resume(&mut self, id: ChannelId, attempts: u32) {
+        let sent = match self.own_newest(&id).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                tracing::warn!(channel = %id, %error, "cannot show the newest own voucher");
+                return self.refused(&id, attempts, &error.to_string());
+            }
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.session = Session::Resuming(attempts);
+        let call = ResumeCall {
+            channel_id: id,
+            sent,
+            received: entry.channel.received_signed().cloned(),
+        };
+        self.call(Request::Resume(call), Pending::Resume(id));
+    }
+
+    /// The hub refused something on this channel: registered and resumed again later.
+    pub(super) fn refused(&mut self, id: &ChannelId, attempts: u32, why: &str) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            let wait = backoff(RETRY_MIN, RETRY_MAX, attempts);
+            entry.session = Session::Retry(later(wait), attempts.saturating_add(1));
+            self.emit(ClientEvent::Refused {
+                channel_id: *id,
+                why: why.to_owned(),
+            });
+        }
+    }
+
+    pub(super) async fn inbound(&mut self, inbound: Inbound) -> Result<(), StoreError> {
+        match inbound {
+            Inbound::Closed(why) => self.disconnected(&why),
+            Inbound::Message(Message::Notification(notification)) => match *notification {
+                Notification::Voucher(frame) => self.hub_frame(frame),
+                Notification::Event(event) => self.hub_event(event).await?,
+                Notification::Channel(info) => self.hub_channel(&info),
+                Notification::Challenge(_) => {}
+            },
+            Inbound::Message(Message::Response { id, result }) => {
+                let pending = id.and_then(|id| self.calls.remove(&id));
+                let result = result.map(|reply| *reply);
+                self.answered(pending.unwrap_or(Pending::Ignore), result).await;
+            }
+            Inbound::Message(Message::Request { .. }) => {}
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, pending: Pending, result: Result<Reply, RpcError>) {
+        match (pending, result) {
+            (Pending::Forward(reply), result) => drop(reply.send(result)),
+            (Pending::Register(id), Ok(Reply::Channel(info))) => {
+                self.hub_channel(&info);
+                self.resume(id, self.attempts(&id)).await;
+            }
+            (Pending::Resume(id), Ok(Reply::Resume(reply))) => self.resumed(id, reply),
+            (Pending::Resume(id), Err(error)) if error.is(ErrorCode::RolledBack) => {
+                self.fault(&id, FaultKind::RolledBack, error.to_string(), None);
+            }
+            (Pending::Register(id) | Pending::Resume(id), Err(error)) => {
+                self.refused(&id, self.attempts(&id), &error.to_string());
+            }
+            (Pending::Voucher(id, _), Ok(Reply::Voucher(reply))) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.accepted = entry.accepted.max(reply.seq);
+                }
+            }
+            (Pending::Voucher(id, seq), Err(error)) => {
+                tracing::warn!(channel = %id, %seq, %error, "the hub refused a voucher");
+                self.refused(&id, 1, &error.to_string());
+            }
+            (Pending::Quote(id, key), Ok(Reply::Quote(quote))) => self.quoted(id, key, Ok(quote)),
+            (Pending::Quote(id, key), Err(error)) => self.quoted(id, key, Err(error)),
+            (Pending::Subscribe(id), Ok(_)) => self.subscribed(&id),
+            (Pending::Subscribe(id), Err(error)) => self.subscribe_refused(&id, error),
+            (Pending::Compare(id), result) => self.compared(&id, result),
+            (Pending::Cooperate(id, digest), result) => self.countersigned(&id, digest, result),
+            (Pending::Ignore, Err(error)) => tracing::warn!(%error, "the hub reports an error"),
+            (_, _) => {}
+        }
+    }
+
+    fn attempts(&self, id: &ChannelId) -> u32 {
+        match self.entries.get(id).map(|entry| entry.session) {
+            Some(
+                Session::Registering(attempts) | Session::Resuming(attempts) | Session::Retry(_, attempts),
+            ) => attempts,
+            _ => 0,
+        }
+    }
+}
+
+/// Doubles with every attempt up to `max`, then takes a random part of the upper half (jitter against storms).
+fn backoff(min: Duration, max: Duration, attempts: u32) -> Duration {
+    let longest = min
+        .saturating_mul(2_u32.saturating_pow(attempts.min(16)))
+        .min(max);
+    let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(1);
+    let half = ms.checked_div(2).unwrap_or_default();
+    Duration::from_millis(rand::rng().random_range(half..=ms))
+}

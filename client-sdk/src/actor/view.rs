@@ -1,0 +1,66 @@
+//! What the handles see without asking: published after every turn that changed it.
+
+use super::{Actor, entry::Entry, session::LinkState};
+use crate::{Balance, ChannelView, Health};
+use protocol_spec::{Amount, ChannelId, Side, channel::Phase};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The client's state as of the last turn.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) connected: bool,
+    pub(crate) stopped: Option<String>,
+    pub(crate) channels: BTreeMap<ChannelId, ChannelView>,
+}
+
+impl Actor {
+    pub(super) fn publish_view(&self) {
+        let channels = self.entries.iter().map(|(id, entry)| (*id, entry.view()));
+        let view = View {
+            connected: matches!(self.link, LinkState::Up(_)),
+            stopped: None,
+            channels: channels.collect(),
+        };
+        self.publish.send_if_modified(|old| {
+            let changed = **old != view;
+            if changed {
+                *old = Arc::new(view);
+            }
+            changed
+        });
+    }
+}
+
+impl Entry {
+    fn view(&self) -> ChannelView {
+        let channel = &self.channel;
+        let quoting = self.quoting.values().flatten();
+        let quoting = quoting.fold(0_u128, |sum, order| sum.saturating_add(order.cost().0));
+        ChannelView {
+            channel_id: channel.id(),
+            config: channel.config().clone(),
+            phase: match channel.phase() {
+                Phase::Open if !self.confirmed => "opening",
+                phase => phase.name(),
+            },
+            live: self.live(),
+            health: self.fault.clone().map_or(Health::Good, Health::Frozen),
+            balance: Balance {
+                spendable: self.available(),
+                settled: channel.settlement().0,
+                in_flight: self.in_flight,
+                queued: Amount(self.queued.0.saturating_add(quoting)),
+                deposit: channel.funds().client_deposit,
+                withdrawn: channel.withdrawn(Side::Client),
+                received: channel.received().paid,
+                paid: channel.sent().paid,
+            },
+            sent_seq: channel.sent().seq,
+            received_seq: channel.received().seq,
+            unacked: channel.unacked(),
+            hub_deposit: channel.funds().hub_deposit,
+            withdraw_pending: channel.withdrawn(Side::Client) > channel.funds().client_withdrawn,
+            withdrawn_on_chain: channel.funds().client_withdrawn,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The builder of a [`Client`].
+
+use crate::{
+    Client, ConnectError, Encoding, HubPin, Rpc, SpendLimit, Store, VoucherSigner, options::Options, start,
+};
+use alloy::signers::local::PrivateKeySigner;
+use protocol_spec::Address;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Collects the options of a client. Required: `signer`, `store`, and `rpc` (or `trust_hub_chain_view`).
+#[must_use]
+pub struct ClientBuilder {
+    options: Options,
+    signer: Option<Arc<dyn VoucherSigner>>,
+    store: Option<Arc<dyn Store>>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: String) -> Self {
+        Self {
+            options: Options::new(url),
+            signer: None,
+            store: None,
+        }
+    }
+
+    /// The session key: signs vouchers and the login. One key, one store, one process. Required.
+    pub fn signer(mut self, signer: impl VoucherSigner) -> Self {
+        self.signer = Some(Arc::new(signer));
+        self
+    }
+
+    /// Where channels, vouchers and payments are kept. Required.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The chain, by URL or alloy provider. Deposits are learned from it, never from the hub's word.
+    pub fn rpc(mut self, rpc: impl Into<Rpc>) -> Self {
+        self.options.rpc = Some(rpc.into());
+        self
+    }
+
+    /// Believes the hub about deposits, withdrawals and disputes. Only for demos and tests: a hub that lies about its
+    /// deposit can pay with money that does not exist.
+    pub fn trust_hub_chain_view(mut self, trust: bool) -> Self {
+        self.options.trust_hub_chain_view = trust;
+        self
+    }
+
+    /// The key that sends transactions (`open`, `deposit`) and owns the channels it opens. Default: the signer's own key
+    /// when it is local.
+    pub fn sender(mut self, key: PrivateKeySigner) -> Self {
+        self.options.sender = Some(key);
+        self
+    }
+
+    /// Signs for the owner account (`Register`), when that is neither the signer nor the sender.
+    pub fn owner(mut self, owner: impl VoucherSigner) -> Self {
+        self.options.owner = Some(Arc::new(owner));
+        self
+    }
+
+    /// The hub's facts as known from elsewhere. Default: trusted on first use, then kept in the store.
+    pub fn pin(mut self, pin: HubPin) -> Self {
+        self.options.pin = Some(pin);
+        self
+    }
+
+    /// The server name the hub must have.
+    pub fn server(mut self, name: impl Into<String>) -> Self {
+        self.options.server = Some(name.into());
+        self
+    }
+
+    /// The token that `open`, `pay` and `balance` mean. Default: the native coin (zero).
+    pub fn token(mut self, token: Address) -> Self {
+        self.options.token = token;
+        self
+    }
+
+    /// How messages are encoded. Default: binary.
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.options.encoding = encoding;
+        self
+    }
+
+    /// Spend limits. Default: [`SpendLimit::default`], half of the channel's funds.
+    pub fn spend_limit(mut self, limit: SpendLimit) -> Self {
+        self.options.limit = limit;
+        self
+    }
+
+    /// The fee accepted without being named in [`crate::PayOptions`], in percent of the amount. Default: 5.
+    pub fn fee_limit_percent(mut self, percent: u8) -> Self {
+        self.options.fee_limit_percent = percent;
+        self
+    }
+
+    /// Confirmations after which a block counts. Default: as many as the hub waits for.
+    pub fn confirmations(mut self, confirmations: u64) -> Self {
+        self.options.confirmations = Some(confirmations);
+        self
+    }
+
+    /// How long `connect` tries. Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call waits for the hub's answer. Default: 20 s.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.options.call_timeout = timeout;
+        self
+    }
+
+    /// How long `pay` waits before it returns `NotSent` or `Unknown`. Default: 30 s.
+    pub fn pay_timeout(mut self, timeout: Duration) -> Self {
+        self.options.pay_timeout = timeout;
+        self
+    }
+
+    /// How long chain operations wait. Default: 10 minutes.
+    pub fn chain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.chain_timeout = timeout;
+        self
+    }
+
+    /// How often the chain is read. Default: 2 s.
+    pub fn chain_poll(mut self, interval: Duration) -> Self {
+        self.options.chain_poll = interval;
+        self
+    }
+
+    /// Shortest and longest wait between reconnects. Default: 100 ms and 30 s.
+    pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
+        self.options.reconnect_min = min;
+        self.options.reconnect_max = max;
+        self
+    }
+
+    /// How long an acknowledgement waits for a payment to ride on. Default: 20 ms.
+    pub fn ack_delay(mut self, delay: Duration) -> Self {
+        self.options.ack_delay = delay;
+        self
+    }
+
+    /// Vouchers with payments under way at once; what is queued meanwhile shares the next one. Default: 4.
+    pub fn frames_in_flight(mut self, frames: usize) -> Self {
+        self.options.frames_in_flight = frames.max(1);
+        self
+    }
+
+    /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false.
+    pub fn broadcast(mut self, broadcast: bool) -> Self {
+        self.options.broadcast = broadcast;
+        self
+    }
+
+    /// Writes `<channel id>.json` there whenever a hub voucher was accepted: the evidence file for `settle`.
+    pub fn evidence_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.options.evidence_dir = Some(dir.into());
+        self
+    }
+
+    /// Connects, checks the hub, logs in, and starts the client's task. Channels in the store resume by themselves.
+    ///
+    /// Errors: [`ConnectError`]; nothing keeps running after one.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let signer = self.signer.ok_or(ConnectError::Options(
+            "no signer: call `.signer(..)` on the builder",
+        ))?;
+        let store = self.store.ok_or(ConnectError::Options(
+            "no store: call `.store(..)` on the builder",
+        ))?;
+        if self.options.rpc.is_none() && !self.options.trust_hub_chain_view {
+            return Err(ConnectError::Options(
+                "no view of the chain: call `.rpc(..)` on the builder (or, for demos only, `.trust_hub_chain_view(true)`)",
+            ));
+        }
+        start::start(self.options, signer, store).await
+    }
+}

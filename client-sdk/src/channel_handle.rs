@@ -1,0 +1,219 @@
+//! A handle on one channel.
+
+use crate::{
+    ChainError, ChannelError, ChannelView, Client, Health, IntoAmount, IntoPayee, Paid, PayError, PayOptions,
+    Payments, Quote, StreamError,
+    actor::{Command, CooperativeKind, PayOrder, Signed},
+    client::unexpected,
+};
+use alloy::sol_types::SolCall;
+use protocol_spec::{
+    Amount, ChannelId, Evidence, calls,
+    message::{Cursor, QuoteCall, Reply, Request},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Received payments buffered for a stream; beyond that the hub is asked to pause.
+const STREAM_BUFFER: usize = 4096;
+
+/// One channel of a client. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ChannelHandle {
+    client: Client,
+    id: ChannelId,
+}
+
+impl ChannelHandle {
+    pub(crate) fn new(client: Client, id: ChannelId) -> Self {
+        Self { client, id }
+    }
+
+    /// The channel's id.
+    #[must_use]
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// The channel as this client sees it now; `None` when it is not a channel of this client.
+    #[must_use]
+    pub fn view(&self) -> Option<ChannelView> {
+        self.client.view().channels.get(&self.id).cloned()
+    }
+
+    /// See [`Client::pay`].
+    pub async fn pay(&self, payee: impl IntoPayee, amount: impl IntoAmount) -> Result<Paid, PayError> {
+        self.pay_with(payee, amount, PayOptions::default()).await
+    }
+
+    /// See [`Client::pay_with`].
+    pub async fn pay_with(
+        &self,
+        payee: impl IntoPayee,
+        amount: impl IntoAmount,
+        options: PayOptions,
+    ) -> Result<Paid, PayError> {
+        let (reply, answer) = oneshot::channel();
+        let order = PayOrder {
+            channel_id: self.id,
+            payee: payee.into_payee(),
+            amount: amount.into_amount(),
+            options,
+            reply,
+        };
+        let stopped = || PayError::Stopped(self.client.why_stopped());
+        let sent = self.client.inner.commands.send(Command::Pay(order)).await;
+        sent.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// See [`Client::quote`].
+    pub async fn quote(&self, payee: impl IntoPayee, amount: impl IntoAmount) -> Result<Quote, PayError> {
+        let call = QuoteCall {
+            channel_id: self.id,
+            payee: payee.into_payee(),
+            amount: amount.into_amount(),
+        };
+        match self.client.call(Request::Quote(call)).await {
+            Ok(Reply::Quote(quote)) => Ok(Quote {
+                fee: quote.fee,
+                would_bounce: quote.would_bounce,
+            }),
+            Err(ChannelError::Hub(error)) => Err(PayError::Quote(error)),
+            Ok(other) => Err(PayError::Stopped(unexpected(&other).to_string())),
+            Err(other) => Err(PayError::Stopped(other.to_string())),
+        }
+    }
+
+    /// See [`Client::payments`].
+    #[must_use]
+    pub fn payments(&self, after: Option<Cursor>) -> Payments {
+        let (sender, receiver) = mpsc::channel(STREAM_BUFFER);
+        let (client, channel_id) = (self.client.clone(), self.id);
+        tokio::spawn(async move {
+            let stream = sender.clone();
+            let command = Command::Subscribe {
+                channel_id,
+                after,
+                stream,
+            };
+            if let Err(error) = client.send(command).await {
+                let _ = sender.send(Err(StreamError::Stopped(error.to_string()))).await;
+            }
+        });
+        Payments::new(receiver)
+    }
+
+    /// Deposits more and waits until it is confirmed. Anybody's money may be deposited for the client; this sends the sender's.
+    pub async fn deposit(&self, amount: impl IntoAmount) -> Result<(), ChannelError> {
+        let chain = self.client.inner.chain.as_ref();
+        let chain = chain.ok_or(ChainError::NotConfigured)?;
+        let before = self.view().ok_or(ChannelError::NoChannel)?;
+        chain.deposit(&before.config, amount.into_amount()).await?;
+        let more = |view: &ChannelView| view.balance.deposit > before.balance.deposit;
+        self.wait(more, "the deposit was not confirmed").await
+    }
+
+    /// Withdraws `amount` while the channel stays open, and waits until it is confirmed on chain. The hub sends the
+    /// transaction, or this client with `broadcast(true)`. Payments wait while it is being signed.
+    pub async fn withdraw(&self, amount: impl IntoAmount) -> Result<(), ChannelError> {
+        let kind = CooperativeKind::Withdraw(amount.into_amount());
+        let config = self.view().ok_or(ChannelError::NoChannel)?.config;
+        let signed = self.cooperate(kind).await?;
+        let Signed::Withdraw(message, own, hub) = signed else {
+            return Err(ChannelError::Busy);
+        };
+        self.broadcast(calls::withdraw(&config, &message, &own.0, &hub.0).abi_encode())
+            .await?;
+        let done = |view: &ChannelView| !view.withdraw_pending && view.withdrawn_on_chain >= message.total;
+        self.wait(done, "the withdrawal was not confirmed").await
+    }
+
+    /// Closes co-operatively, and waits for the payout. Queued payments go first. If the hub does not answer, the channel
+    /// stays closing until the deadline (minutes) and is open again after it; leave with `settle` then.
+    pub async fn close(&self) -> Result<(), ChannelError> {
+        let config = self.view().ok_or(ChannelError::NoChannel)?.config;
+        let signed = self.cooperate(CooperativeKind::Close).await?;
+        let Signed::Close(message, own, hub) = signed else {
+            return Err(ChannelError::Busy);
+        };
+        self.broadcast(calls::close(&config, &message, &own.0, &hub.0).abi_encode())
+            .await?;
+        self.wait(|view| view.phase == "closed", "the close was not confirmed")
+            .await
+    }
+
+    /// What `settle` needs with the hub gone.
+    pub async fn evidence(&self) -> Result<Evidence, ChannelError> {
+        let (reply, answer) = oneshot::channel();
+        let channel_id = self.id;
+        self.client.send(Command::Evidence { channel_id, reply }).await?;
+        answer.await.map_err(|_| self.client.stopped())?
+    }
+
+    /// Whether the hub kept the protocol on this channel.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.view().map_or(Health::Good, |view| view.health)
+    }
+
+    /// Waits until payments flow: confirmed on chain, registered, resumed.
+    pub async fn wait_live(&self) -> Result<(), ChannelError> {
+        self.wait(|view| view.live, "the channel did not become live")
+            .await
+    }
+
+    /// Waits until at least `deposit` of the hub is confirmed in this channel, so that as much can be received.
+    pub async fn wait_hub_deposit(&self, deposit: impl IntoAmount) -> Result<(), ChannelError> {
+        let least: Amount = deposit.into_amount();
+        self.wait(
+            |view| view.hub_deposit >= least,
+            "the hub's deposit was not confirmed",
+        )
+        .await
+    }
+
+    async fn cooperate(&self, kind: CooperativeKind) -> Result<Signed, ChannelError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Cooperate {
+            channel_id: self.id,
+            kind,
+            reply,
+        };
+        self.client.send(command).await?;
+        answer.await.map_err(|_| self.client.stopped())?
+    }
+
+    async fn broadcast(&self, data: Vec<u8>) -> Result<(), ChannelError> {
+        if !self.client.inner.options.broadcast {
+            return Ok(());
+        }
+        let chain = self.client.inner.chain.as_ref();
+        let sent = chain.ok_or(ChainError::NotConfigured)?.broadcast(data).await;
+        if let Err(error) = sent {
+            // The hub may have been faster; what counts is the channel's state, which the caller waits for.
+            tracing::info!(channel = %self.id, %error, "own broadcast failed");
+        }
+        Ok(())
+    }
+
+    async fn wait(
+        &self,
+        done: impl Fn(&ChannelView) -> bool + Send,
+        what: &'static str,
+    ) -> Result<(), ChannelError> {
+        let mut view = self.client.inner.view.clone();
+        let id = self.id;
+        let reached =
+            view.wait_for(move |view| view.stopped.is_some() || view.channels.get(&id).is_some_and(&done));
+        let reached = tokio::time::timeout(self.client.inner.options.chain_timeout, reached).await;
+        let stopped = match reached.map_err(|_| ChainError::Timeout(what))? {
+            Ok(view) => view.stopped.is_some(),
+            Err(_) => true,
+        };
+        if stopped {
+            Err(self.client.stopped())
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Errors, one enum per operation. Each says whose fault it is and what to do next.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{
+    Amount, ChannelId, PaymentId, Reject, ReturnReason,
+    message::{Cursor, RpcError},
+};
+use thiserror::Error;
+
+/// The store failed. An operating error; nothing was sent that is not stored.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum StoreError {
+    /// Another process has the file open.
+    #[error("{path}: another process uses this store; stop it first, two clients on one key lose money")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// The file is no store, damaged, or of a newer version.
+    #[error(
+        "{path}: not a readable store ({why}); it is left untouched: restore a backup, or name a new path"
+    )]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What was found.
+        why: String,
+    },
+    /// The disk or the operating system failed.
+    #[error("the store failed: {0}; the client has stopped, fix the disk and reconnect")]
+    Io(String),
+}
+
+/// The signer failed. Nothing wrong was released: every signature is checked before it is used.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum SignerError {
+    /// The signer reported an error or did not answer in time.
+    #[error("the signer failed: {0}; it is asked again later")]
+    Failed(String),
+    /// The signer returned something that is no signature of its own address over the digest.
+    #[error("the signer returned a wrong signature; check its key")]
+    WrongSignature,
+    /// The signing guard refused: this seq was signed before with other content.
+    #[error("the signing guard refused: {0}; is the key used by another process?")]
+    Guard(String),
+}
+
+/// The chain could not be read or written.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ChainError {
+    /// Neither an RPC endpoint nor a provider was given.
+    #[error("no RPC endpoint configured: call `.rpc(..)` on the builder")]
+    NotConfigured,
+    /// No key that can send transactions was given.
+    #[error("no key to send transactions with: call `.sender(..)` on the builder")]
+    NoSender,
+    /// The endpoint failed.
+    #[error("the RPC endpoint failed: {0}")]
+    Rpc(String),
+    /// The endpoint serves another chain than the hub.
+    #[error("the RPC endpoint serves chain {got}, the hub is on chain {expected}")]
+    WrongChain {
+        /// The hub's.
+        expected: u64,
+        /// The endpoint's.
+        got: u64,
+    },
+    /// The transaction was mined and reverted.
+    #[error("transaction {tx} reverted")]
+    Reverted {
+        /// Its hash.
+        tx: String,
+    },
+    /// What was waited for did not happen in time. It may still happen: look again later.
+    #[error("not seen on chain in time: {0}")]
+    Timeout(&'static str),
+}
+
+/// The hub is not the one this client knows. Do not continue before its operator has explained the change.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("the hub's {field} is {got}, pinned is {expected}")]
+pub struct PinMismatch {
+    /// Which fact.
+    pub field: &'static str,
+    /// Pinned.
+    pub expected: String,
+    /// What the hub says.
+    pub got: String,
+}
+
+/// `connect` failed.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A builder option is missing or makes no sense.
+    #[error("{0}")]
+    Options(&'static str),
+    /// The hub cannot be reached, or does not speak the protocol. Retry later.
+    #[error("cannot reach the hub: {0}")]
+    Unreachable(String),
+    /// The hub refused the login.
+    #[error("the hub refused the login: {0}")]
+    Refused(RpcError),
+    /// Another hub than expected.
+    #[error(transparent)]
+    Pin(#[from] PinMismatch),
+    /// The hub's statement about itself contradicts itself.
+    #[error("the hub's facts are not valid: {0}")]
+    HubInvalid(&'static str),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// See [`SignerError`].
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// See [`ChainError`].
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// Which spend limit was hit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitKind {
+    /// One payment with its fee.
+    PerPayment,
+    /// Everything the hub has not acknowledged yet.
+    InFlight,
+    /// Everything paid since `connect`.
+    Total,
+}
+
+/// A payment failed. Only [`PayError::Unknown`] leaves money in doubt.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum PayError {
+    /// Nothing was signed. Deposit more or pay less.
+    #[error("balance is {available}, {needed} needed")]
+    InsufficientBalance {
+        /// What can be spent, queued payments counted.
+        available: Amount,
+        /// Amount and fee.
+        needed: Amount,
+    },
+    /// Nothing was signed. Raise the limit with `spend_limit` on the builder if this was meant.
+    #[error("spend limit {kind:?} is {limit}, {asked} asked")]
+    SpendLimit {
+        /// Which limit.
+        kind: LimitKind,
+        /// Its value now.
+        limit: Amount,
+        /// Amount and fee.
+        asked: Amount,
+    },
+    /// Nothing was signed. The hub's quote is above the fee limit; name a `fee_max` if this was meant.
+    #[error("the hub asks a fee of {fee}, the limit is {limit}")]
+    FeeTooHigh {
+        /// Quoted.
+        fee: Amount,
+        /// Largest accepted without being named.
+        limit: Amount,
+    },
+    /// A payment of nothing.
+    #[error("the amount must not be zero")]
+    AmountZero,
+    /// The payment came back whole, by a voucher of the hub.
+    #[error("payment {payment_id} bounced: {reason:?}; the money is back")]
+    Bounced {
+        /// Which.
+        payment_id: PaymentId,
+        /// The hub's reason.
+        reason: ReturnReason,
+    },
+    /// Signed and perhaps sent; no answer in time. Ask `payment(id)` later; do not pay again under another id.
+    #[error("the outcome of payment {payment_id} is not known yet")]
+    Unknown {
+        /// Which.
+        payment_id: PaymentId,
+    },
+    /// Never signed, and given up: no connection in time. Safe to pay again.
+    #[error("payment {payment_id} was not sent in time; nothing was signed")]
+    NotSent {
+        /// Which.
+        payment_id: PaymentId,
+    },
+    /// The id was used before for another payment.
+    #[error("payment id {payment_id} was used before with other content")]
+    DuplicateId {
+        /// Which.
+        payment_id: PaymentId,
+    },
+    /// The hub broke the protocol on this channel; nothing is signed on it any more. Exit with the evidence.
+    #[error("channel {channel} is frozen: {fault}")]
+    Frozen {
+        /// The channel.
+        channel: ChannelId,
+        /// What the hub did.
+        fault: HubFault,
+    },
+    /// There is no open channel for the token.
+    #[error("no open channel; call `open` first")]
+    NoChannel,
+    /// The channel takes no payments in this phase, or by this rule.
+    #[error("the channel refuses: {0}")]
+    Refused(Reject),
+    /// The view of the chain is too old to sign safely (R6). Fix the RPC endpoint.
+    #[error("the view of the chain is too old to pay safely")]
+    ChainStale,
+    /// The hub did not quote.
+    #[error("no quote: {0}")]
+    Quote(RpcError),
+    /// The client was shut down, or its store failed.
+    #[error("the client has stopped: {0}")]
+    Stopped(String),
+}
+
+/// An operation on a channel failed.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// There is no such channel here.
+    #[error("no such channel")]
+    NoChannel,
+    /// A rule forbids it now.
+    #[error("refused: {0}")]
+    Refused(#[from] Reject),
+    /// The hub answered with an error.
+    #[error("the hub refused: {0}")]
+    Hub(RpcError),
+    /// The hub's countersignature is not its signer's. Exit with the evidence.
+    #[error("the hub's countersignature is wrong")]
+    BadCountersignature,
+    /// The hub broke the protocol on this channel.
+    #[error("the channel is frozen: {0}")]
+    Frozen(HubFault),
+    /// No answer in time.
+    #[error("no answer from the hub in time; a signed message stays valid until its deadline")]
+    Timeout,
+    /// Another close or withdrawal is being made.
+    #[error("another close or withdrawal is under way")]
+    Busy,
+    /// See [`ChainError`].
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// See [`SignerError`].
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The client was shut down, or its store failed.
+    #[error("the client has stopped: {0}")]
+    Stopped(String),
+}
+
+/// An item of the stream of received payments that is no payment. The stream ends after it.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// Positions are dense; one is missing. Call `payments` again with the last cursor.
+    #[error("position {got} follows {last}: something is missing")]
+    Gap {
+        /// Last position seen.
+        last: u64,
+        /// Received.
+        got: u64,
+    },
+    /// The log is another one than the cursor's: the hub was rolled back or rebuilt (A10).
+    #[error("the hub's log is of epoch {got}, the cursor of {expected}: the hub may have been rolled back")]
+    Epoch {
+        /// The cursor's.
+        expected: u64,
+        /// Received.
+        got: u64,
+    },
+    /// The hub refused the cursor.
+    #[error("the hub refused cursor {after:?}: {error}")]
+    Refused {
+        /// The cursor.
+        after: Option<Cursor>,
+        /// Its answer.
+        error: RpcError,
+    },
+    /// A receipt is not backed by a credit in an accepted voucher, or its signature is wrong.
+    #[error("{0}")]
+    Fault(HubFault),
+    /// Another stream of this channel took over.
+    #[error("another stream of this channel was started")]
+    Replaced,
+    /// There is no such channel here.
+    #[error("no such channel")]
+    NoChannel,
+    /// The client was shut down, or its store failed.
+    #[error("the client has stopped: {0}")]
+    Stopped(String),
+}
+
+/// What kind of breach it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = false)]
+pub enum FaultKind {
+    /// A voucher with a signature that is not the hub's.
+    BadSignature,
+    /// A voucher that breaks a rule (R1-R5).
+    BadVoucher,
+    /// Two vouchers with one seq: equivocation.
+    Conflict,
+    /// The hub shows or accepts less than it signed before: its database was rolled back (A10).
+    RolledBack,
+    /// A payment came back, but not all of it.
+    ShortReturn,
+    /// A receipt without a credit in an accepted voucher, or with a wrong signature.
+    BadReceipt,
+    /// The hub acknowledges vouchers this client cannot have signed or cannot adopt.
+    CannotAdopt,
+}
+
+/// A breach of the protocol by the hub. The channel is frozen: nothing is signed on it any more.
+/// Next: `evidence()`, then leave with the `settle` CLI.
+#[derive(Clone, PartialEq, Eq, Debug, Error, BorshSerialize, BorshDeserialize)]
+#[error("the hub misbehaved ({kind:?}): {text}; keep the evidence and settle on chain")]
+pub struct HubFault {
+    /// The kind.
+    pub kind: FaultKind,
+    /// What was found, with expected and received.
+    pub text: String,
+}

@@ -1,0 +1,246 @@
+//! One connection to the hub: dial, check the hub, log in, then move messages.
+
+use crate::{ConnectError, Encoding, HubPin, pin::Hub, signer::CheckedSigner};
+use futures::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
+use protocol_spec::{
+    Login, limits,
+    message::{LoginCall, LoginReply, Message, Notification, Reply, Request, binary, json},
+};
+use std::time::Duration;
+use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        self, client::IntoClientRequest, http::HeaderValue, http::header::SEC_WEBSOCKET_PROTOCOL,
+        protocol::WebSocketConfig,
+    },
+};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Messages waiting to be written; a hub that reads slower than this loses the connection.
+const OUT_QUEUE: usize = 4096;
+/// Messages read and not handled yet; beyond that the socket is not read.
+const IN_QUEUE: usize = 256;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_EVERY: Duration = Duration::from_secs(15);
+const IDLE_MAX: Duration = Duration::from_secs(45);
+
+/// What comes from the hub.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Message(Message),
+    /// The connection is gone.
+    Closed(String),
+}
+
+/// A logged-in connection. Dropping it closes the socket.
+pub(crate) struct Link {
+    out: mpsc::Sender<Message>,
+    pub(crate) input: mpsc::Receiver<Inbound>,
+    pub(crate) hub: Hub,
+    pub(crate) login: LoginReply,
+    pub(crate) signer: CheckedSigner,
+    tasks: [AbortHandle; 2],
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Link {
+    /// Queues a message without waiting. False when the connection is gone or hopelessly slow.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        self.out.try_send(message).is_ok()
+    }
+}
+
+/// What [`dial`] needs.
+#[derive(Clone)]
+pub(crate) struct Dial {
+    pub(crate) url: String,
+    pub(crate) encoding: Encoding,
+    pub(crate) pin: Option<HubPin>,
+    pub(crate) server: Option<String>,
+    pub(crate) signer: CheckedSigner,
+    pub(crate) timeout: Duration,
+}
+
+/// Connects and logs in within the time limit.
+pub(crate) async fn dial(dial: Dial) -> Result<Link, ConnectError> {
+    let timeout = dial.timeout;
+    tokio::time::timeout(timeout, login(dial))
+        .await
+        .map_err(|_| ConnectError::Unreachable("no answer in time".to_owned()))?
+}
+
+async fn login(mut dial: Dial) -> Result<Link, ConnectError> {
+    let mut socket = open(&dial).await?;
+    let challenge = match receive(&mut socket).await? {
+        Message::Notification(notification) => match *notification {
+            Notification::Challenge(challenge) => challenge,
+            _ => return Err(unreachable("the first message is not a challenge")),
+        },
+        _ => return Err(unreachable("the first message is not a challenge")),
+    };
+    let hub = Hub::check(challenge.hub, dial.pin.as_ref(), dial.server.as_deref())?;
+    let statement = Login {
+        server: hub.pin.server.clone(),
+        nonce: challenge.nonce,
+        signer: dial.signer.address(),
+        protocol: dial.encoding.subprotocol().to_owned(),
+    };
+    let signature = dial.signer.sign(&statement.digest(&hub.domain)).await?;
+    let call = Request::Login(LoginCall {
+        signer: dial.signer.address(),
+        signature,
+    });
+    let request = Message::Request {
+        id: 0,
+        call: Box::new(call),
+    };
+    socket
+        .send(encode(dial.encoding, &request))
+        .await
+        .map_err(unreachable)?;
+    let reply = login_reply(&mut socket).await?;
+    let (out, out_queue) = mpsc::channel(OUT_QUEUE);
+    let (in_queue, input) = mpsc::channel(IN_QUEUE);
+    let (sink, stream) = socket.split();
+    let writer = tokio::spawn(write_all(sink, out_queue, dial.encoding));
+    let reader = tokio::spawn(read_all(stream, in_queue));
+    Ok(Link {
+        out,
+        input,
+        hub,
+        login: reply,
+        signer: dial.signer,
+        tasks: [writer.abort_handle(), reader.abort_handle()],
+    })
+}
+
+async fn login_reply(socket: &mut Socket) -> Result<LoginReply, ConnectError> {
+    loop {
+        if let Message::Response { id, result } = receive(socket).await? {
+            return match result {
+                Ok(reply) => match *reply {
+                    Reply::Login(reply) if id == Some(0) => Ok(reply),
+                    _ => Err(unreachable("the answer to login is of another kind")),
+                },
+                Err(error) => Err(ConnectError::Refused(error)),
+            };
+        }
+    }
+}
+
+async fn open(dial: &Dial) -> Result<Socket, ConnectError> {
+    let mut request = dial.url.as_str().into_client_request().map_err(unreachable)?;
+    let protocol = dial.encoding.subprotocol();
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .max_write_buffer_size(4 * limits::MESSAGE_BYTES_MAX)
+        .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(limits::MESSAGE_BYTES_MAX));
+    let (socket, response) = connect_async_with_config(request, Some(config), true)
+        .await
+        .map_err(unreachable)?;
+    let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
+    if chosen.map(HeaderValue::as_bytes) != Some(protocol.as_bytes()) {
+        return Err(unreachable("the server does not speak the subprotocol asked for"));
+    }
+    Ok(socket)
+}
+
+async fn receive(socket: &mut Socket) -> Result<Message, ConnectError> {
+    loop {
+        let frame = socket
+            .next()
+            .await
+            .ok_or_else(|| unreachable("closed during login"))?;
+        if let Some(message) = decode(frame.map_err(unreachable)?).map_err(unreachable)? {
+            return Ok(message);
+        }
+    }
+}
+
+fn unreachable(why: impl ToString) -> ConnectError {
+    ConnectError::Unreachable(why.to_string())
+}
+
+fn encode(encoding: Encoding, message: &Message) -> tungstenite::Message {
+    match encoding {
+        Encoding::Binary => tungstenite::Message::binary(binary::encode(message)),
+        Encoding::Json => tungstenite::Message::text(json::encode(message)),
+    }
+}
+
+/// `None` for control frames.
+fn decode(frame: tungstenite::Message) -> Result<Option<Message>, String> {
+    match frame {
+        tungstenite::Message::Binary(bytes) => binary::decode(&bytes)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        tungstenite::Message::Text(text) => json::decode(&text)
+            .map(Some)
+            .map_err(|(_, error)| error.to_string()),
+        tungstenite::Message::Close(_) => Err("the hub closed the connection".to_owned()),
+        _ => Ok(None),
+    }
+}
+
+async fn write_all(
+    mut sink: SplitSink<Socket, tungstenite::Message>,
+    mut queue: mpsc::Receiver<Message>,
+    encoding: Encoding,
+) {
+    let mut ping = tokio::time::interval(PING_EVERY);
+    loop {
+        let frame = tokio::select! {
+            message = queue.recv() => match message {
+                Some(message) => encode(encoding, &message),
+                None => break,
+            },
+            _ = ping.tick() => tungstenite::Message::Ping(tungstenite::Bytes::new()),
+        };
+        let write = async {
+            sink.feed(frame).await?;
+            while let Ok(message) = queue.try_recv() {
+                sink.feed(encode(encoding, &message)).await?;
+            }
+            sink.flush().await
+        };
+        if !matches!(tokio::time::timeout(WRITE_TIMEOUT, write).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    // The reader sees the end of the socket and reports it.
+    let _ = tokio::time::timeout(Duration::from_secs(1), sink.close()).await;
+}
+
+async fn read_all(mut stream: SplitStream<Socket>, queue: mpsc::Sender<Inbound>) {
+    let why = loop {
+        let frame = match tokio::time::timeout(IDLE_MAX, stream.next()).await {
+            Err(_) => break "the hub is silent".to_owned(),
+            Ok(None) => break "the connection ended".to_owned(),
+            Ok(Some(Err(error))) => break error.to_string(),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        match decode(frame) {
+            Ok(None) => {}
+            Ok(Some(message)) => {
+                if queue.send(Inbound::Message(message)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => break error,
+        }
+    };
+    let _ = queue.send(Inbound::Closed(why)).await;
+}

@@ -1,0 +1,191 @@
+//! The store in a file: redb, every batch durable before it returns.
+
+use super::{Row, Store, Table, Write};
+use crate::StoreError;
+use async_trait::async_trait;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, backends::FileBackend,
+};
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const VERSION: &[u8] = b"channelhub.client-store.v1";
+const VERSION_KEY: &[u8] = b"version";
+
+/// A store in one file, readable by its owner only. One process at a time.
+#[derive(Clone)]
+pub struct RedbStore {
+    database: Arc<Database>,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RedbStore({})", self.path.display())
+    }
+}
+
+impl RedbStore {
+    /// Opens the file, or makes it when there is none. Blocks for a moment; call it before the runtime is busy.
+    ///
+    /// Errors: [`StoreError::InUse`], [`StoreError::Corrupt`] (never started empty over an existing file), [`StoreError::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !path.exists() {
+            create(path)?;
+        }
+        let database = guarded(path, || open_file(path))??;
+        let store = Self {
+            database: Arc::new(database),
+            path: path.to_owned(),
+        };
+        match guarded(path, || store.read(Table::Meta, VERSION_KEY))?? {
+            Some(version) if version == VERSION => Ok(store),
+            Some(other) => Err(corrupt(
+                path,
+                format!("version {}", String::from_utf8_lossy(&other)),
+            )),
+            None => Err(corrupt(path, "no version in it")),
+        }
+    }
+
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.database.begin_read().map_err(io)?;
+        match read.open_table(definition(table)) {
+            Ok(rows) => Ok(rows.get(key).map_err(io)?.map(|value| value.value().to_vec())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(io(error)),
+        }
+    }
+
+    fn read_all(&self, table: Table) -> Result<Vec<Row>, StoreError> {
+        let read = self.database.begin_read().map_err(io)?;
+        let rows = match read.open_table(definition(table)) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(io(error)),
+        };
+        let mut all = Vec::new();
+        for row in rows.iter().map_err(io)? {
+            let (key, value) = row.map_err(io)?;
+            all.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        Ok(all)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store))
+            .await
+            .map_err(|_| corrupt(&self.path, "the database engine panicked"))?
+    }
+}
+
+fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+fn write(database: &Database, batch: Vec<Write>) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write().map_err(io)?;
+    transaction.set_durability(Durability::Immediate).map_err(io)?;
+    // Two phases: keys and values are partly chosen by others, so one checksum must not be all that tells a torn commit.
+    transaction.set_two_phase_commit(true);
+    for change in batch {
+        let mut rows = transaction.open_table(definition(change.table)).map_err(io)?;
+        match change.value {
+            Some(value) => drop(rows.insert(change.key.as_slice(), value.as_slice()).map_err(io)?),
+            None => drop(rows.remove(change.key.as_slice()).map_err(io)?),
+        }
+    }
+    transaction.commit().map_err(io)
+}
+
+/// Makes a complete file under another name, then links it into place: a crash leaves no half-made store.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let _ = fs::remove_file(&temporary);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io)?;
+    let database = Builder::new()
+        .create_with_backend(FileBackend::new(file).map_err(io)?)
+        .map_err(io)?;
+    let version = Write {
+        table: Table::Meta,
+        key: VERSION_KEY.to_vec(),
+        value: Some(VERSION.to_vec()),
+    };
+    write(&database, vec![version])?;
+    drop(database);
+    let linked = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(error)),
+        _ => {}
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)
+}
+
+fn open_file(path: &Path) -> Result<Database, StoreError> {
+    let size = fs::metadata(path).map_err(io)?.len();
+    if size == 0 {
+        return Err(corrupt(path, "the file is empty"));
+    }
+    Builder::new().open(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+            path: path.display().to_string(),
+        },
+        other => corrupt(path, other),
+    })
+}
+
+/// redb panics on some garbage; that must not look like a bug of the caller.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| corrupt(path, "the database engine panicked"))
+}
+
+fn corrupt(path: &Path, why: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        path: path.display().to_string(),
+        why: why.to_string(),
+    }
+}
+
+fn io(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Io(error.to_string())
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        self.blocking(move |store| write(&store.database, batch)).await
+    }
+
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key.to_vec();
+        self.blocking(move |store| store.read(table, &key)).await
+    }
+
+    async fn scan(&self, table: Table) -> Result<Vec<Row>, StoreError> {
+        self.blocking(move |store| store.read_all(table)).await
+    }
+}

@@ -1,0 +1,163 @@
+//! The rows of the store's tables: keys and values as bytes.
+
+use super::{Store, Table, Write};
+use crate::{HubFault, HubPin, PaymentState, StoreError};
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{
+    Amount, Channel, ChannelId, Digest, Op, Payment, PaymentId, Seq, Voucher,
+    message::{Cursor, Frame},
+};
+
+/// A channel with what the SDK adds to it.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct ChannelRow {
+    /// `Channel::to_record`.
+    pub(crate) record: Vec<u8>,
+    /// Set once: nothing is signed any more.
+    pub(crate) fault: Option<HubFault>,
+    /// Credits of hub vouchers up to this seq are not known singly (restore from backup).
+    pub(crate) credits_lost_until: Seq,
+    /// Seen open on chain with enough confirmations.
+    pub(crate) confirmed: bool,
+}
+
+/// An own frame without its signature, which is made again deterministically.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct FrameRow {
+    pub(crate) voucher: Voucher,
+    pub(crate) ops: Vec<Op>,
+}
+
+/// An own payment.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct PaymentRow {
+    pub(crate) channel_id: ChannelId,
+    pub(crate) payment: Payment,
+    pub(crate) state: PaymentState,
+}
+
+/// A credit of an accepted hub voucher.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct CreditRow {
+    pub(crate) seq: Seq,
+    pub(crate) amount: Amount,
+    pub(crate) invoice: Digest,
+}
+
+/// What the hub did, with the frame that shows it.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct FaultRow {
+    pub(crate) fault: HubFault,
+    pub(crate) frame: Option<Frame>,
+}
+
+const PIN_KEY: &[u8] = b"pin";
+
+fn bytes<T: BorshSerialize>(value: &T) -> Vec<u8> {
+    // Writing to a Vec cannot fail.
+    borsh::to_vec(value).unwrap_or_default()
+}
+
+fn read<T: BorshDeserialize>(what: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    borsh::from_slice(bytes).map_err(|error| StoreError::Corrupt {
+        path: "store".to_owned(),
+        why: format!("{what}: {error}"),
+    })
+}
+
+fn put<T: BorshSerialize>(table: Table, key: Vec<u8>, value: &T) -> Write {
+    Write {
+        table,
+        key,
+        value: Some(bytes(value)),
+    }
+}
+
+fn frame_key(channel: &ChannelId, seq: Seq) -> Vec<u8> {
+    [channel.0.as_slice(), &seq.0.to_be_bytes()].concat()
+}
+
+/// Key of a credit.
+pub(crate) fn credit_key(channel: &ChannelId, payment_id: &PaymentId, payer: &Digest) -> Vec<u8> {
+    [channel.0.as_slice(), &payment_id.0, &payer.0].concat()
+}
+
+pub(crate) fn put_pin(pin: &HubPin) -> Write {
+    put(Table::Meta, PIN_KEY.to_vec(), pin)
+}
+
+pub(crate) fn put_channel(id: &ChannelId, row: &ChannelRow) -> Write {
+    put(Table::Channels, id.0.to_vec(), row)
+}
+
+pub(crate) fn put_frame(id: &ChannelId, row: &FrameRow) -> Write {
+    put(Table::Frames, frame_key(id, row.voucher.seq), row)
+}
+
+pub(crate) fn delete_frame(id: &ChannelId, seq: Seq) -> Write {
+    Write {
+        table: Table::Frames,
+        key: frame_key(id, seq),
+        value: None,
+    }
+}
+
+pub(crate) fn put_payment(row: &PaymentRow) -> Write {
+    put(Table::Payments, row.payment.payment_id.0.to_vec(), row)
+}
+
+pub(crate) fn put_credit(key: Vec<u8>, row: &CreditRow) -> Write {
+    put(Table::Credits, key, row)
+}
+
+pub(crate) fn put_cursor(id: &ChannelId, cursor: &Cursor) -> Write {
+    put(Table::Cursors, id.0.to_vec(), cursor)
+}
+
+pub(crate) fn put_fault(id: &ChannelId, row: &FaultRow) -> Write {
+    put(Table::Faults, id.0.to_vec(), row)
+}
+
+pub(crate) async fn pin(store: &dyn Store) -> Result<Option<HubPin>, StoreError> {
+    let value = store.get(Table::Meta, PIN_KEY).await?;
+    value.map(|value| read("pin", &value)).transpose()
+}
+
+pub(crate) async fn payment(store: &dyn Store, id: &PaymentId) -> Result<Option<PaymentRow>, StoreError> {
+    let value = store.get(Table::Payments, &id.0).await?;
+    value.map(|value| read("payment", &value)).transpose()
+}
+
+pub(crate) async fn credit(store: &dyn Store, key: &[u8]) -> Result<Option<CreditRow>, StoreError> {
+    let value = store.get(Table::Credits, key).await?;
+    value.map(|value| read("credit", &value)).transpose()
+}
+
+pub(crate) async fn cursor(store: &dyn Store, id: &ChannelId) -> Result<Option<Cursor>, StoreError> {
+    let value = store.get(Table::Cursors, &id.0).await?;
+    value.map(|value| read("cursor", &value)).transpose()
+}
+
+/// The channels with their unacknowledged frames in ascending seq.
+pub(crate) async fn channels(
+    store: &dyn Store,
+) -> Result<Vec<(Channel, ChannelRow, Vec<FrameRow>)>, StoreError> {
+    let mut frames = Vec::new();
+    for (_, value) in store.scan(Table::Frames).await? {
+        frames.push(read::<FrameRow>("frame", &value)?);
+    }
+    let mut all = Vec::new();
+    for (_, value) in store.scan(Table::Channels).await? {
+        let row: ChannelRow = read("channel", &value)?;
+        let channel = Channel::from_record(&row.record).map_err(|error| StoreError::Corrupt {
+            path: "store".to_owned(),
+            why: error.to_string(),
+        })?;
+        let own = frames
+            .iter()
+            .filter(|frame| frame.voucher.channel_id == channel.id());
+        let own = own.cloned().collect();
+        all.push((channel, row, own));
+    }
+    Ok(all)
+}

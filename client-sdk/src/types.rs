@@ -1,0 +1,255 @@
+//! What the SDK's operations take and give.
+
+use crate::HubFault;
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{
+    Address, Amount, ChannelId, Config, Digest, Payee, PaymentId, Receipt, ReturnReason, Seq,
+    VoucherSignature,
+    message::{Cursor, PaymentStatus},
+};
+use std::time::Duration;
+
+/// A delivered payment: credited to the payee, durable at the hub, acknowledged by a hub voucher this client holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paid {
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// The channel that paid.
+    pub channel_id: ChannelId,
+    /// The own voucher that carried it.
+    pub seq: Seq,
+    /// What the payee got.
+    pub amount: Amount,
+    /// What the hub kept.
+    pub fee: Amount,
+}
+
+/// Options of one payment. `PayOptions::default()` is what `pay` uses.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PayOptions {
+    /// Names the payment for good; random by default. The same id and content again gives the same answer.
+    pub payment_id: Option<PaymentId>,
+    /// The most the hub may keep. By default the hub is asked for a quote, see `fee_limit` on the builder.
+    pub fee_max: Option<Amount>,
+    /// Not delivered later than this from now. Default: 10 minutes; at most a day.
+    pub expires_in: Option<Duration>,
+    /// Digest of the invoice paid.
+    pub invoice: Option<Digest>,
+}
+
+/// What a payment would cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quote {
+    /// The fee to grant as `fee_max`.
+    pub fee: Amount,
+    /// Why it would bounce now; `None` when it would be delivered.
+    pub would_bounce: Option<ReturnReason>,
+}
+
+/// What became of an own payment.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub enum PaymentState {
+    /// Waits to be signed.
+    Queued,
+    /// Signed; no acknowledging hub voucher yet.
+    InFlight {
+        /// The own voucher that carries it.
+        seq: Seq,
+    },
+    /// Delivered, proven by a hub voucher.
+    Delivered {
+        /// The own voucher that carried it.
+        seq: Seq,
+        /// What the hub kept.
+        fee: Amount,
+    },
+    /// Returned, proven by a hub voucher.
+    Bounced {
+        /// The own voucher that carried it.
+        seq: Seq,
+        /// The hub's reason.
+        reason: ReturnReason,
+    },
+    /// This client holds no proof either way (its store was restored from a backup).
+    Lost,
+}
+
+/// Answer of `payment(id)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PaymentAnswer {
+    /// From this client's own store and the vouchers it accepted.
+    Known(PaymentState),
+    /// Not in this client's store, or without proof there: the hub's word only.
+    HubSays(PaymentStatus),
+}
+
+/// A payment received. Its receipt is signed by the hub and backed by a credit in a voucher this client accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceivedPayment {
+    /// Its place in the channel's log; hand it to `payments` to go on after it.
+    pub cursor: Cursor,
+    /// The hub's statement.
+    pub receipt: Receipt,
+    /// The hub's signature over it; verifiable offline by anybody who knows the hub's signer.
+    pub signature: VoucherSignature,
+    /// True when the credit itself was seen in an accepted voucher. False only for receipts from before a restore from
+    /// backup, where the sum of the vouchers is proven but the single credits are not known any more.
+    pub backed: bool,
+}
+
+/// Money of one channel, as this client can prove it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Balance {
+    /// What can be paid now, queued payments counted as spent.
+    pub spendable: Amount,
+    /// What the adjudicator would pay this client now, by the vouchers it holds; in-flight payments count as spent.
+    pub settled: Amount,
+    /// Signed and not acknowledged yet, fees included.
+    pub in_flight: Amount,
+    /// Waiting to be signed, fees included.
+    pub queued: Amount,
+    /// Confirmed gross deposit.
+    pub deposit: Amount,
+    /// Withdrawn, signed withdrawals counted as done.
+    pub withdrawn: Amount,
+    /// Total ever received: credits and returns.
+    pub received: Amount,
+    /// Total ever paid: payments with the fees granted.
+    pub paid: Amount,
+}
+
+/// Whether a channel can be trusted to go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// Everything verified.
+    Good,
+    /// The hub broke the protocol; nothing is signed any more.
+    Frozen(HubFault),
+}
+
+/// One channel as this client sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelView {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its facts.
+    pub config: Config,
+    /// `opening` (not confirmed yet), `open`, `closing`, `disputed` or `closed`.
+    pub phase: &'static str,
+    /// True while connected, registered and resumed: payments flow.
+    pub live: bool,
+    /// Good or frozen.
+    pub health: Health,
+    /// Money.
+    pub balance: Balance,
+    /// Newest own voucher.
+    pub sent_seq: Seq,
+    /// Newest hub voucher accepted.
+    pub received_seq: Seq,
+    /// Own vouchers the hub has not acknowledged by a voucher of its own.
+    pub unacked: usize,
+    /// Confirmed deposit of the hub: with `balance.settled` it bounds what can be received.
+    pub hub_deposit: Amount,
+    /// True while a withdrawal is signed and neither final nor lapsed (R12).
+    pub withdraw_pending: bool,
+    /// Withdrawn by the client, confirmed on chain.
+    pub withdrawn_on_chain: Amount,
+}
+
+/// The facts of a hub that must not change.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct HubPin {
+    /// Name in `Login` and `Register`.
+    pub server: String,
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// The adjudicator.
+    pub adjudicator: Address,
+    /// Owner of the hub's side.
+    pub hub: Address,
+    /// The hub's voucher key.
+    pub hub_signer: Address,
+}
+
+/// What happens beside the operations that were called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// Logged in (again).
+    Connected,
+    /// The connection is gone; it is being made again.
+    Disconnected {
+        /// Why.
+        why: String,
+    },
+    /// Registered and resumed: payments flow.
+    ChannelLive(ChannelId),
+    /// The hub broke the protocol; the channel is frozen.
+    HubMisbehaved {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What it did.
+        fault: HubFault,
+    },
+    /// The client's store was behind its own vouchers and has adopted the newest (restore from a backup, A11).
+    Restored {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Newest own voucher now.
+        seq: Seq,
+    },
+    /// A dispute was seen on chain. Answer it with `settle` before the window ends.
+    Disputed {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The channel was paid out.
+    Closed {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The hub refused a call or a voucher; it is retried.
+    Refused {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The hub's words.
+        why: String,
+    },
+}
+
+/// Whom to pay: an account address, a channel id, or a [`Payee`].
+pub trait IntoPayee {
+    /// The payee.
+    fn into_payee(self) -> Payee;
+}
+impl IntoPayee for Payee {
+    fn into_payee(self) -> Payee {
+        self
+    }
+}
+impl IntoPayee for Address {
+    fn into_payee(self) -> Payee {
+        Payee::Account(self)
+    }
+}
+impl IntoPayee for ChannelId {
+    fn into_payee(self) -> Payee {
+        Payee::Channel(self)
+    }
+}
+
+/// An amount: an [`Amount`] or a plain number of base units.
+pub trait IntoAmount {
+    /// The amount.
+    fn into_amount(self) -> Amount;
+}
+impl IntoAmount for Amount {
+    fn into_amount(self) -> Amount {
+        self
+    }
+}
+impl IntoAmount for u128 {
+    fn into_amount(self) -> Amount {
+        Amount(self)
+    }
+}

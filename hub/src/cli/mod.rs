@@ -47,9 +47,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
 }
 
-/// Parses the process's arguments and runs them. The whole of `main`.
+/// Parses the process's arguments and runs them. The whole of `main`. `demo` comes from the binary: it plays the hub's
+/// clients with the SDK, on which this library does not depend.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main<F: Future<Output = Result<(), Failure>>>(demo: impl FnOnce(demo::DemoArgs) -> F) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help and version come here too; clap knows which stream they belong to.
@@ -60,17 +61,20 @@ pub fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => runtime.block_on(run(cli, demo)),
         Err(error) => Err(Failure::Running(error.into())),
     };
     exit::report(outcome)
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run<F: Future<Output = Result<(), Failure>>>(
+    cli: Cli,
+    demo: impl FnOnce(demo::DemoArgs) -> F,
+) -> Result<(), Failure> {
     match cli.command {
         Command::Init(args) => init::init(&args),
         Command::Serve(args) => serve::serve(args).await,
-        Command::Demo(args) => demo::demo(args).await,
+        Command::Demo(args) => demo(args).await,
     }
 }
 

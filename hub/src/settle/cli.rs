@@ -49,7 +49,7 @@ pub struct ChainArgs {
 #[derive(Args, Debug)]
 pub struct SendArgs {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
     pub chain: ChainArgs,
     /// File with the sender's private key: 64 hex digits, mode 0600.
     #[arg(long, value_name = "PATH", conflicts_with = "key_env")]
@@ -76,7 +76,7 @@ pub struct SendArgs {
 #[derive(Args, Debug)]
 pub struct SubmitArgs {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
     pub send: SendArgs,
     /// Go on although it would lose money.
     #[arg(long)]
@@ -87,7 +87,7 @@ pub struct SubmitArgs {
 #[derive(Args, Debug)]
 pub struct DisputeArgs {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
     pub send: SendArgs,
     /// Go on although it would lose money.
     #[arg(long)]
@@ -101,7 +101,7 @@ pub struct DisputeArgs {
 #[derive(Args, Debug)]
 pub struct ClaimArgs {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
     pub send: SendArgs,
     /// The token; zero address for the native coin; the channel's own when absent.
     #[arg(long, value_name = "ADDRESS")]

@@ -7,6 +7,7 @@
 pub mod cli;
 mod decode;
 mod evidence;
+mod evidence_error;
 mod exit;
 mod key;
 mod node;
@@ -14,6 +15,7 @@ mod outlook;
 mod plan;
 mod receipt;
 mod render;
+mod render_verified;
 mod run;
 mod send;
 mod status;

@@ -11,7 +11,7 @@ use super::{
 };
 use alloy::primitives::TxHash;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use protocol_spec::{Amount, Side};
+use protocol_spec::Amount;
 use serde_json::{Value, json};
 
 /// What a sending command arrived at.
@@ -24,7 +24,7 @@ pub(super) struct Sent<'a> {
     pub(super) mined: Option<Mined>,
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     if !header.is_empty() {
@@ -238,80 +238,4 @@ pub(super) fn sent_json(sent: &Sent<'_>) -> Value {
 pub(super) fn error_json(error: &SettleError) -> Value {
     let exit = error.exit();
     json!({"error": {"exit": exit.code(), "kind": exit.word(), "text": error.to_string()}})
-}
-
-/// `settle verify` of evidence for programs.
-pub(super) fn verified_json(evidence: &CheckedEvidence) -> Value {
-    let direction = |direction: &super::CheckedDirection| {
-        direction.voucher.as_ref().map(|verified| {
-            let voucher = verified.voucher();
-            json!({
-                "seq": voucher.seq, "paid": voucher.paid, "ack_seq": voucher.ack_seq, "ack_paid": voucher.ack_paid,
-                "signer": verified.signer(), "batch": is_batch(verified), "locks": direction.locks.len(),
-                "preimages": direction.preimages.len(),
-            })
-        })
-    };
-    json!({
-        "command": "verify",
-        "valid": true,
-        "channel_id": evidence.id(),
-        "side": evidence.side(),
-        "received": direction(evidence.received()),
-        "sent": direction(evidence.sent()),
-        "warnings": evidence.warnings(),
-    })
-}
-
-/// `settle verify` of evidence for people.
-pub(super) fn verified_table(evidence: &CheckedEvidence) -> String {
-    let mut table = table(&[
-        "voucher",
-        "seq",
-        "paid",
-        "ack_seq",
-        "ack_paid",
-        "locks",
-        "signature",
-    ]);
-    let payer = |received: bool| match (evidence.side(), received) {
-        (Side::Client, true) | (Side::Hub, false) => "hub pays client",
-        _ => "client pays hub",
-    };
-    for (received, direction) in [(true, evidence.received()), (false, evidence.sent())] {
-        let Some(verified) = &direction.voucher else {
-            table.add_row([payer(received), "none"]);
-            continue;
-        };
-        let voucher = verified.voucher();
-        table.add_row([
-            payer(received).to_owned(),
-            voucher.seq.to_string(),
-            voucher.paid.to_string(),
-            voucher.ack_seq.to_string(),
-            voucher.ack_paid.to_string(),
-            format!(
-                "{} ({} preimages)",
-                direction.locks.len(),
-                direction.preimages.len()
-            ),
-            format!(
-                "{} by {}",
-                if is_batch(verified) { "batch" } else { "direct" },
-                verified.signer()
-            ),
-        ]);
-    }
-    format!(
-        "evidence of the {} of channel {}: valid\n{table}",
-        text::side(evidence.side()),
-        evidence.id()
-    )
-}
-
-fn is_batch(verified: &protocol_spec::VerifiedVoucher) -> bool {
-    matches!(
-        verified.signed().signature,
-        protocol_spec::VoucherSignature::Batch { .. }
-    )
 }

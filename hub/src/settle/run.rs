@@ -3,7 +3,7 @@
 use super::{
     CheckedEvidence, Exit, Intent, Node, Plan, ReceiptFile, Settle, SettleError, TokenInfo, Verb,
     cli::{ChainArgs, Cli, Command, SendArgs, VerifyArgs},
-    key, render, view,
+    key, render, render_verified, view,
 };
 use alloy::{eips::BlockId, network::EthereumWallet, signers::local::PrivateKeySigner};
 use protocol_spec::Address;
@@ -212,8 +212,8 @@ fn verify(args: &VerifyArgs) -> Result<Output, SettleError> {
                 .iter()
                 .for_each(|warning| say(&format!("warning: {warning}")));
             Ok(Output {
-                text: render::verified_table(&evidence),
-                json: render::verified_json(&evidence),
+                text: render_verified::verified_table(&evidence),
+                json: render_verified::verified_json(&evidence),
             })
         }
         (None, None) => Err(SettleError::Usage("--evidence or --receipt is needed".to_owned())),

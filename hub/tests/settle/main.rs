@@ -2,7 +2,15 @@
 //!
 //! Anvil is the native binary at `ANVIL`, or the one that `npm ci` puts under `protocol-spec/contracts/node_modules`.
 //! Without it the tests fail and say so; `CHANNELHUB_SKIP_ANVIL=1` skips them.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test code"
+)]
 
 mod anvil;
 mod cli;

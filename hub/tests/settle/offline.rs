@@ -48,6 +48,7 @@ fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
                 .enumerate()
                 .for_each(|(i, v)| leaves(v, &format!("{at}/{i}"), found));
         }
+        Value::Null => {}
         _ => found.push(at.to_owned()),
     }
 }

@@ -75,12 +75,18 @@ contract ModelTest is Base {
         if (seq > d.best.seq) {
             uint64 expiry = s.opening.length == 0 ? 0 : s.opening[0].maxExpiry;
             d.best = Best(seq, s.paid, 0, expiry, locks.length != 0);
-        } else if (seq == d.best.seq && s.opening.length != 0) {
+        } else if (s.opening.length != 0 && s.locks == _commitment(payer, d.best.seq)) {
+            // an older voucher with the same locks opens the same commitment
             d.best.maxExpiry = s.opening[0].maxExpiry;
         }
         Direction storage r = model[1 - payer];
         if (s.ackSeq > r.floorSeq) r.floorSeq = s.ackSeq;
         if (s.ackPaid > r.floorPaid) r.floorPaid = s.ackPaid;
+    }
+
+    function _commitment(uint8 payer, uint64 seq) internal view returns (bytes32) {
+        Lock[] memory locks = locksOf[payer][seq];
+        return locks.length == 0 ? bytes32(0) : keccak256(abi.encode(_opening(locks)));
     }
 
     function _live(Direction storage d) internal view returns (bool) {
@@ -159,6 +165,13 @@ contract ModelTest is Base {
         adj.finalize(config);
         assertEq(token.balanceOf(alice) - before, c);
         assertEq(adj.vault(address(token), hub), h);
+    }
+
+    /// Found by the fuzzer: two vouchers with equal locks, the newer stored without its opening, the older one opens it.
+    function test_settlement_equalsTheRulesIfOlderVoucherOpens() public {
+        testFuzz_settlement_equalsTheRules_R16_R17_R18_R19_R20(
+            0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141
+        );
     }
 
     /// The order in which evidence arrives does not matter.

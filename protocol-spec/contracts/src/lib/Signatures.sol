@@ -52,7 +52,7 @@ library Signatures {
 
     /// ERC-1271 by a party's account.
     function isOfWallet(address account, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        return account.code.length != 0
-            && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
+        return
+            account.code.length != 0 && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
     }
 }

@@ -85,8 +85,7 @@ impl Refusal {
             "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Content-Length: {length}\r\n{extra}\r\n{text}\n"
         );
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await
+        stream.write_all(answer.as_bytes()).await
     }
 }
 

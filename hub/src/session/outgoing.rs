@@ -125,8 +125,12 @@ pub(crate) async fn hang_up(mut socket: Socket, end: End) {
     if end == End::Stuck {
         return;
     }
-    let mut stream = socket.into_inner().into_inner();
-    let linger = async move {
+    linger(&mut socket.into_inner().into_inner()).await;
+}
+
+/// Says that nothing more comes, then reads on for a bounded while.
+pub(crate) async fn linger(stream: &mut TcpStream) {
+    let read_on = async {
         stream.shutdown().await?;
         let mut scratch = [0; 4096];
         let mut left = limits::LINGER_BYTES_MAX;
@@ -139,7 +143,7 @@ pub(crate) async fn hang_up(mut socket: Socket, end: End) {
         }
     };
     // An error here means that the peer is gone, which is what we wait for.
-    let _ = timeout(limits::LINGER, linger).await;
+    let _ = timeout(limits::LINGER, read_on).await;
 }
 
 #[cfg(test)]

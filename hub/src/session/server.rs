@@ -8,6 +8,7 @@ use super::{
     limits::{self, SessionLimits},
     login::Budget,
     metered::Metered,
+    outgoing,
 };
 use crate::{engine::Engine, ops::Shutdown};
 use protocol_spec::limits::MESSAGE_BYTES_MAX;
@@ -181,6 +182,7 @@ async fn shake_hands(
     };
     metrics::counter!("hub_session_handshakes_refused_total").increment(1);
     refusal.write(stream).await?;
+    outgoing::linger(stream).await;
     Ok(None)
 }
 

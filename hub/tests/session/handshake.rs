@@ -19,7 +19,7 @@ async fn reply_to(address: SocketAddr, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     let mut reply = Vec::new();
     let read = async {
-        while !reply.starts_with(b"HTTP/1.1 101") {
+        while !(reply.starts_with(b"HTTP/1.1 101") && reply.windows(4).any(|end| end == b"\r\n\r\n")) {
             if !matches!(stream.read_buf(&mut reply).await, Ok(1..)) {
                 return;
             }

@@ -157,10 +157,13 @@ async fn run_engine(
     gone: Arc<Mutex<Vec<SessionId>>>,
 ) {
     loop {
+        let Some(inbound) = calls.recv().await else {
+            return;
+        };
+        // Held with one call in its hands.
         if held.wait_for(|held| !held).await.is_err() {
             return;
         }
-        let Some(inbound) = calls.recv().await else { return };
         match inbound {
             Inbound::Gone { session } => gone.lock().unwrap().push(session),
             Inbound::Call {

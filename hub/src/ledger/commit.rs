@@ -52,6 +52,11 @@ impl Ledger {
     /// Repeats a durable record after a restart. Errors: the bytes are not a record, or do not follow from the state:
     /// the database is not this hub's; stop.
     pub fn replay(&mut self, number: u64, bytes: &[u8]) -> Result<(), Reject> {
+        self.replay_commit(number, bytes).map(drop)
+    }
+
+    /// What the commit made when it was live, but for what connections saw.
+    pub(super) fn replay_commit(&mut self, number: u64, bytes: &[u8]) -> Result<Commit, Reject> {
         if number != self.next_record {
             return Err(Reject::RecordCorrupt);
         }
@@ -65,7 +70,7 @@ impl Ledger {
             return Err(Reject::RecordCorrupt);
         }
         self.finish(record.now, &|_| true, &mut commit);
-        Ok(())
+        Ok(commit)
     }
 
     fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {

@@ -49,6 +49,14 @@ impl Payments {
         self.removed.push((payer, id));
     }
 
+    #[cfg(test)]
+    pub(super) fn all(&self) -> std::collections::BTreeMap<(usize, [u8; 16]), String> {
+        let show = |((payer, id), outcome): (&(usize, PaymentId), &Outcome)| {
+            ((*payer, id.0), format!("{outcome:?}"))
+        };
+        self.outcomes.iter().map(show).collect()
+    }
+
     /// Changes since the last call: (put, delete).
     pub(super) fn take_changes(&mut self) -> (Vec<(Key, Outcome)>, Vec<Key>) {
         let changed = std::mem::take(&mut self.changed);

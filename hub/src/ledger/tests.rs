@@ -1,1 +1,22 @@
-//! Tests of the ledger.
+//! Tests of the ledger: a hub's ledger against clients that run the real `Channel` with real keys.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "test code on small numbers"
+)]
+
+#[path = "../../tests/support/client.rs"]
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "shared with the tests of the engine, which use other parts"
+)]
+mod client;
+mod cooperation;
+mod events;
+mod payments;
+mod random;
+mod resume;
+mod state;
+mod world;

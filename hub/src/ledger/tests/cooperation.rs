@@ -1,0 +1,301 @@
+//! Withdraw, close, cancel, disputes, deposits: what the chain and both signatures do.
+
+use super::{
+    state::{Tables, state},
+    world::World,
+};
+use crate::ledger::{ChainFact, Countersign, Input, Origin, Output, TxKind};
+use protocol_spec::{
+    Amount, CancelDispute, Op, ReturnReason, Seq, Side, Signature,
+    limits::LAG_DEFAULT_S,
+    message::{CancelDisputeCall, CloseCall, WithdrawCall},
+};
+
+const SIGNATURE: Signature = Signature([1; 65]); // the worker verified it
+
+fn countersigned(outputs: &[Output]) -> Vec<Countersign> {
+    let what = |output: &Output| match output {
+        Output::Countersign(_, what) => Some(what.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(what).collect()
+}
+
+fn withdraw_input(world: &mut World, client: usize, amount: u128) -> (Origin, WithdrawCall) {
+    let deadline = world.clock().now.after(3600);
+    let plan = world.clients[client]
+        .channel
+        .plan_withdraw(Side::Client, Amount(amount), deadline);
+    let call = WithdrawCall {
+        withdraw: plan.unwrap(),
+        signature: SIGNATURE,
+    };
+    (world.fresh_origin(client), call)
+}
+
+fn pay(world: &mut World, amount: u128) -> Origin {
+    let op = world.pay_op(0, 1, amount, 50);
+    world.send(0, vec![op])
+}
+
+#[test]
+fn r12_a_withdrawal_counts_from_the_signature_until_mined() {
+    let mut world = World::new(2, 1_000);
+    let (origin, call) = withdraw_input(&mut world, 0, 900);
+    let outputs = world.commit(vec![Input::Withdraw(origin, call.clone())]);
+    assert_eq!(
+        countersigned(&outputs),
+        [Countersign::Withdraw(call.withdraw.clone())]
+    );
+    assert_eq!(world.ledger.pending_transactions().len(), 1);
+    // 100 are left: R4 counts what was signed.
+    let op = world.pay_op(0, 1, 101, 0);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    let (over, input) = world.input(0, frame);
+    world.commit(vec![input]);
+    assert_eq!(world.error(over), "BalanceExceeded");
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    let fact = ChainFact::Withdrawn {
+        channel: world.id(0),
+        side: Side::Client,
+        total: Amount(900),
+    };
+    world.block(vec![fact]);
+    assert!(world.ledger.pending_transactions().is_empty());
+    assert!(world.ledger.waiting.is_empty());
+    world.check_replay(&tables);
+}
+
+#[test]
+fn r12_a_withdrawal_lapses_after_its_deadline_and_lag_and_not_before() {
+    let mut world = World::new(2, 1_000);
+    let (origin, call) = withdraw_input(&mut world, 0, 900);
+    let deadline = call.withdraw.deadline;
+    world.commit(vec![Input::Withdraw(origin, call)]);
+    world.now = deadline.after(LAG_DEFAULT_S);
+    world.block(vec![]);
+    assert_eq!(world.ledger.pending_transactions().len(), 1);
+    world.now = world.now.after(1);
+    world.block(vec![]);
+    assert!(world.ledger.pending_transactions().is_empty());
+    pay(&mut world, 900);
+    assert_eq!(world.clients[1].credits.len(), 1);
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn r13_more_than_the_client_has_is_not_countersigned_and_a_second_one_waits() {
+    let mut world = World::new(2, 1_000);
+    let (origin, call) = withdraw_input(&mut world, 0, 1_001);
+    world.commit(vec![Input::Withdraw(origin, call)]);
+    assert_eq!(world.error(origin), "WithdrawExceeds");
+    let (origin, mut call) = withdraw_input(&mut world, 0, 10);
+    call.withdraw.side = Side::Hub;
+    world.commit(vec![Input::Withdraw(origin, call)]);
+    assert_eq!(
+        world.error(origin),
+        "InvalidParams",
+        "a client cannot take the hub's reserve"
+    );
+    let (origin, call) = withdraw_input(&mut world, 0, 10);
+    world.commit(vec![Input::Withdraw(origin, call)]);
+    let (second, call) = withdraw_input(&mut world, 0, 11);
+    world.commit(vec![Input::Withdraw(second, call)]);
+    assert_eq!(world.error(second), "WithdrawPending");
+}
+
+/// What had gathered is issued before the hub signs a withdrawal, also when the withdrawal is then refused.
+#[test]
+fn a_refused_withdrawal_in_the_middle_of_a_commit_cuts_the_voucher_in_replay_as_well() {
+    let mut world = World::new(2, 10_000);
+    let mut inputs = Vec::new();
+    for _ in 0..2 {
+        let op = world.pay_op(0, 1, 10, 2);
+        let clock = world.clock();
+        let frame = world.clients[0].frame(vec![op], clock).unwrap();
+        inputs.push(world.input(0, frame).1);
+        let (origin, mut call) = withdraw_input(&mut world, 1, 1);
+        call.withdraw.total = Amount(1_000_000);
+        inputs.push(Input::Withdraw(origin, call));
+    }
+    world.commit(inputs);
+    assert_eq!(world.clients[1].channel.received().seq, Seq(2));
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn r15_a_close_stops_the_channel_until_mined_or_lapsed() {
+    let mut world = World::new(2, 1_000);
+    pay(&mut world, 100);
+    let deadline = world.clock().now.after(3600);
+    let close = world.clients[0].channel.plan_close(deadline);
+    let origin = world.fresh_origin(0);
+    let call = CloseCall {
+        close: close.clone(),
+        signature: SIGNATURE,
+    };
+    let outputs = world.commit(vec![Input::Close(origin, call.clone())]);
+    assert_eq!(countersigned(&outputs), [Countersign::Close(close)]);
+    assert!(matches!(
+        world.ledger.pending_transactions()[0].kind,
+        TxKind::Close(_)
+    ));
+    let origin = pay(&mut world, 1);
+    assert_eq!(world.error(origin), "ChannelNotOpen");
+    let back = world.pay_op(1, 0, 10, 5);
+    let origin = world.send(1, vec![back]);
+    assert_eq!(world.voucher_reply(origin).bounced.len(), 1);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.now = deadline.after(LAG_DEFAULT_S + 1);
+    world.block(vec![]);
+    assert!(world.ledger.pending_transactions().is_empty());
+    let frame = world.clients[0].unaccepted[0].clone();
+    let (origin, input) = world.input(0, frame);
+    world.commit(vec![input]);
+    world.voucher_reply(origin);
+    world.check_replay(&tables);
+}
+
+#[test]
+fn r15_a_close_that_divides_other_sums_is_refused() {
+    let mut world = World::new(2, 1_000);
+    let deadline = world.clock().now.after(3600);
+    let mut close = world.clients[0].channel.plan_close(deadline);
+    close.client_balance.0 += 1;
+    close.hub_balance.0 -= 1;
+    let before = state(&world.ledger);
+    let origin = world.fresh_origin(0);
+    let call = CloseCall {
+        close,
+        signature: SIGNATURE,
+    };
+    world.commit(vec![Input::Close(origin, call)]);
+    assert_eq!(world.error(origin), "CloseMismatch");
+    assert_eq!(state(&world.ledger), before);
+}
+
+#[test]
+fn r6_a_dispute_freezes_both_directions_and_its_cancel_thaws_them() {
+    let mut world = World::new(2, 1_000);
+    pay(&mut world, 10);
+    let (channel, dispute_no) = (world.id(0), Seq(1));
+    // In one commit: a payment, and the dispute that is seen after it. The voucher leaves before the freeze.
+    let op = world.pay_op(0, 1, 10, 50);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    let (origin, paying) = world.input(0, frame);
+    let outputs = world.commit(vec![paying, Input::DisputeSeen { channel, dispute_no }]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    assert!(outputs.iter().any(|output| matches!(output, Output::Channel(..))));
+    let records = world.records.len();
+    world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
+    assert_eq!(world.records.len(), records, "told again it changes nothing");
+    let origin = pay(&mut world, 1);
+    assert_eq!(world.error(origin), "ChannelNotOpen");
+    assert_eq!(world.ledger.disputed().len(), 1);
+    let back = world.pay_op(1, 0, 10, 5);
+    let Op::Pay(_) = &back else { unreachable!() };
+    let origin = world.send(1, vec![back]);
+    assert_eq!(
+        world.voucher_reply(origin).bounced[0].reason,
+        ReturnReason::PayeeClosed
+    );
+    // R27: the cancel is countersigned for this dispute only.
+    for (number, error) in [(2, Some("DisputeNoMismatch")), (1, None)] {
+        let cancel = CancelDispute {
+            channel_id: channel,
+            dispute_no: Seq(number),
+            deadline: world.clock().now.after(60),
+        };
+        let origin = world.fresh_origin(0);
+        let call = CancelDisputeCall {
+            cancel,
+            signature: SIGNATURE,
+        };
+        let outputs = world.commit(vec![Input::CancelDispute(origin, call)]);
+        match error {
+            Some(error) => assert_eq!(world.error(origin), error),
+            None => assert_eq!(countersigned(&outputs).len(), 1),
+        }
+    }
+    world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.block(vec![ChainFact::DisputeCancelled { channel }]);
+    assert!(world.ledger.pending_transactions().is_empty());
+    let frame = world.clients[0].unaccepted[0].clone();
+    let (origin, input) = world.input(0, frame);
+    world.commit(vec![input]);
+    world.voucher_reply(origin);
+    world.check_replay(&tables);
+}
+
+#[test]
+fn a_cancel_that_nobody_mined_lapses_while_the_dispute_goes_on() {
+    let mut world = World::new(1, 1_000);
+    let channel = world.id(0);
+    world.commit(vec![Input::DisputeSeen {
+        channel,
+        dispute_no: Seq(1),
+    }]);
+    let deadline = world.clock().now.after(60);
+    let cancel = CancelDispute {
+        channel_id: channel,
+        dispute_no: Seq(1),
+        deadline,
+    };
+    let origin = world.fresh_origin(0);
+    world.commit(vec![Input::CancelDispute(
+        origin,
+        CancelDisputeCall {
+            cancel,
+            signature: SIGNATURE,
+        },
+    )]);
+    assert_eq!(world.ledger.pending_transactions().len(), 1);
+    world.now = deadline.after(LAG_DEFAULT_S + 1);
+    world.block(vec![]);
+    assert!(world.ledger.pending_transactions().is_empty());
+}
+
+#[test]
+fn r26_a_block_told_twice_counts_once() {
+    let mut world = World::new(1, 1_000);
+    let fact = ChainFact::Reserved {
+        channel: world.id(0),
+        amount: Amount(77),
+    };
+    let block = world.block_of(vec![fact]);
+    world.commit(vec![block.clone()]);
+    world.commit(vec![block]);
+    let funds = world.ledger.entries[0].channel.funds().clone();
+    assert_eq!(funds.hub_deposit, Amount(1_077));
+    assert_eq!(funds.client_deposit, Amount(1_000));
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_deposit_after_a_withdrawal_is_counted_gross() {
+    let mut world = World::new(2, 1_000);
+    let (origin, call) = withdraw_input(&mut world, 0, 400);
+    world.commit(vec![Input::Withdraw(origin, call)]);
+    let channel = world.id(0);
+    world.block(vec![ChainFact::Withdrawn {
+        channel,
+        side: Side::Client,
+        total: Amount(400),
+    }]);
+    world.clients[0]
+        .channel
+        .withdraw_confirmed(Side::Client, Amount(400));
+    world.fund(0, 50, 7);
+    let funds = world.ledger.entries[0].channel.funds().clone();
+    assert_eq!(
+        (funds.client_deposit, funds.hub_deposit),
+        (Amount(1_050), Amount(1_007))
+    );
+    assert_eq!(&funds, world.clients[0].channel.funds());
+}

@@ -1,0 +1,218 @@
+//! Connections that come and go: backlog, two sessions, A10.
+
+use super::{
+    state::{Tables, state},
+    world::World,
+};
+use crate::ledger::{Input, Output};
+use protocol_spec::{
+    Amount, Seq, SignedVoucher, VoucherSignature,
+    message::{Frame, Reply},
+};
+
+#[test]
+fn an_offline_payee_gets_its_backlog_as_jumps_when_it_resumes() {
+    let mut world = World::new(2, 10_000_000);
+    world.offline(1);
+    for _ in 0..600 {
+        let op = world.pay_op(0, 1, 10, 2);
+        world.send(0, vec![op]);
+    }
+    assert!(world.clients[1].credits.is_empty());
+    world.online(1);
+    assert_eq!(world.clients[1].credits.len(), 600);
+    // 600 vouchers of one credit each arrived in three frames of at most 256 operations.
+    assert_eq!(world.clients[1].seen.len(), 3);
+    assert_eq!(world.clients[1].channel.received().seq, Seq(600));
+    // After the acknowledgement nothing is kept, and the newest voucher can still be shown (A11).
+    world.send(1, vec![]);
+    assert_eq!(world.ledger.entries[1].stored.backlog.len(), 0);
+    let origin = world.online(1);
+    let Ok(Reply::Resume(reply)) = world.answer(origin) else {
+        unreachable!()
+    };
+    assert_eq!(reply.sent.as_ref().unwrap().voucher.seq, Seq(600));
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_frame_that_was_lost_on_the_way_is_sent_again_and_counts_once() {
+    let mut world = World::new(2, 10_000);
+    let op = world.pay_op(0, 1, 10, 5);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    world.offline(0);
+    world.online(0);
+    assert_eq!(world.clients[0].unaccepted, [frame.clone()]);
+    let (origin, input) = world.input(0, frame.clone());
+    world.commit(vec![input]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    // The answer was lost, too: the reply to `resume` shows the frame accepted.
+    world.clients[0].unaccepted.push(frame);
+    world.offline(0);
+    world.online(0);
+    assert!(world.clients[0].unaccepted.is_empty());
+    assert_eq!(world.clients[1].credits.len(), 1);
+}
+
+#[test]
+fn of_two_connections_the_last_one_wins_and_the_first_is_dropped() {
+    let mut world = World::new(2, 10_000);
+    let first = world.sessions[0].unwrap();
+    let old = world.fresh_origin(0);
+    world.online(0);
+    assert!(world.dropped.contains(&first));
+    let op = world.pay_op(0, 1, 10, 5);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    let (_, input) = world.input(0, frame.clone());
+    let Input::Frame { voucher, ops, .. } = input else {
+        unreachable!()
+    };
+    let late = Input::Frame {
+        origin: old,
+        voucher,
+        ops,
+    };
+    world.commit(vec![late]);
+    assert_eq!(world.error(old), "NotResumed");
+    // The end of the old connection does not touch the new one.
+    world.commit(vec![Input::Gone(old.session)]);
+    let (origin, input) = world.input(0, frame);
+    world.commit(vec![input]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    assert_eq!(
+        world.ledger.by_session.len(),
+        2,
+        "ended connections leave nothing behind"
+    );
+}
+
+/// A10: the client has seen a voucher that the restored database does not know.
+#[test]
+fn a10_a_newer_hub_voucher_marks_the_database_and_nothing_is_signed_afterwards() {
+    let mut world = World::new(3, 10_000);
+    let op = world.pay_op(0, 1, 10, 5);
+    world.send(0, vec![op]);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    let op = world.pay_op(0, 1, 10, 5);
+    world.send(0, vec![op]);
+    // The backup: without the second payment. The clients remember it.
+    world.ledger = tables.restore();
+    world.records.truncate(world.ledger.next_record as usize - 1);
+    world.issued_by_record.truncate(world.records.len());
+    // In the very commit of the resume, and before it, another client pays.
+    let op = world.pay_op(2, 1, 10, 5);
+    let clock = world.clock();
+    let frame = world.clients[2].frame(vec![op.clone()], clock).unwrap();
+    world.online(2);
+    let (innocent, paying) = world.input(2, frame);
+    let (origin, resume) = world.resume_input(1);
+    let outputs = world.commit(vec![paying, resume]);
+    assert_eq!(world.error(origin), "RolledBack");
+    assert_eq!(world.error(innocent), "RolledBack");
+    assert!(
+        !outputs.iter().any(|output| matches!(output, Output::Frame(_))),
+        "nothing is signed"
+    );
+    assert!(world.ledger.rolled_back());
+    // Also a restart remembers it, and facts of the chain do not make it sign.
+    world.fund(2, 5, 5);
+    let mut after = Tables::default();
+    after.write(world.ledger.checkpoint());
+    assert!(after.restore().rolled_back());
+    let origin = world.send(2, vec![op]);
+    assert_eq!(world.error(origin), "RolledBack");
+}
+
+#[test]
+fn a10_another_voucher_of_a_known_seq_is_proof_as_well() {
+    let mut world = World::new(2, 10_000);
+    for _ in 0..3 {
+        let op = world.pay_op(0, 1, 10, 5);
+        world.send(0, vec![op]);
+    }
+    let mut voucher = world.clients[1]
+        .channel
+        .received_signed()
+        .unwrap()
+        .voucher
+        .clone();
+    assert_eq!(voucher.seq, Seq(3));
+    (voucher.seq, voucher.paid) = (Seq(2), Amount(19));
+    let digest = voucher.digest(&super::client::domain());
+    let shown = SignedVoucher {
+        signature: VoucherSignature::Direct(world.hub.sign(&digest)),
+        voucher,
+    };
+    let (origin, input) = world.resume_input(1);
+    let Input::Resume {
+        origin: same,
+        mut call,
+        sent,
+        ..
+    } = input
+    else {
+        unreachable!()
+    };
+    call.received = Some(shown.clone());
+    let received = Some(
+        shown
+            .verify(&super::client::domain(), &world.hub.public(), true)
+            .unwrap(),
+    );
+    world.commit(vec![Input::Resume {
+        origin: same,
+        call,
+        sent,
+        received,
+    }]);
+    assert_eq!(world.error(origin), "RolledBack");
+}
+
+#[test]
+fn what_a_client_shows_for_another_channel_is_refused() {
+    let mut world = World::new(2, 10_000);
+    let op = world.pay_op(0, 1, 10, 5);
+    world.send(0, vec![op]);
+    let (_, foreign) = world.resume_input(1);
+    let Input::Resume { received, .. } = foreign else {
+        unreachable!()
+    };
+    let (origin, input) = world.resume_input(0);
+    let Input::Resume { call, sent, .. } = input else {
+        unreachable!()
+    };
+    let before = state(&world.ledger);
+    world.commit(vec![Input::Resume {
+        origin,
+        call,
+        sent,
+        received,
+    }]);
+    assert_eq!(world.error(origin), "WrongChannel");
+    assert!(!world.ledger.rolled_back());
+    assert_eq!(state(&world.ledger), before);
+}
+
+#[test]
+fn pipelined_frames_with_old_acks_are_all_accepted_and_acknowledged_once() {
+    let mut world = World::new(2, 10_000);
+    let mut inputs = Vec::new();
+    let mut last: Option<Frame> = None;
+    for _ in 0..50 {
+        let op = world.pay_op(0, 1, 10, 2);
+        let clock = world.clock();
+        let frame = world.clients[0].frame(vec![op], clock).unwrap();
+        last = Some(frame.clone());
+        inputs.push(world.input(0, frame).1);
+    }
+    world.commit(inputs);
+    assert_eq!(world.clients[1].channel.received().seq, Seq(1));
+    assert_eq!(
+        world.clients[0].channel.received().ack_seq,
+        last.unwrap().voucher.voucher.seq
+    );
+    assert!(world.clients[0].unaccepted.is_empty());
+}

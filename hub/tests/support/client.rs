@@ -1,0 +1,152 @@
+//! A client with real keys and a real `Channel`, without any transport. Shared by the tests of ledger, engine and kills.
+
+use protocol_spec::{
+    Address, Amount, Channel, Config, Credit, Digest, Domain, Op, Payee, Payment, PaymentId, PublicKey,
+    Reject, Return, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, VerifiedVoucher, VoucherSignature,
+    channel::{Accepted, Clock, Delays},
+    message::{Frame, ResumeCall},
+};
+use std::collections::BTreeMap;
+
+/// A key that is the same for the same number in every run and process.
+pub(crate) fn key(number: u64) -> SignerKey {
+    let mut bytes = [7; 32];
+    bytes[24..].copy_from_slice(&(number + 1).to_be_bytes());
+    SignerKey::from_bytes(&bytes).unwrap()
+}
+
+/// The domain of all tests.
+pub(crate) fn domain() -> Domain {
+    Domain::new(31_337, Address::repeat_byte(0xad))
+}
+
+/// The hub's owner account.
+pub(crate) const HUB: Address = Address::repeat_byte(0x4b);
+/// Number of the hub's key.
+pub(crate) const HUB_KEY: u64 = 1_000_000;
+/// The token of the tests.
+pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
+
+/// One client of the hub.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) key: SignerKey,
+    pub(crate) channel: Channel,
+    pub(crate) hub: PublicKey,
+    /// Every hub voucher ever seen: a second digest for one seq is oracle O1 failing.
+    pub(crate) seen: BTreeMap<Seq, Digest>,
+    pub(crate) credits: Vec<Credit>,
+    pub(crate) returns: Vec<Return>,
+    /// Signed frames that the hub has not been seen to accept.
+    pub(crate) unaccepted: Vec<Frame>,
+    pub(crate) newest_sent: Option<SignedVoucher>,
+    number: u64,
+    payments: u64,
+}
+
+impl Client {
+    pub(crate) fn new(number: u64, token: Address) -> Self {
+        let key = key(number);
+        let hub = self::key(HUB_KEY).public();
+        let config = Config {
+            client: key.address(),
+            client_signer: key.address(),
+            hub: HUB,
+            hub_signer: hub.address(),
+            token,
+            challenge_period_s: 24 * 3600,
+            salt: Digest([u8::try_from(number % 251).unwrap(); 32]),
+        };
+        let channel = Channel::new(config, &domain(), Side::Client, Delays::default()).unwrap();
+        Self {
+            key,
+            channel,
+            hub,
+            seen: BTreeMap::new(),
+            credits: Vec::new(),
+            returns: Vec::new(),
+            unaccepted: Vec::new(),
+            newest_sent: None,
+            number,
+            payments: 0,
+        }
+    }
+
+    pub(crate) fn account(&self) -> Address {
+        self.key.address()
+    }
+
+    /// The next payment's id, unique over all clients.
+    pub(crate) fn payment_id(&mut self) -> PaymentId {
+        self.payments += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.number.to_be_bytes());
+        id[8..].copy_from_slice(&self.payments.to_be_bytes());
+        PaymentId(id)
+    }
+
+    pub(crate) fn pay(&mut self, payee: Payee, amount: u128, fee_max: u128, expires_at: UnixSeconds) -> Op {
+        Op::Pay(Payment {
+            payment_id: self.payment_id(),
+            payee,
+            amount: Amount(amount),
+            fee_max: Amount(fee_max),
+            expires_at,
+            invoice: Digest::ZERO,
+        })
+    }
+
+    pub(crate) fn sign(&self, voucher: protocol_spec::Voucher) -> SignedVoucher {
+        let signature = VoucherSignature::Direct(self.key.sign(&voucher.digest(&domain())));
+        SignedVoucher { voucher, signature }
+    }
+
+    /// The next voucher with `ops`, signed; kept until the hub is seen to have accepted it.
+    pub(crate) fn frame(&mut self, ops: Vec<Op>, clock: Clock) -> Result<Frame, Reject> {
+        let issued = self.channel.issue(&ops, &domain(), clock)?;
+        let voucher = self.sign(issued.voucher);
+        self.newest_sent = Some(voucher.clone());
+        let frame = Frame { voucher, ops };
+        self.unaccepted.push(frame.clone());
+        Ok(frame)
+    }
+
+    /// What a verify worker makes of a frame of this client.
+    pub(crate) fn verified(&self, frame: &Frame) -> VerifiedVoucher {
+        let key = self.key.public();
+        frame.voucher.clone().verify(&domain(), &key, false).unwrap()
+    }
+
+    /// Verifies and accepts a hub frame. A frame seen before is answered with `Duplicate`.
+    pub(crate) fn take(&mut self, frame: &Frame, clock: Clock) -> Result<Accepted, Reject> {
+        let verified = frame.voucher.clone().verify(&domain(), &self.hub, true)?;
+        let seq = verified.voucher().seq;
+        let first = *self.seen.entry(seq).or_insert_with(|| verified.digest());
+        assert_eq!(first, verified.digest(), "O1: seq {seq} was signed twice");
+        if seq <= self.channel.received().seq {
+            return Ok(Accepted::Duplicate);
+        }
+        let accepted = self.channel.accept(&verified, &frame.ops, clock)?;
+        for op in &frame.ops {
+            match op {
+                Op::Credit(credit) => self.credits.push(credit.clone()),
+                Op::Return(returned) => self.returns.push(returned.clone()),
+                other => panic!("the hub sent {other:?}"),
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Forgets frames up to `seq`: the hub has them.
+    pub(crate) fn accepted_up_to(&mut self, seq: Seq) {
+        self.unaccepted.retain(|frame| frame.voucher.voucher.seq > seq);
+    }
+
+    pub(crate) fn resume_call(&self) -> ResumeCall {
+        ResumeCall {
+            channel_id: self.channel.id(),
+            sent: self.newest_sent.clone(),
+            received: self.channel.received_signed().cloned(),
+        }
+    }
+}

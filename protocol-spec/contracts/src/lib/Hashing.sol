@@ -29,10 +29,10 @@ library Hashing {
     function config(Config calldata c) internal pure returns (bytes32 result) {
         bytes32 typehash = CONFIG_TYPEHASH;
         assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, typehash)
-            calldatacopy(add(at, 0x20), c, 0xe0)
-            result := keccak256(at, 0x100)
+            let ptr := mload(0x40)
+            mstore(ptr, typehash)
+            calldatacopy(add(ptr, 0x20), c, 0xe0)
+            result := keccak256(ptr, 0x100)
         }
     }
 
@@ -40,36 +40,36 @@ library Hashing {
     function config(HubSide calldata side, uint256 item) internal pure returns (bytes32 result) {
         bytes32 typehash = CONFIG_TYPEHASH;
         assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, typehash)
-            calldatacopy(add(at, 0x20), item, 0x40)
-            calldatacopy(add(at, 0x60), side, 0x60)
-            calldatacopy(add(at, 0xc0), add(item, 0x40), 0x40)
-            result := keccak256(at, 0x100)
+            let ptr := mload(0x40)
+            mstore(ptr, typehash)
+            calldatacopy(add(ptr, 0x20), item, 0x40)
+            calldatacopy(add(ptr, 0x60), side, 0x60)
+            calldatacopy(add(ptr, 0xc0), add(item, 0x40), 0x40)
+            result := keccak256(ptr, 0x100)
         }
     }
 
     function voucher(bytes32 channelId, Submission calldata s) internal pure returns (bytes32 result) {
         bytes32 typehash = VOUCHER_TYPEHASH;
         assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, typehash)
-            mstore(add(at, 0x20), channelId)
-            calldatacopy(add(at, 0x40), add(s, 0x20), 0xc0)
-            result := keccak256(at, 0x100)
+            let ptr := mload(0x40)
+            mstore(ptr, typehash)
+            mstore(add(ptr, 0x20), channelId)
+            calldatacopy(add(ptr, 0x40), add(s, 0x20), 0xc0)
+            result := keccak256(ptr, 0x100)
         }
     }
 
     function voucher(bytes32 channelId, ClientVoucher calldata v) internal pure returns (bytes32 result) {
         bytes32 typehash = VOUCHER_TYPEHASH;
         assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, typehash)
-            mstore(add(at, 0x20), channelId)
-            calldatacopy(add(at, 0x40), add(v, 0x80), 0x80)
-            mstore(add(at, 0xc0), 0)
-            calldatacopy(add(at, 0xe0), add(v, 0x100), 0x20)
-            result := keccak256(at, 0x100)
+            let ptr := mload(0x40)
+            mstore(ptr, typehash)
+            mstore(add(ptr, 0x20), channelId)
+            calldatacopy(add(ptr, 0x40), add(v, 0x80), 0x80)
+            mstore(add(ptr, 0xc0), 0)
+            calldatacopy(add(ptr, 0xe0), add(v, 0x100), 0x20)
+            result := keccak256(ptr, 0x100)
         }
     }
 
@@ -77,11 +77,11 @@ library Hashing {
     function close(bytes32 channelId, uint256 words) internal pure returns (bytes32 result) {
         bytes32 typehash = CLOSE_TYPEHASH;
         assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, typehash)
-            mstore(add(at, 0x20), channelId)
-            calldatacopy(add(at, 0x40), words, 0xa0)
-            result := keccak256(at, 0xe0)
+            let ptr := mload(0x40)
+            mstore(ptr, typehash)
+            mstore(add(ptr, 0x20), channelId)
+            calldatacopy(add(ptr, 0x40), words, 0xa0)
+            result := keccak256(ptr, 0xe0)
         }
     }
 

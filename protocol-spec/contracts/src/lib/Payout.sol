@@ -36,12 +36,12 @@ library Payout {
         bytes4 transfer = 0xa9059cbb;
         uint256 cap = TOKEN_GAS;
         assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, transfer)
-            mstore(add(at, 0x04), to)
-            mstore(add(at, 0x24), amount)
+            let ptr := mload(0x40)
+            mstore(ptr, transfer)
+            mstore(add(ptr, 0x04), to)
+            mstore(add(ptr, 0x24), amount)
             mstore(0, 0)
-            done := call(cap, token, 0, at, 0x44, 0, 0x20)
+            done := call(cap, token, 0, ptr, 0x44, 0, 0x20)
             switch returndatasize()
             case 0 { done := and(done, gt(extcodesize(token), 0)) }
             default { done := and(done, and(gt(returndatasize(), 31), eq(mload(0), 1))) }

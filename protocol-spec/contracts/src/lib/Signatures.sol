@@ -14,6 +14,7 @@ library Signatures {
 
     /// ECDSA by exactly this key.
     function isDirect(address signer, bytes32 digest, bytes calldata signature) internal pure returns (bool) {
+        // slither-disable-next-line unused-return -- the third value only explains the failure
         (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
         return failure == ECDSA.RecoverError.NoError && recovered == signer;
     }
@@ -44,13 +45,14 @@ library Signatures {
         pure
         returns (bool)
     {
+        // slither-disable-next-line unused-return -- the third value only explains the failure
         (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
         return failure == ECDSA.RecoverError.NoError && (recovered == signer || recovered == account);
     }
 
     /// ERC-1271 by a party's account.
     function isOfWallet(address account, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        return account.code.length != 0
-            && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
+        return
+            account.code.length != 0 && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
     }
 }

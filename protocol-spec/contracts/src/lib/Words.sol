@@ -115,13 +115,14 @@ library Words {
     /// Raises a direction's floors by maximum; a higher seq supersedes the stored locks (R16, R18, R19).
     /// Requires seq_ <= SEQ_MAX and paid_ <= PAID_MAX.
     function raise(uint256 floors, uint256 side, uint256 seq_, uint256 paid_) internal pure returns (uint256) {
-        if (seq_ > seq(floors, side)) {
-            uint256 at = SEQ_AT + 36 * side;
-            floors = floors & ~((SEQ_MAX << at) | (1 << (LIVE_AT + side))) | (seq_ << at);
-        }
-        if (paid_ > paid(floors, side)) {
-            uint256 at = 88 * side;
-            floors = floors & ~(PAID_MAX << at) | (paid_ << at);
+        // unchecked: every shift is of a value that fits, and no difference is below zero
+        unchecked {
+            uint256 bit = SEQ_AT + 36 * side;
+            uint256 old = (floors >> bit) & SEQ_MAX;
+            if (seq_ > old) floors = (floors & ~(1 << (LIVE_AT + side))) + ((seq_ - old) << bit);
+            bit = 88 * side;
+            old = (floors >> bit) & PAID_MAX;
+            if (paid_ > old) floors += (paid_ - old) << bit;
         }
         return floors;
     }

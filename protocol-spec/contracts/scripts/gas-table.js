@@ -1,0 +1,48 @@
+// Writes GAS.md from snapshots/adjudicator.json.
+"use strict";
+const fs = require("fs");
+const path = require("path");
+const root = path.join(__dirname, "..");
+const gas = JSON.parse(fs.readFileSync(path.join(root, "snapshots", "adjudicator.json"), "utf8"));
+const of = (name) => Number(gas[name]);
+const each = (name) => Math.round(of(name) / 50);
+const rows = [
+  ["open + deposit, exact approve", of("open + deposit, exact approve"), 80_000],
+  ["open + deposit, unlimited approve", of("open + deposit, unlimited approve"), 80_000],
+  ["open + deposit, ERC-3009 relayed", of("open + deposit, ERC-3009 relayed"), 101_000],
+  ["open + deposit, native", of("open + deposit, native"), null],
+  ["reserve, per channel of 50", each("reserve, 50 channels"), 9_000],
+  ["checkpoint, per channel of 50, warm floors", each("checkpoint, 50 channels, warm floors"), 18_000],
+  ["checkpoint, per channel of 50, fresh floors", each("checkpoint, 50 channels, fresh floors"), null],
+  ["stale dispute answered, per channel of 50", each("stale disputes answered, 50 channels"), 20_000],
+  ["submit, lock-free, warm floors", of("submit, lock-free, warm floors"), 55_000],
+  ["submit, lock-free, fresh floors", of("submit, lock-free, fresh floors"), 55_000],
+  ["submit, lock-free, 10-deep batch signature", of("submit, lock-free, 10-deep batch signature"), 55_000],
+  ["submit with locks, fresh words", of("submit with locks, fresh words"), 80_000],
+  ["resolve one lock", of("resolve one lock"), null],
+  ["dispute + finalize, direct, fresh floors", of("dispute, direct, fresh floors") + of("finalize"), 130_000],
+  [
+    "dispute + finalize, 10-deep proof, fresh floors, recipient new to the token",
+    of("dispute, 10-deep proof, fresh floors") + of("finalize, recipient new to the token"),
+    150_000,
+  ],
+  ["close, relayed", of("close, relayed"), null],
+  ["close, per channel of 50", each("close, 50 channels"), 26_000],
+  ["close, per channel of 50, recipients new to the token", each("close, 50 channels, recipients new to the token"), 43_000],
+  ["withdraw, relayed, first of its channel", of("withdraw, relayed, first"), null],
+];
+const number = (n) => n.toLocaleString("en-US");
+const line = ([what, got, target]) =>
+  `| ${what} | ${number(got)} | ${target === null ? "" : number(target)} | ${target === null ? "" : got <= target ? "met" : `+${number(got - target)}`} |`;
+const text = `# Gas
+
+Whole transactions: base cost and calldata included, every call cold (\`forge --isolate\`), solc with via_ir and 200 runs,
+an OpenZeppelin ERC-20 as the token. Written by \`scripts/gas\` from \`snapshots/adjudicator.json\`; do not edit.
+
+| what | gas | target | |
+|---|---:|---:|---|
+${rows.map(line).join("\n")}
+
+Stale disputes answered in 30M gas: ${number(Math.floor(30_000_000 / each("stale disputes answered, 50 channels")))} (target 1,500).
+`;
+fs.writeFileSync(path.join(root, "GAS.md"), text);

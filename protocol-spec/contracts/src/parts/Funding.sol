@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.36;
+
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import "../IAdjudicator.sol";
+import {Ledger} from "./Ledger.sol";
+import {IPermit2} from "../lib/IPermit2.sol";
+import {Words} from "../lib/Words.sol";
+
+/// Money in: open, deposit, the vaults of hubs, reserves.
+abstract contract Funding is Ledger {
+    using SafeERC20 for IERC20;
+    using Words for uint256;
+
+    /// At the same address on every chain.
+    IPermit2 internal constant PERMIT2 = IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
+    bytes32 internal constant CHANNEL_DEPOSIT_TYPEHASH = keccak256("ChannelDeposit(bytes32 channelId)");
+    string internal constant CHANNEL_DEPOSIT_WITNESS =
+        "ChannelDeposit witness)ChannelDeposit(bytes32 channelId)TokenPermissions(address token,uint256 amount)";
+
+    // ------------------------------------------------------------------ money in
+
+    /// @inheritdoc IAdjudicator
+    function open(Config calldata config, uint256 amount) external payable nonReentrant returns (bytes32 channelId) {
+        return _openWith(config, _receive(config.token, amount));
+    }
+
+    /// @inheritdoc IAdjudicator
+    function deposit(Config calldata config, uint256 amount) external payable nonReentrant {
+        uint256 received = _receive(config.token, amount);
+        bytes32 id = channelIdOf(config);
+        Channel storage ch = _channels[id];
+        _requireStatus(Words.OPEN, ch.money);
+        _deposit(id, ch, ch.money, received);
+    }
+
+    /// @inheritdoc IAdjudicator
+    // slither-disable-next-line reentrancy-benign -- what arrived must be measured first; every writer is nonReentrant
+    function openWithPermit(Config calldata config, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        nonReentrant
+        returns (bytes32 channelId)
+    {
+        if (config.token == address(0)) revert NativeToken();
+        // a permit that somebody used first has done its work; one that never worked fails at the transfer
+        try IERC20Permit(config.token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        return _openWith(config, _receive(config.token, amount));
+    }
+
+    /// @inheritdoc IAdjudicator
+    // slither-disable-next-line reentrancy-benign -- what arrived must be measured first; every writer is nonReentrant
+    function openWithAuthorization(
+        Config calldata config,
+        address from,
+        uint256 amount,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 salt,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external nonReentrant returns (bytes32 channelId) {
+        if (config.token == address(0)) revert NativeToken();
+        // the nonce binds the channel, so a relayer cannot send the money into another one
+        bytes32 nonce = keccak256(abi.encode(channelIdOf(config), salt));
+        uint256 before = IERC20(config.token).balanceOf(address(this));
+        IERC3009(config.token)
+            .receiveWithAuthorization(from, address(this), amount, validAfter, validBefore, nonce, v, r, s);
+        return _openWith(config, IERC20(config.token).balanceOf(address(this)) - before);
+    }
+
+    /// @inheritdoc IAdjudicator
+    // slither-disable-next-line reentrancy-benign -- what arrived must be measured first; every writer is nonReentrant
+    function openWithPermit2(
+        Config calldata config,
+        address from,
+        uint256 amount,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external nonReentrant returns (bytes32 channelId) {
+        if (config.token == address(0)) revert NativeToken();
+        bytes32 witness = keccak256(abi.encode(CHANNEL_DEPOSIT_TYPEHASH, channelIdOf(config)));
+        uint256 before = IERC20(config.token).balanceOf(address(this));
+        PERMIT2.permitWitnessTransferFrom(
+            IPermit2.PermitTransferFrom(IPermit2.TokenPermissions(config.token, amount), nonce, deadline),
+            IPermit2.SignatureTransferDetails(address(this), amount),
+            from,
+            witness,
+            CHANNEL_DEPOSIT_WITNESS,
+            signature
+        );
+        return _openWith(config, IERC20(config.token).balanceOf(address(this)) - before);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function fundVault(address hub, address token, uint256 amount) external payable nonReentrant {
+        if (hub == address(0)) revert ZeroAddress();
+        uint256 received = _receive(token, amount);
+        vault[token][hub] += received;
+        emit VaultFunded(hub, token, received);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function withdrawVault(address token, uint256 amount, address to) external nonReentrant {
+        uint256 held = vault[token][msg.sender];
+        if (amount > held) revert InsufficientVault(amount, held);
+        vault[token][msg.sender] = held - amount;
+        emit VaultWithdrawn(msg.sender, token, to, amount);
+        _send(token, to, amount);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function reserve(HubSide calldata side, ClientReserve[] calldata items) external nonReentrant {
+        _requireHub(side);
+        bytes32 domain = domainSeparator();
+        uint256 held = vault[side.token][side.hub];
+        for (uint256 i = 0; i < items.length; ++i) {
+            uint256 amount = items[i].amount;
+            bytes32 id = _idInBatch(domain, side, _at(items[i]));
+            Channel storage ch = _channels[id];
+            uint256 money = ch.money;
+            if (money.status() != Words.OPEN) {
+                emit Skipped(id, WrongStatus.selector);
+                continue;
+            }
+            if (amount > held) revert InsufficientVault(amount, held);
+            held -= amount;
+            uint256 total = money.total() + amount;
+            if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
+            ch.money = money + amount; // the total is the lowest field and has just been seen to fit
+            emit Reserved(id, amount, total);
+        }
+        vault[side.token][side.hub] = held;
+    }
+
+    // ------------------------------------------------------------------ money in, parts
+
+    /// What arrived: a token may take a fee on the way. Called first, since a token may call back.
+    function _receive(address token, uint256 amount) internal returns (uint256) {
+        if (token == address(0)) {
+            if (msg.value != amount) revert ValueNotAmount(msg.value, amount);
+            return amount;
+        }
+        if (msg.value != 0) revert ValueNotAmount(msg.value, 0);
+        if (amount == 0) return 0;
+        uint256 before = IERC20(token).balanceOf(address(this));
+        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
+        return IERC20(token).balanceOf(address(this)) - before;
+    }
+
+    function _openWith(Config calldata config, uint256 received) internal returns (bytes32 id) {
+        id = channelIdOf(config);
+        Channel storage ch = _channels[id];
+        uint256 money = ch.money;
+        if (money.status() == Words.NONE) {
+            _requireValid(config);
+            money = Words.opened();
+            emit Opened(id, config.client, config.hub, config);
+        } else {
+            _requireStatus(Words.OPEN, money);
+        }
+        _deposit(id, ch, money, received);
+    }
+
+    function _deposit(bytes32 id, Channel storage ch, uint256 money, uint256 received) internal {
+        if (received > Words.PAID_MAX) revert TotalTooLarge(received, Words.PAID_MAX);
+        uint256 total = money.total() + received;
+        int256 net = money.clientNet() + int256(received);
+        ch.money = _withSums(money, total, net);
+        emit Deposited(id, received, total, net);
+    }
+
+    function _requireValid(Config calldata config) internal pure {
+        if (
+            config.client == address(0) || config.clientSigner == address(0) || config.hub == address(0)
+                || config.hubSigner == address(0)
+        ) revert ZeroAddress();
+        // the signer alone names a voucher's direction
+        if (config.clientSigner == config.hubSigner) revert SignersEqual(config.clientSigner);
+        uint256 period = config.challengePeriodS;
+        if (period < CHALLENGE_PERIOD_S_MIN) revert ChallengePeriodOutOfRange(period, CHALLENGE_PERIOD_S_MIN);
+        if (period > CHALLENGE_PERIOD_S_MAX) revert ChallengePeriodOutOfRange(period, CHALLENGE_PERIOD_S_MAX);
+    }
+}

@@ -8,13 +8,38 @@ use protocol_spec::{
     Reject, abi,
     channel::MOVES,
     limits,
-    message::{ErrorCode, Message, json},
+    message::{ErrorCode, Message, binary, json},
 };
 use std::fmt::Write;
 
+/// Line breaks and indents, keys in the order of the types (which is the order of Borsh).
 fn pretty(message: &Message) -> String {
-    let value: serde_json::Value = serde_json::from_str(&json::encode(message)).unwrap();
-    serde_json::to_string_pretty(&value).unwrap()
+    let (mut out, mut depth, mut quoted) = (String::new(), 0, false);
+    let text = json::encode(message)
+        .replace("{}", "\u{1}")
+        .replace("[]", "\u{2}");
+    for c in text.chars() {
+        quoted ^= c == '"';
+        let before = matches!(c, '}' | ']') && !quoted;
+        let after = matches!(c, '{' | '[' | ',') && !quoted;
+        depth = if before { depth - 1 } else { depth };
+        if before {
+            out += &format!("\n{}", "  ".repeat(depth));
+        }
+        out.push(c);
+        depth = if matches!(c, '{' | '[') && !quoted {
+            depth + 1
+        } else {
+            depth
+        };
+        if after {
+            out += &format!("\n{}", "  ".repeat(depth));
+        }
+        if c == ':' && !quoted {
+            out.push(' ');
+        }
+    }
+    out.replace('\u{1}', "{}").replace('\u{2}', "[]")
 }
 
 fn messages() -> Vec<(String, String)> {
@@ -160,4 +185,23 @@ fn spec_says_what_the_code_does() {
     if update {
         std::fs::write(path, text).unwrap();
     }
+}
+
+/// `vectors/message.json`: every sample message in both encodings, byte for byte.
+#[test]
+fn vectors_of_messages_in_both_encodings() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/message.json");
+    let all = samples::messages();
+    let column = |cell: fn(&(&str, Message)) -> String| all.iter().map(cell).collect::<Vec<_>>();
+    let table = serde_json::json!({
+        "count": all.len().to_string(),
+        "name": column(|(name, _)| (*name).to_owned()),
+        "json": column(|(_, message)| json::encode(message)),
+        "borsh": column(|(_, message)| format!("0x{}", hex::encode(binary::encode(message)))),
+    });
+    if std::env::var_os("UPDATE_SPEC").is_some() {
+        std::fs::write(path, serde_json::to_string_pretty(&table).unwrap() + "\n").unwrap();
+    }
+    let committed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(committed, table, "run with UPDATE_SPEC=1");
 }

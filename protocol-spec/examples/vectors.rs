@@ -7,6 +7,8 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::manual_is_multiple_of,
     reason = "a generator with fixed inputs"
 )]
 

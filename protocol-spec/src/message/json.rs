@@ -70,6 +70,10 @@ pub fn encode(message: &Message) -> String {
 
 /// Decodes a message. On an error also gives the request's id, if it could be read, so that the answer can carry it.
 /// Errors: `MessageTooLarge`, `ParseError`, `InvalidRequest`, `MethodNotFound`, `InvalidParams`.
+#[expect(
+    clippy::result_large_err,
+    reason = "the error becomes an answer at once; a Box would only move it"
+)]
 pub fn decode(text: &str) -> Result<Message, (Option<u64>, RpcError)> {
     if text.len() > limits::MESSAGE_BYTES_MAX {
         let error = RpcError::of(ErrorCode::MessageTooLarge).with(limits::MESSAGE_BYTES_MAX, text.len());

@@ -52,6 +52,7 @@ pub enum Message {
     rename_all = "snake_case",
     deny_unknown_fields
 )]
+#[expect(clippy::large_enum_variant, reason = "`Message` holds it in a Box")]
 pub enum Request {
     /// Answers the challenge. First call of a session.
     Login(LoginCall),
@@ -92,6 +93,7 @@ pub enum Request {
     rename_all = "snake_case",
     deny_unknown_fields
 )]
+#[expect(clippy::large_enum_variant, reason = "`Message` holds it in a Box")]
 pub enum Reply {
     /// To `login`.
     Login(LoginReply),

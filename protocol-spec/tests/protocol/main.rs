@@ -6,6 +6,9 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::type_complexity,
     missing_docs,
     unreachable_pub,
     reason = "tests"

@@ -173,7 +173,12 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
         amount: Amount(40),
         at: UnixSeconds(START),
     };
-    let (answer, receipt_signature) = batched(w, &[give_back(0xaa, 2), credit(0xcc, 40)], &receipt);
+    let bounced = Op::Return(protocol_spec::Return {
+        payment_id: PaymentId([0xab; 16]),
+        amount: Amount(5),
+        reason: ReturnReason::Expired,
+    });
+    let (answer, receipt_signature) = batched(w, &[give_back(0xaa, 2), bounced, credit(0xcc, 40)], &receipt);
     let sent = Some(first.verified.signed().clone());
     let received = Some(answer.voucher.clone());
     let cursor = Cursor {

@@ -41,14 +41,13 @@ pub(crate) struct Link {
     pub(crate) hub: Hub,
     pub(crate) login: LoginReply,
     pub(crate) signer: CheckedSigner,
-    tasks: [AbortHandle; 2],
+    reader: AbortHandle,
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        // The writer ends by itself: it writes what is queued, then closes the socket.
+        self.reader.abort();
     }
 }
 
@@ -111,7 +110,7 @@ async fn login(mut dial: Dial) -> Result<Link, ConnectError> {
     let (out, out_queue) = mpsc::channel(OUT_QUEUE);
     let (in_queue, input) = mpsc::channel(IN_QUEUE);
     let (sink, stream) = socket.split();
-    let writer = tokio::spawn(write_all(sink, out_queue, dial.encoding));
+    tokio::spawn(write_all(sink, out_queue, dial.encoding));
     let reader = tokio::spawn(read_all(stream, in_queue));
     Ok(Link {
         out,
@@ -119,7 +118,7 @@ async fn login(mut dial: Dial) -> Result<Link, ConnectError> {
         hub,
         login: reply,
         signer: dial.signer,
-        tasks: [writer.abort_handle(), reader.abort_handle()],
+        reader: reader.abort_handle(),
     })
 }
 

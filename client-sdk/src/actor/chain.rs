@@ -116,8 +116,11 @@ impl Actor {
         entry.phase(&facts, &facts);
         entry.channel.tick(clock);
         entry.dirty |= entry.channel != before;
-        let live = entry.session != Session::Offline;
-        self.changed(&id, &before.phase().clone(), facts.open && !live);
+        if entry.session != Session::Offline && facts.open {
+            // Being registered already.
+            entry.confirmed = true;
+        }
+        self.changed(&id, &before.phase().clone(), facts.open);
         self.retry_held(&id);
     }
 

@@ -1,6 +1,6 @@
 //! What the handles ask of the task.
 
-use super::{Actor, PayReply, View, entry::Entry};
+use super::{Actor, PayReply, View, entry::Entry, pay::later};
 use crate::{
     ChannelError, ClientEvent, PayOptions, PaymentState, ReceivedPayment, Store, StoreError, StreamError,
     VoucherSigner,
@@ -14,8 +14,11 @@ use protocol_spec::{
     channel::Delays,
     message::{Cursor, Reply, Request, RpcError},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// What is under way at `shutdown` may finish within this time.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// A payment to be made.
 pub(crate) struct PayOrder {
@@ -113,7 +116,7 @@ impl Actor {
                 let evidence = self.evidence(channel_id).await;
                 let _ = reply.send(evidence);
             }
-            Command::Shutdown { reply } => self.stopping = Some(reply),
+            Command::Shutdown { reply } => self.stopping = Some((reply, later(SHUTDOWN_MAX))),
         }
         Ok(())
     }

@@ -6,8 +6,8 @@ use crate::{
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
 };
 use protocol_spec::{
-    Amount, Channel, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature, SignedVoucher, Voucher,
-    VoucherSignature, channel::Phase, message::Frame,
+    Amount, Channel, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds,
+    Voucher, VoucherSignature, channel::Phase, message::Frame,
 };
 use std::collections::{HashMap, VecDeque};
 use tokio::time::Instant;
@@ -75,6 +75,8 @@ pub(super) struct Entry {
     pub(super) queued: Amount,
     /// Payments that wait for the hub's quote.
     pub(super) quoting: HashMap<(Payee, Amount), Vec<Order>>,
+    /// Fees the hub quoted, each binding until its time.
+    pub(super) quotes: HashMap<(Payee, Amount), (Amount, UnixSeconds)>,
     pub(super) frames: VecDeque<OwnFrame>,
     pub(super) open: HashMap<PaymentId, OpenPayment>,
     /// Sum of the open payments' costs.
@@ -105,6 +107,7 @@ impl Entry {
             queue: VecDeque::new(),
             queued: Amount::ZERO,
             quoting: HashMap::new(),
+            quotes: HashMap::new(),
             frames: VecDeque::new(),
             open: HashMap::new(),
             in_flight: Amount::ZERO,

@@ -82,7 +82,8 @@ pub(crate) struct Actor {
     /// Batch roots verified lately, with their signatures.
     roots: VecDeque<(Digest, Signature)>,
     spent: Amount,
-    stopping: Option<oneshot::Sender<()>>,
+    /// Who waits for the end, and until when what is under way may finish.
+    stopping: Option<(oneshot::Sender<()>, Instant)>,
 }
 
 enum Wake {
@@ -106,7 +107,7 @@ impl Actor {
             chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
         let hub = setup.link.hub.clone();
         let signer = setup.link.signer.clone();
-        Ok(Self {
+        let actor = Self {
             options: setup.options,
             store: setup.store,
             owners: setup.owners,
@@ -130,7 +131,9 @@ impl Actor {
             roots: VecDeque::new(),
             spent: Amount::ZERO,
             stopping: None,
-        })
+        };
+        actor.publish_view();
+        Ok(actor)
     }
 
     /// Runs until shutdown, until every handle is dropped, or until the store fails.
@@ -264,7 +267,11 @@ impl Actor {
     }
 
     fn drained(&self) -> bool {
-        !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle)
+        let late = self
+            .stopping
+            .as_ref()
+            .is_some_and(|(_, until)| *until <= Instant::now());
+        late || !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle)
     }
 
     /// Tells everybody who waits that it is over.
@@ -285,7 +292,7 @@ impl Actor {
         self.publish.send_replace(Arc::new(view));
         let done = self.stopping.take();
         drop(self);
-        if let Some(done) = done {
+        if let Some((done, _)) = done {
             let _ = done.send(());
         }
     }

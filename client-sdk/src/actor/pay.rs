@@ -13,6 +13,9 @@ use protocol_spec::{
 };
 use tokio::time::Instant;
 
+/// Quotes remembered for a channel; beyond that all are asked for again.
+const QUOTES_MAX: usize = 1024;
+
 impl Actor {
     /// Takes a payment, or answers at once why not.
     pub(super) async fn pay(&mut self, mut order: PayOrder) -> Result<(), StoreError> {
@@ -159,8 +162,17 @@ impl Actor {
         }
     }
 
-    fn ask_quote(&mut self, channel_id: ChannelId, order: Order) {
+    fn ask_quote(&mut self, channel_id: ChannelId, mut order: Order) {
         let key = (order.payment.payee, order.payment.amount);
+        let now = self.clock().now;
+        let known = self
+            .entries
+            .get(&channel_id)
+            .and_then(|entry| entry.quotes.get(&key));
+        if let Some((fee, _)) = known.filter(|(_, until)| *until > now) {
+            order.payment.fee_max = *fee;
+            return self.enqueue(channel_id, order);
+        }
         let Some(entry) = self.entries.get_mut(&channel_id) else {
             return self.refuse_order(order, &PayError::NoChannel);
         };
@@ -205,6 +217,14 @@ impl Actor {
             .get_mut(&channel_id)
             .and_then(|entry| entry.quoting.remove(&key));
         let limit = crate::Limit::Percent(self.options.fee_limit_percent).of(key.1);
+        if let (Ok(quote), Some(entry)) = (&answer, self.entries.get_mut(&channel_id))
+            && quote.fee <= limit
+        {
+            if entry.quotes.len() >= QUOTES_MAX {
+                entry.quotes.clear();
+            }
+            entry.quotes.insert(key, (quote.fee, quote.expires_at));
+        }
         for mut order in waiting.unwrap_or_default() {
             match &answer {
                 Ok(quote) if quote.fee <= limit => {

@@ -281,6 +281,9 @@ impl Actor {
                 tracing::warn!(channel = %id, %seq, %error, "the hub refused a voucher");
                 self.refused(&id, 1, &error.to_string());
             }
+            (Pending::Register(id) | Pending::Resume(id), Ok(_)) => {
+                self.refused(&id, self.attempts(&id), "an answer of another kind");
+            }
             (Pending::Quote(id, key), Ok(Reply::Quote(quote))) => self.quoted(id, key, Ok(quote)),
             (Pending::Quote(id, key), Err(error)) => self.quoted(id, key, Err(error)),
             (Pending::Subscribe(id), Ok(_)) => self.subscribed(&id),

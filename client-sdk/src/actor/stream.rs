@@ -133,7 +133,7 @@ impl Actor {
         let Some(stream) = entry
             .stream
             .as_mut()
-            .filter(|stream| matches!(stream.flow, Flow::Asked | Flow::Flowing))
+            .filter(|stream| stream.flow == Flow::Flowing)
         else {
             return Ok(());
         };

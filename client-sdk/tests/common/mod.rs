@@ -1,0 +1,297 @@
+//! A scripted mini-hub on a real socket: `protocol_spec::Channel` with `Side::Hub`, real signatures, planted misbehaviour.
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "shared by several test crates"
+)]
+
+mod session;
+
+use client_sdk::{
+    Address, Amount, ChannelId, Client, ClientBuilder, Config, Digest, MemoryStore, PaymentId, ReturnReason,
+    SignerKey, SpendLimit,
+};
+use protocol_spec::{
+    Channel, Credit, Domain, Op, Return, Seq, Side, SignedVoucher, UnixSeconds, VoucherSignature,
+    batch::{Tree, batch_digest},
+    channel::{Clock, Delays},
+    message::{Frame, HubInfo},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::net::TcpListener;
+
+/// Where the hub drops the connection, counted over all requests and notifications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    Never,
+    /// Before the n-th request is handled.
+    BeforeRequest(u64),
+    /// After the n-th request is handled, before anything is answered.
+    AfterRequest(u64),
+}
+
+/// How the next frame is spoiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spoil {
+    Signature,
+    Paid,
+    AckSeq,
+    AckPaid,
+    History,
+}
+
+#[derive(Clone)]
+pub struct HubChannel {
+    pub channel: Channel,
+    /// Every hub frame, oldest first.
+    pub frames: Vec<Frame>,
+    pub received: Option<SignedVoucher>,
+}
+
+pub struct State {
+    pub channels: HashMap<ChannelId, HubChannel>,
+    pub delivered: Vec<PaymentId>,
+    pub bounce: Option<ReturnReason>,
+    pub cut: Cut,
+    pub requests: u64,
+    pub spoil: Option<Spoil>,
+    /// Accept vouchers, but never answer.
+    pub mute: bool,
+    /// All client vouchers as they came, with duplicates.
+    pub vouchers: Vec<SignedVoucher>,
+    pub fee: Amount,
+    /// Sends credits to the session at once.
+    pub push: Option<tokio::sync::mpsc::UnboundedSender<Frame>>,
+}
+
+pub struct Hub {
+    pub url: String,
+    pub key: SignerKey,
+    pub domain: Domain,
+    pub state: Mutex<State>,
+    pub nonce: AtomicU64,
+}
+
+pub fn clock() -> Clock {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    Clock {
+        now: UnixSeconds(now),
+        chain: UnixSeconds(now),
+    }
+}
+
+pub fn key(byte: u8) -> SignerKey {
+    SignerKey::from_bytes(&[byte; 32]).unwrap()
+}
+
+impl Hub {
+    pub async fn start() -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hub = Arc::new(Self {
+            url: format!("ws://{}", listener.local_addr().unwrap()),
+            key: key(9),
+            domain: Domain::new(31337, Address::repeat_byte(0xad)),
+            state: Mutex::new(State {
+                channels: HashMap::new(),
+                delivered: Vec::new(),
+                bounce: None,
+                cut: Cut::Never,
+                requests: 0,
+                spoil: None,
+                mute: false,
+                vouchers: Vec::new(),
+                fee: Amount(1),
+                push: None,
+            }),
+            nonce: AtomicU64::new(1),
+        });
+        let server = hub.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(session::serve(server.clone(), socket));
+            }
+        });
+        hub
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn info(&self) -> HubInfo {
+        HubInfo {
+            server: "mini".to_owned(),
+            chain_id: 31337,
+            adjudicator: self.domain.adjudicator,
+            hub: Address::repeat_byte(0x44),
+            hub_signer: self.key.address(),
+            hub_public_key: self.key.public().to_compressed().to_vec(),
+            tokens: vec![Address::ZERO],
+            challenge_period_s: 86_400,
+            confirmations: 1,
+            now: clock().now,
+        }
+    }
+
+    pub fn config(&self, client: &SignerKey) -> Config {
+        Config {
+            client: client.address(),
+            client_signer: client.address(),
+            hub: Address::repeat_byte(0x44),
+            hub_signer: self.key.address(),
+            token: Address::ZERO,
+            challenge_period_s: 86_400,
+            salt: Digest([3; 32]),
+        }
+    }
+
+    /// Makes the hub know an open channel of `client`, with 1,000,000 on each side.
+    pub fn add_channel(&self, client: &SignerKey) -> Config {
+        let config = self.config(client);
+        let mut channel = Channel::new(config.clone(), &self.domain, Side::Hub, Delays::default()).unwrap();
+        channel.deposit_confirmed(Side::Client, Amount(1_000_000));
+        channel.deposit_confirmed(Side::Hub, Amount(1_000_000));
+        let entry = HubChannel {
+            channel,
+            frames: Vec::new(),
+            received: None,
+        };
+        self.state().channels.insert(config.id(&self.domain), entry);
+        config
+    }
+
+    /// A batch signature over one real and one random leaf.
+    pub fn sign(&self, digest: Digest) -> VoucherSignature {
+        let tree = Tree::new(vec![digest, Digest(rand::random())]);
+        VoucherSignature::Batch {
+            root_signature: self.key.sign(&batch_digest(&self.domain, &tree.root())),
+            proof: tree.proof(0),
+        }
+    }
+
+    /// The hub's next frame, spoiled if that is asked for.
+    pub fn issue(&self, state: &mut State, id: &ChannelId, ops: &[Op]) -> Frame {
+        let spoil = state.spoil.take();
+        let entry = state.channels.get_mut(id).unwrap();
+        let issued = entry.channel.issue(ops, &self.domain, clock()).unwrap();
+        let mut voucher = issued.voucher;
+        match spoil {
+            Some(Spoil::Paid) => voucher.paid = Amount(voucher.paid.0 + 1),
+            Some(Spoil::AckSeq) => voucher.ack_seq = Seq(voucher.ack_seq.0 + 5),
+            Some(Spoil::AckPaid) => voucher.ack_paid = Amount(voucher.ack_paid.0 + 1),
+            Some(Spoil::History) => voucher.history = Digest([1; 32]),
+            Some(Spoil::Signature) | None => {}
+        }
+        let signature = if spoil == Some(Spoil::Signature) {
+            VoucherSignature::Direct(key(8).sign(&voucher.digest(&self.domain)))
+        } else {
+            self.sign(voucher.digest(&self.domain))
+        };
+        let frame = Frame {
+            voucher: SignedVoucher { voucher, signature },
+            ops: ops.to_vec(),
+        };
+        entry.frames.push(frame.clone());
+        frame
+    }
+
+    /// Credits a channel from outside and sends the frame.
+    pub fn credit(&self, id: &ChannelId, amount: u128) -> PaymentId {
+        let payment_id = PaymentId(rand::random());
+        let op = Op::Credit(Credit {
+            payment_id,
+            payer: Credit::payer_of(&ChannelId([5; 32]), &payment_id),
+            amount: Amount(amount),
+            invoice: Digest::ZERO,
+        });
+        let mut state = self.state();
+        let frame = self.issue(&mut state, id, &[op]);
+        if let Some(push) = &state.push {
+            push.send(frame).unwrap();
+        }
+        payment_id
+    }
+
+    /// What the hub answers to payments: delivered (with one unit of change) or bounced.
+    pub fn answers(state: &mut State, ops: &[Op]) -> Vec<Op> {
+        let mut answers = Vec::new();
+        for op in ops {
+            let Op::Pay(payment) = op else { continue };
+            let (amount, reason) = match state.bounce {
+                Some(reason) => (payment.amount.0 + payment.fee_max.0, reason),
+                None => {
+                    state.delivered.push(payment.payment_id);
+                    (
+                        payment.fee_max.0.saturating_sub(state.fee.0),
+                        ReturnReason::Change,
+                    )
+                }
+            };
+            if amount > 0 {
+                answers.push(Op::Return(Return {
+                    payment_id: payment.payment_id,
+                    amount: Amount(amount),
+                    reason,
+                }));
+            }
+        }
+        answers
+    }
+
+    pub fn next_nonce(&self) -> Digest {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&self.nonce.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+        Digest(bytes)
+    }
+}
+
+/// A builder with short waits.
+pub fn builder(hub: &Hub, signer: SignerKey, store: impl client_sdk::Store) -> ClientBuilder {
+    Client::builder(hub.url.clone())
+        .signer(signer)
+        .store(store)
+        .trust_hub_chain_view(true)
+        .spend_limit(SpendLimit::none())
+        .fee_limit_percent(100)
+        .pay_timeout(Duration::from_secs(5))
+        .chain_timeout(Duration::from_secs(5))
+        .reconnect(Duration::from_millis(10), Duration::from_millis(50))
+}
+
+pub async fn connect(hub: &Hub, signer: SignerKey) -> (Client, ChannelId) {
+    connect_with(hub, signer, MemoryStore::new()).await
+}
+
+pub async fn connect_with(
+    hub: &Hub,
+    signer: SignerKey,
+    store: impl client_sdk::Store,
+) -> (Client, ChannelId) {
+    let config = hub.config(&signer);
+    if !hub.state().channels.contains_key(&config.id(&hub.domain)) {
+        hub.add_channel(&signer);
+    }
+    let client = builder(hub, signer, store).connect().await.unwrap();
+    let channel = client.attach(config).await.unwrap();
+    channel.wait_live().await.unwrap();
+    (client, channel.id())
+}
+
+/// Polls until true; panics after five seconds.
+pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not reached: {what}");
+}

@@ -1,0 +1,278 @@
+//! One connection of the mini-hub.
+
+use super::{Cut, Hub, clock};
+use client_sdk::{Amount, ChannelId, Cursor};
+use futures::{SinkExt, StreamExt};
+use protocol_spec::{Login, Op, Receipt, Seq, channel::Accepted, message::*};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    accept_hdr_async,
+    tungstenite::{
+        self,
+        handshake::server::{Request as Http, Response as HttpResponse},
+    },
+};
+
+pub async fn serve(hub: Arc<Hub>, socket: TcpStream) {
+    let mut protocol = String::new();
+    #[allow(clippy::result_large_err)]
+    let callback = |request: &Http, mut response: HttpResponse| {
+        let asked = request.headers()["sec-websocket-protocol"].clone();
+        protocol = asked.to_str().unwrap().to_owned();
+        response.headers_mut().insert("sec-websocket-protocol", asked);
+        Ok(response)
+    };
+    let Ok(mut socket) = accept_hdr_async(socket, callback).await else {
+        return;
+    };
+    let json = protocol == SUBPROTOCOL_JSON;
+    let encode = move |message: &Message| {
+        if json {
+            tungstenite::Message::text(json::encode(message))
+        } else {
+            tungstenite::Message::binary(binary::encode(message))
+        }
+    };
+    let nonce = hub.next_nonce();
+    let challenge = Notification::Challenge(Challenge {
+        nonce,
+        hub: hub.info(),
+    });
+    if socket
+        .send(encode(&Message::Notification(Box::new(challenge))))
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let (push, mut pushed) = tokio::sync::mpsc::unbounded_channel();
+    loop {
+        let frame = tokio::select! {
+            frame = socket.next() => frame,
+            Some(frame) = pushed.recv() => {
+                let note = Message::Notification(Box::new(Notification::Voucher(frame)));
+                let _ = socket.send(encode(&note)).await;
+                continue;
+            }
+        };
+        let message = match frame {
+            Some(Ok(tungstenite::Message::Text(text))) => json::decode(&text).unwrap(),
+            Some(Ok(tungstenite::Message::Binary(bytes))) => binary::decode(&bytes).unwrap(),
+            Some(Ok(_)) => continue,
+            _ => return,
+        };
+        let Message::Request { id, call } = message else {
+            panic!("not a request")
+        };
+        let (count, cut) = {
+            let mut state = hub.state();
+            state.requests += 1;
+            (state.requests, state.cut)
+        };
+        if cut == Cut::BeforeRequest(count) {
+            return;
+        }
+        if let Request::Login(login) = call.as_ref() {
+            check_login(&hub, login, nonce, &protocol);
+        }
+        let live = matches!(call.as_ref(), Request::Resume(_));
+        let out = handle(&hub, id, *call);
+        if cut == Cut::AfterRequest(count) {
+            return;
+        }
+        if hub.state().mute {
+            continue;
+        }
+        for message in out {
+            if socket.send(encode(&message)).await.is_err() {
+                return;
+            }
+        }
+        if live {
+            hub.state().push = Some(push.clone());
+        }
+    }
+}
+
+fn check_login(hub: &Hub, login: &LoginCall, nonce: client_sdk::Digest, protocol: &str) {
+    let statement = Login {
+        server: "mini".to_owned(),
+        nonce,
+        signer: login.signer,
+        protocol: protocol.to_owned(),
+    };
+    let key = login.signature.recover(&statement.digest(&hub.domain)).unwrap();
+    assert_eq!(key.address(), login.signer);
+}
+
+fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
+    let mut notes = Vec::new();
+    let result = match call {
+        Request::Login(_) => Ok(Reply::Login(LoginReply { channels: Vec::new() })),
+        Request::Register(call) => Ok(Reply::Channel(info(hub, &call.config.id(&hub.domain)))),
+        Request::Channel(call) => Ok(Reply::Channel(info(hub, &call.channel_id))),
+        Request::Resume(call) => Ok(Reply::Resume(resume(hub, &call, &mut notes))),
+        Request::Voucher(frame) => voucher(hub, frame, &mut notes),
+        Request::Quote(_) => Ok(Reply::Quote(QuoteReply {
+            fee: Amount(2),
+            expires_at: clock().now.after(60),
+            would_bounce: None,
+        })),
+        Request::Payment(_) => Ok(Reply::Payment(PaymentReply {
+            status: PaymentStatus::Unknown {},
+        })),
+        Request::Subscribe(call) => Ok(Reply::Subscribe(subscribe(hub, &call, &mut notes))),
+        Request::Withdraw(call) => {
+            let mut state = hub.state();
+            let channel = &mut state.channels.get_mut(&call.withdraw.channel_id).unwrap().channel;
+            match channel.sign_withdraw(&call.withdraw, clock()) {
+                Ok(()) => {
+                    channel.withdraw_confirmed(call.withdraw.side, call.withdraw.total);
+                    let signature = hub.key.sign(&call.withdraw.digest(&hub.domain));
+                    drop(state);
+                    notes.push(Notification::Channel(info(hub, &call.withdraw.channel_id)));
+                    Ok(Reply::Countersigned(Countersigned { signature }))
+                }
+                Err(reject) => Err(RpcError::from(&reject)),
+            }
+        }
+        Request::Close(call) => {
+            let mut state = hub.state();
+            let channel = &mut state.channels.get_mut(&call.close.channel_id).unwrap().channel;
+            match channel.sign_close(&call.close, clock()) {
+                Ok(()) => {
+                    channel
+                        .enter(&protocol_spec::channel::Event::ClosedOnChain)
+                        .unwrap();
+                    let signature = hub.key.sign(&call.close.digest(&hub.domain));
+                    drop(state);
+                    notes.push(Notification::Channel(info(hub, &call.close.channel_id)));
+                    Ok(Reply::Countersigned(Countersigned { signature }))
+                }
+                Err(reject) => Err(RpcError::from(&reject)),
+            }
+        }
+        _ => Ok(Reply::Done(Empty {})),
+    };
+    let after: Vec<Notification> = match &result {
+        Ok(Reply::Voucher(_)) | Err(_) => Vec::new(),
+        _ => std::mem::take(&mut notes),
+    };
+    let note = |note| Message::Notification(Box::new(note));
+    let response = Message::Response {
+        id: Some(id),
+        result: result.map(Box::new),
+    };
+    notes
+        .into_iter()
+        .map(note)
+        .chain([response])
+        .chain(after.into_iter().map(note))
+        .collect()
+}
+
+fn info(hub: &Hub, id: &ChannelId) -> ChannelInfo {
+    let state = hub.state();
+    let channel = &state.channels[id].channel;
+    ChannelInfo {
+        channel_id: *id,
+        config: channel.config().clone(),
+        phase: channel.phase().name().to_owned(),
+        routed: true,
+        client_deposit: channel.funds().client_deposit,
+        hub_deposit: channel.funds().hub_deposit,
+        client_withdrawn: channel.funds().client_withdrawn,
+        hub_withdrawn: channel.funds().hub_withdrawn,
+        client_seq: channel.received().seq,
+        client_paid: channel.received().paid,
+        hub_seq: channel.sent().seq,
+        hub_paid: channel.sent().paid,
+    }
+}
+
+fn resume(hub: &Hub, call: &ResumeCall, notes: &mut Vec<Notification>) -> ResumeReply {
+    let channel = info(hub, &call.channel_id);
+    let state = hub.state();
+    let entry = &state.channels[&call.channel_id];
+    let have = call
+        .received
+        .as_ref()
+        .map_or(Seq::NONE, |voucher| voucher.voucher.seq);
+    let missing = entry
+        .frames
+        .iter()
+        .filter(|frame| frame.voucher.voucher.seq > have);
+    notes.extend(missing.cloned().map(Notification::Voucher));
+    ResumeReply {
+        channel,
+        received: entry.received.clone(),
+        sent: entry.frames.last().map(|frame| frame.voucher.clone()),
+    }
+}
+
+fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Reply, RpcError> {
+    let mut state = hub.state();
+    let id = frame.voucher.voucher.channel_id;
+    state.vouchers.push(frame.voucher.clone());
+    let signer = state.channels[&id].channel.config().client_signer;
+    let digest = frame.voucher.voucher.digest(&hub.domain);
+    let protocol_spec::VoucherSignature::Direct(signature) = frame.voucher.signature else {
+        panic!("a client signs directly");
+    };
+    let key = signature.recover(&digest).unwrap();
+    assert_eq!(key.address(), signer);
+    let verified = frame.voucher.clone().verify(&hub.domain, &key, false).unwrap();
+    let entry = state.channels.get_mut(&id).unwrap();
+    match entry.channel.accept(&verified, &frame.ops, clock()) {
+        Err(reject) => return Err(RpcError::from(&reject)),
+        Ok(Accepted::Duplicate) => {}
+        Ok(Accepted::New) => {
+            entry.received = Some(frame.voucher.clone());
+            let answers = Hub::answers(&mut state, &frame.ops);
+            if frame.ops.iter().any(|op| matches!(op, Op::Pay(_))) {
+                let answer = hub.issue(&mut state, &id, &answers);
+                notes.push(Notification::Voucher(answer));
+            }
+        }
+    }
+    Ok(Reply::Voucher(VoucherReply {
+        seq: frame.voucher.voucher.seq,
+        bounced: Vec::new(),
+    }))
+}
+
+/// The log of receipts is derived from the frames: one position for each credit.
+fn subscribe(hub: &Hub, call: &SubscribeCall, notes: &mut Vec<Notification>) -> SubscribeReply {
+    let state = hub.state();
+    let after = call.after.as_ref().map_or(0, |cursor| cursor.position);
+    let mut position = 0;
+    for frame in &state.channels[&call.channel_id].frames {
+        for op in &frame.ops {
+            let Op::Credit(credit) = op else { continue };
+            position += 1;
+            if position <= after {
+                continue;
+            }
+            let receipt = Receipt {
+                payment_id: credit.payment_id,
+                invoice: credit.invoice,
+                payer: credit.payer,
+                payee_channel: call.channel_id,
+                payee_seq: frame.voucher.voucher.seq,
+                amount: credit.amount,
+                at: clock().now,
+            };
+            let signature = hub.sign(receipt.digest(&hub.domain));
+            let cursor = Cursor { epoch: 1, position };
+            notes.push(Notification::Event(Event {
+                cursor,
+                receipt,
+                signature,
+            }));
+        }
+    }
+    SubscribeReply {
+        newest: Cursor { epoch: 1, position },
+    }
+}

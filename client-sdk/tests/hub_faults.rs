@@ -1,0 +1,166 @@
+//! A hub that breaks the protocol, and clients and hubs that come back from old backups.
+
+mod common;
+
+use client_sdk::*;
+use common::{Hub, HubChannel, Spoil, builder, connect, connect_with, eventually, key};
+
+const PAYEE: Address = Address::repeat_byte(0x77);
+
+fn frozen(client: &Client) -> Option<FaultKind> {
+    match client.health() {
+        Health::Good => None,
+        Health::Frozen(fault) => Some(fault.kind),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_wrong_voucher_freezes_the_channel() {
+    let cases = [
+        (Spoil::Signature, FaultKind::BadSignature),
+        (Spoil::Paid, FaultKind::BadVoucher),
+        (Spoil::AckSeq, FaultKind::BadVoucher),
+        (Spoil::AckPaid, FaultKind::BadVoucher),
+        (Spoil::History, FaultKind::BadVoucher),
+    ];
+    for (spoil, kind) in cases {
+        let hub = Hub::start().await;
+        let (client, id) = connect(&hub, key(1)).await;
+        client.pay(PAYEE, 10).await.unwrap();
+        hub.state().spoil = Some(spoil);
+        let error = client.pay(PAYEE, 10).await.unwrap_err();
+        assert!(matches!(error, PayError::Unknown { .. }), "{spoil:?}: {error}");
+        assert_eq!(frozen(&client), Some(kind), "{spoil:?}");
+        let error = client.pay(PAYEE, 10).await.unwrap_err();
+        assert!(matches!(error, PayError::Frozen { .. }), "{spoil:?}: {error}");
+        // The evidence is what was accepted before.
+        let evidence = client.channel(id).evidence().await.unwrap();
+        assert_eq!(evidence.received.voucher.unwrap().voucher.seq.0, 1, "{spoil:?}");
+        assert_eq!(hub.state().vouchers.len(), 2, "{spoil:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_channel_stays_frozen_after_a_restart() {
+    let hub = Hub::start().await;
+    let store = MemoryStore::new();
+    let (client, _) = connect_with(&hub, key(1), store.clone()).await;
+    hub.state().spoil = Some(Spoil::Paid);
+    client.pay(PAYEE, 10).await.unwrap_err();
+    client.shutdown().await;
+    let client = builder(&hub, key(1), store).connect().await.unwrap();
+    assert_eq!(frozen(&client), Some(FaultKind::BadVoucher));
+    assert!(matches!(
+        client.pay(PAYEE, 10).await,
+        Err(PayError::Frozen { .. })
+    ));
+}
+
+/// A11: an old copy of the store is started; it adopts its own newest voucher and goes on above it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_old_store_adopts_its_newest_voucher() {
+    let hub = Hub::start().await;
+    let store = MemoryStore::new();
+    let (client, id) = connect_with(&hub, key(1), store.clone()).await;
+    client.pay(PAYEE, 10).await.unwrap();
+    let backup = store.snapshot();
+    hub.credit(&id, 500);
+    eventually("the credit", || client.balance().received >= Amount(500)).await;
+    for _ in 0..3 {
+        client.pay(PAYEE, 10).await.unwrap();
+    }
+    let balance = client.balance().spendable;
+    client.shutdown().await;
+    let client = builder(&hub, key(1), backup).connect().await.unwrap();
+    client.channel(id).wait_live().await.unwrap();
+    assert_eq!(client.balance().spendable, balance);
+    let paid = client.pay(PAYEE, 10).await.unwrap();
+    assert_eq!(
+        paid.seq.0,
+        hub.state()
+            .vouchers
+            .iter()
+            .map(|v| v.voucher.seq.0)
+            .max()
+            .unwrap()
+    );
+    assert_eq!(hub.state().delivered.len(), 5);
+    // One seq, one digest, over both lives.
+    let mut seen = std::collections::HashMap::new();
+    for voucher in &hub.state().vouchers {
+        let first = seen.entry(voucher.voucher.seq).or_insert_with(|| voucher.clone());
+        assert_eq!(first, voucher);
+    }
+}
+
+/// A10: the hub comes back with an old database; the client stops paying and keeps its evidence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolled_back_hub_is_detected() {
+    let hub = Hub::start().await;
+    let store = MemoryStore::new();
+    let (client, id) = connect_with(&hub, key(1), store.clone()).await;
+    client.pay(PAYEE, 10).await.unwrap();
+    let old: HubChannel = hub.state().channels[&id].clone();
+    client.pay(PAYEE, 10).await.unwrap();
+    client.shutdown().await;
+    hub.state().channels.insert(id, old);
+    let client = builder(&hub, key(1), store).connect().await.unwrap();
+    eventually("the roll-back is noticed", || frozen(&client).is_some()).await;
+    assert_eq!(frozen(&client), Some(FaultKind::RolledBack));
+    assert!(matches!(
+        client.pay(PAYEE, 10).await,
+        Err(PayError::Frozen { .. })
+    ));
+    let evidence = client.evidence().await.unwrap();
+    assert_eq!(evidence.received.voucher.unwrap().voucher.seq.0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_hub_is_refused_by_the_pin() {
+    let hub = Hub::start().await;
+    let store = MemoryStore::new();
+    let (client, _) = connect_with(&hub, key(1), store.clone()).await;
+    let mut pin = client.pin().clone();
+    client.shutdown().await;
+    pin.hub_signer = Address::repeat_byte(1);
+    let other = builder(&hub, key(1), store.clone()).pin(pin).connect().await;
+    assert!(matches!(
+        other,
+        Err(ConnectError::Pin(PinMismatch {
+            field: "hub_signer",
+            ..
+        }))
+    ));
+    let named = builder(&hub, key(1), store).server("other").connect().await;
+    assert!(matches!(
+        named,
+        Err(ConnectError::Pin(PinMismatch { field: "server", .. }))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credits_are_received_once_in_order_and_from_a_cursor() {
+    let hub = Hub::start().await;
+    let (client, id) = connect(&hub, key(1)).await;
+    let ids: Vec<PaymentId> = (1..=5).map(|n| hub.credit(&id, n)).collect();
+    eventually("the credits", || client.balance().received == Amount(15)).await;
+    let mut stream = client.payments(id, None);
+    let mut cursor = None;
+    for payment_id in &ids[..3] {
+        let payment = stream.next().await.unwrap().unwrap();
+        assert_eq!(payment.receipt.payment_id, *payment_id);
+        assert!(payment.backed);
+        cursor = Some(payment.cursor);
+    }
+    drop(stream);
+    client.save_cursor(id, cursor.unwrap()).await.unwrap();
+    let cursor = client.saved_cursor(id).await.unwrap();
+    let mut stream = client.payments(id, cursor);
+    let payment = stream.next().await.unwrap().unwrap();
+    assert_eq!(payment.receipt.payment_id, ids[3]);
+    // Acknowledged by vouchers of its own.
+    eventually("the acknowledgement", || {
+        hub.state().channels[&id].channel.received().ack_seq.0 == 5
+    })
+    .await;
+}

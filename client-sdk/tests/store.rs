@@ -1,0 +1,78 @@
+//! The stores: durable, exclusive, refusing what is damaged.
+
+use client_sdk::{MemoryStore, RedbStore, Store, StoreError, Table, Write};
+
+fn write(key: u8, value: Option<u8>) -> Write {
+    Write {
+        table: Table::Meta,
+        key: vec![key],
+        value: value.map(|value| vec![value]),
+    }
+}
+
+async fn conformance(store: &dyn Store) {
+    store
+        .commit(vec![write(1, Some(1)), write(2, Some(2))])
+        .await
+        .unwrap();
+    store
+        .commit(vec![write(1, None), write(3, Some(3))])
+        .await
+        .unwrap();
+    assert_eq!(store.get(Table::Meta, &[1]).await.unwrap(), None);
+    assert_eq!(store.get(Table::Meta, &[2]).await.unwrap(), Some(vec![2]));
+    let rows = store.scan(Table::Meta).await.unwrap();
+    let keys: Vec<_> = rows
+        .iter()
+        .map(|(key, _)| key.clone())
+        .filter(|key| key.len() == 1)
+        .collect();
+    assert_eq!(keys, [vec![2], vec![3]]);
+    assert!(store.scan(Table::Frames).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn both_stores_behave_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance(&MemoryStore::new()).await;
+    conformance(&RedbStore::open(dir.path().join("a.redb")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_file_is_private_durable_and_used_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    let store = RedbStore::open(&path).unwrap();
+    store.commit(vec![write(1, Some(1))]).await.unwrap();
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(matches!(RedbStore::open(&path), Err(StoreError::InUse { .. })));
+    drop(store);
+    let store = RedbStore::open(&path).unwrap();
+    assert_eq!(store.get(Table::Meta, &[1]).await.unwrap(), Some(vec![1]));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("empty", vec![]),
+        ("text", b"hello".to_vec()),
+        ("zeros", vec![0; 1 << 20]),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let error = RedbStore::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{name}: {error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name}");
+    }
+    let path = dir.path().join("cut");
+    drop(RedbStore::open(&path).unwrap());
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 3]).unwrap();
+    assert!(matches!(RedbStore::open(&path), Err(StoreError::Corrupt { .. })));
+}

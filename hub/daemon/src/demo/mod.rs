@@ -29,18 +29,18 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<(), Failure> {
 /// The story. Returns what does not add up.
 async fn play(args: DemoArgs, funding_key: Option<hub::ops::SecretRef>) -> anyhow::Result<Vec<String>> {
     let dir = world::WorkDir::new(args.dir.clone(), args.keep)?;
-    let mut world = world::World::build(&args, funding_key, dir.path())
+    let world = world::World::build(&args, funding_key, dir.path())
         .await
         .context("building the chain")?;
     let mut hub = child::Hub::start(&world).await.context("starting the hub")?;
-    let people = people::People::arrive(&world, &hub, &args)
+    let people = people::People::arrive(&world, &args)
         .await
         .context("opening channels")?;
-    let report = traffic::run(&mut hub, &world, &people, args.seconds)
+    let report = traffic::run(&mut hub, &people, args.seconds)
         .await
         .context("paying")?;
+    let left_open = settle::everybody(&world, &people).await.context("settling")?;
     let ledgers = people.ledgers(&report);
-    let left_open = settle::everybody(&mut world, &people).await.context("settling")?;
     people.shutdown().await;
     let usage = hub.stop().await.context("stopping the hub")?;
     let differences = table::print(&world, &people, &ledgers, &report, &usage, left_open).await?;

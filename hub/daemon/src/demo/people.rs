@@ -1,6 +1,6 @@
 //! Paying clients and merchants, each with its own key, store, connection and ledger.
 
-use super::{child::Hub, say, traffic::Report, world::World};
+use super::{say, traffic::Report, world::World};
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use anyhow::Context;
 use client_sdk::{ChannelHandle, Client, RedbStore, SignerKey};
@@ -105,8 +105,7 @@ impl Person {
 }
 
 impl People {
-    pub(super) async fn arrive(world: &World, hub: &Hub, args: &DemoArgs) -> anyhow::Result<Self> {
-        let _ = hub;
+    pub(super) async fn arrive(world: &World, args: &DemoArgs) -> anyhow::Result<Self> {
         say(&format!(
             "{} clients and {} merchants open their channels on chain ...",
             args.clients, args.merchants
@@ -116,7 +115,7 @@ impl People {
         Ok(Self { payers, merchants })
     }
 
-    /// Everybody's own ledger, before anything is settled.
+    /// Everybody's own ledger. The vouchers are worth what they are worth, whether the channel is settled or not.
     pub(super) fn ledgers(&self, report: &Report) -> (Vec<Ledger>, Vec<Ledger>) {
         let payers = self
             .payers
@@ -133,7 +132,7 @@ impl People {
 
     pub(super) async fn shutdown(&self) {
         for person in self.payers.iter().chain(&self.merchants) {
-            person.client.shutdown().await;
+            person.client.clone().shutdown().await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The end: one client disputes with the code of `settle`, everybody else closes co-operatively.
+//! The end: a merchant and a client dispute with the code of `settle`, everybody else closes co-operatively.
 
 use super::{
     people::{People, Person},
@@ -10,29 +10,35 @@ use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use hub::{
     chain::{Chain, ChainError},
-    settle::{CheckedEvidence, Node, Settle, Verb},
+    settle::{CheckedEvidence, Intent, Node, Settle, SettleError, Verb},
 };
+use std::time::{Duration, Instant};
 
 /// Closes under way at once.
 const CLOSE_AT_ONCE: usize = 25;
 
-/// Settles everybody. Returns true when the dispute had to be left open because the node has no time travel.
-pub(super) async fn everybody(world: &mut World, people: &People) -> anyhow::Result<bool> {
-    let (disputing, others) = people.payers.split_first().context("there is no client")?;
+/// Longest wait for the hub's answer to a dispute.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Settles everybody. Returns true when the disputes had to be left open because the node has no time travel.
+pub(super) async fn everybody(world: &World, people: &People) -> anyhow::Result<bool> {
+    let (payer, payers) = people.payers.split_first().context("there is no client")?;
+    let (merchant, merchants) = people.merchants.split_first().context("there is no merchant")?;
     say(&format!(
-        "{} disputes on its own, with its evidence and a node; the hub is not asked",
-        disputing.name
+        "{} disputes with its evidence and a node; the hub is not asked",
+        merchant.name
     ));
-    let (settle, wallet) = evidence_of(world, disputing).await?;
-    let sender = disputing.key.address();
-    settle
-        .run(Verb::Dispute, sender, &wallet, 0)
-        .await
-        .context("dispute")?;
-    let closing = others.len().saturating_add(people.merchants.len());
+    let shown = dispute(world, merchant, false).await?;
+    say(&format!(
+        "{} disputes and shows nothing; the hub must answer with its newest voucher",
+        payer.name
+    ));
+    let hidden = dispute(world, payer, true).await?;
+    answered(world, payer).await?;
+    let closing = payers.len().saturating_add(merchants.len());
     say(&format!("{closing} channels close co-operatively ..."));
     let close = |person| async move { close(person).await };
-    stream::iter(others.iter().chain(&people.merchants))
+    stream::iter(payers.iter().chain(merchants))
         .map(close)
         .buffer_unordered(CLOSE_AT_ONCE)
         .try_collect::<()>()
@@ -45,18 +51,58 @@ pub(super) async fn everybody(world: &mut World, people: &People) -> anyhow::Res
         Ok(()) => {}
         Err(ChainError::Unsupported(_)) => {
             say(
-                "this node has no time travel: the dispute is left open; finalize it after the challenge period",
+                "this node has no time travel: the disputes are left open; finalize them after the challenge period",
             );
             return Ok(true);
         }
         Err(error) => return Err(error).context("time travel"),
     }
     world.bank.mine(1).await?;
-    // The hub finalizes disputes too; whoever comes second finds nothing left to do.
-    if let Err(error) = settle.run(Verb::Finalize, sender, &wallet, 0).await {
-        say(&format!("finalize: {error}"));
+    for (person, (settle, wallet)) in [(merchant, shown), (payer, hidden)] {
+        // The hub finalizes too; whoever comes second finds nothing left to do.
+        match settle.run(Verb::Finalize, person.key.address(), &wallet, 0).await {
+            Ok(_) | Err(SettleError::NothingToDo(_)) => {}
+            Err(error) => say(&format!("{} finalizes: {error}", person.name)),
+        }
     }
     Ok(false)
+}
+
+/// Starts a dispute with the code of `settle`: plan, simulate, broadcast, wait.
+async fn dispute(
+    world: &World,
+    person: &Person,
+    without_evidence: bool,
+) -> anyhow::Result<(Settle, EthereumWallet)> {
+    let (settle, wallet) = evidence_of(world, person).await?;
+    let intent = Intent {
+        verb: Verb::Dispute,
+        sender: person.key.address(),
+        force: false,
+        without_evidence,
+    };
+    let plan = settle.plan(intent).await?;
+    let cost = settle.node().simulate(&plan).await?;
+    let hash = settle.node().broadcast(&plan, &cost, &wallet).await?;
+    settle.node().wait(&plan, hash, 0).await?;
+    Ok((settle, wallet))
+}
+
+/// Waits until the chain would pay the client what its own vouchers say, and no more.
+async fn answered(world: &World, person: &Person) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let (client, _) = world.balances(person.channel.id()).await?;
+        if client == person.settled().0 {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            began.elapsed() < ANSWER_MAX,
+            "the hub has not answered the dispute of {}",
+            person.name
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn close(person: &Person) -> anyhow::Result<()> {

@@ -32,8 +32,9 @@ pub(super) async fn print(
     let mut differences = Vec::new();
     // A channel whose dispute is still open has not paid out.
     let (open, settled) = payers.split_at(usize::from(left_open));
+    let (open_shop, settled_shops) = merchants.split_at(usize::from(left_open));
     let clients = group(world, "clients", settled, &mut differences).await?;
-    let shops = group(world, "merchants", merchants, &mut differences).await?;
+    let shops = group(world, "merchants", settled_shops, &mut differences).await?;
     let fees = sum(payers, |ledger| ledger.fees);
     let hub = Group {
         name: "hub (vault)".to_owned(),
@@ -47,7 +48,9 @@ pub(super) async fn print(
     let held = world.tokens_of(world.adjudicator).await?;
     let in_channels = held.saturating_sub(hub.on_chain);
     let minted = VAULT.saturating_add(sum(payers, |ledger| ledger.endowment));
-    let kept_by_open = keep_open(world, open).await?;
+    let kept_by_open = keep_open(world, open)
+        .await?
+        .saturating_add(keep_open(world, open_shop).await?);
     let found = clients
         .on_chain
         .saturating_add(shops.on_chain)
@@ -146,7 +149,7 @@ async fn keep_open(world: &World, open: &[Ledger]) -> anyhow::Result<u128> {
 
 fn table(groups: &[Group], left_open: bool) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header([
         "",
         "given",

@@ -5,7 +5,7 @@ use super::{
     http,
     people::{People, Person},
     say,
-    world::{FEE_PPM, World},
+    world::FEE_PPM,
 };
 use anyhow::Context;
 use client_sdk::{Client, PayError, PayOptions, PaymentAnswer, PaymentState};
@@ -25,6 +25,8 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 /// Payments one client has under way at once.
 const LANES: usize = 8;
+/// Longest latency told apart: a minute.
+const LATENCY_MAX_US: u64 = 60_000_000;
 /// Longest wait for the last outcomes.
 const SETTLE_DOWN: Duration = Duration::from_secs(60);
 
@@ -61,11 +63,9 @@ type Till = Arc<(AtomicU64, Mutex<u128>)>;
 
 pub(super) async fn run(
     hub: &mut Hub,
-    world: &World,
     people: &People,
     seconds: u64,
 ) -> anyhow::Result<Report> {
-    let _ = world;
     let tills: Vec<Till> = people.merchants.iter().map(|_| Till::default()).collect();
     let streams: Vec<JoinHandle<()>> = people
         .merchants
@@ -81,7 +81,7 @@ pub(super) async fn run(
             .collect(),
         stop: AtomicBool::new(false),
         delivered: AtomicU64::new(0),
-        latency_us: Mutex::new(Histogram::new(3)?),
+        latency_us: Mutex::new(Histogram::new_with_max(LATENCY_MAX_US, 3)?),
     });
     say(&format!(
         "payments flow for {seconds} s; the hub is killed half-way"

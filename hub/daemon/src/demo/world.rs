@@ -17,7 +17,7 @@ use hub::{
     cli::demo::DemoArgs,
     ops::{self, SecretRef},
 };
-use protocol_spec::abi::IAdjudicator;
+use protocol_spec::{ChannelId, abi::IAdjudicator};
 use std::{
     fmt::Write as _,
     net::{SocketAddr, TcpListener},
@@ -235,6 +235,23 @@ impl World {
             },
         )
         .await
+    }
+
+    /// What the adjudicator would pay now: (client, hub).
+    pub(super) async fn balances(&self, channel: ChannelId) -> anyhow::Result<(u128, u128)> {
+        let call = IAdjudicator::balancesCall {
+            channelId: channel.0.into(),
+        };
+        let request = CallRequest {
+            to: self.adjudicator,
+            data: call.abi_encode().into(),
+            ..CallRequest::default()
+        };
+        let answer = IAdjudicator::balancesCall::abi_decode_returns(&self.bank.call(request).await?)?;
+        Ok((
+            u128::try_from(answer.clientBalance)?,
+            u128::try_from(answer.hubBalance)?,
+        ))
     }
 
     async fn read_u128(&self, to: Address, call: &impl SolCall) -> anyhow::Result<u128> {

@@ -102,8 +102,7 @@ impl<R: Rules> Sequence<'_, R> {
             let difference = format!("the contract says {}, the model {}", text(got), text(expected));
             return Err(told(difference));
         }
-        compare::state(self.chain, &self.model)
-            .map_err(told)?;
+        compare::state(self.chain, &self.model).map_err(told)?;
         match got {
             Ok(()) => {
                 self.counts.bump(&format!("step ok: {name}"));

@@ -133,7 +133,7 @@ impl Adjudication {
         }
     }
 
-    /// R16: takes a voucher of `payer`, with the opening of its locks if it is shown.
+    /// R16: takes a voucher of `payer`, with the opening of its own locks if it is shown (any other is not read).
     /// Returns false when it added nothing.
     pub fn submit(&mut self, payer: Side, voucher: &Voucher, opening: Option<&LocksOpening>) -> bool {
         let before = (self.client.clone(), self.hub.clone());
@@ -150,7 +150,8 @@ impl Adjudication {
                 total: None,
             });
         }
-        if let Some(opening) = opening {
+        // An opening belongs to the voucher it comes with: a stale voucher's says nothing about the stored one.
+        if let Some(opening) = opening.filter(|opening| opening.commitment() == voucher.locks) {
             self.open_locks(payer, opening);
         }
         before != (self.client.clone(), self.hub.clone())

@@ -1,1 +1,3 @@
 //! Test harness of Channel Hub.
+
+pub mod evm;

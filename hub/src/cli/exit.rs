@@ -30,9 +30,6 @@ pub enum Failure {
     /// A sum of the demo is wrong.
     #[error("it does not add up: {0}")]
     DoesNotAddUp(String),
-    /// The part that does this is not in this build.
-    #[error("{0} is not part of this build yet")]
-    NotInThisBuild(&'static str),
     /// Asked twice to stop.
     #[error("interrupted twice; connections were cut off")]
     Interrupted,
@@ -46,7 +43,6 @@ impl Failure {
             Self::Running(_) => 1,
             Self::Config(_) | Self::Key { .. } | Self::Init(_) | Self::Logging(_) => 3,
             Self::DoesNotAddUp(_) => 4,
-            Self::NotInThisBuild(_) => 69,
             Self::Interrupted => 130,
         }
     }

@@ -61,11 +61,7 @@ struct Stage {
 /// A merchant's running sum: (payments, money).
 type Till = Arc<(AtomicU64, Mutex<u128>)>;
 
-pub(super) async fn run(
-    hub: &mut Hub,
-    people: &People,
-    seconds: u64,
-) -> anyhow::Result<Report> {
+pub(super) async fn run(hub: &mut Hub, people: &People, seconds: u64) -> anyhow::Result<Report> {
     let tills: Vec<Till> = people.merchants.iter().map(|_| Till::default()).collect();
     let streams: Vec<JoinHandle<()>> = people
         .merchants

@@ -119,9 +119,8 @@ fn a10_a_newer_hub_voucher_marks_the_database_and_nothing_is_signed_afterwards()
     assert!(world.ledger.rolled_back());
     // Also a restart remembers it, and facts of the chain do not make it sign.
     world.fund(2, 5, 5);
-    let mut after = Tables::default();
-    after.write(world.ledger.checkpoint());
-    assert!(after.restore().rolled_back());
+    tables.write(world.ledger.checkpoint());
+    assert!(tables.restore().rolled_back());
     let origin = world.send(2, vec![op]);
     assert_eq!(world.error(origin), "RolledBack");
 }

@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, mpsc};
 struct Gated {
     inner: MemoryStore,
     permits: Semaphore,
+    appends: std::sync::atomic::AtomicU64,
 }
 
 #[async_trait::async_trait]
@@ -54,6 +55,7 @@ impl Store for Gated {
         epoch: Epoch,
         record: JournalRecord,
     ) -> Result<Durable, StoreError> {
+        self.appends.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         self.permits.acquire().await.unwrap().forget();
         self.inner.append(shard, epoch, record).await
     }
@@ -300,6 +302,7 @@ async fn nothing_leaves_and_the_driver_learns_nothing_before_the_record_is_durab
     let store = Arc::new(Gated {
         inner: MemoryStore::new(),
         permits: Semaphore::new(100),
+        appends: std::sync::atomic::AtomicU64::new(0),
     });
     let mut all = clients(2, 1_000_000);
     let running = begin(store.clone(), &all).await;
@@ -310,15 +313,20 @@ async fn nothing_leaves_and_the_driver_learns_nothing_before_the_record_is_durab
     paying.join(&running, payer).await;
     receiving.join(&running, payee).await;
     store.permits.forget_permits(1000);
+    let appends = || store.appends.load(std::sync::atomic::Ordering::Acquire);
+    let before = appends();
     let frame = payment(payer, payee);
     let wanted = paying.send(&running, Request::Voucher(frame)).await;
-    let snapshot = running.control.snapshot();
-    tokio::pin!(snapshot);
+    while appends() == before {
+        tokio::task::yield_now().await; // until the ledger has applied it and the journal waits
+    }
+    let control = running.control.clone();
+    let mut snapshot = tokio::spawn(async move { control.snapshot().await });
     let silence = Duration::from_millis(300);
     assert!(tokio::time::timeout(silence, &mut snapshot).await.is_err());
     assert!(paying.outbox.try_recv().is_err() && receiving.outbox.try_recv().is_err());
     store.permits.add_permits(1000);
-    assert!(snapshot.await.is_some());
+    assert!(snapshot.await.unwrap().is_some());
     let batch = paying.outbox.recv().await.unwrap();
     assert!(paying.take(payer, batch, wanted).unwrap().is_ok());
     let batch = receiving.outbox.recv().await.unwrap();

@@ -98,12 +98,17 @@ async fn no_acknowledged_payment_is_lost_or_doubled_by_sigkill() {
                 started.elapsed() < Duration::from_secs(60),
                 "no progress in round {round}"
             );
+            tracker.follow();
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        tokio::time::sleep(Duration::from_micros((seed >> 33) % 40_000)).await;
+        let until = Instant::now() + Duration::from_micros((seed >> 33) % 40_000);
+        while Instant::now() < until {
+            tracker.follow();
+            tokio::task::yield_now().await;
+        }
         tracker.kill_at((seed >> 20) % 6, &mut hub);
         busy += started.elapsed();
         hub.wait().unwrap();

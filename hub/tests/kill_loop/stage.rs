@@ -63,6 +63,11 @@ impl Stages {
         }
     }
 
+    /// Reads on: a full socket would hold up the hub.
+    pub(crate) fn follow(&mut self) {
+        self.step_until(|_| false);
+    }
+
     /// Kills when the stage drawn comes: anywhere, or right after the bytes that begin or end an append or a checkpoint.
     pub(crate) fn kill_at(&mut self, draw: u64, child: &mut Child) {
         let wanted = [0, 0, b'a', b'd', b'c', b't'][draw as usize];

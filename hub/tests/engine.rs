@@ -323,7 +323,8 @@ async fn nothing_leaves_and_the_driver_learns_nothing_before_the_record_is_durab
     let control = running.control.clone();
     let mut snapshot = tokio::spawn(async move { control.snapshot().await });
     let silence = Duration::from_millis(300);
-    assert!(tokio::time::timeout(silence, &mut snapshot).await.is_err());
+    let early = tokio::time::timeout(silence, &mut snapshot).await;
+    assert!(early.is_err(), "told before it was durable: {early:?}");
     assert!(paying.outbox.try_recv().is_err() && receiving.outbox.try_recv().is_err());
     store.permits.add_permits(1000);
     assert!(snapshot.await.unwrap().is_some());

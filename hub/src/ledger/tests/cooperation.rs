@@ -285,7 +285,7 @@ fn r26_a_block_told_twice_counts_once() {
     let block = world.block_of(vec![fact]);
     world.commit(vec![block.clone()]);
     world.commit(vec![block]);
-    let funds = world.ledger.entries[0].channel.funds().clone();
+    let funds = *world.ledger.entries[0].channel.funds();
     assert_eq!(funds.hub_deposit, Amount(1_077));
     assert_eq!(funds.client_deposit, Amount(1_000));
     world.check_replay(&Tables::default());
@@ -306,7 +306,7 @@ fn a_deposit_after_a_withdrawal_is_counted_gross() {
         .channel
         .withdraw_confirmed(Side::Client, Amount(400));
     world.fund(0, 50, 7);
-    let funds = world.ledger.entries[0].channel.funds().clone();
+    let funds = *world.ledger.entries[0].channel.funds();
     assert_eq!(
         (funds.client_deposit, funds.hub_deposit),
         (Amount(1_050), Amount(1_007))

@@ -137,6 +137,7 @@ impl Run {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm per kind of step")]
     fn apply(&mut self, step: Step) {
         let world = &mut self.world;
         match step {

@@ -43,7 +43,7 @@ fn a_frame_that_was_lost_on_the_way_is_sent_again_and_counts_once() {
     let frame = world.clients[0].frame(vec![op], clock).unwrap();
     world.offline(0);
     world.online(0);
-    assert_eq!(world.clients[0].unaccepted, [frame.clone()]);
+    assert_eq!(world.clients[0].unaccepted, std::slice::from_ref(&frame));
     let (origin, input) = world.input(0, frame.clone());
     world.commit(vec![input]);
     assert!(world.voucher_reply(origin).bounced.is_empty());

@@ -358,7 +358,7 @@ async fn a_failed_append_is_fatal_and_nothing_of_it_leaves() {
     let running = begin(Arc::new(store.reopen()), &[]).await;
     let mut paying = Session::open(&running, 1, payer, 64);
     paying.resume(&running, payer).await;
-    assert_eq!(payer.unaccepted, [frame.clone()]);
+    assert_eq!(payer.unaccepted, std::slice::from_ref(&frame));
     paying
         .call(&running, payer, Request::Voucher(frame))
         .await

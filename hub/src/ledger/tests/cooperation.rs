@@ -4,7 +4,10 @@ use super::{
     state::{Tables, state},
     world::World,
 };
-use crate::ledger::{ChainFact, Countersign, Input, Origin, Output, TxKind};
+use crate::ledger::{
+    ChainFact, Countersign, Input, Origin, Output, TxKind,
+    input::{Change, Record},
+};
 use protocol_spec::{
     Amount, CancelDispute, Op, ReturnReason, Seq, Side, Signature,
     limits::LAG_DEFAULT_S,
@@ -123,6 +126,17 @@ fn a_refused_withdrawal_in_the_middle_of_a_commit_cuts_the_voucher_in_replay_as_
     world.commit(inputs);
     assert_eq!(world.clients[1].channel.received().seq, Seq(2));
     world.check_replay(&Tables::default());
+    // The planted bug: a hub that forgets to journal the cut signs other vouchers after a restart.
+    let bytes = world.records.last_mut().unwrap();
+    let mut record: Record = borsh::from_slice(bytes).unwrap();
+    let before = record.changes.len();
+    record
+        .changes
+        .retain(|change| !matches!(change, Change::Flush(_)));
+    assert!(record.changes.len() < before);
+    *bytes = borsh::to_vec(&record).unwrap();
+    let noticed = std::panic::catch_unwind(|| world.check_replay(&Tables::default()));
+    assert!(noticed.is_err(), "the oracle is blind");
 }
 
 #[test]
@@ -271,7 +285,7 @@ fn r26_a_block_told_twice_counts_once() {
     let block = world.block_of(vec![fact]);
     world.commit(vec![block.clone()]);
     world.commit(vec![block]);
-    let funds = world.ledger.entries[0].channel.funds().clone();
+    let funds = *world.ledger.entries[0].channel.funds();
     assert_eq!(funds.hub_deposit, Amount(1_077));
     assert_eq!(funds.client_deposit, Amount(1_000));
     world.check_replay(&Tables::default());
@@ -292,7 +306,7 @@ fn a_deposit_after_a_withdrawal_is_counted_gross() {
         .channel
         .withdraw_confirmed(Side::Client, Amount(400));
     world.fund(0, 50, 7);
-    let funds = world.ledger.entries[0].channel.funds().clone();
+    let funds = *world.ledger.entries[0].channel.funds();
     assert_eq!(
         (funds.client_deposit, funds.hub_deposit),
         (Amount(1_050), Amount(1_007))

@@ -3,7 +3,7 @@
 use super::world::{World, policy};
 use crate::{
     engine::SessionId,
-    ledger::{Input, Origin},
+    ledger::{Input, Origin, Output},
 };
 use protocol_spec::{
     ChannelId,
@@ -124,6 +124,11 @@ fn a_subscriber_that_is_not_ready_keeps_its_place_and_one_that_fell_behind_is_dr
         let frame = world.clients[0].frame(op, clock).unwrap();
         let (_, input) = world.input(0, frame);
         let commit = world.ledger.commit_paced(vec![input], world.now, &busy);
+        for output in &commit.outputs {
+            if let Output::Drop(session) = output {
+                world.dropped.insert(session.0);
+            }
+        }
         world.records.push(commit.record.unwrap().1);
         world.issued_by_record.push(Vec::new());
         world.now = world.now.after(3600);

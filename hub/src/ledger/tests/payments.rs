@@ -79,6 +79,7 @@ fn every_reason_of_a_return_is_produced() {
     });
     let mut world = World::with(terms, 3, 10_000);
     let foreign = world.add(Client::new(7, other), 10_000);
+    world.fund(0, 100_000, 0);
     let pay = |world: &mut World, payee, amount, fee, life| {
         let expires = world.now.after(life);
         let op = world.clients[0].pay(payee, amount, fee, expires);
@@ -119,7 +120,7 @@ fn every_reason_of_a_return_is_produced() {
     let rest = 10_000 - 15;
     assert_eq!(
         pay(&mut world, payee, rest + 1, 0, 60),
-        None.or(Some(ReturnReason::InsufficientReserve))
+        Some(ReturnReason::InsufficientReserve)
     );
     let third = world.id(2);
     world.block(vec![ChainFact::Closed { channel: third }]);

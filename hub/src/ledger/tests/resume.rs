@@ -43,7 +43,7 @@ fn a_frame_that_was_lost_on_the_way_is_sent_again_and_counts_once() {
     let frame = world.clients[0].frame(vec![op], clock).unwrap();
     world.offline(0);
     world.online(0);
-    assert_eq!(world.clients[0].unaccepted, [frame.clone()]);
+    assert_eq!(world.clients[0].unaccepted, std::slice::from_ref(&frame));
     let (origin, input) = world.input(0, frame.clone());
     world.commit(vec![input]);
     assert!(world.voucher_reply(origin).bounced.is_empty());
@@ -119,9 +119,8 @@ fn a10_a_newer_hub_voucher_marks_the_database_and_nothing_is_signed_afterwards()
     assert!(world.ledger.rolled_back());
     // Also a restart remembers it, and facts of the chain do not make it sign.
     world.fund(2, 5, 5);
-    let mut after = Tables::default();
-    after.write(world.ledger.checkpoint());
-    assert!(after.restore().rolled_back());
+    tables.write(world.ledger.checkpoint());
+    assert!(tables.restore().rolled_back());
     let origin = world.send(2, vec![op]);
     assert_eq!(world.error(origin), "RolledBack");
 }

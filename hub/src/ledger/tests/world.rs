@@ -146,7 +146,7 @@ impl World {
 
     pub(super) fn fund_facts(&mut self, client: usize, client_adds: u128, hub_adds: u128) -> Vec<ChainFact> {
         let channel = &mut self.clients[client].channel;
-        let funds = channel.funds().clone();
+        let funds = *channel.funds();
         let deposit = funds.client_deposit.0 + client_adds;
         channel.deposit_confirmed(Side::Client, Amount(deposit));
         channel.deposit_confirmed(Side::Hub, Amount(funds.hub_deposit.0 + hub_adds));

@@ -1,0 +1,105 @@
+//! The real engine over any store, with its channels opened by facts of a chain.
+
+use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
+use hub::{
+    engine::{EngineOptions, NowFn},
+    ledger::{ChainBlock, ChainFact, ChainPosition, Policy, Reserve, Tariff},
+    store::{ShardId, Store},
+};
+use protocol_spec::{
+    Address, Amount, UnixSeconds,
+    channel::{Clock, Delays},
+    message::HubInfo,
+};
+use std::{sync::Arc, time::Duration};
+
+/// The clock of all engine tests stands still: nothing expires while a test waits.
+pub(crate) const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
+
+pub(crate) fn clock() -> Clock {
+    Clock { now: NOW, chain: NOW }
+}
+
+pub(crate) fn policy() -> Policy {
+    Policy {
+        server: "hub.test".to_owned(),
+        log_epoch: 1,
+        delays: Delays::default(),
+        challenge_period_s: 3600,
+        retention_s: 7 * 24 * 3600,
+        events_per_channel_max: 2_000_000,
+        tokens: vec![Tariff {
+            token: TOKEN,
+            fee_flat: Amount(1),
+            fee_ppm: 0,
+            reserve: Reserve::default(),
+        }],
+    }
+}
+
+pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
+    let now: NowFn = Arc::new(|| NOW);
+    let hub = key(HUB_KEY);
+    EngineOptions {
+        domain: domain(),
+        info: HubInfo {
+            server: "hub.test".to_owned(),
+            chain_id: 31_337,
+            adjudicator: Address::repeat_byte(0xad),
+            hub: HUB,
+            hub_signer: hub.address(),
+            hub_public_key: hub.public().to_compressed().to_vec(),
+            tokens: vec![TOKEN],
+            challenge_period_s: 3600,
+            confirmations: 1,
+            now: NOW,
+        },
+        policy: policy(),
+        key: hub,
+        store,
+        shard: ShardId(0),
+        now,
+        workers: 2,
+        checkpoint_every: Duration::from_millis(200),
+        checkpoint_records: 200,
+    }
+}
+
+/// One block that opens and funds every channel with `deposit` on both sides.
+pub(crate) fn opening(clients: &[Client], deposit: u128) -> ChainBlock {
+    let facts = clients.iter().flat_map(|client| {
+        let channel = client.channel.id();
+        [
+            ChainFact::Opened(client.channel.config().clone()),
+            ChainFact::Deposited {
+                channel,
+                total: Amount(deposit),
+                client_net: (Amount(deposit), Amount::ZERO),
+            },
+            ChainFact::Reserved {
+                channel,
+                amount: Amount(deposit),
+            },
+        ]
+    });
+    ChainBlock {
+        position: ChainPosition {
+            number: 1,
+            hash: [1; 32],
+            timestamp: NOW,
+        },
+        facts: facts.collect(),
+    }
+}
+
+/// `count` clients who know of the deposits.
+pub(crate) fn clients(count: u64, deposit: u128) -> Vec<Client> {
+    let funded = |number| {
+        let mut client = Client::new(number, TOKEN);
+        for side in [protocol_spec::Side::Client, protocol_spec::Side::Hub] {
+            client.channel.deposit_confirmed(side, Amount(deposit));
+        }
+        client
+    };
+    (0..count).map(funded).collect()
+}

@@ -157,7 +157,10 @@ impl Driver {
                         depth,
                         "reorg of unconfirmed blocks: what it dropped is sent again"
                     );
-                    self.options.chain.resync().await?;
+                    // What this poll has handed out already must not be lost for it.
+                    if let Err(error) = self.options.chain.resync().await {
+                        tracing::warn!(%error, "the nonce could not be read again; the next send will");
+                    }
                 }
                 ViewEvent::DeepReorg(alarm) => {
                     return Ok(Turn::Alarm(format!(

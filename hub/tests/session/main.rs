@@ -1,5 +1,6 @@
 //! Sessions over real sockets; only the engine behind them is scripted.
 #![allow(
+    clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -44,7 +44,6 @@ pub enum Message {
 }
 
 /// What a client can ask. The JSON method is the variant in snake case.
-#[expect(clippy::large_enum_variant, reason = "always boxed in a Message")]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(
     tag = "method",
@@ -85,7 +84,6 @@ pub enum Request {
 }
 
 /// Answers, one kind for each request.
-#[expect(clippy::large_enum_variant, reason = "always boxed in a Message")]
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(
     tag = "kind",

@@ -1,0 +1,137 @@
+//! The hub in this process: engine, chain driver, session server. What `hub serve` runs, without its configuration.
+
+use crate::{connect, gas};
+use alloy::primitives::{Address, U256};
+use anyhow::Context;
+use client_sdk::{Amount, SignerKey};
+use hub::{
+    app::{
+        self, RunningHub, Setup,
+        contracts::{Token, transact},
+    },
+    chain::{
+        AlloyChain, Chain,
+        embedded::{DEV_ACCOUNTS, DevAccount},
+    },
+    ledger::{Policy, Reserve, Tariff},
+    ops::Shutdown,
+    session::{self, Drained, SessionLimits, Settings},
+};
+use protocol_spec::{abi::IAdjudicator, channel::Delays};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use tokio::task::JoinHandle;
+
+/// Owns the vault and pays for the hub's gas.
+const OWNER: &DevAccount = &DEV_ACCOUNTS[1];
+/// Signs the hub's vouchers.
+const SIGNER: &DevAccount = &DEV_ACCOUNTS[2];
+/// Native coin for the hub's gas: 1.
+const GAS_MONEY: u128 = 1_000_000_000_000_000_000;
+/// Tokens in the hub's vault.
+const VAULT: u128 = 1_000_000_000_000;
+/// The hub's deposit in every channel.
+const RESERVE: Amount = Amount(1_000_000_000);
+/// 0.1 %, in millionths.
+const FEE_PPM: u32 = 1000;
+const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
+const RETENTION_S: u64 = 7 * 24 * 3600;
+
+pub(crate) struct Hub {
+    address: SocketAddr,
+    running: RunningHub,
+    sessions: JoinHandle<Drained>,
+    shutdown: Shutdown,
+    dir: PathBuf,
+}
+
+impl Hub {
+    pub(crate) async fn start(
+        bank: &AlloyChain,
+        rpc_url: &str,
+        adjudicator: Address,
+        token: Address,
+        dir: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let sent = bank.send(gas(OWNER.address, GAS_MONEY)).await?;
+        bank.wait(sent.hash, 0).await?;
+        let chain = connect(rpc_url, OWNER).await?;
+        fund_vault(&chain, adjudicator, token).await?;
+        std::fs::create_dir(&dir)?;
+        let running = app::start(Setup {
+            data_dir: dir.clone(),
+            chain,
+            adjudicator,
+            signer: SignerKey::from_bytes(&SIGNER.private_key.0)?,
+            policy: policy(token),
+            confirmations: 1,
+            poll_interval: Duration::from_millis(100),
+            from_block: None,
+        });
+        let running = running.await.context("the hub does not start")?;
+        let listener = session::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let address = listener.local_addr()?;
+        let settings = Settings {
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            limits: SessionLimits::default(),
+        };
+        let shutdown = Shutdown::new();
+        let serving = session::serve(listener, running.engine.clone(), settings, shutdown.clone());
+        Ok(Self {
+            address,
+            running,
+            sessions: tokio::spawn(serving),
+            shutdown,
+            dir,
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// Stops it in order: sessions, then engine and store; then deletes its directory.
+    pub(crate) async fn destroy(self) -> anyhow::Result<()> {
+        self.shutdown.trigger();
+        self.sessions.await?;
+        let finished = self.running.finish().await;
+        finished.map_err(anyhow::Error::msg).context("the hub failed")?;
+        std::fs::remove_dir_all(&self.dir).with_context(|| self.dir.display().to_string())
+    }
+}
+
+fn policy(token: Address) -> Policy {
+    let reserve = Reserve {
+        initial: RESERVE,
+        low: Amount(RESERVE.0 / 2),
+        top_up: RESERVE,
+    };
+    Policy {
+        server: "example".to_owned(),
+        log_epoch: 0,
+        delays: Delays::default(),
+        challenge_period_s: CHALLENGE_PERIOD_S,
+        retention_s: RETENTION_S,
+        events_per_channel_max: 100_000,
+        tokens: vec![Tariff {
+            token,
+            fee_flat: Amount::default(),
+            fee_ppm: FEE_PPM,
+            reserve,
+        }],
+    }
+}
+
+async fn fund_vault(owner: &AlloyChain, adjudicator: Address, token: Address) -> anyhow::Result<()> {
+    let (hub, amount) = (OWNER.address, U256::from(VAULT));
+    let mint = Token::mintCall { to: hub, amount };
+    transact(owner, token, &mint, U256::ZERO).await?;
+    let approve = Token::approveCall {
+        spender: adjudicator,
+        amount,
+    };
+    transact(owner, token, &approve, U256::ZERO).await?;
+    let fund = IAdjudicator::fundVaultCall { hub, token, amount };
+    transact(owner, adjudicator, &fund, U256::ZERO).await?;
+    Ok(())
+}

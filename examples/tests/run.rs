@@ -1,0 +1,60 @@
+//! Every example runs, succeeds, and says so.
+
+use std::{
+    io,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// The examples are there to be tried: nobody waits longer.
+const LONGEST: Duration = Duration::from_secs(30);
+
+fn run(program: &str, expected: &[&str]) -> io::Result<()> {
+    let began = Instant::now();
+    let output = Command::new(program).output()?;
+    let (took, said) = (began.elapsed(), String::from_utf8_lossy(&output.stdout));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}\n{errors}", output.status);
+    for line in expected {
+        assert!(
+            said.lines().any(|said| said == *line),
+            "no line {line:?} in\n{said}"
+        );
+    }
+    assert!(took < LONGEST, "it took {took:?}");
+    Ok(())
+}
+
+#[test]
+fn pay_once() -> io::Result<()> {
+    let expected = ["closed; alice has 749750 on chain again", "ok: it adds up"];
+    run(env!("CARGO_BIN_EXE_pay_once"), &expected)
+}
+
+#[test]
+fn stream_payments() -> io::Result<()> {
+    let expected = [
+        "alice paid 500000 and 1000 in fees",
+        "the merchant received 500000; her vouchers are worth 500000 on chain",
+        "ok: it adds up",
+    ];
+    run(env!("CARGO_BIN_EXE_stream_payments"), &expected)
+}
+
+#[test]
+fn merchant_stream() -> io::Result<()> {
+    let expected = [
+        "the merchant stops after 4 payments",
+        "ok: 20 payments, each exactly once, 210000 in all",
+    ];
+    run(env!("CARGO_BIN_EXE_merchant_stream"), &expected)
+}
+
+#[test]
+fn exit_without_hub() -> io::Result<()> {
+    let expected = [
+        "the merchant's tokens on chain: 0 before, 334567 now",
+        "ok: everything received was paid out, without the hub",
+    ];
+    run(env!("CARGO_BIN_EXE_exit_without_hub"), &expected)
+}

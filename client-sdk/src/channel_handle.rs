@@ -79,6 +79,7 @@ impl ChannelHandle {
                 would_bounce: quote.would_bounce,
             }),
             Err(ChannelError::Hub(error)) => Err(PayError::Quote(error)),
+            Err(ChannelError::Offline | ChannelError::Timeout) => Err(PayError::Offline),
             Ok(other) => Err(PayError::Stopped(unexpected(&other).to_string())),
             Err(other) => Err(PayError::Stopped(other.to_string())),
         }

@@ -291,11 +291,15 @@ impl Client {
     /// One call to the hub, answered by its reply or its error.
     pub(crate) async fn call(&self, request: Request) -> Result<Reply, ChannelError> {
         let (reply, answer) = oneshot::channel();
+        let request = Box::new(request);
         self.send(Command::Call { request, reply }).await?;
         let answer = tokio::time::timeout(self.inner.options.call_timeout, answer).await;
         answer
             .map_err(|_| ChannelError::Timeout)?
-            .map_err(|_| self.stopped())?
+            .map_err(|_| match self.view().stopped {
+                Some(_) => self.stopped(),
+                None => ChannelError::Offline,
+            })?
             .map_err(ChannelError::Hub)
     }
 

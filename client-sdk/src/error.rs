@@ -205,6 +205,9 @@ pub enum PayError {
     /// The view of the chain is too old to sign safely (R6). Fix the RPC endpoint.
     #[error("the view of the chain is too old to pay safely")]
     ChainStale,
+    /// The hub cannot be asked now; nothing was signed.
+    #[error("no answer from the hub; nothing was signed")]
+    Offline,
     /// The hub did not quote.
     #[error("no quote: {0}")]
     Quote(RpcError),
@@ -235,6 +238,9 @@ pub enum ChannelError {
     /// No answer in time.
     #[error("no answer from the hub in time; a signed message stays valid until its deadline")]
     Timeout,
+    /// There is no connection, or it was lost before the answer came.
+    #[error("no connection to the hub")]
+    Offline,
     /// Another close or withdrawal is being made.
     #[error("another close or withdrawal is under way")]
     Busy,

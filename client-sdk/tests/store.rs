@@ -1,5 +1,14 @@
 //! The stores: durable, exclusive, refusing what is damaged.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test may fail by panicking"
+)]
+
 use client_sdk::{MemoryStore, RedbStore, Store, StoreError, Table, Write};
 
 fn write(key: u8, value: Option<u8>) -> Write {

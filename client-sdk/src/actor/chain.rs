@@ -155,6 +155,7 @@ impl Actor {
 
     /// Everything that time alone changes.
     pub(super) async fn sweep(&mut self) -> Result<(), StoreError> {
+        self.leave_silent_hub();
         self.retry();
         self.expire_waiters();
         self.sweep_streams().await?;

@@ -52,7 +52,7 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<ChannelId, ChannelError>>,
     },
     Call {
-        request: Request,
+        request: Box<Request>,
         reply: oneshot::Sender<Result<Reply, RpcError>>,
     },
     Payment {
@@ -98,7 +98,7 @@ impl Actor {
             Command::Attach { config, reply } => {
                 let _ = reply.send(self.attach(config).await?.map_err(ChannelError::Refused));
             }
-            Command::Call { request, reply } => self.forward(request, reply),
+            Command::Call { request, reply } => self.forward(*request, reply),
             Command::Payment { id, reply } => {
                 let _ = reply.send(self.payment_state(&id).await?);
             }

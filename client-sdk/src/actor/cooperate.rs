@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{ChannelError, HubFault};
 use protocol_spec::{
-    ChannelId, Close, Digest, Side, Signature, Withdraw,
+    ChannelId, Close, Digest, Domain, Side, Signature, Withdraw,
     channel::{Clock, Phase},
     message::{ChannelCall, CloseCall, Reply, Request, RpcError, WithdrawCall},
 };
@@ -26,6 +26,15 @@ const COMPARE_EVERY: Duration = Duration::from_millis(100);
 pub(super) enum Planned {
     Withdraw(Withdraw),
     Close(Close),
+}
+
+impl Planned {
+    fn digest(&self, domain: &Domain) -> Digest {
+        match self {
+            Self::Withdraw(message) => message.digest(domain),
+            Self::Close(message) => message.digest(domain),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -206,10 +215,7 @@ impl Actor {
             })
             .collect();
         for (id, planned) in due {
-            let digest = match &planned {
-                Planned::Withdraw(message) => message.digest(&self.hub.domain),
-                Planned::Close(message) => message.digest(&self.hub.domain),
-            };
+            let digest = planned.digest(&self.hub.domain);
             let signature = match self.signer.sign(&digest).await {
                 Ok(signature) => signature,
                 Err(error) => {
@@ -221,8 +227,9 @@ impl Actor {
                 Planned::Withdraw(withdraw) => Request::Withdraw(WithdrawCall { withdraw, signature }),
                 Planned::Close(close) => Request::Close(CloseCall { close, signature }),
             };
-            self.call(request, Pending::Cooperate(id, digest));
-            if let Some(entry) = self.entries.get_mut(&id)
+            let sent = self.call(request, Pending::Cooperate(id, digest)).is_some();
+            if sent
+                && let Some(entry) = self.entries.get_mut(&id)
                 && let Some(cooperation) = &mut entry.cooperation
             {
                 cooperation.stage = Stage::Sent(planned, signature);
@@ -231,11 +238,13 @@ impl Actor {
     }
 
     pub(super) fn countersigned(&mut self, id: &ChannelId, digest: Digest, result: Result<Reply, RpcError>) {
-        let cooperation = self
-            .entries
-            .get_mut(id)
-            .and_then(|entry| entry.cooperation.take());
-        let Some(cooperation) = cooperation else {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let domain = &self.hub.domain;
+        let asked = |cooperation: &mut Cooperation| matches!(&cooperation.stage, Stage::Sent(planned, _) if planned.digest(domain) == digest);
+        // A late answer to an attempt that was given up says nothing about the present one.
+        let Some(cooperation) = entry.cooperation.take_if(asked) else {
             return;
         };
         let answer = match (result, cooperation.stage) {

@@ -202,13 +202,16 @@ impl Entry {
         self.channel.spendable().saturating_minus(self.queued)
     }
 
-    /// Nothing waits to be signed, sent or acknowledged.
+    /// Nothing waits to be signed, sent or acknowledged; on a frozen channel nothing comes of waiting.
     pub(super) fn idle(&self) -> bool {
+        if self.fault.is_some() {
+            return true;
+        }
         self.queue.is_empty()
             && self.quoting.is_empty()
             && self.open.is_empty()
             && self.frames.iter().all(|frame| frame.sent)
-            && (!self.channel.must_ack() || self.fault.is_some() || !self.live())
+            && (!self.channel.must_ack() || !self.live())
     }
 
     pub(super) fn remember_credit(&mut self, key: Vec<u8>, row: CreditRow) {

@@ -34,6 +34,7 @@ impl Actor {
             channel: *id,
             fault: fault.clone(),
         };
+        self.spent = self.spent.saturating_minus(entry.queued);
         entry.fail_all(why, &mut self.outcomes);
         entry.fail_cooperation(&fault);
         self.emit(ClientEvent::HubMisbehaved {

@@ -41,6 +41,7 @@ impl Actor {
                 Ok(issued) => self.issued(id, issued, ops, orders),
                 Err(reject) => {
                     for order in orders {
+                        self.spent = self.spent.saturating_minus(order.cost());
                         self.refuse_order(order, &PayError::Refused(reject.clone()));
                     }
                     return;
@@ -173,7 +174,6 @@ impl Actor {
                 .call(Request::Voucher(call), Pending::Voucher(*id, seq))
                 .is_none()
             {
-                self.disconnected("the hub does not read");
                 return Ok(());
             }
         }

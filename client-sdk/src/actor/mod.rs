@@ -68,7 +68,8 @@ pub(crate) struct Actor {
     signer: CheckedSigner,
     link: LinkState,
     entries: BTreeMap<ChannelId, Entry>,
-    calls: HashMap<u64, Pending>,
+    /// Calls under way, each with the time by which its answer must be here.
+    calls: HashMap<u64, (Pending, Instant)>,
     newest_call: u64,
     guard: SigningGuard,
     /// The chain task's list of channels; `None` when the hub's view is trusted.
@@ -79,6 +80,10 @@ pub(crate) struct Actor {
     /// Changes to be stored before anything of this turn is told or sent.
     batch: Vec<Write>,
     outcomes: Vec<Outcome>,
+    /// Events of this turn, told after its commit.
+    news: Vec<ClientEvent>,
+    /// When time is looked at next, however much comes in meanwhile.
+    next_sweep: Instant,
     /// Batch roots verified lately, with their signatures.
     roots: VecDeque<(Digest, Signature)>,
     spent: Amount,
@@ -128,6 +133,8 @@ impl Actor {
             read_at: Instant::now(),
             batch: Vec::new(),
             outcomes: Vec::new(),
+            news: Vec::new(),
+            next_sweep: Instant::now(),
             roots: VecDeque::new(),
             spent: Amount::ZERO,
             stopping: None,
@@ -175,13 +182,16 @@ impl Actor {
                 },
                 Wake::Chain(Some(reading)) => self.chain_read(reading),
                 Wake::Chain(None) => {}
-                Wake::Timer => self.sweep().await?,
+                Wake::Timer => {
+                    self.next_sweep = pay::later(SWEEP);
+                    self.sweep().await?;
+                }
             }
         }
     }
 
     async fn wake(&mut self) -> Wake {
-        let timer = tokio::time::sleep(SWEEP);
+        let timer = tokio::time::sleep_until(self.next_sweep);
         let mut commands = Vec::new();
         let mut messages = Vec::new();
         let readings_open = !self.readings.is_closed() || !self.readings.is_empty();
@@ -204,6 +214,12 @@ impl Actor {
         if !self.batch.is_empty() {
             let batch = std::mem::take(&mut self.batch);
             self.store.commit(batch).await?;
+        }
+        // Whoever is told something finds it in the view already.
+        self.publish_view();
+        for event in std::mem::take(&mut self.news) {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
         }
         for outcome in std::mem::take(&mut self.outcomes) {
             // The caller may have dropped its future.
@@ -239,12 +255,11 @@ impl Actor {
         Clock { now, chain }
     }
 
-    fn emit(&self, event: ClientEvent) {
-        // Nobody may be listening.
-        let _ = self.events.send(event);
+    fn emit(&mut self, event: ClientEvent) {
+        self.news.push(event);
     }
 
-    /// Sends a call; `None` when there is no connection.
+    /// Sends a call; `None` when there is no connection, or none any more because the hub does not read.
     fn call(&mut self, request: Request, pending: Pending) -> Option<u64> {
         let LinkState::Up(link) = &self.link else {
             return None;
@@ -256,9 +271,11 @@ impl Actor {
             call: Box::new(request),
         };
         if !link.send(message) {
+            self.disconnected("the hub does not read");
             return None;
         }
-        self.calls.insert(id, pending);
+        let due = pay::later(self.options.call_timeout);
+        self.calls.insert(id, (pending, due));
         Some(id)
     }
 
@@ -282,6 +299,9 @@ impl Actor {
         }
         for outcome in std::mem::take(&mut self.outcomes) {
             let _ = outcome.reply.send(outcome.result);
+        }
+        for event in std::mem::take(&mut self.news) {
+            let _ = self.events.send(event);
         }
         let mut view = View::clone(&self.publish.borrow());
         view.connected = false;

@@ -98,11 +98,13 @@ impl Actor {
                 && payment.amount == order.amount
                 && payment.invoice == order.options.invoice.unwrap_or_default()
         };
+        // Who asks again waits again, also for a payment of an earlier run.
+        let patience = later(self.options.pay_timeout);
         for entry in self.entries.values_mut() {
-            let open = entry
-                .open
-                .get_mut(&id)
-                .map(|open| (&open.row.payment, &mut open.replies));
+            let open = entry.open.get_mut(&id).map(|open| {
+                open.deadline = open.deadline.max(patience);
+                (&open.row.payment, &mut open.replies)
+            });
             let queued = entry
                 .queue
                 .iter_mut()

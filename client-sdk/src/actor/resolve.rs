@@ -1,12 +1,16 @@
 //! The answer to `resume`: adopting what signatures prove, detecting a rolled-back hub, re-sending what it lacks.
 
-use super::{Actor, session::Session};
+use super::{Actor, entry::Entry, session::Session};
 use crate::{ClientEvent, FaultKind, PaymentState, store::rows};
 use protocol_spec::{ChannelId, Reject, Seq, SignedVoucher, VerifiedVoucher, message::ResumeReply};
 
 impl Actor {
     pub(super) fn resumed(&mut self, id: ChannelId, reply: ResumeReply) {
         self.hub_channel(&reply.channel);
+        // A frame that came meanwhile may have frozen the channel, or it is closed: it must not become live.
+        if !self.entries.get(&id).is_some_and(Entry::resumable) {
+            return;
+        }
         let shown = match self.check_hub_newest(&id, reply.sent) {
             Ok(shown) => shown,
             Err((kind, text)) => return self.fault(&id, kind, text, None),

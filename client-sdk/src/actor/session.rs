@@ -1,6 +1,6 @@
 //! The connection: dialing with backoff, logging in, registering and resuming channels, matching answers to calls.
 
-use super::{Actor, pay::later};
+use super::{Actor, entry::Entry, pay::later};
 use crate::{
     ClientEvent, ConnectError, FaultKind, StoreError,
     link::{Inbound, Link, dial},
@@ -50,7 +50,7 @@ pub(super) enum Pending {
 pub(super) enum LinkState {
     /// Made by `connect`, not looked at yet.
     Fresh(Box<Link>),
-    Up(Link),
+    Up(Box<Link>),
     Dialing(JoinHandle<Result<Link, ConnectError>>, u32),
     Down(Instant, u32),
 }
@@ -98,7 +98,7 @@ impl Actor {
         self.signer = link.signer.clone();
         self.redial.signer = link.signer.clone();
         let known = link.login.channels.clone();
-        self.link = LinkState::Up(link);
+        self.link = LinkState::Up(Box::new(link));
         self.calls.clear();
         self.emit(ClientEvent::Connected);
         for info in known {
@@ -160,6 +160,33 @@ impl Actor {
         }
     }
 
+    /// A hub that is there but does not answer is left: everything is registered, resumed and sent again on a new
+    /// connection.
+    pub(super) fn leave_silent_hub(&mut self) {
+        let now = Instant::now();
+        self.calls
+            .retain(|_, (pending, _)| !matches!(pending, Pending::Forward(reply) if reply.is_closed()));
+        let silent = self
+            .calls
+            .values()
+            .any(|(pending, due)| *due <= now && self.depends_on(pending));
+        if silent {
+            self.disconnected("no answer in time");
+        }
+    }
+
+    /// Calls without whose answer a channel stands still; the others have time limits of their own.
+    fn depends_on(&self, pending: &Pending) -> bool {
+        match pending {
+            Pending::Register(_) | Pending::Resume(_) | Pending::Subscribe(_) => true,
+            Pending::Voucher(id, seq) => self
+                .entries
+                .get(id)
+                .is_some_and(|entry| entry.live() && entry.accepted < *seq),
+            _ => false,
+        }
+    }
+
     /// Registers a channel on the present connection once it is confirmed.
     pub(super) fn start_session(&mut self, id: ChannelId) {
         self.register_soon(id, 0);
@@ -208,6 +235,10 @@ impl Actor {
     }
 
     async fn resume(&mut self, id: ChannelId, attempts: u32) {
+        // The hub may have broken the protocol, or closed the channel, while `register` was under way.
+        if !self.entries.get(&id).is_some_and(Entry::resumable) {
+            return;
+        }
         let sent = match self.own_newest(&id).await {
             Ok(sent) => sent,
             Err(error) => {
@@ -249,7 +280,9 @@ impl Actor {
                 Notification::Challenge(_) => {}
             },
             Inbound::Message(Message::Response { id, result }) => {
-                let pending = id.and_then(|id| self.calls.remove(&id));
+                let pending = id
+                    .and_then(|id| self.calls.remove(&id))
+                    .map(|(pending, _)| pending);
                 let result = result.map(|reply| *reply);
                 self.answered(pending.unwrap_or(Pending::Ignore), result).await;
             }

@@ -48,6 +48,14 @@ pub enum Spoil {
     History,
 }
 
+/// A kind of call that is handled, but not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silence {
+    Register,
+    Resume,
+    Voucher,
+}
+
 #[derive(Clone)]
 pub struct HubChannel {
     pub channel: Channel,
@@ -65,6 +73,8 @@ pub struct State {
     pub spoil: Option<Spoil>,
     /// Accept vouchers, but never answer.
     pub mute: bool,
+    /// The next call of this kind gets no answer.
+    pub silence: Option<Silence>,
     /// All client vouchers as they came, with duplicates.
     pub vouchers: Vec<SignedVoucher>,
     pub fee: Amount,
@@ -107,6 +117,7 @@ impl Hub {
                 requests: 0,
                 spoil: None,
                 mute: false,
+                silence: None,
                 vouchers: Vec::new(),
                 fee: Amount(1),
                 push: None,
@@ -205,6 +216,16 @@ impl Hub {
 
     /// Credits a channel from outside and sends the frame.
     pub fn credit(&self, id: &ChannelId, amount: u128) -> PaymentId {
+        let mut state = self.state();
+        let (payment_id, frame) = self.issue_credit(&mut state, id, amount);
+        if let Some(push) = &state.push {
+            push.send(frame).unwrap();
+        }
+        payment_id
+    }
+
+    /// A frame with one credit.
+    pub fn issue_credit(&self, state: &mut State, id: &ChannelId, amount: u128) -> (PaymentId, Frame) {
         let payment_id = PaymentId(rand::random());
         let op = Op::Credit(Credit {
             payment_id,
@@ -212,12 +233,7 @@ impl Hub {
             amount: Amount(amount),
             invoice: Digest::ZERO,
         });
-        let mut state = self.state();
-        let frame = self.issue(&mut state, id, &[op]);
-        if let Some(push) = &state.push {
-            push.send(frame).unwrap();
-        }
-        payment_id
+        (payment_id, self.issue(state, id, &[op]))
     }
 
     /// What the hub answers to payments: delivered (with one unit of change) or bounced.
@@ -270,6 +286,9 @@ pub async fn connect(hub: &Hub, signer: SignerKey) -> (Client, ChannelId) {
     connect_with(hub, signer, MemoryStore::new()).await
 }
 
+/// For tests that count requests: no acknowledgement comes between.
+pub const NO_ACKS: Duration = Duration::from_secs(60);
+
 pub async fn connect_with(
     hub: &Hub,
     signer: SignerKey,
@@ -279,7 +298,13 @@ pub async fn connect_with(
     if !hub.state().channels.contains_key(&config.id(&hub.domain)) {
         hub.add_channel(&signer);
     }
-    let client = builder(hub, signer, store).connect().await.unwrap();
+    attached(hub, config, builder(hub, signer, store)).await
+}
+
+/// Connects and brings the channel up.
+pub async fn attached(hub: &Hub, config: Config, builder: ClientBuilder) -> (Client, ChannelId) {
+    assert!(hub.state().channels.contains_key(&config.id(&hub.domain)));
+    let client = builder.connect().await.unwrap();
     let channel = client.attach(config).await.unwrap();
     channel.wait_live().await.unwrap();
     (client, channel.id())

@@ -1,6 +1,7 @@
 //! One connection of the mini-hub.
+#![allow(clippy::too_many_lines, reason = "a script, read from top to bottom")]
 
-use super::{Cut, Hub, clock};
+use super::{Cut, Hub, Silence, clock};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
 use protocol_spec::{Login, Op, Receipt, Seq, channel::Accepted, message::*};
@@ -77,11 +78,25 @@ pub async fn serve(hub: Arc<Hub>, socket: TcpStream) {
             check_login(&hub, login, nonce, &protocol);
         }
         let live = matches!(call.as_ref(), Request::Resume(_));
+        let kind = match call.as_ref() {
+            Request::Register(_) => Some(Silence::Register),
+            Request::Resume(_) => Some(Silence::Resume),
+            Request::Voucher(_) => Some(Silence::Voucher),
+            _ => None,
+        };
         let out = handle(&hub, id, *call);
         if cut == Cut::AfterRequest(count) {
             return;
         }
-        if hub.state().mute {
+        let silent = {
+            let mut state = hub.state();
+            let silent = kind.is_some() && state.silence == kind;
+            if silent {
+                state.silence = None;
+            }
+            silent || state.mute
+        };
+        if silent {
             continue;
         }
         for message in out {
@@ -108,11 +123,20 @@ fn check_login(hub: &Hub, login: &LoginCall, nonce: client_sdk::Digest, protocol
 
 fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
     let mut notes = Vec::new();
+    let mut before = Vec::new();
     let result = match call {
         Request::Login(_) => Ok(Reply::Login(LoginReply { channels: Vec::new() })),
         Request::Register(call) => Ok(Reply::Channel(info(hub, &call.config.id(&hub.domain)))),
         Request::Channel(call) => Ok(Reply::Channel(info(hub, &call.channel_id))),
-        Request::Resume(call) => Ok(Reply::Resume(resume(hub, &call, &mut notes))),
+        Request::Resume(call) => {
+            let mut state = hub.state();
+            if state.spoil.is_some() {
+                let wrong = hub.issue_credit(&mut state, &call.channel_id, 1).1;
+                before.push(Notification::Voucher(wrong));
+            }
+            drop(state);
+            Ok(Reply::Resume(resume(hub, &call, &mut notes)))
+        }
         Request::Voucher(frame) => voucher(hub, frame, &mut notes),
         Request::Quote(_) => Ok(Reply::Quote(QuoteReply {
             fee: Amount(2),
@@ -164,8 +188,9 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         id: Some(id),
         result: result.map(Box::new),
     };
-    notes
+    before
         .into_iter()
+        .chain(notes)
         .map(note)
         .chain([response])
         .chain(after.into_iter().map(note))

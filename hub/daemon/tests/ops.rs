@@ -1,5 +1,6 @@
 //! Configuration, secrets, the command line and the operator's door.
 #![allow(
+    clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

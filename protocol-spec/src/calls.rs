@@ -102,17 +102,6 @@ pub fn dispute(config: &Config, payer: Side, received: &DirectionEvidence) -> ab
     }
 }
 
-/// `submit(config, submissions, resolutions)`.
-#[must_use]
-pub fn submit(config: &Config, payer: Side, received: &DirectionEvidence) -> abi::IAdjudicator::submitCall {
-    let (submissions, resolutions) = evidence(payer, received);
-    abi::IAdjudicator::submitCall {
-        config: config.to_abi(),
-        submissions,
-        resolutions,
-    }
-}
-
 /// `finalize(config)`.
 #[must_use]
 pub fn finalize(config: &Config) -> abi::IAdjudicator::finalizeCall {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use client_sdk::{Amount, SignerKey};
 use hub::{
     app::{
-        self, RunningHub, Setup,
+        self, Ports, RunningHub, Setup,
         contracts::{Token, transact},
     },
     chain::{
@@ -15,7 +15,7 @@ use hub::{
     },
     ledger::{Policy, Reserve, Tariff},
     ops::Shutdown,
-    session::{self, Drained, SessionLimits, Settings},
+    session::{self, Drained, Settings},
 };
 use protocol_spec::{abi::IAdjudicator, channel::Delays};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -58,7 +58,7 @@ impl Hub {
         fund_vault(&chain, adjudicator, token).await?;
         std::fs::create_dir(&dir)?;
         let running = app::start(Setup {
-            data_dir: dir.clone(),
+            ports: Ports::machine(dir.clone()),
             chain,
             adjudicator,
             signer: SignerKey::from_bytes(&SIGNER.private_key.0)?,
@@ -70,11 +70,7 @@ impl Hub {
         let running = running.await.context("the hub does not start")?;
         let listener = session::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = listener.local_addr()?;
-        let settings = Settings {
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            limits: SessionLimits::default(),
-        };
+        let settings = Settings::default();
         let shutdown = Shutdown::new();
         let serving = session::serve(listener, running.engine.clone(), settings, shutdown.clone());
         Ok(Self {

@@ -8,6 +8,7 @@ pub mod abi;
 mod amount;
 pub mod batch;
 pub mod calls;
+pub mod canary;
 pub mod channel;
 mod config;
 mod cooperative;

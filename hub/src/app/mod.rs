@@ -1,22 +1,23 @@
 //! The daemon put together: store, engine, chain driver; and taken apart again in order.
 
 pub mod contracts;
+mod ports;
 pub mod serve;
+
+pub use ports::Ports;
 
 use crate::{
     chain::{AlloyChain, Chain, ChainError},
     driver::{ChainStatus, Driver, DriverOptions},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
+    execution::Execution,
     ledger::Policy,
-    store::{Identity, OpenError, RedbStore, ShardId, Store},
+    now::Now,
+    store::{Identity, OpenError, ShardId, Store},
 };
 use alloy::primitives::B256;
-use protocol_spec::{Address, Domain, SignerKey, UnixSeconds, message::HubInfo};
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use protocol_spec::{Address, Domain, SignerKey, message::HubInfo};
+use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -31,8 +32,8 @@ const CHECKPOINT_RECORDS: u64 = 20_000;
 
 /// Everything a hub is made of.
 pub struct Setup {
-    /// Directory of the database.
-    pub data_dir: PathBuf,
+    /// Time, threads and disk.
+    pub ports: Ports,
     /// The chain, sending from the hub's own account.
     pub chain: AlloyChain,
     /// The adjudicator on it.
@@ -88,9 +89,14 @@ pub async fn start(setup: Setup) -> Result<RunningHub, AppError> {
         .sender()
         .ok_or_else(|| AppError::Setup("the chain port has no key to send with".to_owned()))?;
     let identity = identity(&setup).await?;
-    let store = open(setup.data_dir.join("store"), identity).await?;
     let status = ChainStatus::default();
     let info = hub_info(&setup, hub, identity.chain_id);
+    let (now, execution) = (setup.ports.now.clone(), setup.ports.execution);
+    let store = open(setup.ports, identity).await?;
+    let workers = match execution {
+        Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        Execution::Inline => 1,
+    };
     let running = engine::start(EngineOptions {
         domain: Domain::new(identity.chain_id, setup.adjudicator),
         info,
@@ -100,9 +106,10 @@ pub async fn start(setup: Setup) -> Result<RunningHub, AppError> {
         shard: ShardId(0),
         now: {
             let status = status.clone();
-            Arc::new(move || wall_clock().max(status.head_timestamp()))
+            Now::new(move || now.get().max(status.head_timestamp()))
         },
-        workers: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        execution,
+        workers,
         checkpoint_every: CHECKPOINT_EVERY,
         checkpoint_records: CHECKPOINT_RECORDS,
     })
@@ -133,11 +140,12 @@ pub async fn start(setup: Setup) -> Result<RunningHub, AppError> {
 }
 
 /// Opening verifies every page: off the runtime's threads.
-async fn open(path: PathBuf, identity: Identity) -> Result<Arc<dyn Store>, AppError> {
-    let opened = tokio::task::spawn_blocking(move || RedbStore::open(&path, identity)).await;
-    Ok(Arc::new(
-        opened.map_err(|error| AppError::Setup(error.to_string()))??,
-    ))
+async fn open(ports: Ports, identity: Identity) -> Result<Arc<dyn Store>, AppError> {
+    if ports.execution == Execution::Inline {
+        return Ok((ports.open)(identity)?);
+    }
+    let opened = tokio::task::spawn_blocking(move || (ports.open)(identity)).await;
+    Ok(opened.map_err(|error| AppError::Setup(error.to_string()))??)
 }
 
 /// Watches engine and driver; tells at once when one of them fails.
@@ -149,6 +157,7 @@ async fn supervise(
     let mut driving = true;
     loop {
         tokio::select! {
+            biased;
             ended = &mut engine => {
                 let result = flatten(ended);
                 failed.send_replace(Some(result.clone().err().unwrap_or_else(|| "the engine has stopped".to_owned())));
@@ -230,12 +239,6 @@ fn hub_info(setup: &Setup, hub: Address, chain_id: u64) -> HubInfo {
         tokens: setup.policy.tokens.iter().map(|tariff| tariff.token).collect(),
         challenge_period_s: setup.policy.challenge_period_s,
         confirmations: setup.confirmations,
-        now: wall_clock(),
+        now: setup.ports.now.get(),
     }
-}
-
-/// The own clock.
-fn wall_clock() -> UnixSeconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixSeconds(since.as_secs())
 }

@@ -1,6 +1,6 @@
 //! From a configuration to a running hub: what `hub serve` starts.
 
-use super::{RunningHub, Setup, contracts, contracts::Token};
+use super::{Ports, RunningHub, Setup, contracts, contracts::Token};
 use crate::{
     chain::{
         AlloyChain, Chain, ChainOptions,
@@ -204,7 +204,7 @@ fn setup(
         tokens,
     };
     Setup {
-        data_dir,
+        ports: Ports::machine(data_dir),
         chain,
         adjudicator,
         signer: prepared.hub_signer.clone(),

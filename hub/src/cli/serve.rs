@@ -146,6 +146,7 @@ pub async fn serve_engine(
         allowed_hosts: config.server.allowed_hosts.clone(),
         allowed_origins: config.server.allowed_origins.clone(),
         limits: config.limits,
+        ..Settings::default()
     };
     let address = listener.local_addr()?;
     tracing::info!(%address, server = config.server.name, "serving");

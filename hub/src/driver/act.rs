@@ -14,9 +14,10 @@ use protocol_spec::{
     Address, Amount, ChannelId, Config, Domain, Side, SignedVoucher, abi, abi::IAdjudicator, calls,
 };
 use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
+    collections::{BTreeMap, HashMap},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 const BATCH_MAX: usize = 100;
@@ -60,7 +61,7 @@ impl Driver {
             self.in_flight
                 .due(need.channel, "reserve", need.hub_deposit, after)
         });
-        let mut by_token: HashMap<Address, Vec<ReserveNeed>> = HashMap::new();
+        let mut by_token: BTreeMap<Address, Vec<ReserveNeed>> = BTreeMap::new();
         for need in due {
             by_token.entry(need.config.token).or_default().push(need);
         }

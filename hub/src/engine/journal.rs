@@ -7,8 +7,9 @@ use crate::{
     ledger::Output,
     store::{Checkpoint, Durable, Epoch, JournalRecord, ShardId, Store, StoreError},
 };
-use std::{sync::Arc, time::Instant};
-use tokio::sync::mpsc;
+use protocol_spec::canary::{Canary, planted};
+use std::sync::Arc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// What seal takes: outputs whose commit is durable. Without a record there was nothing to make durable.
 #[derive(Debug)]
@@ -35,7 +36,12 @@ impl Journal {
         let writer = tokio::spawn(write_behind(self.store.clone(), self.shard, self.epoch, behind));
         while let Some(item) = commits.recv().await {
             match item {
-                ToJournal::Commit { record, outputs } => {
+                ToJournal::Commit { record, mut outputs } => {
+                    if planted(Canary::AcknowledgeBeforeCommit) {
+                        let outputs = std::mem::take(&mut outputs);
+                        let early = Sealable { durable: None, outputs };
+                        drop(seal.send(early).await);
+                    }
                     let durable = match record {
                         Some((number, bytes)) => Some(self.append(number, bytes).await?),
                         None => None,

@@ -16,5 +16,4 @@ mod verify;
 
 pub use control::{Control, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId};
-pub use run::NowFn;
 pub use start::{ControlHandle, EngineOptions, Running, StartError, start};

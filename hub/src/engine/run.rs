@@ -5,14 +5,14 @@ use super::{
     verify::{Verified, Verifier},
 };
 use crate::ledger::{Input, Ledger, Output};
+use crate::now::Now;
 use crate::store::Checkpoint;
 use dashmap::DashMap;
-use protocol_spec::UnixSeconds;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
 };
-use tokio::sync::{mpsc, oneshot};
 
 /// Inputs of one commit, at most.
 const COMMIT_INPUTS_MAX: usize = 2048;
@@ -20,11 +20,8 @@ const COMMIT_INPUTS_MAX: usize = 2048;
 const COMMIT_OPS_MAX: usize = 16_384;
 /// Inputs between ledger and workers.
 pub(super) const INPUTS_MAX: usize = 8192;
-/// How often the ledger wakes without inputs, to show events to slow subscribers.
-const IDLE: Duration = Duration::from_millis(50);
-
-/// Where `now` comes from.
-pub type NowFn = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;
+/// How long the ledger waits for inputs while subscribers have events to come.
+const LAG_PAUSE: Duration = Duration::from_millis(2);
 
 /// What the ledger's thread takes.
 #[expect(
@@ -50,27 +47,29 @@ pub(super) enum ToJournal {
 }
 
 /// Hands calls to the workers. The calls of one session always go to the same one, so they stay in order.
-pub(super) fn dispatch(mut inbound: mpsc::Receiver<Inbound>, workers: &[mpsc::Sender<Inbound>]) {
-    while let Some(call) = inbound.blocking_recv() {
+pub(super) async fn dispatch(mut inbound: mpsc::Receiver<Inbound>, workers: Vec<mpsc::Sender<Inbound>>) {
+    while let Some(call) = inbound.recv().await {
         let session = match &call {
             Inbound::Call { session, .. } | Inbound::Gone { session } => session.0,
         };
         let count = workers.len().max(1) as u64;
         let worker = usize::try_from(session.checked_rem(count).unwrap_or(0)).unwrap_or(0);
         let Some(worker) = workers.get(worker) else { return };
-        if worker.blocking_send(call).is_err() {
+        if worker.send(call).await.is_err() {
             return;
         }
     }
 }
 
 /// One verify worker.
-pub(super) fn work(verifier: &Verifier, mut calls: mpsc::Receiver<Inbound>, ledger: &mpsc::Sender<ToLedger>) {
-    while let Some(call) = calls.blocking_recv() {
-        if ledger
-            .blocking_send(ToLedger::Verified(verifier.verify(call)))
-            .is_err()
-        {
+pub(super) async fn work(
+    verifier: Verifier,
+    mut calls: mpsc::Receiver<Inbound>,
+    ledger: mpsc::Sender<ToLedger>,
+) {
+    while let Some(call) = calls.recv().await {
+        let verified = ToLedger::Verified(verifier.verify(call));
+        if ledger.send(verified).await.is_err() {
             return;
         }
     }
@@ -88,28 +87,28 @@ pub(super) struct LedgerLoop {
     pub(super) ledger: Ledger,
     pub(super) inputs: mpsc::Receiver<ToLedger>,
     pub(super) journal: mpsc::Sender<ToJournal>,
-    pub(super) now: NowFn,
+    pub(super) now: Now,
     pub(super) checkpoint: CheckpointPolicy,
     pub(super) outboxes: Arc<DashMap<SessionId, Outbox>>,
 }
 
 impl LedgerLoop {
-    pub(super) fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
         let mut last = Instant::now();
         let mut records = 0_u64;
         loop {
             let got = if self.ledger.is_lagging() {
-                self.poll(&mut batch)
+                self.poll(&mut batch).await
             } else {
-                self.inputs.blocking_recv_many(&mut batch, COMMIT_INPUTS_MAX) > 0
+                self.inputs.recv_many(&mut batch, COMMIT_INPUTS_MAX).await > 0
             };
             if !got {
                 break;
             }
             loop {
                 let rest = batch.split_off(commit_len(&batch));
-                match self.turn(std::mem::replace(&mut batch, rest)) {
+                match self.turn(std::mem::replace(&mut batch, rest)).await {
                     Some(wrote) => records = records.saturating_add(u64::from(wrote)),
                     None => return,
                 }
@@ -119,34 +118,23 @@ impl LedgerLoop {
             }
             if records >= self.checkpoint.records || (records > 0 && last.elapsed() >= self.checkpoint.every)
             {
-                if self.write_behind().is_none() {
+                if self.write_behind().await.is_none() {
                     return;
                 }
                 (last, records) = (Instant::now(), 0);
             }
         }
-        let _ = self.write_behind();
+        let _ = self.write_behind().await;
     }
 
     /// Takes what is there without waiting long. False when all senders are gone.
-    fn poll(&mut self, batch: &mut Vec<ToLedger>) -> bool {
-        while batch.len() < COMMIT_INPUTS_MAX {
-            match self.inputs.try_recv() {
-                Ok(input) => batch.push(input),
-                Err(mpsc::error::TryRecvError::Empty) => {
-                    if batch.is_empty() {
-                        std::thread::sleep(IDLE.min(Duration::from_millis(2)));
-                    }
-                    return true;
-                }
-                Err(mpsc::error::TryRecvError::Disconnected) => return !batch.is_empty(),
-            }
-        }
-        true
+    async fn poll(&mut self, batch: &mut Vec<ToLedger>) -> bool {
+        let taken = timeout(LAG_PAUSE, self.inputs.recv_many(batch, COMMIT_INPUTS_MAX)).await;
+        taken.map_or(true, |count| count > 0)
     }
 
     /// One commit. `None` when the journal is gone.
-    fn turn(&mut self, batch: Vec<ToLedger>) -> Option<bool> {
+    async fn turn(&mut self, batch: Vec<ToLedger>) -> Option<bool> {
         let mut inputs = Vec::with_capacity(batch.len());
         let mut refused = Vec::new();
         let mut asked = Vec::new();
@@ -165,7 +153,7 @@ impl LedgerLoop {
         }
         let outboxes = &self.outboxes;
         let ready = |session| outboxes.get(&session).is_some_and(|outbox| has_room(&outbox));
-        let mut commit = self.ledger.commit_paced(inputs, (self.now)(), &ready);
+        let mut commit = self.ledger.commit_paced(inputs, self.now.get(), &ready);
         commit.outputs.append(&mut refused);
         let wrote = commit.record.is_some();
         if wrote || !commit.outputs.is_empty() {
@@ -173,18 +161,18 @@ impl LedgerLoop {
                 record: commit.record,
                 outputs: commit.outputs,
             };
-            self.journal.blocking_send(commit).ok()?;
+            self.journal.send(commit).await.ok()?;
         }
         for sender in asked {
             let answer = ToJournal::Snapshot(sender, Box::new(self.snapshot()));
-            self.journal.blocking_send(answer).ok()?;
+            self.journal.send(answer).await.ok()?;
         }
         Some(wrote)
     }
 
-    fn write_behind(&mut self) -> Option<()> {
+    async fn write_behind(&mut self) -> Option<()> {
         let checkpoint = self.ledger.checkpoint();
-        self.journal.blocking_send(ToJournal::Checkpoint(checkpoint)).ok()
+        self.journal.send(ToJournal::Checkpoint(checkpoint)).await.ok()
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -9,7 +9,7 @@ use protocol_spec::{
     limits,
     message::{Countersigned, Event, Frame, Message, Notification, Reply},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Leaves under one signature: proofs stay within the depth the contract accepts.
@@ -23,8 +23,8 @@ pub(super) struct Seal {
     pub(super) outboxes: Arc<DashMap<SessionId, Outbox>>,
 }
 
-/// Messages of one batch, by session, in order.
-type Mail = HashMap<SessionId, Vec<Message>>;
+/// Messages of one batch, by session, in order. Sessions are woken in their order too: a replay does the same.
+type Mail = BTreeMap<SessionId, Vec<Message>>;
 
 impl Seal {
     /// Runs until the journal is done. Errors: the guard refused to sign a second digest for one seq: stop the process.

@@ -3,13 +3,15 @@
 use super::{
     Control, Engine,
     journal::Journal,
-    run::{CheckpointPolicy, INPUTS_MAX, LedgerLoop, NowFn, ToJournal, ToLedger},
+    run::{CheckpointPolicy, INPUTS_MAX, LedgerLoop, ToJournal, ToLedger},
     seal::Seal,
-    threads::{spawn, spawn_threads},
+    threads::Lanes,
     verify::Verifier,
 };
 use crate::{
+    execution::Execution,
     ledger::{Input, Ledger, Policy},
+    now::Now,
     store::{Row, ShardId, Store, StoreError, Table},
 };
 use dashmap::DashMap;
@@ -37,9 +39,11 @@ pub struct EngineOptions {
     pub store: Arc<dyn Store>,
     /// The shard served.
     pub shard: ShardId,
-    /// Unix seconds.
-    pub now: NowFn,
-    /// Number of verify threads.
+    /// The ledger's time.
+    pub now: Now,
+    /// Where the stages run.
+    pub execution: Execution,
+    /// Number of verify stages.
     pub workers: usize,
     /// Longest time between checkpoints.
     pub checkpoint_every: Duration,
@@ -89,7 +93,7 @@ impl ControlHandle {
     }
 }
 
-/// Restores the ledger, replays the journal's tail and starts all threads. Stop it by dropping every [`Engine`] and
+/// Restores the ledger, replays the journal's tail and starts all stages. Stop it by dropping every [`Engine`] and
 /// [`ControlHandle`]: what was accepted is made durable, a last checkpoint is written, then `fatal` ends with `Ok`.
 pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
     let loaded = options.store.acquire(options.shard).await?;
@@ -109,7 +113,7 @@ pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
     let outboxes = Arc::new(DashMap::new());
     let guard = ledger.guard();
 
-    let now = (options.now)();
+    let now = options.now.get();
     let mut policy = options.policy;
     // The logs of events keep their epoch for the life of the database.
     policy.log_epoch = Some(ledger.log_epoch())
@@ -128,7 +132,9 @@ pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
         server: info.server.clone(),
     };
     let (alarms, panics) = mpsc::unbounded_channel();
-    spawn_threads(calls, &to_ledger, &verifier, options.workers.max(1), &alarms)?;
+    let execution = options.execution;
+    let lanes = Lanes { execution, alarms };
+    lanes.spawn_verifiers(calls, &to_ledger, &verifier, options.workers.max(1))?;
     let (every, records) = (options.checkpoint_every, options.checkpoint_records);
     let ledger_loop = LedgerLoop {
         ledger,
@@ -138,8 +144,8 @@ pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
         checkpoint: CheckpointPolicy { every, records },
         outboxes: outboxes.clone(),
     };
-    spawn("ledger", &alarms, move || ledger_loop.run())?;
-    drop(alarms);
+    lanes.spawn("ledger", ledger_loop.run())?;
+    drop(lanes);
 
     let journal = Journal {
         store: options.store,
@@ -176,6 +182,7 @@ async fn supervise(
     let writing = journal.run(commits, to_seal);
     tokio::pin!(writing);
     let written = tokio::select! {
+        biased;
         written = &mut writing => written.map_err(|error| error.to_string()),
         // Before the journal is done only a refusal or a panic ends it.
         sealed = &mut sealing => return flatten(sealed).and(Err("seal ended before the journal".to_owned())),
@@ -196,6 +203,7 @@ async fn watch(
     let panicked = |thread| Err(format!("the {thread} thread panicked"));
     tokio::pin!(tasks);
     let done = tokio::select! {
+        biased;
         Some(thread) = panics.recv() => return panicked(thread),
         done = &mut tasks => done,
     };

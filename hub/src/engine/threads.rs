@@ -6,7 +6,8 @@ use super::{
     start::INBOUND_MAX,
     verify::Verifier,
 };
-use tokio::sync::mpsc;
+use crate::execution::Execution;
+use tokio::{runtime::Handle, sync::mpsc};
 
 /// Tells when a thread dies of a panic: its queues close as if it had ended well.
 struct PanicAlarm {
@@ -23,38 +24,52 @@ impl Drop for PanicAlarm {
     }
 }
 
-/// Starts a thread whose panic is told to `alarms`.
-pub(super) fn spawn(
-    name: &'static str,
-    alarms: &mpsc::UnboundedSender<&'static str>,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<(), std::io::Error> {
-    let alarm = PanicAlarm {
-        thread: name,
-        alarms: alarms.clone(),
-    };
-    let named = std::thread::Builder::new().name(name.to_owned());
-    named.spawn(move || {
-        let _alarm = alarm;
-        work();
-    })?;
-    Ok(())
+/// Starts stages; a panic of one is told to `alarms`.
+pub(super) struct Lanes {
+    pub(super) execution: Execution,
+    pub(super) alarms: mpsc::UnboundedSender<&'static str>,
 }
 
-/// The dispatcher and the verify workers.
-pub(super) fn spawn_threads(
-    calls: mpsc::Receiver<Inbound>,
-    to_ledger: &mpsc::Sender<ToLedger>,
-    verifier: &Verifier,
-    workers: usize,
-    alarms: &mpsc::UnboundedSender<&'static str>,
-) -> Result<(), std::io::Error> {
-    let mut queues = Vec::new();
-    for _ in 0..workers {
-        let (sender, queue) = mpsc::channel(INBOUND_MAX);
-        queues.push(sender);
-        let (verifier, to_ledger) = (verifier.clone(), to_ledger.clone());
-        spawn("verify", alarms, move || run::work(&verifier, queue, &to_ledger))?;
+impl Lanes {
+    /// Runs `work` on a thread named `name`, or as a task.
+    pub(super) fn spawn(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), std::io::Error> {
+        let alarm = PanicAlarm {
+            thread: name,
+            alarms: self.alarms.clone(),
+        };
+        let work = async move {
+            let _alarm = alarm;
+            work.await;
+        };
+        match self.execution {
+            Execution::Inline => drop(tokio::spawn(work)),
+            Execution::Threads => {
+                let runtime = Handle::current();
+                let named = std::thread::Builder::new().name(name.to_owned());
+                named.spawn(move || runtime.block_on(work))?;
+            }
+        }
+        Ok(())
     }
-    spawn("dispatch", alarms, move || run::dispatch(calls, &queues))
+
+    /// The dispatcher and the verify workers.
+    pub(super) fn spawn_verifiers(
+        &self,
+        calls: mpsc::Receiver<Inbound>,
+        to_ledger: &mpsc::Sender<ToLedger>,
+        verifier: &Verifier,
+        workers: usize,
+    ) -> Result<(), std::io::Error> {
+        let mut queues = Vec::new();
+        for _ in 0..workers {
+            let (sender, queue) = mpsc::channel(INBOUND_MAX);
+            queues.push(sender);
+            self.spawn("verify", run::work(verifier.clone(), queue, to_ledger.clone()))?;
+        }
+        self.spawn("dispatch", run::dispatch(calls, queues))
+    }
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::engine::SessionId;
 use protocol_spec::{
     ChannelId, Reject, SignedVoucher, VerifiedVoucher,
+    canary::{Canary, planted},
     message::{
         Cursor, Empty, ErrorCode, LoginReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError,
         SubscribeCall, SubscribeReply,
@@ -160,7 +161,10 @@ impl Ledger {
             received: entry.channel.received_signed().cloned(),
             sent: None,
         };
-        let frames = entry.backlog_after(seen);
+        let mut frames = entry.backlog_after(seen);
+        if planted(Canary::ForgetUnseen) {
+            frames.clear();
+        }
         let sent = entry.channel.sent();
         let newest = sent.voucher.clone().map(|voucher| (voucher, sent.digest));
         if let Some(old) = entry
@@ -236,6 +240,7 @@ impl Ledger {
                     RpcError::of(ErrorCode::CursorTooOld).with(earliest, show(after.epoch, after.position))
                 );
             }
+            Some(after) if planted(Canary::SkipEvent) => after.position.saturating_add(2),
             Some(after) => after.position.saturating_add(1),
         };
         entry

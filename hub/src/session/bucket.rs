@@ -1,6 +1,7 @@
 //! A token bucket in integers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const NANO: u128 = 1_000_000_000;
 

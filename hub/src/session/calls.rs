@@ -4,16 +4,16 @@ use super::{connection::Shared, limits, outgoing::End, state::State};
 use crate::engine::{Inbound, SessionId};
 use dashmap::DashMap;
 use protocol_spec::{
-    PublicKey, UnixSeconds,
+    PublicKey,
     message::{
         Challenge, Empty, ErrorCode, HubInfo, LoginCall, Message, Notification, Reply, Request, RpcError,
     },
 };
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+use std::sync::Arc;
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
 };
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// An entry in the engine's table of outboxes. Dropping it removes the entry and tells the engine.
@@ -79,9 +79,8 @@ pub(crate) fn handle(shared: &Shared, state: &mut State, message: Message, now: 
 }
 
 fn hub_info(shared: &Shared) -> HubInfo {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     HubInfo {
-        now: UnixSeconds(now.map_or(0, |since| since.as_secs())),
+        now: shared.now.get(),
         ..(*shared.engine.info).clone()
     }
 }

@@ -12,16 +12,17 @@ use super::{
 };
 use crate::{
     engine::{Engine, SessionId},
+    now::Now,
     ops::Shutdown,
 };
 use futures::{FutureExt, StreamExt};
 use protocol_spec::message::Message;
-use std::{
-    pin::pin,
-    sync::atomic::AtomicU64,
-    time::{Duration, Instant},
+use std::{pin::pin, sync::atomic::AtomicU64, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+    time::{Instant, sleep_until},
 };
-use tokio::{sync::mpsc, time::sleep_until};
 use tokio_tungstenite::tungstenite::{
     Error as WsError, Message as Frame, protocol::frame::coding::CloseCode,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) next_id: AtomicU64,
     pub(crate) counters: Counters,
+    pub(crate) now: Now,
 }
 
 /// Counters of the hot path, looked up once.
@@ -68,9 +70,9 @@ enum Happening {
 }
 
 /// A connection after its handshake.
-pub(crate) struct Connection<'a> {
+pub(crate) struct Connection<'a, S> {
     shared: &'a Shared,
-    socket: Socket,
+    socket: Socket<S>,
     writer: Writer,
     state: State,
     started: Instant,
@@ -78,9 +80,14 @@ pub(crate) struct Connection<'a> {
     drain_until: Option<Instant>,
 }
 
-impl<'a> Connection<'a> {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     /// A connection that has said nothing yet.
-    pub(crate) fn new(shared: &'a Shared, socket: Socket, encoding: Encoding, admission: Admission) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        socket: Socket<S>,
+        encoding: Encoding,
+        admission: Admission,
+    ) -> Self {
         let now = Instant::now();
         let number = shared.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Self {
@@ -117,9 +124,11 @@ impl<'a> Connection<'a> {
             return end;
         }
         let mut stopping = pin!(self.shared.shutdown.triggered());
-        let mut alarm = pin!(sleep_until(self.next_alarm(Instant::now()).into()));
+        let mut alarm = pin!(sleep_until(self.next_alarm(Instant::now())));
         loop {
+            // Every turn serves input and output both, so the order here starves nobody.
             let happening = tokio::select! {
+                biased;
                 frame = self.socket.next() => Happening::Frame(frame),
                 batch = receive(&mut self.state.outbox) => Happening::Batch(batch),
                 () = &mut alarm => Happening::Alarm,
@@ -134,7 +143,7 @@ impl<'a> Connection<'a> {
                 return End::Close(CloseCode::Away, "the hub is shutting down");
             }
             if rings {
-                alarm.as_mut().reset(self.next_alarm(now).into());
+                alarm.as_mut().reset(self.next_alarm(now));
             }
         }
     }

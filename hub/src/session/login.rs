@@ -9,8 +9,8 @@ use rand::RngCore;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
+use tokio::time::Instant;
 
 /// What a client signs to log in to the hub of `info` over subprotocol `protocol`.
 #[must_use]

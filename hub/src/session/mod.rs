@@ -16,6 +16,7 @@ mod codec;
 mod connection;
 mod gate;
 mod http;
+mod listener;
 pub mod limits;
 mod login;
 mod metered;
@@ -24,5 +25,6 @@ mod server;
 mod state;
 
 pub use limits::SessionLimits;
+pub use listener::Listener;
 pub use login::login_digest;
 pub use server::{Drained, Settings, bind, serve};

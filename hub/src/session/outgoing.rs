@@ -8,8 +8,7 @@ use protocol_spec::{
 };
 use std::time::Duration;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 use tokio_tungstenite::{
@@ -21,7 +20,7 @@ use tokio_tungstenite::{
 };
 
 /// The socket of a connection.
-pub(crate) type Socket = WebSocketStream<Metered<TcpStream>>;
+pub(crate) type Socket<S> = WebSocketStream<Metered<S>>;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,19 +61,28 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Puts one message into the write buffer; waits for the reader only when the buffer is full.
-    pub(crate) async fn feed(self, socket: &mut Socket, message: &Message) -> Result<(), End> {
+    pub(crate) async fn feed<S>(self, socket: &mut Socket<S>, message: &Message) -> Result<(), End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let frame = bounded(self.encoding, message)?;
         self.within_deadline(socket.feed(frame)).await
     }
 
     /// Writes a ping and all that is buffered.
-    pub(crate) async fn ping(self, socket: &mut Socket) -> Result<(), End> {
+    pub(crate) async fn ping<S>(self, socket: &mut Socket<S>) -> Result<(), End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let ping = Frame::Ping(Vec::new().into());
         self.within_deadline(socket.send(ping)).await
     }
 
     /// Writes out what the buffer holds.
-    pub(crate) async fn flush(self, socket: &mut Socket) -> Result<(), End> {
+    pub(crate) async fn flush<S>(self, socket: &mut Socket<S>) -> Result<(), End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.within_deadline(socket.flush()).await
     }
 
@@ -114,7 +122,7 @@ fn bounded(encoding: Encoding, message: &Message) -> Result<Frame, End> {
 
 /// Ends the connection: close frame where there is one to send, then a bounded while of reading on, because a
 /// kernel that closes a socket with unread input resets it, and the reset would overtake the close frame.
-pub(crate) async fn hang_up(mut socket: Socket, end: End) {
+pub(crate) async fn hang_up<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Socket<S>, end: End) {
     if let End::Close(code, reason) = end {
         let reason = reason.into();
         let close = socket.close(Some(CloseFrame { code, reason }));
@@ -129,7 +137,7 @@ pub(crate) async fn hang_up(mut socket: Socket, end: End) {
 }
 
 /// Says that nothing more comes, then reads on for a bounded while.
-pub(crate) async fn linger(stream: &mut TcpStream) {
+pub(crate) async fn linger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let read_on = async {
         stream.shutdown().await?;
         let mut scratch = [0; 4096];

@@ -6,23 +6,24 @@ use super::{
     gate::{Gate, Pending},
     http::{self, Names, Refusal},
     limits::{self, SessionLimits},
+    listener::Listener,
     login::Budget,
     metered::Metered,
     outgoing,
 };
-use crate::{engine::Engine, ops::Shutdown};
+use crate::{engine::Engine, now::Now, ops::Shutdown};
 use protocol_spec::limits::MESSAGE_BYTES_MAX;
 use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket, TcpStream},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpSocket},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -38,6 +39,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// See [`SessionLimits`].
     pub limits: SessionLimits,
+    /// The time told to clients.
+    pub now: Now,
 }
 
 /// How a shutdown went.
@@ -60,7 +63,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves connections until `shutdown`, then lets calls under way finish, closes with 1001 and returns,
 /// at the latest [`limits::SHUTDOWN_DEADLINE`] later. Stop the engine only after this has returned.
-pub async fn serve(listener: TcpListener, engine: Engine, settings: Settings, shutdown: Shutdown) -> Drained {
+pub async fn serve(
+    mut listener: impl Listener,
+    engine: Engine,
+    settings: Settings,
+    shutdown: Shutdown,
+) -> Drained {
     let shared = Arc::new(Shared {
         limits: settings.limits,
         names: Names {
@@ -73,11 +81,13 @@ pub async fn serve(listener: TcpListener, engine: Engine, settings: Settings, sh
         counters: Counters::new(),
         engine,
         shutdown: shutdown.clone(),
+        now: settings.now,
     });
     let mut connections = JoinSet::new();
     tokio::select! {
+        biased;
         () = shutdown.triggered() => {}
-        () = accept_all(&listener, &shared, &mut connections) => {}
+        () = accept_all(&mut listener, &shared, &mut connections) => {}
     }
     drop(listener);
     tracing::info!(open = shared.gate.open(), "draining sessions");
@@ -85,7 +95,7 @@ pub async fn serve(listener: TcpListener, engine: Engine, settings: Settings, sh
     drain(connections).await
 }
 
-async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+async fn accept_all(listener: &mut impl Listener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     let rate = shared.limits.accepts_per_s;
     let mut accepts = Bucket::new(rate, rate, Instant::now());
     loop {
@@ -99,7 +109,7 @@ async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, connections: &
         match listener.accept().await {
             Ok((stream, address)) => {
                 metrics::counter!("hub_session_accepted_total").increment(1);
-                let pending = shared.gate.knock(address.ip());
+                let pending = shared.gate.knock(address);
                 let ticket = pending.ticket();
                 let task = connections.spawn(welcome(stream, Arc::clone(shared), pending));
                 Pending::watch(&shared.gate, ticket, task);
@@ -137,7 +147,11 @@ async fn drain(mut connections: JoinSet<()>) -> Drained {
 }
 
 /// One connection from TCP to its end.
-async fn welcome(mut stream: TcpStream, shared: Arc<Shared>, pending: Pending) {
+async fn welcome(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    shared: Arc<Shared>,
+    pending: Pending,
+) {
     let handshake = timeout(
         limits::HANDSHAKE_DEADLINE,
         shake_hands(&mut stream, &shared, pending),
@@ -164,11 +178,10 @@ async fn welcome(mut stream: TcpStream, shared: Arc<Shared>, pending: Pending) {
 
 /// `None`: refused and answered.
 async fn shake_hands(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     shared: &Shared,
     pending: Pending,
 ) -> io::Result<Option<(http::Accepted, super::gate::Admission)>> {
-    stream.set_nodelay(true)?;
     let refusal = match http::read_handshake(stream, &shared.names).await? {
         Err(refusal) => refusal,
         Ok(_) if shared.shutdown.is_triggered() => Refusal::CLOSING,

@@ -15,8 +15,8 @@ use protocol_spec::{
     PublicKey,
     message::{ErrorCode, Message, Reply, RpcError},
 };
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
 
 /// Everything about a connection but its socket.

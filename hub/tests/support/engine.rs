@@ -2,8 +2,10 @@
 
 use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
 use hub::{
-    engine::{EngineOptions, NowFn},
+    engine::EngineOptions,
+    execution::Execution,
     ledger::{ChainBlock, ChainFact, ChainPosition, Policy, Reserve, Tariff},
+    now::Now,
     store::{ShardId, Store},
 };
 use protocol_spec::{
@@ -38,7 +40,7 @@ pub(crate) fn policy() -> Policy {
 }
 
 pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
-    let now: NowFn = Arc::new(|| NOW);
+    let now = Now::new(|| NOW);
     let hub = key(HUB_KEY);
     EngineOptions {
         domain: domain(),
@@ -59,6 +61,7 @@ pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
         store,
         shard: ShardId(0),
         now,
+        execution: Execution::Threads,
         workers: 2,
         checkpoint_every: Duration::from_millis(200),
         checkpoint_records: 200,

@@ -1,4 +1,4 @@
-//! Both files together: the pin, the cross-check, the start of the two threads.
+//! Both files together: the pin, the cross-check, the start of the two workers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +14,7 @@ use super::mark::Mark;
 use super::open::io;
 use super::state::{State, read_uptos};
 use super::worker::{Poison, Worker};
+use crate::execution::Execution;
 use crate::store::head::{Head, Heads};
 use crate::store::identity::{Identity, Pin, Role, compare, refuse_version};
 use crate::store::{OpenError, ShardId, StoreError};
@@ -42,7 +43,12 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn start(mut self, path: &Path, identity: Identity) -> Result<RedbStore, OpenError> {
+    pub(super) fn start(
+        mut self,
+        path: &Path,
+        identity: Identity,
+        execution: Execution,
+    ) -> Result<RedbStore, OpenError> {
         let poison = Poison::default();
         let heads = poison
             .guard(|| Ok(self.check(path, identity)))
@@ -51,9 +57,10 @@ impl Files {
         let (journal_file, state_file) = (Arc::new(self.journal), Arc::new(self.state));
         let journal = Journal::new(Arc::clone(&journal_file), Arc::clone(&heads), self.mark);
         let state = State::new(Arc::clone(&state_file), Arc::clone(&heads));
-        let journal =
-            Worker::start("hub-journal", journal, poison.clone()).map_err(|error| io(path, error))?;
-        let state = Worker::start("hub-state", state, poison.clone()).map_err(|error| io(path, error))?;
+        let journal = Worker::start("hub-journal", journal, poison.clone(), execution)
+            .map_err(|error| io(path, error))?;
+        let state = Worker::start("hub-state", state, poison.clone(), execution)
+            .map_err(|error| io(path, error))?;
         Ok(RedbStore {
             journal,
             state,
@@ -61,6 +68,7 @@ impl Files {
             state_file,
             heads,
             poison,
+            execution,
         })
     }
 

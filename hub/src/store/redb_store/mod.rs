@@ -9,15 +9,18 @@ mod open;
 mod state;
 mod worker;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::database::File;
+use self::database::{File, panic_text};
 use self::journal::Journal;
 use self::state::State;
 use self::worker::{Poison, Worker};
 use super::head::Heads;
+use crate::execution::Execution;
+
 use super::{
     Checkpoint, Durable, Epoch, JournalRecord, Loaded, Row, ShardId, Store, StoreError, Table, Trimmed,
 };
@@ -32,7 +35,7 @@ pub(in crate::store) use self::mark::MARK_FILE;
 /// Storage of one machine: `journal.redb` and `state.redb` in one directory.
 ///
 /// Commits run on two threads of their own, so a large checkpoint does not hold up the journal; reads run on
-/// tokio's blocking pool. Needs a tokio runtime.
+/// tokio's blocking pool. Needs a tokio runtime. On simulated disks everything runs where it is called.
 pub struct RedbStore {
     journal: Worker<Journal>,
     state: Worker<State>,
@@ -40,6 +43,7 @@ pub struct RedbStore {
     state_file: Arc<File>,
     heads: Arc<Heads>,
     poison: Poison,
+    execution: Execution,
 }
 
 impl std::fmt::Debug for RedbStore {
@@ -76,10 +80,15 @@ impl RedbStore {
         read: impl FnOnce(&File) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         self.poison.check()?;
-        let file = Arc::clone(file);
         // A panic of redb while reading: the file is not what redb wrote.
+        let panicked = |what: String| Err(StoreError::Corrupt(format!("reading failed: {what}")));
+        if self.execution == Execution::Inline {
+            let done = catch_unwind(AssertUnwindSafe(|| read(file)));
+            return done.unwrap_or_else(|panic| panicked(panic_text(panic.as_ref())));
+        }
+        let file = Arc::clone(file);
         let done = tokio::task::spawn_blocking(move || read(&file)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Corrupt(format!("reading failed: {error}"))))
+        done.unwrap_or_else(|error| panicked(error.to_string()))
     }
 }
 

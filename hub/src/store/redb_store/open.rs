@@ -11,6 +11,7 @@ use super::database::{File, Tuning, damaged};
 use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
+use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
 const JOURNAL_CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -43,7 +44,8 @@ impl RedbStore {
         Self::open(path, identity)
     }
 
-    /// Opens or creates a database on two backends, for tests with a simulated disk.
+    /// Opens or creates a database on two backends, for tests with a simulated disk. All work runs inline, in the
+    /// task that asks for it.
     ///
     /// # Errors
     /// As [`RedbStore::open`]; one empty backend beside one that is not empty is refused.
@@ -68,7 +70,7 @@ impl RedbStore {
             state: open_file(&path.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
             mark: Mark::open(path),
         };
-        files.start(path, identity)
+        files.start(path, identity, Execution::Threads)
     }
 
     pub(in crate::store) fn open_backends_tuned(
@@ -95,7 +97,7 @@ impl RedbStore {
         if journal_bytes == 0 {
             files.write_pins(path, identity)?;
         }
-        files.start(path, identity)
+        files.start(path, identity, Execution::Inline)
     }
 }
 

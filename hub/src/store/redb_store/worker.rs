@@ -1,13 +1,14 @@
-//! A thread that owns one file's writing side, so that no commit blocks the async runtime.
+//! Owns one file's writing side: on a thread, so that no commit blocks the async runtime, or inline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::panic_text;
+use crate::execution::Execution;
 use crate::store::StoreError;
 
 /// Jobs that wait for the thread; more callers than that wait before they enter the queue.
@@ -42,25 +43,40 @@ impl Poison {
 
 /// Runs jobs on the owned value, one after another, in the order of arrival.
 pub(super) struct Worker<T> {
-    queue: mpsc::Sender<Job<T>>,
+    lane: Lane<T>,
     poison: Poison,
-    thread: JoinHandle<()>,
+}
+
+enum Lane<T> {
+    Thread {
+        queue: mpsc::Sender<Job<T>>,
+        thread: JoinHandle<()>,
+    },
+    /// Jobs run where they are asked for; none of them waits while it holds the lock.
+    Inline(Mutex<T>),
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Starts the thread. It stops when the worker is dropped and the queue is empty.
-    pub(super) fn start(name: &str, mut owned: T, poison: Poison) -> std::io::Result<Self> {
-        let (queue, mut jobs) = mpsc::channel::<Job<T>>(QUEUE_JOBS);
-        let thread = Builder::new().name(name.to_owned()).spawn(move || {
-            while let Some(job) = jobs.blocking_recv() {
-                job(&mut owned);
+    /// Starts the thread, if there is to be one. It stops when the worker is dropped and the queue is empty.
+    pub(super) fn start(
+        name: &str,
+        mut owned: T,
+        poison: Poison,
+        execution: Execution,
+    ) -> std::io::Result<Self> {
+        let lane = match execution {
+            Execution::Inline => Lane::Inline(Mutex::new(owned)),
+            Execution::Threads => {
+                let (queue, mut jobs) = mpsc::channel::<Job<T>>(QUEUE_JOBS);
+                let thread = Builder::new().name(name.to_owned()).spawn(move || {
+                    while let Some(job) = jobs.blocking_recv() {
+                        job(&mut owned);
+                    }
+                })?;
+                Lane::Thread { queue, thread }
             }
-        })?;
-        Ok(Self {
-            queue,
-            poison,
-            thread,
-        })
+        };
+        Ok(Self { lane, poison })
     }
 
     /// Runs one job and waits for its result.
@@ -68,6 +84,14 @@ impl<T: Send + 'static> Worker<T> {
         &self,
         job: impl FnOnce(&mut T) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
+        let queue = match &self.lane {
+            Lane::Thread { queue, .. } => queue,
+            Lane::Inline(owned) => {
+                // A job that panicked poisoned the store: nobody gets this far after it.
+                let run = || job(&mut owned.lock().unwrap_or_else(PoisonError::into_inner));
+                return self.poison.guard(run);
+            }
+        };
         let (reply, answer) = oneshot::channel();
         let poison = self.poison.clone();
         let job: Job<T> = Box::new(move |owned| {
@@ -75,13 +99,18 @@ impl<T: Send + 'static> Worker<T> {
             // The caller may have gone: see "Cancel safety" of the port.
             let _gone = reply.send(result);
         });
-        self.queue.send(job).await.map_err(|_| StoreError::Poisoned)?;
+        queue.send(job).await.map_err(|_| StoreError::Poisoned)?;
         answer.await.map_err(|_| StoreError::Poisoned)?
     }
 
     /// Lets the queue run dry and waits for the end of the thread.
     pub(super) fn stop(self) -> std::thread::Result<()> {
-        drop(self.queue);
-        self.thread.join()
+        match self.lane {
+            Lane::Inline(_) => Ok(()),
+            Lane::Thread { queue, thread } => {
+                drop(queue);
+                thread.join()
+            }
+        }
     }
 }

@@ -1,0 +1,56 @@
+//! What a hub takes from its surroundings, so that a simulation can put its own in their place.
+
+use crate::{
+    execution::Execution,
+    now::Now,
+    store::{Identity, OpenError, RedbStore, Store},
+};
+use std::{fmt, path::PathBuf, sync::Arc};
+
+/// Opens the database for a hub of this identity. Blocks.
+type Open = Box<dyn FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send>;
+
+/// Time, threads and disk. The network is the listener that sessions are served on; the chain is a port of its own.
+pub struct Ports {
+    /// The own clock.
+    pub now: Now,
+    /// Where the stages of the payment path run.
+    pub execution: Execution,
+    pub(super) open: Open,
+}
+
+impl Ports {
+    /// The real world: the machine's clock, threads, and a redb database in `data_dir`.
+    #[must_use]
+    pub fn machine(data_dir: PathBuf) -> Self {
+        let open = move |identity| -> Result<Arc<dyn Store>, OpenError> {
+            Ok(Arc::new(RedbStore::open(data_dir.join("store"), identity)?))
+        };
+        Self {
+            now: Now::wall(),
+            execution: Execution::Threads,
+            open: Box::new(open),
+        }
+    }
+
+    /// A simulated world: everything on the caller's thread, with its clock and disk.
+    pub fn simulated(
+        now: Now,
+        open: impl FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send + 'static,
+    ) -> Self {
+        Self {
+            now,
+            execution: Execution::Inline,
+            open: Box::new(open),
+        }
+    }
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports")
+            .field("now", &self.now)
+            .field("execution", &self.execution)
+            .finish_non_exhaustive()
+    }
+}

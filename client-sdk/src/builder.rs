@@ -1,13 +1,18 @@
 //! The builder of a [`Client`].
 
 use crate::{
-    Client, ConnectError, Encoding, HubPin, Rpc, SpendLimit, Store, VoucherSigner, options::Options, start,
+    Client, ConnectError, Encoding, HubPin, Ports, Rpc, SpendLimit, Store, VoucherSigner, options::Options,
+    start,
 };
-use alloy::signers::local::PrivateKeySigner;
+use alloy::{
+    providers::{DynProvider, Provider},
+    signers::local::PrivateKeySigner,
+};
 use protocol_spec::Address;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-/// Collects the options of a client. Required: `signer`, `store`, and `rpc` (or `trust_hub_chain_view`).
+/// Collects the options of a client. Required: `signer`, `store`, and `rpc` or `provider` (or
+/// `trust_hub_chain_view`).
 #[must_use]
 pub struct ClientBuilder {
     options: Options,
@@ -39,6 +44,12 @@ impl ClientBuilder {
     /// The chain, by URL or alloy provider. Deposits are learned from it, never from the hub's word.
     pub fn rpc(mut self, rpc: impl Into<Rpc>) -> Self {
         self.options.rpc = Some(rpc.into());
+        self
+    }
+
+    /// The chain by an alloy provider: one with layers of its own, or one of a chain in this process. It needs no wallet.
+    pub fn provider(mut self, provider: impl Provider + 'static) -> Self {
+        self.options.rpc = Some(Rpc::Provider(DynProvider::new(provider)));
         self
     }
 
@@ -165,6 +176,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Network, time of day and randomness. Default: the real ones. For tests that simulate them.
+    pub fn ports(mut self, ports: Ports) -> Self {
+        self.options.ports = ports;
+        self
+    }
+
     /// Connects, checks the hub, logs in, and starts the client's task. Channels in the store resume by themselves.
     ///
     /// Errors: [`ConnectError`]; nothing keeps running after one.
@@ -177,7 +194,7 @@ impl ClientBuilder {
         ))?;
         if self.options.rpc.is_none() && !self.options.trust_hub_chain_view {
             return Err(ConnectError::Options(
-                "no view of the chain: call `.rpc(..)` on the builder (or, for demos only, `.trust_hub_chain_view(true)`)",
+                "no view of the chain: call `.rpc(..)` or `.provider(..)` on the builder (or, for demos only, `.trust_hub_chain_view(true)`)",
             ));
         }
         start::start(self.options, signer, store).await

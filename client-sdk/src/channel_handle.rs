@@ -3,7 +3,7 @@
 use crate::{
     ChainError, ChannelError, ChannelView, Client, Health, IntoAmount, IntoPayee, Paid, PayError, PayOptions,
     Payments, Quote, StreamError,
-    actor::{Command, CooperativeKind, PayOrder, Signed},
+    actor::{Command, CooperativeKind, PayOrder, Signed, View},
     client::unexpected,
 };
 use alloy::sol_types::SolCall;
@@ -202,19 +202,12 @@ impl ChannelHandle {
         done: impl Fn(&ChannelView) -> bool + Send,
         what: &'static str,
     ) -> Result<(), ChannelError> {
-        let mut view = self.client.inner.view.clone();
-        let id = self.id;
-        let reached =
-            view.wait_for(move |view| view.stopped.is_some() || view.channels.get(&id).is_some_and(&done));
+        let reached = |view: &View| view.stopped.is_some() || view.channels.get(&self.id).is_some_and(&done);
+        let reached = self.client.inner.board.wait_for(reached);
         let reached = tokio::time::timeout(self.client.inner.options.chain_timeout, reached).await;
-        let stopped = match reached.map_err(|_| ChainError::Timeout(what))? {
-            Ok(view) => view.stopped.is_some(),
-            Err(_) => true,
-        };
-        if stopped {
-            Err(self.client.stopped())
-        } else {
-            Ok(())
+        match reached.map_err(|_| ChainError::Timeout(what))?.stopped {
+            Some(_) => Err(self.client.stopped()),
+            None => Ok(()),
         }
     }
 }

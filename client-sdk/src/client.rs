@@ -4,6 +4,7 @@ use crate::{
     Balance, ChainError, ChannelError, ChannelHandle, ChannelView, ClientBuilder, ClientEvent, Health,
     HubPin, IntoAmount, IntoPayee, Paid, PayError, PayOptions, PaymentAnswer, Payments, Quote, Store,
     actor::{Command, View},
+    board::Board,
     chain::ChainAccess,
     options::Options,
     pin::Hub,
@@ -14,7 +15,7 @@ use protocol_spec::{
     message::{Cursor, HubInfo, PaymentCall, Reply, Request, RpcError},
 };
 use std::sync::Arc;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// A connected client. Clones share the connection; its task stops on [`Client::shutdown`] or with the last clone.
 #[derive(Clone)]
@@ -25,7 +26,7 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) view: watch::Receiver<Arc<View>>,
+    pub(crate) board: Arc<Board>,
     pub(crate) events: broadcast::Sender<ClientEvent>,
     pub(crate) chain: Option<ChainAccess>,
     pub(crate) hub: Hub,
@@ -79,7 +80,7 @@ impl Client {
             hub_signer: self.inner.hub.pin.hub_signer,
             token,
             challenge_period_s: self.inner.hub.info.challenge_period_s,
-            salt: Digest(rand::random()),
+            salt: Digest(self.inner.options.ports.random()),
         };
         let handle = self.attach(config.clone()).await?;
         chain.open(&config, deposit.into_amount()).await?;
@@ -277,7 +278,7 @@ impl Client {
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
-        self.inner.view.borrow().clone()
+        self.inner.board.view()
     }
 
     pub(crate) async fn send(&self, command: Command) -> Result<(), ChannelError> {

@@ -23,6 +23,7 @@
 //! channel and keeps the proof. One task owns all channels of a client; everything here is `Send` and cheap to clone.
 
 mod actor;
+mod board;
 mod builder;
 mod chain;
 mod channel_handle;
@@ -34,9 +35,11 @@ mod link;
 mod options;
 mod payments;
 mod pin;
+mod ports;
 mod signer;
 mod start;
 mod store;
+mod task;
 mod types;
 
 pub use builder::ClientBuilder;
@@ -50,8 +53,9 @@ pub use evidence::save as save_evidence;
 pub use limit::{Limit, SpendLimit};
 pub use options::{Encoding, Rpc};
 pub use payments::Payments;
+pub use ports::{Entropy, Network, Ports, Stream};
 pub use signer::{AlloySigner, VoucherSigner};
-pub use store::{MemoryStore, RedbStore, Row, Store, Table, Write};
+pub use store::{MemoryStore, RedbStore, Row, StorageBackend, Store, Table, Write};
 pub use types::{
     Balance, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, Paid, PayOptions,
     PaymentAnswer, PaymentState, Quote, ReceivedPayment,
@@ -59,5 +63,5 @@ pub use types::{
 
 pub use protocol_spec::{
     Address, Amount, ChannelId, Config, Digest, Evidence, Payee, PaymentId, ReturnReason, SignerKey,
-    message::Cursor,
+    UnixSeconds, message::Cursor,
 };

@@ -1,22 +1,29 @@
 //! One connection to the hub: dial, check the hub, log in, then move messages.
 
-use crate::{ConnectError, Encoding, HubPin, pin::Hub, signer::CheckedSigner};
+use crate::{
+    ConnectError, Encoding, HubPin, Network, Stream, pin::Hub, signer::CheckedSigner, task::OwnedTask,
+};
 use futures::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
 use protocol_spec::{
     Login, limits,
     message::{LoginCall, LoginReply, Message, Notification, Reply, Request, binary, json},
 };
-use std::time::Duration;
-use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
     tungstenite::{
-        self, client::IntoClientRequest, http::HeaderValue, http::header::SEC_WEBSOCKET_PROTOCOL,
+        self,
+        client::IntoClientRequest,
+        http::{HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL},
         protocol::WebSocketConfig,
     },
 };
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<MaybeTlsStream<Box<dyn Stream>>>;
 
 /// Messages waiting to be written; a hub that reads slower than this loses the connection.
 const OUT_QUEUE: usize = 4096;
@@ -25,6 +32,10 @@ const IN_QUEUE: usize = 256;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 const PING_EVERY: Duration = Duration::from_secs(15);
 const IDLE_MAX: Duration = Duration::from_secs(45);
+/// How long a connection that was given up may take to write what is queued and say goodbye.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// Messages put into one flush.
+const FLUSH_MAX: usize = 256;
 
 /// What comes from the hub.
 #[derive(Debug)]
@@ -41,14 +52,9 @@ pub(crate) struct Link {
     pub(crate) hub: Hub,
     pub(crate) login: LoginReply,
     pub(crate) signer: CheckedSigner,
-    reader: AbortHandle,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // The writer ends by itself: it writes what is queued, then closes the socket.
-        self.reader.abort();
-    }
+    _reader: OwnedTask<()>,
+    /// Dropped with the link: from then on the writer has [`CLOSE_MAX`] left.
+    _open: oneshot::Sender<Infallible>,
 }
 
 impl Link {
@@ -67,12 +73,12 @@ pub(crate) struct Dial {
     pub(crate) server: Option<String>,
     pub(crate) signer: CheckedSigner,
     pub(crate) timeout: Duration,
+    pub(crate) network: Arc<dyn Network>,
 }
 
 /// Connects and logs in within the time limit.
 pub(crate) async fn dial(dial: Dial) -> Result<Link, ConnectError> {
-    let timeout = dial.timeout;
-    tokio::time::timeout(timeout, login(dial))
+    timeout(dial.timeout, login(dial))
         .await
         .map_err(|_| ConnectError::Unreachable("no answer in time".to_owned()))?
 }
@@ -110,15 +116,19 @@ async fn login(mut dial: Dial) -> Result<Link, ConnectError> {
     let (out, out_queue) = mpsc::channel(OUT_QUEUE);
     let (in_queue, input) = mpsc::channel(IN_QUEUE);
     let (sink, stream) = socket.split();
-    tokio::spawn(write_all(sink, out_queue, dial.encoding));
-    let reader = tokio::spawn(read_all(stream, in_queue));
+    let (open, closed) = oneshot::channel();
+    tokio::spawn(write_until_closed(
+        write_all(sink, out_queue, dial.encoding),
+        closed,
+    ));
     Ok(Link {
         out,
         input,
         hub,
         login: reply,
         signer: dial.signer,
-        reader: reader.abort_handle(),
+        _reader: OwnedTask::spawn(read_all(stream, in_queue)),
+        _open: open,
     })
 }
 
@@ -137,7 +147,11 @@ async fn login_reply(socket: &mut Socket) -> Result<LoginReply, ConnectError> {
 }
 
 async fn open(dial: &Dial) -> Result<Socket, ConnectError> {
-    let mut request = dial.url.as_str().into_client_request().map_err(unreachable)?;
+    let mut request = dial
+        .url
+        .as_str()
+        .into_client_request()
+        .map_err(|_| ConnectError::Options("the hub's URL cannot be read"))?;
     let protocol = dial.encoding.subprotocol();
     request
         .headers_mut()
@@ -147,7 +161,9 @@ async fn open(dial: &Dial) -> Result<Socket, ConnectError> {
         .max_write_buffer_size(4 * limits::MESSAGE_BYTES_MAX)
         .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
         .max_frame_size(Some(limits::MESSAGE_BYTES_MAX));
-    let (socket, response) = connect_async_with_config(request, Some(config), true)
+    let (host, port) = endpoint(request.uri())?;
+    let stream = dial.network.connect(host, port).await.map_err(unreachable)?;
+    let (socket, response) = client_async_tls_with_config(request, stream, Some(config), None)
         .await
         .map_err(unreachable)?;
     let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
@@ -155,6 +171,24 @@ async fn open(dial: &Dial) -> Result<Socket, ConnectError> {
         return Err(unreachable("the server does not speak the subprotocol asked for"));
     }
     Ok(socket)
+}
+
+/// Host (IPv6 without brackets) and port of the URL.
+fn endpoint(url: &Uri) -> Result<(&str, u16), ConnectError> {
+    let default = match url.scheme_str() {
+        Some("ws") => 80,
+        Some("wss") => 443,
+        _ => {
+            return Err(ConnectError::Options(
+                "the hub's URL must begin with ws:// or wss://",
+            ));
+        }
+    };
+    let host = url
+        .host()
+        .ok_or(ConnectError::Options("the hub's URL names no host"))?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Ok((bare.unwrap_or(host), url.port_u16().unwrap_or(default)))
 }
 
 async fn receive(socket: &mut Socket) -> Result<Message, ConnectError> {
@@ -194,6 +228,19 @@ fn decode(frame: tungstenite::Message) -> Result<Option<Message>, String> {
     }
 }
 
+/// Ends soon after the link is dropped, whatever the network does.
+async fn write_until_closed(write: impl Future<Output = ()>, closed: oneshot::Receiver<Infallible>) {
+    let patience = async {
+        let _ = closed.await;
+        sleep(CLOSE_MAX).await;
+    };
+    tokio::select! {
+        biased;
+        () = write => {}
+        () = patience => {}
+    }
+}
+
 async fn write_all(
     mut sink: SplitSink<Socket, tungstenite::Message>,
     mut queue: mpsc::Receiver<Message>,
@@ -201,31 +248,34 @@ async fn write_all(
 ) {
     let mut ping = tokio::time::interval(PING_EVERY);
     loop {
+        // The ping first: it is due rarely, and a queue that never runs dry must not delay it.
         let frame = tokio::select! {
+            biased;
+            _ = ping.tick() => tungstenite::Message::Ping(tungstenite::Bytes::new()),
             message = queue.recv() => match message {
                 Some(message) => encode(encoding, &message),
                 None => break,
             },
-            _ = ping.tick() => tungstenite::Message::Ping(tungstenite::Bytes::new()),
         };
         let write = async {
             sink.feed(frame).await?;
-            while let Ok(message) = queue.try_recv() {
+            for _ in 0..FLUSH_MAX {
+                let Ok(message) = queue.try_recv() else { break };
                 sink.feed(encode(encoding, &message)).await?;
             }
             sink.flush().await
         };
-        if !matches!(tokio::time::timeout(WRITE_TIMEOUT, write).await, Ok(Ok(()))) {
+        if !matches!(timeout(WRITE_TIMEOUT, write).await, Ok(Ok(()))) {
             break;
         }
     }
     // The reader sees the end of the socket and reports it.
-    let _ = tokio::time::timeout(Duration::from_secs(1), sink.close()).await;
+    let _ = timeout(CLOSE_MAX, sink.close()).await;
 }
 
 async fn read_all(mut stream: SplitStream<Socket>, queue: mpsc::Sender<Inbound>) {
     let why = loop {
-        let frame = match tokio::time::timeout(IDLE_MAX, stream.next()).await {
+        let frame = match timeout(IDLE_MAX, stream.next()).await {
             Err(_) => break "the hub is silent".to_owned(),
             Ok(None) => break "the connection ended".to_owned(),
             Ok(Some(Err(error))) => break error.to_string(),

@@ -1,7 +1,10 @@
 //! The options of a client, with their defaults.
 
-use crate::{HubPin, SpendLimit, VoucherSigner};
-use alloy::{providers::DynProvider, signers::local::PrivateKeySigner};
+use crate::{HubPin, Ports, SpendLimit, VoucherSigner};
+use alloy::{
+    providers::{DynProvider, RootProvider},
+    signers::local::PrivateKeySigner,
+};
 use protocol_spec::{
     Address,
     message::{SUBPROTOCOL_BORSH, SUBPROTOCOL_JSON},
@@ -47,6 +50,11 @@ impl From<String> for Rpc {
         Self::Url(url)
     }
 }
+impl From<RootProvider> for Rpc {
+    fn from(provider: RootProvider) -> Self {
+        Self::Provider(DynProvider::new(provider))
+    }
+}
 impl From<DynProvider> for Rpc {
     fn from(provider: DynProvider) -> Self {
         Self::Provider(provider)
@@ -82,6 +90,7 @@ pub(crate) struct Options {
     pub(crate) frames_in_flight: usize,
     pub(crate) broadcast: bool,
     pub(crate) evidence_dir: Option<PathBuf>,
+    pub(crate) ports: Ports,
 }
 
 impl Options {
@@ -112,6 +121,7 @@ impl Options {
             frames_in_flight: 4,
             broadcast: false,
             evidence_dir: None,
+            ports: Ports::default(),
         }
     }
 }

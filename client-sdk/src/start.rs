@@ -2,7 +2,8 @@
 
 use crate::{
     Client, ClientEvent, ConnectError, Store, VoucherSigner,
-    actor::{Actor, Setup, View},
+    actor::{Actor, Setup},
+    board::{Board, Publisher},
     chain::{ChainAccess, ChainParams},
     client::Inner,
     link::{Dial, Link, dial},
@@ -13,7 +14,7 @@ use crate::{
 };
 use std::sync::Arc;
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, mpsc},
     time::Instant,
 };
 
@@ -33,6 +34,7 @@ pub(crate) async fn start(
         server: options.server.clone(),
         signer: CheckedSigner::new(signer.clone(), options.sign_timeout),
         timeout: options.connect_timeout,
+        network: options.ports.network.clone(),
     };
     let link = dial_until(&redial, &options).await?;
     match &stored {
@@ -47,7 +49,7 @@ pub(crate) async fn start(
     let owner = owners.first().map_or(signer.address(), |owner| owner.address());
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let (events, _) = broadcast::channel::<ClientEvent>(EVENTS);
-    let (publish, view) = watch::channel(Arc::new(View::default()));
+    let board = Arc::new(Board::default());
     let hub = link.hub.clone();
     let actor = Actor::load(Setup {
         options: options.clone(),
@@ -56,7 +58,7 @@ pub(crate) async fn start(
         owners,
         redial,
         inbox,
-        publish,
+        publish: Publisher::of(board.clone()),
         events: events.clone(),
         link,
     })
@@ -67,7 +69,7 @@ pub(crate) async fn start(
         owner,
         options,
         commands,
-        view,
+        board,
         events,
         chain,
         hub,

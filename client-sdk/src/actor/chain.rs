@@ -5,6 +5,7 @@ use crate::{
     ClientEvent, StoreError,
     chain::{ChainAccess, Facts, Reading},
     options::Options,
+    task::OwnedTask,
 };
 use protocol_spec::{
     ChannelId, Side,
@@ -17,18 +18,27 @@ use tokio::{
     time::Instant,
 };
 
-/// Starts the task that reads the chain; it ends when the client's task does.
+/// The list of channels that the chain task reads; it ends when this is dropped.
+pub(super) struct Watched {
+    list: watch::Sender<Vec<ChannelId>>,
+    _task: OwnedTask<()>,
+}
+
+/// Starts the task that reads the chain.
 pub(super) fn spawn(
     chain: Option<ChainAccess>,
     channels: Vec<ChannelId>,
     options: &Options,
-) -> (Option<watch::Sender<Vec<ChannelId>>>, mpsc::Receiver<Reading>) {
+) -> (Option<Watched>, mpsc::Receiver<Reading>) {
     let (sender, readings) = mpsc::channel(1);
     let Some(chain) = chain else {
         return (None, readings);
     };
-    let (watched, list) = watch::channel(channels);
-    tokio::spawn(read_all(chain, list, sender, options.chain_poll));
+    let (sent, list) = watch::channel(channels);
+    let watched = Watched {
+        list: sent,
+        _task: OwnedTask::spawn(read_all(chain, list, sender, options.chain_poll)),
+    };
     (Some(watched), readings)
 }
 
@@ -49,6 +59,7 @@ async fn read_all(
             Err(error) => tracing::warn!(%error, "the chain cannot be read"),
         }
         tokio::select! {
+            biased;
             changed = list.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(poll) => {}
         }
@@ -59,7 +70,7 @@ impl Actor {
     /// Tells the chain task which channels there are.
     pub(super) fn watch_channels(&self) {
         if let Some(watched) = &self.watched {
-            watched.send_replace(self.entries.keys().copied().collect());
+            watched.list.send_replace(self.entries.keys().copied().collect());
         }
     }
 

@@ -1,9 +1,10 @@
 //! What the handles ask of the task.
 
-use super::{Actor, PayReply, View, entry::Entry, pay::later};
+use super::{Actor, PayReply, entry::Entry, pay::later};
 use crate::{
     ChannelError, ClientEvent, PayOptions, PaymentState, ReceivedPayment, Store, StoreError, StreamError,
     VoucherSigner,
+    board::Publisher,
     chain::ChainAccess,
     link::{Dial, Link},
     options::Options,
@@ -15,7 +16,7 @@ use protocol_spec::{
     message::{Cursor, Reply, Request, RpcError},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// What is under way at `shutdown` may finish within this time.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
@@ -86,7 +87,7 @@ pub(crate) struct Setup {
     pub(crate) owners: Vec<Arc<dyn VoucherSigner>>,
     pub(crate) redial: Dial,
     pub(crate) inbox: mpsc::Receiver<Command>,
-    pub(crate) publish: watch::Sender<Arc<View>>,
+    pub(crate) publish: Publisher,
     pub(crate) events: broadcast::Sender<ClientEvent>,
     pub(crate) link: Link,
 }

@@ -6,14 +6,45 @@ use crate::{
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
 };
 use protocol_spec::{
-    Amount, Channel, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds,
-    Voucher, VoucherSignature, channel::Phase, message::Frame,
+    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature,
+    SignedVoucher, UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
 };
-use std::collections::{HashMap, VecDeque};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap, VecDeque},
+};
 use tokio::time::Instant;
 
 /// Credits of the newest frames kept in memory for the receipts that follow them.
 const CREDITS_MAX: usize = 16_384;
+
+/// What a quote is asked for. Ordered, so that nothing depends on a map's order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct QuoteKey {
+    pub(super) payee: Payee,
+    pub(super) amount: Amount,
+}
+
+impl QuoteKey {
+    fn rank(&self) -> (Option<ChannelId>, Option<Address>, Amount) {
+        match self.payee {
+            Payee::Channel(id) => (Some(id), None, self.amount),
+            Payee::Account(account) => (None, Some(account), self.amount),
+        }
+    }
+}
+
+impl Ord for QuoteKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for QuoteKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// A payment that waits to be signed.
 pub(super) struct Order {
@@ -74,11 +105,11 @@ pub(super) struct Entry {
     /// Sum of the queue's costs.
     pub(super) queued: Amount,
     /// Payments that wait for the hub's quote.
-    pub(super) quoting: HashMap<(Payee, Amount), Vec<Order>>,
+    pub(super) quoting: BTreeMap<QuoteKey, Vec<Order>>,
     /// Fees the hub quoted, each binding until its time.
-    pub(super) quotes: HashMap<(Payee, Amount), (Amount, UnixSeconds)>,
+    pub(super) quotes: BTreeMap<QuoteKey, (Amount, UnixSeconds)>,
     pub(super) frames: VecDeque<OwnFrame>,
-    pub(super) open: HashMap<PaymentId, OpenPayment>,
+    pub(super) open: BTreeMap<PaymentId, OpenPayment>,
     /// Sum of the open payments' costs.
     pub(super) in_flight: Amount,
     /// Newest own voucher that the hub said it accepted.
@@ -106,10 +137,10 @@ impl Entry {
             session: Session::Offline,
             queue: VecDeque::new(),
             queued: Amount::ZERO,
-            quoting: HashMap::new(),
-            quotes: HashMap::new(),
+            quoting: BTreeMap::new(),
+            quotes: BTreeMap::new(),
             frames: VecDeque::new(),
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             in_flight: Amount::ZERO,
             accepted: Seq::NONE,
             ack_due: None,

@@ -13,39 +13,41 @@ mod resolve;
 mod session;
 mod stream;
 mod view;
+mod wake;
 
 pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
 pub(crate) use view::View;
 
 use crate::{
     ClientEvent, ConnectError, PayError, Store, StoreError, VoucherSigner,
+    board::Publisher,
     chain::Reading,
-    link::{Dial, Inbound, Link},
+    link::Dial,
     options::Options,
     pin::Hub,
     signer::CheckedSigner,
     store::{Write, rows},
 };
+use chain::Watched;
 use entry::Entry;
 use protocol_spec::{
-    Amount, ChannelId, Digest, Signature, SigningGuard, UnixSeconds,
+    Amount, ChannelId, Digest, Signature, SigningGuard,
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
 };
 use session::{LinkState, Pending};
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot},
     time::Instant,
 };
 
 /// Deadlines, retries and pauses are looked at this often while anything waits.
 const SWEEP: Duration = Duration::from_millis(100);
-const BATCH: usize = 1024;
 
 type PayReply = oneshot::Sender<Result<crate::Paid, PayError>>;
 
@@ -62,18 +64,18 @@ pub(crate) struct Actor {
     owners: Vec<Arc<dyn VoucherSigner>>,
     redial: Dial,
     inbox: mpsc::Receiver<Command>,
-    publish: watch::Sender<Arc<View>>,
+    publish: Publisher,
     events: broadcast::Sender<ClientEvent>,
     hub: Hub,
     signer: CheckedSigner,
     link: LinkState,
     entries: BTreeMap<ChannelId, Entry>,
     /// Calls under way, each with the time by which its answer must be here.
-    calls: HashMap<u64, (Pending, Instant)>,
+    calls: BTreeMap<u64, (Pending, Instant)>,
     newest_call: u64,
     guard: SigningGuard,
     /// The chain task's list of channels; `None` when the hub's view is trusted.
-    watched: Option<watch::Sender<Vec<ChannelId>>>,
+    watched: Option<Watched>,
     readings: mpsc::Receiver<Reading>,
     reading: Reading,
     read_at: Instant,
@@ -89,14 +91,6 @@ pub(crate) struct Actor {
     spent: Amount,
     /// Who waits for the end, and until when what is under way may finish.
     stopping: Option<(oneshot::Sender<()>, Instant)>,
-}
-
-enum Wake {
-    Commands(Vec<Command>),
-    Hub(Vec<Inbound>),
-    Dialed(Box<Result<Link, ConnectError>>),
-    Chain(Option<Reading>),
-    Timer,
 }
 
 impl Actor {
@@ -124,7 +118,7 @@ impl Actor {
             signer,
             link: LinkState::Fresh(Box::new(setup.link)),
             entries,
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             newest_call: 0,
             guard: SigningGuard::default(),
             watched,
@@ -164,45 +158,10 @@ impl Actor {
             if self.stopping.is_some() && self.drained() {
                 return Ok(());
             }
-            match self.wake().await {
-                Wake::Commands(commands) if commands.is_empty() => return Ok(()),
-                Wake::Commands(commands) => {
-                    for command in commands {
-                        self.command(command).await?;
-                    }
-                }
-                Wake::Hub(messages) => {
-                    for message in messages {
-                        self.inbound(message).await?;
-                    }
-                }
-                Wake::Dialed(result) => match *result {
-                    Ok(link) => self.connected(link),
-                    Err(error) => self.dial_failed(&error),
-                },
-                Wake::Chain(Some(reading)) => self.chain_read(reading),
-                Wake::Chain(None) => {}
-                Wake::Timer => {
-                    self.next_sweep = pay::later(SWEEP);
-                    self.sweep().await?;
-                }
+            let arrivals = self.arrivals().await;
+            if !self.handle(arrivals).await? {
+                return Ok(());
             }
-        }
-    }
-
-    async fn wake(&mut self) -> Wake {
-        let timer = tokio::time::sleep_until(self.next_sweep);
-        let mut commands = Vec::new();
-        let mut messages = Vec::new();
-        let readings_open = !self.readings.is_closed() || !self.readings.is_empty();
-        tokio::select! {
-            event = self.link.next(&mut messages) => match event {
-                session::LinkEvent::Messages => Wake::Hub(messages),
-                session::LinkEvent::Dialed(result) => Wake::Dialed(result),
-            },
-            _ = self.inbox.recv_many(&mut commands, BATCH) => Wake::Commands(commands),
-            reading = self.readings.recv(), if readings_open => Wake::Chain(reading),
-            () = timer => Wake::Timer,
         }
     }
 
@@ -242,11 +201,7 @@ impl Actor {
 
     /// `now` and chain time (R5): the own clock and the newest block; the newest confirmed block.
     fn clock(&self) -> Clock {
-        let own = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let now = UnixSeconds(own).max(self.reading.now);
+        let now = self.options.ports.now().max(self.reading.now);
         let chain = if self.watched.is_some() {
             self.reading.confirmed
         } else {
@@ -303,13 +258,7 @@ impl Actor {
         for event in std::mem::take(&mut self.news) {
             let _ = self.events.send(event);
         }
-        let mut view = View::clone(&self.publish.borrow());
-        view.connected = false;
-        view.stopped = Some(why.to_owned());
-        for channel in view.channels.values_mut() {
-            channel.live = false;
-        }
-        self.publish.send_replace(Arc::new(view));
+        self.publish.stop(why);
         let done = self.stopping.take();
         drop(self);
         if let Some((done, _)) = done {

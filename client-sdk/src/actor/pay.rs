@@ -2,12 +2,12 @@
 
 use super::{
     Actor, Outcome, PayOrder, PayReply,
-    entry::{Entry, Order},
+    entry::{Entry, Order, QuoteKey},
     session::Pending,
 };
 use crate::{Paid, PayError, PaymentState, StoreError, store::rows};
 use protocol_spec::{
-    Amount, ChannelId, Payee, Payment, PaymentId, Reject,
+    Amount, ChannelId, Payment, PaymentId, Reject,
     channel::Phase,
     message::{QuoteCall, QuoteReply, Request, RpcError},
 };
@@ -34,7 +34,7 @@ impl Actor {
             payment_id: order
                 .options
                 .payment_id
-                .unwrap_or_else(|| PaymentId(rand::random())),
+                .unwrap_or_else(|| PaymentId(self.options.ports.random())),
             payee: order.payee,
             amount: order.amount,
             fee_max: order.options.fee_max.unwrap_or_default(),
@@ -165,7 +165,10 @@ impl Actor {
     }
 
     fn ask_quote(&mut self, channel_id: ChannelId, mut order: Order) {
-        let key = (order.payment.payee, order.payment.amount);
+        let key = QuoteKey {
+            payee: order.payment.payee,
+            amount: order.payment.amount,
+        };
         let now = self.clock().now;
         let known = self
             .entries
@@ -186,13 +189,13 @@ impl Actor {
         }
     }
 
-    fn send_quote(&mut self, channel_id: ChannelId, (payee, amount): (Payee, Amount)) {
+    fn send_quote(&mut self, channel_id: ChannelId, key: QuoteKey) {
         let call = QuoteCall {
             channel_id,
-            payee,
-            amount,
+            payee: key.payee,
+            amount: key.amount,
         };
-        let pending = Pending::Quote(channel_id, (payee, amount));
+        let pending = Pending::Quote(channel_id, key);
         self.call(Request::Quote(call), pending);
     }
 
@@ -211,14 +214,14 @@ impl Actor {
     pub(super) fn quoted(
         &mut self,
         channel_id: ChannelId,
-        key: (Payee, Amount),
+        key: QuoteKey,
         answer: Result<QuoteReply, RpcError>,
     ) {
         let waiting = self
             .entries
             .get_mut(&channel_id)
             .and_then(|entry| entry.quoting.remove(&key));
-        let limit = crate::Limit::Percent(self.options.fee_limit_percent).of(key.1);
+        let limit = crate::Limit::Percent(self.options.fee_limit_percent).of(key.amount);
         if let (Ok(quote), Some(entry)) = (&answer, self.entries.get_mut(&channel_id))
             && quote.fee <= limit
         {

@@ -1,17 +1,26 @@
 //! The connection: dialing with backoff, logging in, registering and resuming channels, matching answers to calls.
 
-use super::{Actor, entry::Entry, pay::later};
+use super::{
+    Actor,
+    entry::{Entry, QuoteKey},
+    pay::later,
+};
 use crate::{
-    ClientEvent, ConnectError, FaultKind, StoreError,
+    ClientEvent, ConnectError, FaultKind, Ports, StoreError,
     link::{Inbound, Link, dial},
+    task::OwnedTask,
 };
 use protocol_spec::{
-    Amount, ChannelId, Digest, Payee, Register, Seq,
+    ChannelId, Digest, Register, Seq,
     message::{ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
 };
-use rand::Rng;
-use std::time::Duration;
-use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{sync::oneshot, time::Instant};
 
 /// Between attempts to register or resume a channel that the hub refused.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -38,7 +47,7 @@ pub(super) enum Pending {
     Register(ChannelId),
     Resume(ChannelId),
     Voucher(ChannelId, Seq),
-    Quote(ChannelId, (Payee, Amount)),
+    Quote(ChannelId, QuoteKey),
     Subscribe(ChannelId),
     Compare(ChannelId),
     Cooperate(ChannelId, Digest),
@@ -51,13 +60,8 @@ pub(super) enum LinkState {
     /// Made by `connect`, not looked at yet.
     Fresh(Box<Link>),
     Up(Box<Link>),
-    Dialing(JoinHandle<Result<Link, ConnectError>>, u32),
+    Dialing(OwnedTask<Result<Link, ConnectError>>, u32),
     Down(Instant, u32),
-}
-
-pub(super) enum LinkEvent {
-    Messages,
-    Dialed(Box<Result<Link, ConnectError>>),
 }
 
 impl LinkState {
@@ -65,21 +69,26 @@ impl LinkState {
         Self::Down(until, 0)
     }
 
-    /// What happens next on the connection; pending for ever while there is none. Cancel safe.
-    pub(super) async fn next(&mut self, messages: &mut Vec<Inbound>) -> LinkEvent {
+    /// Adds what came in to `messages`; ready when a connection was made or not. Pending while there is none.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        messages: &mut Vec<Inbound>,
+    ) -> Poll<Result<Link, ConnectError>> {
         match self {
             Self::Up(link) => {
-                if link.input.recv_many(messages, MESSAGES).await == 0 {
+                if let Poll::Ready(0) = link.input.poll_recv_many(context, messages, MESSAGES) {
                     messages.push(Inbound::Closed("the connection ended".to_owned()));
                 }
-                LinkEvent::Messages
+                Poll::Pending
             }
             Self::Dialing(task, _) => {
-                let result = task.await;
                 let failed = |error| Err(ConnectError::Unreachable(format!("dialing: {error}")));
-                LinkEvent::Dialed(Box::new(result.unwrap_or_else(failed)))
+                Pin::new(task)
+                    .poll(context)
+                    .map(|result| result.unwrap_or_else(failed))
             }
-            Self::Fresh(_) | Self::Down(..) => std::future::pending().await,
+            Self::Fresh(_) | Self::Down(..) => Poll::Pending,
         }
     }
 
@@ -128,7 +137,12 @@ impl Actor {
     }
 
     fn offline(&mut self, attempts: u32) {
-        let wait = backoff(self.options.reconnect_min, self.options.reconnect_max, attempts);
+        let wait = backoff(
+            &self.options.ports,
+            self.options.reconnect_min,
+            self.options.reconnect_max,
+            attempts,
+        );
         self.link = LinkState::Down(later(wait), attempts);
         // Dropping the calls tells those who wait for a forwarded answer.
         self.calls.clear();
@@ -145,7 +159,7 @@ impl Actor {
         if let LinkState::Down(until, attempts) = self.link
             && until <= now
         {
-            self.link = LinkState::Dialing(tokio::spawn(dial(self.redial.clone())), attempts);
+            self.link = LinkState::Dialing(OwnedTask::spawn(dial(self.redial.clone())), attempts);
         }
         let due: Vec<(ChannelId, u32)> = self
             .entries
@@ -261,7 +275,7 @@ impl Actor {
     /// The hub refused something on this channel: registered and resumed again later.
     pub(super) fn refused(&mut self, id: &ChannelId, attempts: u32, why: &str) {
         if let Some(entry) = self.entries.get_mut(id) {
-            let wait = backoff(RETRY_MIN, RETRY_MAX, attempts);
+            let wait = backoff(&self.options.ports, RETRY_MIN, RETRY_MAX, attempts);
             entry.session = Session::Retry(later(wait), attempts.saturating_add(1));
             self.emit(ClientEvent::Refused {
                 channel_id: *id,
@@ -339,11 +353,13 @@ impl Actor {
 }
 
 /// Doubles with every attempt up to `max`, then takes a random part of the upper half (jitter against storms).
-fn backoff(min: Duration, max: Duration, attempts: u32) -> Duration {
+fn backoff(ports: &Ports, min: Duration, max: Duration, attempts: u32) -> Duration {
     let longest = min
         .saturating_mul(2_u32.saturating_pow(attempts.min(16)))
         .min(max);
-    let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(1);
+    let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
     let half = ms.checked_div(2).unwrap_or_default();
-    Duration::from_millis(rand::rng().random_range(half..=ms))
+    let range = ms.saturating_sub(half).saturating_add(1);
+    let jitter = u64::from_le_bytes(ports.random()).checked_rem(range);
+    Duration::from_millis(half.saturating_add(jitter.unwrap_or_default()))
 }

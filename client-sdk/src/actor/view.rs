@@ -3,7 +3,7 @@
 use super::{Actor, entry::Entry, session::LinkState};
 use crate::{Balance, ChannelView, Health};
 use protocol_spec::{Amount, ChannelId, Side, channel::Phase};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// The client's state as of the last turn.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -21,13 +21,7 @@ impl Actor {
             stopped: None,
             channels: channels.collect(),
         };
-        self.publish.send_if_modified(|old| {
-            let changed = **old != view;
-            if changed {
-                *old = Arc::new(view);
-            }
-            changed
-        });
+        self.publish.publish(view);
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Row, Store, Table, Write};
 use crate::StoreError;
 use async_trait::async_trait;
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError, backends::FileBackend,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    StorageError, TableDefinition, TableError, backends::FileBackend,
 };
 use std::{
     fs::{self, OpenOptions},
@@ -21,8 +21,10 @@ const VERSION_KEY: &[u8] = b"version";
 /// A store in one file, readable by its owner only. One process at a time.
 #[derive(Clone)]
 pub struct RedbStore {
-    database: Arc<Database>,
+    database: Arc<Open>,
     path: PathBuf,
+    /// Works on the calling task instead of a thread for blocking work.
+    inline: bool,
 }
 
 impl std::fmt::Debug for RedbStore {
@@ -42,21 +44,50 @@ impl RedbStore {
         }
         let database = guarded(path, || open_file(path))??;
         let store = Self {
-            database: Arc::new(database),
+            database: Arc::new(Open(Some(database))),
             path: path.to_owned(),
+            inline: false,
         };
-        match guarded(path, || store.read(Table::Meta, VERSION_KEY))?? {
-            Some(version) if version == VERSION => Ok(store),
-            Some(other) => Err(corrupt(
-                path,
-                format!("version {}", String::from_utf8_lossy(&other)),
-            )),
-            None => Err(corrupt(path, "no version in it")),
+        store.check_version()?;
+        Ok(store)
+    }
+
+    /// For test disks: a store on `backend`, empty or left by an earlier one. Its work runs on the calling task, so that
+    /// nothing depends on threads; a real disk would stall the runtime.
+    ///
+    /// A disk that failed before this returned for the first time holds no store yet: begin with an empty one.
+    /// Errors: as [`RedbStore::open`].
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        let path = Path::new("test disk");
+        let failed = |_| StoreError::Io("the length of the test disk cannot be read".to_owned());
+        let empty = guarded(path, || backend.len())?.map_err(failed)? == 0;
+        let open = || Builder::new().create_with_backend(backend);
+        let database = guarded(path, open)?.map_err(|error| refuse(path, error))?;
+        let store = Self {
+            database: Arc::new(Open(Some(database))),
+            path: path.to_owned(),
+            inline: true,
+        };
+        if empty {
+            guarded(path, || write(store.database.get()?, vec![version()]))??;
+        }
+        store.check_version()?;
+        Ok(store)
+    }
+
+    fn check_version(&self) -> Result<(), StoreError> {
+        match guarded(&self.path, || self.read(Table::Meta, VERSION_KEY))?? {
+            Some(version) if version == VERSION => Ok(()),
+            Some(other) => {
+                let why = format!("version {}", String::from_utf8_lossy(&other));
+                Err(corrupt(&self.path, why))
+            }
+            None => Err(corrupt(&self.path, "no version in it")),
         }
     }
 
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self.database.begin_read().map_err(io)?;
+        let read = self.database.get()?.begin_read().map_err(io)?;
         match read.open_table(definition(table)) {
             Ok(rows) => Ok(rows.get(key).map_err(io)?.map(|value| value.value().to_vec())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -65,7 +96,7 @@ impl RedbStore {
     }
 
     fn read_all(&self, table: Table) -> Result<Vec<Row>, StoreError> {
-        let read = self.database.begin_read().map_err(io)?;
+        let read = self.database.get()?.begin_read().map_err(io)?;
         let rows = match read.open_table(definition(table)) {
             Ok(rows) => rows,
             Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -83,10 +114,38 @@ impl RedbStore {
         &self,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if self.inline {
+            return guarded(&self.path, || work(self))?;
+        }
         let store = self.clone();
         tokio::task::spawn_blocking(move || work(&store))
             .await
             .map_err(|_| corrupt(&self.path, "the database engine panicked"))?
+    }
+}
+
+fn version() -> Write {
+    Write {
+        table: Table::Meta,
+        key: VERSION_KEY.to_vec(),
+        value: Some(VERSION.to_vec()),
+    }
+}
+
+/// An open database. A panic of redb while it closes over a failed disk is contained.
+struct Open(Option<Database>);
+
+impl Open {
+    fn get(&self) -> Result<&Database, StoreError> {
+        self.0.as_ref().ok_or_else(|| io("the database is closed"))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // Every commit is durable already; a clean close only makes the next open faster.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(database))));
     }
 }
 
@@ -125,12 +184,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
     let database = Builder::new()
         .create_with_backend(FileBackend::new(file).map_err(io)?)
         .map_err(io)?;
-    let version = Write {
-        table: Table::Meta,
-        key: VERSION_KEY.to_vec(),
-        value: Some(VERSION.to_vec()),
-    };
-    write(&database, vec![version])?;
+    write(&database, vec![version()])?;
     drop(database);
     let linked = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
@@ -150,12 +204,23 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
     if size == 0 {
         return Err(corrupt(path, "the file is empty"));
     }
-    Builder::new().open(path).map_err(|error| match error {
+    Builder::new().open(path).map_err(|error| refuse(path, error))
+}
+
+/// A file in use, a disk that fails, and damage need different words.
+fn refuse(path: &Path, error: DatabaseError) -> StoreError {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
             path: path.display().to_string(),
         },
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
+        {
+            io(error)
+        }
         other => corrupt(path, other),
-    })
+    }
 }
 
 /// redb panics on some garbage; that must not look like a bug of the caller.
@@ -177,7 +242,8 @@ fn io(error: impl std::fmt::Display) -> StoreError {
 #[async_trait]
 impl Store for RedbStore {
     async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
-        self.blocking(move |store| write(&store.database, batch)).await
+        self.blocking(move |store| write(store.database.get()?, batch))
+            .await
     }
 
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -8,6 +8,7 @@ pub(crate) mod rows;
 
 pub use file::RedbStore;
 pub use memory::MemoryStore;
+pub use redb::StorageBackend;
 
 use crate::StoreError;
 use async_trait::async_trait;

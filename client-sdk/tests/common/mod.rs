@@ -1,12 +1,16 @@
 //! A scripted mini-hub on a real socket: `protocol_spec::Channel` with `Side::Hub`, real signatures, planted misbehaviour.
 #![allow(
     dead_code,
+    unused_imports,
     missing_docs,
     unreachable_pub,
     reason = "shared by several test crates"
 )]
 
 mod session;
+mod simulated;
+
+pub use simulated::{Wire, simulated, simulated_builder};
 
 use client_sdk::{
     Address, Amount, ChannelId, Client, ClientBuilder, Config, Digest, MemoryStore, PaymentId, ReturnReason,
@@ -78,6 +82,8 @@ pub struct State {
     /// All client vouchers as they came, with duplicates.
     pub vouchers: Vec<SignedVoucher>,
     pub fee: Amount,
+    /// After each answer: notifications without end, as fast as the socket takes them.
+    pub flood: bool,
     /// Sends credits to the session at once.
     pub push: Option<tokio::sync::mpsc::UnboundedSender<Frame>>,
 }
@@ -88,14 +94,11 @@ pub struct Hub {
     pub domain: Domain,
     pub state: Mutex<State>,
     pub nonce: AtomicU64,
+    pub time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>,
 }
 
-pub fn clock() -> Clock {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    Clock {
-        now: UnixSeconds(now),
-        chain: UnixSeconds(now),
-    }
+fn system_time() -> UnixSeconds {
+    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
 pub fn key(byte: u8) -> SignerKey {
@@ -105,8 +108,21 @@ pub fn key(byte: u8) -> SignerKey {
 impl Hub {
     pub async fn start() -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let hub = Arc::new(Self {
-            url: format!("ws://{}", listener.local_addr().unwrap()),
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let hub = Self::new(url, Arc::new(system_time));
+        let server = hub.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(session::serve(server.clone(), socket));
+            }
+        });
+        hub
+    }
+
+    pub fn new(url: String, time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self {
+            url,
+            time,
             key: key(9),
             domain: Domain::new(31337, Address::repeat_byte(0xad)),
             state: Mutex::new(State {
@@ -120,17 +136,16 @@ impl Hub {
                 silence: None,
                 vouchers: Vec::new(),
                 fee: Amount(1),
+                flood: false,
                 push: None,
             }),
             nonce: AtomicU64::new(1),
-        });
-        let server = hub.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(session::serve(server.clone(), socket));
-            }
-        });
-        hub
+        })
+    }
+
+    pub fn clock(&self) -> Clock {
+        let now = (self.time)();
+        Clock { now, chain: now }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -148,7 +163,7 @@ impl Hub {
             tokens: vec![Address::ZERO],
             challenge_period_s: 86_400,
             confirmations: 1,
-            now: clock().now,
+            now: self.clock().now,
         }
     }
 
@@ -179,9 +194,9 @@ impl Hub {
         config
     }
 
-    /// A batch signature over one real and one random leaf.
+    /// A batch signature over one real leaf and one of its own.
     pub fn sign(&self, digest: Digest) -> VoucherSignature {
-        let tree = Tree::new(vec![digest, Digest(rand::random())]);
+        let tree = Tree::new(vec![digest, self.next_nonce()]);
         VoucherSignature::Batch {
             root_signature: self.key.sign(&batch_digest(&self.domain, &tree.root())),
             proof: tree.proof(0),
@@ -192,7 +207,7 @@ impl Hub {
     pub fn issue(&self, state: &mut State, id: &ChannelId, ops: &[Op]) -> Frame {
         let spoil = state.spoil.take();
         let entry = state.channels.get_mut(id).unwrap();
-        let issued = entry.channel.issue(ops, &self.domain, clock()).unwrap();
+        let issued = entry.channel.issue(ops, &self.domain, self.clock()).unwrap();
         let mut voucher = issued.voucher;
         match spoil {
             Some(Spoil::Paid) => voucher.paid = Amount(voucher.paid.0 + 1),
@@ -214,6 +229,12 @@ impl Hub {
         frame
     }
 
+    /// Cuts the connection at the next request.
+    pub fn cut_next(&self) {
+        let mut state = self.state();
+        state.cut = Cut::BeforeRequest(state.requests + 1);
+    }
+
     /// Credits a channel from outside and sends the frame.
     pub fn credit(&self, id: &ChannelId, amount: u128) -> PaymentId {
         let mut state = self.state();
@@ -226,7 +247,7 @@ impl Hub {
 
     /// A frame with one credit.
     pub fn issue_credit(&self, state: &mut State, id: &ChannelId, amount: u128) -> (PaymentId, Frame) {
-        let payment_id = PaymentId(rand::random());
+        let payment_id = PaymentId(self.next_nonce().0[..16].try_into().unwrap());
         let op = Op::Credit(Credit {
             payment_id,
             payer: Credit::payer_of(&ChannelId([5; 32]), &payment_id),

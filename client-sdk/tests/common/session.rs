@@ -1,12 +1,12 @@
 //! One connection of the mini-hub.
 #![allow(clippy::too_many_lines, reason = "a script, read from top to bottom")]
 
-use super::{Cut, Hub, Silence, clock};
+use super::{Cut, Hub, Silence};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
 use protocol_spec::{Login, Op, Receipt, Seq, channel::Accepted, message::*};
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
     accept_hdr_async,
     tungstenite::{
@@ -15,7 +15,7 @@ use tokio_tungstenite::{
     },
 };
 
-pub async fn serve(hub: Arc<Hub>, socket: TcpStream) {
+pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
     let mut protocol = String::new();
     #[allow(clippy::result_large_err)]
     let callback = |request: &Http, mut response: HttpResponse| {
@@ -50,6 +50,7 @@ pub async fn serve(hub: Arc<Hub>, socket: TcpStream) {
     let (push, mut pushed) = tokio::sync::mpsc::unbounded_channel();
     loop {
         let frame = tokio::select! {
+            biased;
             frame = socket.next() => frame,
             Some(frame) = pushed.recv() => {
                 let note = Message::Notification(Box::new(Notification::Voucher(frame)));
@@ -96,6 +97,12 @@ pub async fn serve(hub: Arc<Hub>, socket: TcpStream) {
             }
             silent || state.mute
         };
+        if hub.state().flood {
+            let info = hub.state().channels.keys().next().copied().unwrap();
+            let note = Message::Notification(Box::new(Notification::Channel(info_of(&hub, &info))));
+            while socket.send(encode(&note)).await.is_ok() {}
+            return;
+        }
         if silent {
             continue;
         }
@@ -126,8 +133,8 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
     let mut before = Vec::new();
     let result = match call {
         Request::Login(_) => Ok(Reply::Login(LoginReply { channels: Vec::new() })),
-        Request::Register(call) => Ok(Reply::Channel(info(hub, &call.config.id(&hub.domain)))),
-        Request::Channel(call) => Ok(Reply::Channel(info(hub, &call.channel_id))),
+        Request::Register(call) => Ok(Reply::Channel(info_of(hub, &call.config.id(&hub.domain)))),
+        Request::Channel(call) => Ok(Reply::Channel(info_of(hub, &call.channel_id))),
         Request::Resume(call) => {
             let mut state = hub.state();
             if state.spoil.is_some() {
@@ -140,7 +147,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         Request::Voucher(frame) => voucher(hub, frame, &mut notes),
         Request::Quote(_) => Ok(Reply::Quote(QuoteReply {
             fee: Amount(2),
-            expires_at: clock().now.after(60),
+            expires_at: hub.clock().now.after(60),
             would_bounce: None,
         })),
         Request::Payment(_) => Ok(Reply::Payment(PaymentReply {
@@ -150,12 +157,12 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         Request::Withdraw(call) => {
             let mut state = hub.state();
             let channel = &mut state.channels.get_mut(&call.withdraw.channel_id).unwrap().channel;
-            match channel.sign_withdraw(&call.withdraw, clock()) {
+            match channel.sign_withdraw(&call.withdraw, hub.clock()) {
                 Ok(()) => {
                     channel.withdraw_confirmed(call.withdraw.side, call.withdraw.total);
                     let signature = hub.key.sign(&call.withdraw.digest(&hub.domain));
                     drop(state);
-                    notes.push(Notification::Channel(info(hub, &call.withdraw.channel_id)));
+                    notes.push(Notification::Channel(info_of(hub, &call.withdraw.channel_id)));
                     Ok(Reply::Countersigned(Countersigned { signature }))
                 }
                 Err(reject) => Err(RpcError::from(&reject)),
@@ -164,14 +171,14 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         Request::Close(call) => {
             let mut state = hub.state();
             let channel = &mut state.channels.get_mut(&call.close.channel_id).unwrap().channel;
-            match channel.sign_close(&call.close, clock()) {
+            match channel.sign_close(&call.close, hub.clock()) {
                 Ok(()) => {
                     channel
                         .enter(&protocol_spec::channel::Event::ClosedOnChain)
                         .unwrap();
                     let signature = hub.key.sign(&call.close.digest(&hub.domain));
                     drop(state);
-                    notes.push(Notification::Channel(info(hub, &call.close.channel_id)));
+                    notes.push(Notification::Channel(info_of(hub, &call.close.channel_id)));
                     Ok(Reply::Countersigned(Countersigned { signature }))
                 }
                 Err(reject) => Err(RpcError::from(&reject)),
@@ -197,7 +204,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         .collect()
 }
 
-fn info(hub: &Hub, id: &ChannelId) -> ChannelInfo {
+fn info_of(hub: &Hub, id: &ChannelId) -> ChannelInfo {
     let state = hub.state();
     let channel = &state.channels[id].channel;
     ChannelInfo {
@@ -217,7 +224,7 @@ fn info(hub: &Hub, id: &ChannelId) -> ChannelInfo {
 }
 
 fn resume(hub: &Hub, call: &ResumeCall, notes: &mut Vec<Notification>) -> ResumeReply {
-    let channel = info(hub, &call.channel_id);
+    let channel = info_of(hub, &call.channel_id);
     let state = hub.state();
     let entry = &state.channels[&call.channel_id];
     let have = call
@@ -249,7 +256,7 @@ fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Rep
     assert_eq!(key.address(), signer);
     let verified = frame.voucher.clone().verify(&hub.domain, &key, false).unwrap();
     let entry = state.channels.get_mut(&id).unwrap();
-    match entry.channel.accept(&verified, &frame.ops, clock()) {
+    match entry.channel.accept(&verified, &frame.ops, hub.clock()) {
         Err(reject) => return Err(RpcError::from(&reject)),
         Ok(Accepted::Duplicate) => {}
         Ok(Accepted::New) => {
@@ -286,7 +293,7 @@ fn subscribe(hub: &Hub, call: &SubscribeCall, notes: &mut Vec<Notification>) -> 
                 payee_channel: call.channel_id,
                 payee_seq: frame.voucher.voucher.seq,
                 amount: credit.amount,
-                at: clock().now,
+                at: hub.clock().now,
             };
             let signature = hub.sign(receipt.digest(&hub.domain));
             let cursor = Cursor { epoch: 1, position };

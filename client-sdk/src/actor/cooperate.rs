@@ -184,14 +184,21 @@ impl Actor {
         }
     }
 
-    /// The hub's numbers before we sign: a credit under way would make a close impossible to agree on.
+    /// The hub's numbers before we sign: with a credit or a deposit that only one side has seen, the hub would refuse
+    /// a close, and a signed close holds the channel until its deadline.
     pub(super) fn compared(&mut self, id: &ChannelId, result: Result<Reply, RpcError>) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         let equal = match &result {
             Ok(Reply::Channel(info)) => {
-                info.hub_seq == entry.channel.received().seq && info.client_seq == entry.channel.sent().seq
+                let funds = entry.channel.funds();
+                info.hub_seq == entry.channel.received().seq
+                    && info.client_seq == entry.channel.sent().seq
+                    && info.client_deposit == funds.client_deposit
+                    && info.hub_deposit == funds.hub_deposit
+                    && info.client_withdrawn == funds.client_withdrawn
+                    && info.hub_withdrawn == funds.hub_withdrawn
             }
             _ => false,
         };

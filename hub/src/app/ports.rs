@@ -8,7 +8,7 @@ use crate::{
 use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Opens the database for a hub of this identity. Blocks.
-type Open = Box<dyn FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send>;
+type Open = Box<dyn FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send + Sync>;
 
 /// Time, threads and disk. The network is the listener that sessions are served on; the chain is a port of its own.
 pub struct Ports {
@@ -36,7 +36,7 @@ impl Ports {
     /// A simulated world: everything on the caller's thread, with its clock and disk.
     pub fn simulated(
         now: Now,
-        open: impl FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send + 'static,
+        open: impl FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send + Sync + 'static,
     ) -> Self {
         Self {
             now,

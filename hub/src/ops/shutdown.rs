@@ -1,19 +1,26 @@
 //! One switch that everything long-running watches.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::Notify,
 };
 
 /// The switch. Cheap to clone; all clones are one switch, and it cannot be switched back.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Sender<bool>);
+/// Whoever waits is woken in the order in which it began to wait.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<Switch>);
 
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
+#[derive(Debug, Default)]
+struct Switch {
+    stop: AtomicBool,
+    waiting: Notify,
 }
 
 impl Shutdown {
@@ -25,20 +32,23 @@ impl Shutdown {
 
     /// Asks everybody to stop.
     pub fn trigger(&self) {
-        self.0.send_replace(true);
+        self.0.stop.store(true, Ordering::SeqCst);
+        self.0.waiting.notify_waiters();
     }
 
     /// True once somebody has asked.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
-        *self.0.borrow()
+        self.0.stop.load(Ordering::SeqCst)
     }
 
     /// Waits until somebody asks. Cancel safe.
     pub async fn triggered(&self) {
-        let mut receiver = self.0.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = receiver.wait_for(|stop| *stop).await;
+        // Begins to wait before it looks, so that no wake-up falls in between.
+        let waiting = self.0.waiting.notified();
+        if !self.is_triggered() {
+            waiting.await;
+        }
     }
 }
 

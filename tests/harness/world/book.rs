@@ -1,0 +1,192 @@
+//! What the people's own applications write down: every payment before it is made, every answer, every receipt. It is
+//! the one thing in the world that no crash touches, so everything is judged against it.
+
+use client_sdk::{Cursor, ReceivedPayment};
+use protocol_spec::{Address, Amount, ChannelId, Credit, Payee, PaymentId};
+use rand::{Rng as _, RngCore as _, rngs::StdRng};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// What is known of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Not answered, or not asked yet.
+    Open,
+    /// The SDK says so.
+    Delivered { fee: Amount },
+    /// The SDK says that the money is back.
+    Bounced,
+}
+
+/// One payment that somebody wants to make.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) id: PaymentId,
+    pub(super) payer: usize,
+    /// `None`: an account that nobody has.
+    pub(super) payee: Option<usize>,
+    pub(super) amount: Amount,
+    pub(super) fee_max: Amount,
+    pub(super) state: State,
+    taken: bool,
+}
+
+/// Somebody of the world as the others know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    pub(super) address: Address,
+    pub(super) channel: Option<ChannelId>,
+}
+
+/// The book. Clones are one book.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book(Arc<Mutex<Pages>>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    accounts: Vec<Account>,
+    orders: Vec<Order>,
+    received: BTreeMap<usize, Vec<ReceivedPayment>>,
+}
+
+impl Book {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_accounts(&self, addresses: impl IntoIterator<Item = Address>) {
+        let account = |address| Account { address, channel: None };
+        self.pages().accounts = addresses.into_iter().map(account).collect();
+    }
+
+    pub(super) fn set_channel(&self, person: usize, channel: ChannelId) {
+        if let Some(account) = self.pages().accounts.get_mut(person) {
+            account.channel = Some(channel);
+        }
+    }
+
+    /// True once everybody has a channel that can receive.
+    pub(super) fn everybody_is_there(&self) -> bool {
+        self.pages().accounts.iter().all(|account| account.channel.is_some())
+    }
+
+    pub(super) fn account(&self, person: usize) -> Account {
+        self.pages().accounts[person]
+    }
+
+    /// Draws everything that will be paid: `payments` by each payer, to anybody else; some of them cannot be delivered.
+    pub(super) fn draw(&self, payers: usize, payments: usize, random: &mut StdRng) {
+        let mut pages = self.pages();
+        let people = pages.accounts.len();
+        for payer in 0..payers {
+            for _ in 0..payments {
+                let mut id = [0; 16];
+                random.fill_bytes(&mut id);
+                let other = (payer + random.random_range(1..people)) % people;
+                let amount = Amount(random.random_range(1..=2_000));
+                let exact = super::bank::fee(amount);
+                let fee_max = match random.random_range(0..8) {
+                    0 => Amount(exact.0 - 1),
+                    1..=3 => Amount(exact.0 + random.random_range(1..=5)),
+                    _ => exact,
+                };
+                pages.orders.push(Order {
+                    id: PaymentId(id),
+                    payer,
+                    payee: (random.random_range(0..12) != 0).then_some(other),
+                    amount,
+                    fee_max,
+                    state: State::Open,
+                    taken: false,
+                });
+            }
+        }
+    }
+
+    /// The next open order of a payer that no lane works on.
+    pub(super) fn take(&self, payer: usize) -> Option<Order> {
+        let mut pages = self.pages();
+        let order = pages
+            .orders
+            .iter_mut()
+            .find(|order| order.payer == payer && !order.taken && order.state == State::Open)?;
+        order.taken = true;
+        Some(order.clone())
+    }
+
+    /// Gives an order back unanswered.
+    pub(super) fn put_back(&self, id: PaymentId) {
+        if let Some(order) = self.pages().orders.iter_mut().find(|order| order.id == id) {
+            order.taken = false;
+        }
+    }
+
+    /// All lanes of a payer are gone.
+    pub(super) fn put_back_all(&self, payer: usize) {
+        for order in self.pages().orders.iter_mut().filter(|order| order.payer == payer) {
+            order.taken = false;
+        }
+    }
+
+    /// An answer. Errors: an earlier one said something else.
+    pub(super) fn answer(&self, id: PaymentId, state: State) -> Result<(), String> {
+        let mut pages = self.pages();
+        let order = pages.orders.iter_mut().find(|order| order.id == id);
+        let order = order.ok_or_else(|| format!("payment {id} is in nobody's book"))?;
+        let before = std::mem::replace(&mut order.state, state);
+        if before != State::Open && before != state {
+            return Err(format!("payment {id} was {before:?} and is {state:?}"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive(&self, person: usize, payment: ReceivedPayment) {
+        self.pages().received.entry(person).or_default().push(payment);
+    }
+
+    /// Where a person's application goes on.
+    pub(super) fn cursor(&self, person: usize) -> Option<Cursor> {
+        let pages = self.pages();
+        let newest = pages.received.get(&person)?.last()?;
+        Some(newest.cursor.clone())
+    }
+
+    pub(super) fn orders(&self) -> Vec<Order> {
+        self.pages().orders.clone()
+    }
+
+    pub(super) fn received(&self, person: usize) -> Vec<ReceivedPayment> {
+        self.pages().received.get(&person).cloned().unwrap_or_default()
+    }
+
+    /// True when every order has its answer.
+    pub(super) fn all_answered(&self) -> bool {
+        self.pages().orders.iter().all(|order| order.state != State::Open)
+    }
+
+    /// True when every delivered payment has reached its payee's application.
+    pub(super) fn all_received(&self) -> bool {
+        let pages = self.pages();
+        let delivered = pages
+            .orders
+            .iter()
+            .filter(|order| matches!(order.state, State::Delivered { .. }))
+            .count();
+        pages.received.values().map(Vec::len).sum::<usize>() >= delivered
+    }
+}
+
+impl Order {
+    pub(super) fn payee(&self, book: &Book) -> Payee {
+        let nobody = Address::repeat_byte(0xee);
+        Payee::Account(self.payee.map_or(nobody, |payee| book.account(payee).address))
+    }
+
+    /// As the receipt names the payer.
+    pub(super) fn payer_mark(&self, book: &Book) -> Option<protocol_spec::Digest> {
+        let channel = book.account(self.payer).channel?;
+        Some(Credit::payer_of(&channel, &self.id))
+    }
+}

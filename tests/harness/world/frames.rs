@@ -1,0 +1,133 @@
+//! Cuts a byte stream into what passes over it: the HTTP head of the handshake, then WebSocket frames.
+
+use protocol_spec::message::{Message, binary, json};
+
+/// One unit of a stream, whole.
+#[derive(Debug)]
+pub(super) struct Unit {
+    /// As it goes over the wire.
+    pub(super) bytes: Vec<u8>,
+    /// What it is.
+    pub(super) content: Content,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Head,
+    Control,
+    Message(Box<Message>),
+    /// Neither side of the world sends such a thing.
+    Unreadable(String),
+}
+
+impl Content {
+    /// A word for the trace.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Head => "handshake".to_owned(),
+            Self::Control => "control".to_owned(),
+            Self::Unreadable(why) => format!("unreadable: {why}"),
+            Self::Message(message) => match message.as_ref() {
+                Message::Request { id, call } => format!("request {id} {}", variant(call)),
+                Message::Response { id, result } => {
+                    let id = id.map_or_else(|| "?".to_owned(), |id| id.to_string());
+                    match result {
+                        Ok(reply) => format!("response {id} {}", variant(reply)),
+                        Err(error) => format!("response {id} error {error}"),
+                    }
+                }
+                Message::Notification(body) => format!("notification {}", variant(body)),
+            },
+        }
+    }
+}
+
+/// The first word of the debug form: the variant.
+fn variant(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
+}
+
+/// Collects bytes of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Cutter {
+    buffer: Vec<u8>,
+    greeted: bool,
+}
+
+impl Cutter {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole unit, if it is there.
+    pub(super) fn next(&mut self) -> Option<Unit> {
+        if !self.greeted {
+            let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
+            self.greeted = true;
+            return Some(Unit {
+                bytes: self.buffer.drain(..end + 4).collect(),
+                content: Content::Head,
+            });
+        }
+        let frame = Header::read(&self.buffer)?;
+        let size = frame.header + frame.payload;
+        if self.buffer.len() < size {
+            return None;
+        }
+        let bytes: Vec<u8> = self.buffer.drain(..size).collect();
+        let content = frame.content(&bytes);
+        Some(Unit { bytes, content })
+    }
+}
+
+struct Header {
+    opcode: u8,
+    mask: Option<[u8; 4]>,
+    header: usize,
+    payload: usize,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+        let (mut header, payload) = match second & 0x7f {
+            126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+            127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
+            short => (2, u64::from(short)),
+        };
+        let mask = if second & 0x80 != 0 {
+            let mask = bytes.get(header..header + 4)?.try_into().ok()?;
+            header += 4;
+            Some(mask)
+        } else {
+            None
+        };
+        Some(Self {
+            opcode: first & 0x0f,
+            mask,
+            header,
+            payload: usize::try_from(payload).ok()?,
+        })
+    }
+
+    fn content(&self, bytes: &[u8]) -> Content {
+        let mut payload = bytes.get(self.header..).unwrap_or_default().to_vec();
+        if let Some(mask) = self.mask {
+            for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
+                *byte ^= mask;
+            }
+        }
+        let message = match self.opcode {
+            1 => String::from_utf8(payload)
+                .map_err(|error| error.to_string())
+                .and_then(|text| json::decode(&text).map_err(|(_, error)| error.to_string())),
+            2 => binary::decode(&payload).map_err(|error| error.to_string()),
+            _ => return Content::Control,
+        };
+        match message {
+            Ok(message) => Content::Message(Box::new(message)),
+            Err(why) => Content::Unreadable(why),
+        }
+    }
+}

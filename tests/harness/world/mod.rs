@@ -1,0 +1,21 @@
+//! A hub, some people and a chain in one thread; faults that are drawn or placed; oracles that look at all of it.
+
+mod bank;
+mod book;
+mod clock;
+mod faults;
+mod frames;
+mod hub;
+mod lanes;
+mod network;
+mod oracle;
+mod person;
+mod power;
+mod reckoning;
+mod run;
+mod store;
+mod trace;
+mod wires;
+
+pub use faults::{Fault, Faults, Kind, Rates};
+pub use run::{Report, Scenario, run};

@@ -1,0 +1,186 @@
+//! The network: streams between people and the hub, with delays, cuts and ears on every message.
+
+use super::{
+    faults::{Kind, Plan},
+    wires,
+};
+use async_trait::async_trait;
+use client_sdk::Stream;
+use rand::{Rng as _, rngs::StdRng};
+use std::{
+    collections::BTreeMap,
+    io::{self, ErrorKind},
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::{mpsc, watch},
+};
+
+/// Bytes in flight on one direction of a connection.
+const PIPE_BYTES: usize = 64 * 1024;
+/// Longest delay of one message.
+const DELAY_MS_MAX: u64 = 8;
+
+/// Who is on the network.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Party {
+    Hub,
+    /// By number.
+    Person(usize),
+}
+
+/// The direction of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    ToHub,
+    ToPerson,
+}
+
+/// Told of every message, and of power cuts that the plan asks for.
+pub(super) trait Ears: Send + Sync {
+    /// A message has left its sender.
+    fn hear(&self, message: u64, person: usize, way: Way, unit: &super::frames::Content);
+    /// The plan wants this machine's power cut now.
+    fn cut_power(&self, party: Party, kind: Kind);
+}
+
+/// The network of a world. Clones are one network.
+#[derive(Clone)]
+pub(super) struct Network(Arc<Mutex<State>>);
+
+struct State {
+    listener: Option<mpsc::UnboundedSender<(DuplexStream, IpAddr)>>,
+    wires: BTreeMap<u64, (usize, watch::Sender<bool>)>,
+    next_wire: u64,
+    plan: Plan,
+    ears: Arc<dyn Ears>,
+    random: StdRng,
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Network")
+    }
+}
+
+impl Network {
+    pub(super) fn new(plan: Plan, ears: Arc<dyn Ears>, random: StdRng) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            listener: None,
+            wires: BTreeMap::new(),
+            next_wire: 0,
+            plan,
+            ears,
+            random,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn plan<T>(&self, ask: impl FnOnce(&mut Plan) -> T) -> T {
+        ask(&mut self.state().plan)
+    }
+
+    pub(super) fn ears(&self) -> Arc<dyn Ears> {
+        self.state().ears.clone()
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_millis(self.state().random.random_range(0..=DELAY_MS_MAX))
+    }
+
+    /// The hub's port; the one before it is closed.
+    pub(super) fn listen(&self) -> Port {
+        let (sender, queue) = mpsc::unbounded_channel();
+        self.state().listener = Some(sender);
+        Port(queue)
+    }
+
+    /// Ends every connection of a machine, and its port.
+    pub(super) fn unplug(&self, party: Party) {
+        let mut state = self.state();
+        if party == Party::Hub {
+            state.listener = None;
+        }
+        state.wires.retain(|_, (person, cut)| {
+            let ends = party == Party::Hub || party == Party::Person(*person);
+            if ends {
+                cut.send_replace(true);
+            }
+            !ends
+        });
+    }
+
+    /// Connections that are up.
+    pub(super) fn wires(&self) -> usize {
+        self.state().wires.len()
+    }
+
+    pub(super) fn of(&self, person: usize) -> Arc<dyn client_sdk::Network> {
+        Arc::new(Plug {
+            network: self.clone(),
+            person,
+        })
+    }
+
+    fn dial(&self, person: usize) -> io::Result<DuplexStream> {
+        let (ours, person_end) = duplex(PIPE_BYTES);
+        let (hub_end, theirs) = duplex(PIPE_BYTES);
+        let (number, cut) = {
+            let mut state = self.state();
+            // An address that is a person's own for as long as the world lasts.
+            let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(person).unwrap_or(0)));
+            let listening = state.listener.as_ref().map(|port| port.send((theirs, address)));
+            if !matches!(listening, Some(Ok(()))) {
+                return Err(ErrorKind::ConnectionRefused.into());
+            }
+            let (cut, ends) = watch::channel(false);
+            let number = state.next_wire;
+            state.next_wire += 1;
+            state.wires.insert(number, (person, cut));
+            (number, ends)
+        };
+        let network = self.clone();
+        tokio::spawn(async move {
+            wires::carry(&network, person, ours, hub_end, cut).await;
+            network.state().wires.remove(&number);
+        });
+        Ok(person_end)
+    }
+}
+
+/// The hub's end of the network.
+#[derive(Debug)]
+pub(super) struct Port(mpsc::UnboundedReceiver<(DuplexStream, IpAddr)>);
+
+impl hub::session::Listener for Port {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, IpAddr)> {
+        match self.0.recv().await {
+            Some(connection) => Ok(connection),
+            // Unplugged: nobody comes any more.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A person's end of the network.
+#[derive(Debug)]
+struct Plug {
+    network: Network,
+    person: usize,
+}
+
+#[async_trait]
+impl client_sdk::Network for Plug {
+    async fn connect(&self, _host: &str, _port: u16) -> io::Result<Box<dyn Stream>> {
+        tokio::time::sleep(self.network.delay()).await;
+        Ok(Box::new(self.network.dial(self.person)?))
+    }
+}

@@ -1,0 +1,219 @@
+//! Looks at every message as it leaves its sender: O1 (one digest per seq), O2 (what was acknowledged is durable) and
+//! O5 (numbers and sums only grow), for both sides of every channel, over all restarts.
+
+use super::{
+    faults::Kind,
+    frames::Content,
+    network::{Ears, Party, Way},
+    power::Power,
+    trace::Trace,
+};
+use crate::world::clock::Clock;
+use protocol_spec::{
+    Amount, ChannelId, Digest, Domain, Seq, Side, SignedVoucher,
+    message::{Message, Notification, Reply, Request, ResumeCall, ResumeReply},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// One direction of one channel: who pays in it.
+type Direction = (ChannelId, bool);
+
+fn direction(channel: ChannelId, payer: Side) -> Direction {
+    (channel, payer == Side::Hub)
+}
+
+/// What was seen of one direction.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    digests: BTreeMap<Seq, Digest>,
+    newest: (Seq, Amount),
+    /// Highest voucher of this direction that its payee acknowledged by a voucher of its own.
+    acknowledged: Seq,
+}
+
+/// The oracle's knowledge. Clones are one oracle.
+#[derive(Clone)]
+pub(super) struct Oracle(Arc<Mutex<State>>);
+
+struct State {
+    clock: Clock,
+    domain: Domain,
+    seen: BTreeMap<Direction, Seen>,
+    machines: BTreeMap<Party, Power>,
+    violations: Vec<String>,
+    trace: Trace,
+    checks: u64,
+}
+
+impl Oracle {
+    pub(super) fn new(clock: Clock, domain: Domain) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            clock,
+            domain,
+            seen: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            violations: Vec::new(),
+            trace: Trace::default(),
+            checks: 0,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the machine that runs for a party now.
+    pub(super) fn machine(&self, party: Party, power: Power) {
+        self.state().machines.insert(party, power);
+    }
+
+    pub(super) fn violation(&self, text: String) {
+        self.state().violate(text);
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        self.state().note(text);
+    }
+
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
+    }
+
+    pub(super) fn trace(&self) -> (Vec<String>, [u8; 32]) {
+        let state = self.state();
+        (state.trace.lines(), state.trace.hash())
+    }
+
+    /// Number of single checks made.
+    pub(super) fn checks(&self) -> u64 {
+        self.state().checks
+    }
+
+    /// Total paid by the newest voucher seen of a direction.
+    pub(super) fn paid(&self, channel: ChannelId, payer: Side) -> Amount {
+        let state = self.state();
+        state
+            .seen
+            .get(&direction(channel, payer))
+            .map_or(Amount::ZERO, |seen| seen.newest.1)
+    }
+}
+
+impl Ears for Oracle {
+    fn hear(&self, message: u64, person: usize, way: Way, content: &Content) {
+        let mut state = self.state();
+        let arrow = match way {
+            Way::ToHub => format!("person {person} -> hub"),
+            Way::ToPerson => format!("hub -> person {person}"),
+        };
+        state.note(&format!("#{message} {arrow}: {}", content.name()));
+        match content {
+            Content::Message(message) => state.message(way, message),
+            Content::Unreadable(why) => state.violate(format!("{arrow}: {why}")),
+            Content::Head | Content::Control => {}
+        }
+    }
+
+    fn cut_power(&self, party: Party, kind: Kind) {
+        let power = self.state().machines.get(&party).cloned();
+        self.note(&format!("{kind:?}: the power of {party:?} fails"));
+        if let Some(power) = power {
+            power.off();
+        }
+    }
+}
+
+impl State {
+    fn note(&mut self, text: &str) {
+        let line = format!("{:>8} ms {text}", self.clock.elapsed_ms());
+        self.trace.add(line);
+    }
+
+    fn violate(&mut self, text: String) {
+        self.note(&format!("VIOLATION {text}"));
+        self.violations.push(text);
+    }
+
+    fn check(&mut self, holds: bool, text: impl FnOnce() -> String) {
+        self.checks += 1;
+        if !holds {
+            self.violate(text());
+        }
+    }
+
+    fn message(&mut self, way: Way, message: &Message) {
+        match (way, message) {
+            (Way::ToHub, Message::Request { call, .. }) => match call.as_ref() {
+                Request::Voucher(frame) => self.signed(Side::Client, &frame.voucher),
+                Request::Resume(call) => self.client_resumes(call),
+                _ => {}
+            },
+            (Way::ToPerson, Message::Notification(body)) => {
+                if let Notification::Voucher(frame) = body.as_ref() {
+                    self.signed(Side::Hub, &frame.voucher);
+                }
+            }
+            (Way::ToPerson, Message::Response { result: Ok(reply), .. }) => {
+                if let Reply::Resume(reply) = reply.as_ref() {
+                    self.hub_resumes(reply);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A voucher leaves whoever signed it.
+    fn signed(&mut self, payer: Side, signed: &SignedVoucher) {
+        let voucher = &signed.voucher;
+        let digest = voucher.digest(&self.domain);
+        let seen = self.seen.entry(direction(voucher.channel_id, payer)).or_default();
+        let first = *seen.digests.entry(voucher.seq).or_insert(digest);
+        let (newest, paid) = seen.newest;
+        if voucher.seq > newest {
+            seen.newest = (voucher.seq, voucher.paid);
+        }
+        self.check(first == digest, || {
+            format!("O1: {payer:?} signed two vouchers with seq {} of {}", voucher.seq, voucher.channel_id)
+        });
+        self.check(voucher.seq <= newest || voucher.paid >= paid, || {
+            format!("O5: {payer:?} paid {paid} at seq {newest}, {} at {}", voucher.paid, voucher.seq)
+        });
+        let other = self.seen.entry(direction(voucher.channel_id, payer.other())).or_default();
+        other.acknowledged = other.acknowledged.max(voucher.ack_seq);
+        let known = other.newest.0;
+        self.check(voucher.ack_seq <= known, || {
+            format!("{payer:?} acknowledges seq {}, the newest seen is {known}", voucher.ack_seq)
+        });
+    }
+
+    /// After a restart a side still has what it signed, and what it acknowledged.
+    fn has(&mut self, who: Side, channel: ChannelId, signed: Seq, accepted: Seq) {
+        let own = self.seen.entry(direction(channel, who)).or_default().newest.0;
+        let others = self.seen.entry(direction(channel, who.other())).or_default().acknowledged;
+        self.check(signed >= own, || {
+            format!("O2: {who:?} forgot what it signed in {channel}: it has seq {signed}, sent was {own}")
+        });
+        self.check(accepted >= others, || {
+            format!("O2: {who:?} forgot what it acknowledged in {channel}: it has seq {accepted}, acknowledged was {others}")
+        });
+    }
+
+    fn client_resumes(&mut self, call: &ResumeCall) {
+        let seq = |signed: &Option<SignedVoucher>| signed.as_ref().map_or(Seq(0), |signed| signed.voucher.seq);
+        self.has(Side::Client, call.channel_id, seq(&call.sent), seq(&call.received));
+        for signed in &call.sent {
+            self.signed(Side::Client, signed);
+        }
+    }
+
+    fn hub_resumes(&mut self, reply: &ResumeReply) {
+        let info = &reply.channel;
+        self.has(Side::Hub, info.channel_id, info.hub_seq, info.client_seq);
+        for signed in &reply.sent {
+            self.signed(Side::Hub, signed);
+        }
+    }
+}

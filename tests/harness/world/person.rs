@@ -1,0 +1,153 @@
+//! A person's machine: boots the real SDK on its disk, pays what the book says, and writes down what happens.
+
+use super::{
+    bank::{Bank, DEPOSIT, wallet},
+    book::Book,
+    clock::{Clock, random},
+    lanes,
+    network::{Network, Party},
+    oracle::Oracle,
+    power::Power,
+    store::Slow,
+};
+use alloy::providers::Provider as _;
+use anyhow::Context as _;
+use client_sdk::{ChannelHandle, Client, ConnectError, Encoding, Entropy, Ports, RedbStore, SignerKey};
+use hub::{ops::Shutdown, store::sim::SimDisk};
+use rand::{Rng as _, RngCore as _, rngs::StdRng};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Longest time the machine is away, milliseconds.
+const AWAY_MS_MAX: u64 = 2_000;
+/// Payments a person has under way at once.
+const LANES: usize = 2;
+
+/// The machine.
+pub(super) struct PersonMachine {
+    pub(super) number: usize,
+    pub(super) key: SignerKey,
+    pub(super) bank: Bank,
+    pub(super) clock: Clock,
+    pub(super) network: Network,
+    pub(super) oracle: Oracle,
+    pub(super) book: Book,
+    pub(super) seed: u64,
+    /// The client that runs now, for whoever settles at the end.
+    pub(super) client: watch::Sender<Option<ChannelHandle>>,
+}
+
+struct Dice(Mutex<StdRng>);
+
+impl Entropy for Dice {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+    }
+}
+
+impl PersonMachine {
+    /// Runs until `stop`. Returns how often it booted.
+    pub(super) async fn run(self, stop: Shutdown) -> anyhow::Result<u64> {
+        let mut random = random(self.seed, &format!("person {}", self.number));
+        let mut disk = SimDisk::new(1, random.random());
+        let mut boots = 0;
+        loop {
+            boots += 1;
+            let power = Power::on(Party::Person(self.number), disk.clone(), self.network.clone());
+            self.oracle.machine(Party::Person(self.number), power.clone());
+            let ended = tokio::select! {
+                biased;
+                () = power.gone() => None,
+                ended = self.live(&power, boots, &stop) => Some(ended),
+            };
+            self.client.send_replace(None);
+            self.book.put_back_all(self.number);
+            match ended {
+                Some(Ok(())) => return Ok(boots),
+                Some(Err(error)) if power.is_on() => return Err(error),
+                Some(Err(_)) | None => {}
+            }
+            power.off();
+            disk = disk.crash(random.random());
+            sleep(Duration::from_millis(random.random_range(0..=AWAY_MS_MAX))).await;
+        }
+    }
+
+    /// One incarnation, until `stop`.
+    async fn live(&self, power: &Power, boot: u64, stop: &Shutdown) -> anyhow::Result<()> {
+        self.oracle.note(&format!("boot {boot} of person {}", self.number));
+        let client = self.connect(power, boot).await?;
+        let channel = self.channel(&client).await?;
+        // Without a reserve nothing can be received; it comes by itself.
+        channel.wait_hub_deposit(1_u128).await?;
+        self.book.set_channel(self.number, channel.id());
+        let mut apps = JoinSet::new();
+        let listening = lanes::listen(channel.clone(), self.number, self.book.clone(), self.oracle.clone());
+        apps.spawn(listening);
+        for _ in 0..LANES {
+            let paying = lanes::pay(channel.clone(), self.number, self.book.clone(), self.oracle.clone());
+            apps.spawn(paying);
+        }
+        self.client.send_replace(Some(channel));
+        stop.triggered().await;
+        apps.shutdown().await;
+        self.client.send_replace(None);
+        client.shutdown().await;
+        Ok(())
+    }
+
+    async fn connect(&self, power: &Power, boot: u64) -> anyhow::Result<Client> {
+        let name = format!("person {} boot {boot}", self.number);
+        let clock = self.clock;
+        let ports = Ports {
+            network: self.network.of(self.number),
+            clock: Arc::new(move || clock.now()),
+            entropy: Arc::new(Dice(Mutex::new(random(self.seed, &name)))),
+        };
+        let disk = power.disk();
+        let store = RedbStore::with_backend(disk.file(0)).context("the person's store")?;
+        let store = Arc::new(Slow::new(store, random(self.seed, &format!("{name} disk"))));
+        let encoding = if self.number.is_multiple_of(3) { Encoding::Json } else { Encoding::Binary };
+        loop {
+            let client = Client::builder("ws://hub.sim")
+                .ports(ports.clone())
+                .signer(self.key.clone())
+                .sender(wallet(&self.key)?)
+                .store(store.clone())
+                .rpc(power.provider(&self.bank.chain).erased())
+                .token(self.bank.token)
+                .encoding(encoding)
+                .chain_poll(Duration::from_secs(1))
+                .reconnect(Duration::from_millis(50), Duration::from_secs(1))
+                .pay_timeout(Duration::from_secs(6))
+                .call_timeout(Duration::from_secs(5))
+                .connect()
+                .await;
+            match client {
+                Ok(client) => return Ok(client),
+                // The hub is away longer than a connect takes.
+                Err(ConnectError::Unreachable(_)) => sleep(Duration::from_millis(200)).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The person's channel: from its store, or opened now.
+    async fn channel(&self, client: &Client) -> anyhow::Result<ChannelHandle> {
+        if let Some(channel) = client.default_channel() {
+            // The store knows it, but a power failure may have come before the transaction.
+            let opened = timeout(Duration::from_secs(20), channel.wait_live()).await;
+            if matches!(opened, Ok(Ok(()))) || self.bank.is_open(channel.id()).await? {
+                return Ok(channel);
+            }
+        }
+        Ok(client.open(DEPOSIT).await?)
+    }
+}

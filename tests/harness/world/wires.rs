@@ -1,0 +1,96 @@
+//! One connection: carries whole messages both ways, each with its delay, and lets the plan interfere.
+
+use super::{
+    faults::Kind,
+    frames::{Cutter, Unit},
+    network::{Network, Party, Way},
+};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
+    sync::watch,
+    time::sleep,
+};
+
+/// What carrying one message came to.
+enum Carried {
+    On,
+    Ended,
+}
+
+/// Carries until one end closes, or `cut`.
+pub(super) async fn carry(
+    network: &Network,
+    person: usize,
+    ours: DuplexStream,
+    hub: DuplexStream,
+    mut cut: watch::Receiver<bool>,
+) {
+    let (from_person, to_person) = split(ours);
+    let (from_hub, to_hub) = split(hub);
+    tokio::select! {
+        biased;
+        _ = cut.wait_for(|cut| *cut) => {}
+        () = pump(network, person, Way::ToHub, from_person, to_hub) => {}
+        () = pump(network, person, Way::ToPerson, from_hub, to_person) => {}
+    }
+}
+
+async fn pump(
+    network: &Network,
+    person: usize,
+    way: Way,
+    mut from: ReadHalf<DuplexStream>,
+    mut to: WriteHalf<DuplexStream>,
+) {
+    let mut cutter = Cutter::default();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        match from.read(&mut chunk).await {
+            Ok(0) | Err(_) => return linger(network).await,
+            Ok(count) => cutter.push(&chunk[..count]),
+        }
+        while let Some(unit) = cutter.next() {
+            if matches!(pass(network, person, way, &unit, &mut to).await, Carried::Ended) {
+                return;
+            }
+        }
+    }
+}
+
+/// The other direction still carries what is under way when one end has closed: as TCP does after a close.
+async fn linger(network: &Network) {
+    sleep(network.delay() + Duration::from_millis(10)).await;
+}
+
+async fn pass(
+    network: &Network,
+    person: usize,
+    way: Way,
+    unit: &Unit,
+    to: &mut WriteHalf<DuplexStream>,
+) -> Carried {
+    let (number, kind) = network.plan(|plan| (plan.messages(), plan.judge()));
+    let ears = network.ears();
+    ears.hear(number, person, way, &unit.content);
+    let Some(kind) = kind else {
+        sleep(network.delay()).await;
+        return match to.write_all(&unit.bytes).await {
+            Ok(()) => Carried::On,
+            Err(_) => Carried::Ended,
+        };
+    };
+    if kind.delivers() {
+        sleep(network.delay()).await;
+        // The receiver may be gone; then the fault is all that happens.
+        let _ = to.write_all(&unit.bytes).await;
+        // A moment in which the receiver may act on it, or not yet.
+        sleep(network.delay()).await;
+    }
+    match kind {
+        Kind::CutBefore | Kind::CutAfter => {}
+        Kind::HubBefore | Kind::HubAfter => ears.cut_power(Party::Hub, kind),
+        Kind::ClientBefore | Kind::ClientAfter => ears.cut_power(Party::Person(person), kind),
+    }
+    Carried::Ended
+}

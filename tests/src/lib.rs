@@ -1,3 +1,0 @@
-//! Test harness of Channel Hub.
-
-pub mod evm;

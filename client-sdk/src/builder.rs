@@ -145,7 +145,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Shortest and longest wait between reconnects. Default: 100 ms and 30 s.
+    /// Shortest and longest wait between reconnects. Default: 100 ms and 30 s. The wait doubles with every failure until a
+    /// voucher is accepted or a connection has lived for 10 s.
     pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
         self.options.reconnect_min = min;
         self.options.reconnect_max = max;

@@ -1,6 +1,8 @@
 //! One channel with everything the SDK keeps beside it.
 
-use super::{Outcome, PayReply, cooperate::Cooperation, session::Session, stream::StreamState};
+use super::{
+    Outcome, PayReply, cooperate::Cooperation, retries::Retries, session::Session, stream::StreamState,
+};
 use crate::{
     FaultKind, HubFault, PayError, PaymentState, Store, StoreError,
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
@@ -101,6 +103,8 @@ pub(super) struct Entry {
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
     pub(super) session: Session,
+    /// Refusals of `register`, `resume` or vouchers in a row.
+    pub(super) retries: Retries,
     pub(super) queue: VecDeque<Order>,
     /// Sum of the queue's costs.
     pub(super) queued: Amount,
@@ -135,6 +139,7 @@ impl Entry {
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
+            retries: Retries::default(),
             queue: VecDeque::new(),
             queued: Amount::ZERO,
             quoting: BTreeMap::new(),

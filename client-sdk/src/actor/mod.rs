@@ -10,6 +10,7 @@ mod frames;
 mod issue;
 mod pay;
 mod resolve;
+mod retries;
 mod session;
 mod stream;
 mod view;
@@ -35,6 +36,7 @@ use protocol_spec::{
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
 };
+use retries::Retries;
 use session::{LinkState, Pending};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -69,6 +71,7 @@ pub(crate) struct Actor {
     hub: Hub,
     signer: CheckedSigner,
     link: LinkState,
+    redials: Retries,
     entries: BTreeMap<ChannelId, Entry>,
     /// Calls under way, each with the time by which its answer must be here.
     calls: BTreeMap<u64, (Pending, Instant)>,
@@ -117,6 +120,7 @@ impl Actor {
             hub,
             signer,
             link: LinkState::Fresh(Box::new(setup.link)),
+            redials: Retries::default(),
             entries,
             calls: BTreeMap::new(),
             newest_call: 0,
@@ -150,7 +154,7 @@ impl Actor {
     }
 
     async fn serve(&mut self) -> Result<(), StoreError> {
-        if let LinkState::Fresh(link) = std::mem::replace(&mut self.link, LinkState::down(Instant::now())) {
+        if let LinkState::Fresh(link) = std::mem::replace(&mut self.link, LinkState::Down(Instant::now())) {
             self.connected(*link);
         }
         loop {

@@ -37,6 +37,7 @@ impl Actor {
             }
             entry.accepted = accepted;
             entry.session = Session::Live;
+            entry.retries.works();
             if entry
                 .fault
                 .as_ref()

@@ -52,6 +52,13 @@ pub enum Spoil {
     History,
 }
 
+/// A kind of call that is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refuse {
+    Register,
+    Voucher,
+}
+
 /// A kind of call that is handled, but not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Silence {
@@ -79,6 +86,12 @@ pub struct State {
     pub mute: bool,
     /// The next call of this kind gets no answer.
     pub silence: Option<Silence>,
+    /// All calls of this kind are refused.
+    pub refuse: Option<Refuse>,
+    /// When a call was refused.
+    pub refused_at: Vec<tokio::time::Instant>,
+    /// Leaves right after the login.
+    pub hang_up: bool,
     /// All client vouchers as they came, with duplicates.
     pub vouchers: Vec<SignedVoucher>,
     pub fee: Amount,
@@ -134,6 +147,9 @@ impl Hub {
                 spoil: None,
                 mute: false,
                 silence: None,
+                refuse: None,
+                refused_at: Vec::new(),
+                hang_up: false,
                 vouchers: Vec::new(),
                 fee: Amount(1),
                 flood: false,

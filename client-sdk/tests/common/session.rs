@@ -1,7 +1,7 @@
 //! One connection of the mini-hub.
 #![allow(clippy::too_many_lines, reason = "a script, read from top to bottom")]
 
-use super::{Cut, Hub, Silence};
+use super::{Cut, Hub, Refuse, Silence};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
 use protocol_spec::{Login, Op, Receipt, Seq, channel::Accepted, message::*};
@@ -85,7 +85,23 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Voucher(_) => Some(Silence::Voucher),
             _ => None,
         };
-        let out = handle(&hub, id, *call);
+        let login = matches!(call.as_ref(), Request::Login(_));
+        let refuse = match call.as_ref() {
+            Request::Register(_) => Some(Refuse::Register),
+            Request::Voucher(_) => Some(Refuse::Voucher),
+            _ => None,
+        };
+        let refused = refuse.is_some() && hub.state().refuse == refuse;
+        let out = if refused {
+            hub.state().refused_at.push(tokio::time::Instant::now());
+            let error = RpcError::because(ErrorCode::Busy, "refused by the script".to_owned());
+            vec![Message::Response {
+                id: Some(id),
+                result: Err(error),
+            }]
+        } else {
+            handle(&hub, id, *call)
+        };
         if cut == Cut::AfterRequest(count) {
             return;
         }
@@ -113,6 +129,9 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         }
         if live {
             hub.state().push = Some(push.clone());
+        }
+        if login && hub.state().hang_up {
+            return;
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn start(
     let hub = link.hub.clone();
     let actor = Actor::load(Setup {
         options: options.clone(),
-        store: store.clone(),
+        store,
         chain: chain.clone(),
         owners,
         redial,
@@ -73,7 +73,6 @@ pub(crate) async fn start(
         events,
         chain,
         hub,
-        store,
     }))
 }
 

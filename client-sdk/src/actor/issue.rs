@@ -100,7 +100,7 @@ impl Actor {
             return;
         }
         let due = *entry.ack_due.get_or_insert_with(|| later(self.options.ack_delay));
-        let now = due <= Instant::now() || self.stopping.is_some() || entry.cooperation.is_some();
+        let now = due <= Instant::now() || self.stop_at.is_some() || entry.cooperation.is_some();
         if !now || !may_sign(entry) || entry.awaits_countersignature() {
             return;
         }

@@ -85,6 +85,8 @@ pub(crate) struct Actor {
     /// Changes to be stored before anything of this turn is told or sent.
     batch: Vec<Write>,
     outcomes: Vec<Outcome>,
+    /// Other answers that speak of what is stored with this turn.
+    told: Vec<Box<dyn FnOnce() + Send + Sync>>,
     /// Events of this turn, told after its commit.
     news: Vec<ClientEvent>,
     /// When time is looked at next, however much comes in meanwhile.
@@ -92,8 +94,10 @@ pub(crate) struct Actor {
     /// Batch roots verified lately, with their signatures.
     roots: VecDeque<(Digest, Signature)>,
     spent: Amount,
-    /// Who waits for the end, and until when what is under way may finish.
-    stopping: Option<(oneshot::Sender<()>, Instant)>,
+    /// Who waits for the end.
+    stopping: Vec<oneshot::Sender<()>>,
+    /// Until when what is under way may finish; `None` while nobody wants the end.
+    stop_at: Option<Instant>,
 }
 
 impl Actor {
@@ -131,11 +135,13 @@ impl Actor {
             read_at: Instant::now(),
             batch: Vec::new(),
             outcomes: Vec::new(),
+            told: Vec::new(),
             news: Vec::new(),
             next_sweep: Instant::now(),
             roots: VecDeque::new(),
             spent: Amount::ZERO,
-            stopping: None,
+            stopping: Vec::new(),
+            stop_at: None,
         };
         actor.publish_view();
         Ok(actor)
@@ -159,7 +165,7 @@ impl Actor {
         }
         loop {
             self.turn().await?;
-            if self.stopping.is_some() && self.drained() {
+            if self.stop_at.is_some_and(|at| self.drained(at)) {
                 return Ok(());
             }
             let arrivals = self.arrivals().await;
@@ -187,6 +193,9 @@ impl Actor {
         for outcome in std::mem::take(&mut self.outcomes) {
             // The caller may have dropped its future.
             let _ = outcome.reply.send(outcome.result);
+        }
+        for tell in std::mem::take(&mut self.told) {
+            tell();
         }
         self.send_registers().await;
         self.send_frames().await;
@@ -242,12 +251,10 @@ impl Actor {
         self.call(request, Pending::Forward(reply));
     }
 
-    fn drained(&self) -> bool {
-        let late = self
-            .stopping
-            .as_ref()
-            .is_some_and(|(_, until)| *until <= Instant::now());
-        late || !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle)
+    fn drained(&self, latest: Instant) -> bool {
+        latest <= Instant::now()
+            || !matches!(self.link, LinkState::Up(_))
+            || self.entries.values().all(Entry::idle)
     }
 
     /// Tells everybody who waits that it is over.
@@ -263,9 +270,10 @@ impl Actor {
             let _ = self.events.send(event);
         }
         self.publish.stop(why);
-        let done = self.stopping.take();
+        let waiting = std::mem::take(&mut self.stopping);
+        // Releases the store before anybody is told that it is released.
         drop(self);
-        if let Some((done, _)) = done {
+        for done in waiting {
             let _ = done.send(());
         }
     }

@@ -5,7 +5,7 @@ use super::{
     entry::{Entry, Order, QuoteKey},
     session::Pending,
 };
-use crate::{Paid, PayError, PaymentState, StoreError, store::rows};
+use crate::{Paid, PayError, PaymentState, StoreError};
 use protocol_spec::{
     Amount, ChannelId, Payment, PaymentId, Reject,
     channel::Phase,
@@ -120,7 +120,7 @@ impl Actor {
                 return Ok(None);
             }
         }
-        let Some(row) = rows::payment(self.store.as_ref(), &id).await? else {
+        let Some(row) = self.payment_row(&id).await? else {
             return Ok(Some(order));
         };
         let result = if same(&row.payment) && row.channel_id == order.channel_id {

@@ -125,7 +125,11 @@ pub(crate) async fn pin(store: &dyn Store) -> Result<Option<HubPin>, StoreError>
 
 pub(crate) async fn payment(store: &dyn Store, id: &PaymentId) -> Result<Option<PaymentRow>, StoreError> {
     let value = store.get(Table::Payments, &id.0).await?;
-    value.map(|value| read("payment", &value)).transpose()
+    value.map(|value| read_payment(&value)).transpose()
+}
+
+pub(crate) fn read_payment(value: &[u8]) -> Result<PaymentRow, StoreError> {
+    read("payment", value)
 }
 
 pub(crate) async fn credit(store: &dyn Store, key: &[u8]) -> Result<Option<CreditRow>, StoreError> {
@@ -135,7 +139,11 @@ pub(crate) async fn credit(store: &dyn Store, key: &[u8]) -> Result<Option<Credi
 
 pub(crate) async fn cursor(store: &dyn Store, id: &ChannelId) -> Result<Option<Cursor>, StoreError> {
     let value = store.get(Table::Cursors, &id.0).await?;
-    value.map(|value| read("cursor", &value)).transpose()
+    value.map(|value| read_cursor(&value)).transpose()
+}
+
+pub(crate) fn read_cursor(value: &[u8]) -> Result<Cursor, StoreError> {
+    read("cursor", value)
 }
 
 /// The channels with their unacknowledged frames in ascending seq.

@@ -177,6 +177,13 @@ impl ClientBuilder {
         self
     }
 
+    /// The authority that signs the hub's TLS certificate (`wss://`), as X.509 in PEM, one or several. Once one is given
+    /// only such are trusted; without any, the public ones of the web are.
+    pub fn root_certificate_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.options.root_certificates.push(pem.into());
+        self
+    }
+
     /// Network, time of day and randomness. Default: the real ones. For tests that simulate them.
     pub fn ports(mut self, ports: Ports) -> Self {
         self.options.ports = ports;

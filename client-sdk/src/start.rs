@@ -11,6 +11,7 @@ use crate::{
     pin::Hub,
     signer::CheckedSigner,
     store::rows,
+    tls,
 };
 use std::sync::Arc;
 use tokio::{
@@ -35,6 +36,7 @@ pub(crate) async fn start(
         signer: CheckedSigner::new(signer.clone(), options.sign_timeout),
         timeout: options.connect_timeout,
         network: options.ports.network.clone(),
+        tls: tls::connector(&options.url, &options.root_certificates)?,
     };
     let link = dial_until(&redial, &options).await?;
     match &stored {

@@ -132,6 +132,25 @@ impl Hub {
         hub
     }
 
+    /// As [`Hub::start`], behind TLS and by name.
+    pub async fn start_tls(tls: tokio_rustls::TlsAcceptor) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hub = Self::new(format!("wss://localhost:{port}"), Arc::new(system_time));
+        let server = hub.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (server, tls) = (server.clone(), tls.clone());
+                tokio::spawn(async move {
+                    if let Ok(socket) = tls.accept(socket).await {
+                        session::serve(server, socket).await;
+                    }
+                });
+            }
+        });
+        hub
+    }
+
     pub fn new(url: String, time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>) -> Arc<Self> {
         Arc::new(Self {
             url,

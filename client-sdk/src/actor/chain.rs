@@ -169,7 +169,7 @@ impl Actor {
         self.leave_silent_hub();
         self.retry();
         self.expire_waiters();
-        self.sweep_streams().await?;
+        self.sweep_streams();
         self.save_evidence().await;
         if self.watched.is_none() {
             let clock = self.clock();

@@ -8,8 +8,8 @@ use crate::{
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature,
-    SignedVoucher, UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
+    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, Seq, Signature, SignedVoucher,
+    UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
 };
 use std::{
     cmp::Ordering,
@@ -72,8 +72,6 @@ pub(super) struct OpenPayment {
     pub(super) row: PaymentRow,
     pub(super) replies: Vec<PayReply>,
     pub(super) deadline: Instant,
-    pub(super) returned: Amount,
-    pub(super) bounced: Option<ReturnReason>,
 }
 
 /// An own frame that no hub voucher acknowledged yet.
@@ -190,8 +188,6 @@ impl Entry {
                     row,
                     replies: Vec::new(),
                     deadline: Instant::now(),
-                    returned: Amount::ZERO,
-                    bounced: None,
                 };
                 self.open.insert(payment.payment_id, open);
             }
@@ -250,12 +246,11 @@ impl Entry {
             && (!self.channel.must_ack() || !self.live())
     }
 
-    pub(super) fn remember_credit(&mut self, key: Vec<u8>, row: CreditRow) {
-        if self.credits.len() >= CREDITS_MAX {
-            // Older ones are read from the store.
+    /// Called after a commit only: from then on they are read from the store.
+    pub(super) fn forget_credits(&mut self) {
+        if self.credits.len() > CREDITS_MAX {
             self.credits.clear();
         }
-        self.credits.insert(key, row);
     }
 
     /// Ends all waiting payments: the queued ones with `why`, the signed ones as unknown.
@@ -298,8 +293,6 @@ impl OpenPayment {
             row,
             replies: order.replies,
             deadline: order.deadline,
-            returned: Amount::ZERO,
-            bounced: None,
         }
     }
 

@@ -122,6 +122,8 @@ impl Actor {
                 channel_id: *id,
                 payment: order.payment.clone(),
                 state: PaymentState::InFlight { seq },
+                returned: Amount::ZERO,
+                bounced: None,
             };
             self.batch.push(rows::put_payment(&row));
             entry.in_flight = Amount(entry.in_flight.0.saturating_add(order.cost().0));

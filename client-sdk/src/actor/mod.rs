@@ -184,6 +184,7 @@ impl Actor {
             let batch = std::mem::take(&mut self.batch);
             self.store.commit(batch).await?;
         }
+        self.forget_credits();
         // Whoever is told something finds it in the view already.
         self.publish_view();
         for event in std::mem::take(&mut self.news) {
@@ -197,6 +198,7 @@ impl Actor {
         for tell in std::mem::take(&mut self.told) {
             tell();
         }
+        self.hand_over_all().await?;
         self.send_registers().await;
         self.send_frames().await;
         self.send_cooperative().await;

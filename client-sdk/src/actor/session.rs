@@ -274,7 +274,7 @@ impl Actor {
             Inbound::Closed(why) => self.disconnected(&why),
             Inbound::Message(Message::Notification(notification)) => match *notification {
                 Notification::Voucher(frame) => self.hub_frame(frame),
-                Notification::Event(event) => self.hub_event(event).await?,
+                Notification::Event(event) => self.hub_event(event),
                 Notification::Channel(info) => self.hub_channel(&info),
                 Notification::Challenge(_) => {}
             },

@@ -4,7 +4,7 @@ use super::{Store, Table, Write};
 use crate::{HubFault, HubPin, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, ChannelId, Digest, Op, Payment, PaymentId, Seq, Voucher,
+    Amount, Channel, ChannelId, Digest, Op, Payment, PaymentId, ReturnReason, Seq, Voucher,
     message::{Cursor, Frame},
 };
 
@@ -34,6 +34,10 @@ pub(crate) struct PaymentRow {
     pub(crate) channel_id: ChannelId,
     pub(crate) payment: Payment,
     pub(crate) state: PaymentState,
+    /// Returned by hub vouchers so far.
+    pub(crate) returned: Amount,
+    /// Set once the hub returned it for a reason other than change.
+    pub(crate) bounced: Option<ReturnReason>,
 }
 
 /// A credit of an accepted hub voucher.
@@ -42,6 +46,8 @@ pub(crate) struct CreditRow {
     pub(crate) seq: Seq,
     pub(crate) amount: Amount,
     pub(crate) invoice: Digest,
+    /// Where in the channel's log it was told as received; `None` until then.
+    pub(crate) told_at: Option<Cursor>,
 }
 
 /// What the hub did, with the frame that shows it.

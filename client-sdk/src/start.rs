@@ -114,12 +114,15 @@ async fn chain(
 }
 
 async fn dial_until(parameters: &Dial, options: &Options) -> Result<Link, ConnectError> {
-    let deadline = Instant::now().checked_add(options.connect_timeout);
+    let start = Instant::now();
     loop {
-        match dial(parameters.clone()).await {
-            Err(ConnectError::Unreachable(_))
-                if deadline.is_some_and(|deadline| Instant::now() < deadline) =>
-            {
+        let left = options.connect_timeout.saturating_sub(start.elapsed());
+        let attempt = Dial {
+            timeout: left,
+            ..parameters.clone()
+        };
+        match dial(attempt).await {
+            Err(ConnectError::Unreachable(_)) if left > options.reconnect_min => {
                 tokio::time::sleep(options.reconnect_min).await;
             }
             other => return other,

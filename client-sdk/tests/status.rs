@@ -13,7 +13,7 @@ mod common;
 
 use async_trait::async_trait;
 use client_sdk::*;
-use common::{Hub, attached, key, simulated, simulated_builder};
+use common::{Hub, HubChannel, Wire, attached, key, simulated, simulated_builder};
 use protocol_spec::Seq;
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const PAYEE: Address = Address::repeat_byte(0x77);
 
@@ -237,4 +237,94 @@ async fn an_id_belongs_to_one_channel() {
         other.pay_with(PAYEE, 10, options.clone()).await
     });
     assert!(matches!(second, Err(PayError::DuplicateId { .. })), "{second:?}");
+}
+
+/// An own voucher that is not the one that was sent: another process uses the key, or the hub made it up.
+#[tokio::test(start_paused = true)]
+async fn another_own_voucher_of_the_same_seq_freezes_the_channel() {
+    let (hub, _, ports) = simulated(1);
+    let (client, id) = client(&hub, &ports, MemoryStore::new()).await;
+    client.pay(PAYEE, 10).await.unwrap();
+    // The own acknowledgement is the newest voucher then.
+    sleep(Duration::from_secs(1)).await;
+    if let Some(received) = &mut hub.state().channels.get_mut(&id).unwrap().received {
+        received.voucher.history = Digest([1; 32]);
+    }
+    hub.cut_next();
+    client.quote(PAYEE, 10).await.unwrap_err();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(frozen(&client), Some(FaultKind::CannotAdopt));
+}
+
+/// Two hub vouchers with one seq are the proof of equivocation: the second one is kept beside the first.
+#[tokio::test(start_paused = true)]
+async fn a_conflicting_voucher_shown_at_resume_is_kept() {
+    let (hub, _, ports) = simulated(1);
+    let store = MemoryStore::new();
+    let (client, id) = client(&hub, &ports, store.clone()).await;
+    let before: HubChannel = hub.state().channels[&id].clone();
+    hub.credit(&id, 5);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(client.balance().received, Amount(5));
+    hub.state().channels.insert(id, before);
+    hub.state().push = None;
+    hub.credit(&id, 6);
+    let second = hub.state().channels[&id].frames[0].voucher.voucher.clone();
+    hub.cut_next();
+    let _ = client.pay(PAYEE, 10).await;
+    assert_eq!(frozen(&client), Some(FaultKind::Conflict));
+    sleep(Duration::from_millis(500)).await;
+    let (_, fault) = store.scan(Table::Faults).await.unwrap().pop().unwrap();
+    let kept = fault.windows(32).any(|bytes| bytes == second.history.0);
+    assert!(kept, "the second voucher is not in the store");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_channel_that_cannot_become_live_ends_at_once() {
+    let (hub, _, ports) = simulated(1);
+    let (client, id) = client(&hub, &ports, MemoryStore::new()).await;
+    hub.state().spoil = Some(common::Spoil::Paid);
+    client.pay(PAYEE, 10).await.unwrap_err();
+    let start = Instant::now();
+    let waited = client.channel(id).wait_live().await;
+    assert!(matches!(waited, Err(ChannelError::Frozen(_))), "{waited:?}");
+    let mut other = hub.config(&key(1));
+    other.salt = Digest([5; 32]);
+    let other = client.attach(hub.add_channel_of(other)).await.unwrap();
+    other.wait_live().await.unwrap();
+    other.close().await.unwrap();
+    let waited = other.wait_live().await;
+    assert!(matches!(waited, Err(ChannelError::Refused(_))), "{waited:?}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// A hub that refuses for a while and then does not answer, and a node that never answers: `connect` keeps its limits.
+#[tokio::test(start_paused = true)]
+async fn connect_ends_in_time() {
+    let (hub, network, ports) = simulated(1);
+    *network.wire.lock().unwrap() = Wire::Refused;
+    let start = Instant::now();
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+    let (connected, ()) = tokio::join!(builder.connect(), async {
+        sleep(Duration::from_secs(9)).await;
+        *network.wire.lock().unwrap() = Wire::Hangs;
+    });
+    assert!(
+        matches!(connected, Err(ConnectError::Unreachable(_))),
+        "{connected:?}"
+    );
+    assert!(
+        start.elapsed() <= Duration::from_secs(11),
+        "{:?}",
+        start.elapsed()
+    );
+    *network.wire.lock().unwrap() = Wire::Good;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new()).rpc(url);
+    let connected = tokio::time::timeout(Duration::from_secs(60), builder.connect()).await;
+    assert!(
+        matches!(connected, Ok(Err(ConnectError::Chain(_)))),
+        "{connected:?}"
+    );
 }

@@ -101,6 +101,8 @@ pub(super) struct Entry {
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
     pub(super) session: Session,
+    /// Newest block in which a dispute was seen; after a restart the first block looked at, to be safe.
+    pub(super) disputed_at: Option<u64>,
     /// Refusals of `register`, `resume` or vouchers in a row.
     pub(super) retries: Retries,
     pub(super) queue: VecDeque<Order>,
@@ -137,6 +139,7 @@ impl Entry {
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
+            disputed_at: None,
             retries: Retries::default(),
             queue: VecDeque::new(),
             queued: Amount::ZERO,

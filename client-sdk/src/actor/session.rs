@@ -20,7 +20,10 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 /// Between attempts to register or resume a channel that the hub refused.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -162,15 +165,12 @@ impl Actor {
     /// connection.
     pub(super) fn leave_silent_hub(&mut self) {
         let now = Instant::now();
-        self.calls
-            .retain(|_, (pending, _)| !matches!(pending, Pending::Forward(reply) if reply.is_closed()));
-        let silent = self
-            .calls
-            .values()
-            .any(|(pending, due)| *due <= now && self.depends_on(pending));
-        if silent {
-            self.disconnected("no answer in time");
+        let late = |(pending, due): &(Pending, Instant)| *due <= now && self.depends_on(pending);
+        if self.calls.values().any(late) {
+            return self.disconnected("no answer in time");
         }
+        // Who asked has given up: nobody misses the answer.
+        self.calls.retain(|_, (_, due)| *due > now);
     }
 
     /// Calls without whose answer a channel stands still; the others have time limits of their own.
@@ -181,6 +181,11 @@ impl Actor {
                 .entries
                 .get(id)
                 .is_some_and(|entry| entry.live() && entry.accepted < *seq),
+            // Equal payments share one question: without an answer none of them would ever be sent.
+            Pending::Quote(id, key) => self
+                .entries
+                .get(id)
+                .is_some_and(|entry| entry.quoting.contains_key(key)),
             _ => false,
         }
     }
@@ -217,7 +222,11 @@ impl Actor {
             };
             let owner = self.owners.iter().find(|owner| owner.address() == config.client);
             let owner_signature = match owner {
-                Some(owner) => owner.sign(&statement.digest(&self.hub.domain)).await.ok(),
+                Some(owner) => {
+                    let digest = statement.digest(&self.hub.domain);
+                    let signed = timeout(self.options.sign_timeout, owner.sign(&digest)).await;
+                    signed.ok().and_then(Result::ok)
+                }
                 None => None,
             };
             let call = RegisterCall {

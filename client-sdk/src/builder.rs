@@ -145,7 +145,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Shortest and longest wait between reconnects. Default: 100 ms and 30 s.
+    /// Shortest and longest wait between reconnects. Default: 100 ms and 30 s. The wait doubles with every failure until a
+    /// voucher is accepted or a connection has lived for 10 s.
     pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
         self.options.reconnect_min = min;
         self.options.reconnect_max = max;
@@ -173,6 +174,13 @@ impl ClientBuilder {
     /// Writes `<channel id>.json` there whenever a hub voucher was accepted: the evidence file for `settle`.
     pub fn evidence_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.options.evidence_dir = Some(dir.into());
+        self
+    }
+
+    /// The authority that signs the hub's TLS certificate (`wss://`), as X.509 in PEM, one or several. Once one is given
+    /// only such are trusted; without any, the public ones of the web are.
+    pub fn root_certificate_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.options.root_certificates.push(pem.into());
         self
     }
 

@@ -16,6 +16,10 @@ use protocol_spec::{
     calls,
 };
 use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// An endpoint that does not answer a call within this time has failed.
+const CALL_MAX: Duration = Duration::from_secs(20);
 
 mod erc20 {
     #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -41,6 +45,10 @@ pub(crate) struct Facts {
 /// One reading of the chain.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
+    /// Number of the newest block.
+    pub(crate) number: u64,
+    /// Number of the newest confirmed block.
+    pub(crate) confirmed_number: u64,
     /// Timestamp of the newest block.
     pub(crate) now: UnixSeconds,
     /// Timestamp of the newest confirmed block.
@@ -76,11 +84,7 @@ impl ChainAccess {
     pub(crate) async fn connect(params: ChainParams) -> Result<Self, ChainError> {
         let bare = match params.rpc {
             Rpc::Provider(provider) => provider,
-            Rpc::Url(url) => ProviderBuilder::default()
-                .connect(&url)
-                .await
-                .map_err(rpc)?
-                .erased(),
+            Rpc::Url(url) => within(ProviderBuilder::default().connect(&url)).await?.erased(),
         };
         let sender = params.sender.as_ref().map(PrivateKeySigner::address);
         let provider = match params.sender {
@@ -94,7 +98,7 @@ impl ChainAccess {
                 .erased(),
             None => bare,
         };
-        let got = provider.get_chain_id().await.map_err(rpc)?;
+        let got = within(async { provider.get_chain_id().await }).await?;
         if got != params.chain_id {
             return Err(ChainError::WrongChain {
                 expected: params.chain_id,
@@ -122,6 +126,8 @@ impl ChainAccess {
         let old = number.saturating_sub(self.confirmations);
         let (_, confirmed) = self.block(BlockNumberOrTag::Number(old)).await?;
         let mut reading = Reading {
+            number,
+            confirmed_number: old,
             now,
             confirmed,
             channels: Vec::with_capacity(channels.len()),
@@ -139,7 +145,7 @@ impl ChainAccess {
     }
 
     async fn block(&self, at: BlockNumberOrTag) -> Result<(u64, UnixSeconds), ChainError> {
-        let block = self.provider.get_block_by_number(at).await.map_err(rpc)?;
+        let block = within(async { self.provider.get_block_by_number(at).await }).await?;
         let block = block.ok_or_else(|| ChainError::Rpc(format!("block {at} is unknown")))?;
         Ok((block.header.number, UnixSeconds(block.header.timestamp)))
     }
@@ -152,7 +158,7 @@ impl ChainAccess {
             .with_to(self.adjudicator)
             .with_input(call.abi_encode());
         let at = BlockId::Number(BlockNumberOrTag::Number(block));
-        let answer: Bytes = self.provider.call(request).block(at).await.map_err(rpc)?;
+        let answer: Bytes = within(async { self.provider.call(request).block(at).await }).await?;
         if answer.is_empty() {
             // The adjudicator was not deployed yet at that block.
             return Ok(Facts::default());
@@ -192,7 +198,7 @@ impl ChainAccess {
         let query = TransactionRequest::default()
             .with_to(token)
             .with_input(erc20::allowanceCall { owner, spender }.abi_encode());
-        let answer = self.provider.call(query).await.map_err(rpc)?;
+        let answer = within(async { self.provider.call(query).await }).await?;
         if erc20::allowanceCall::abi_decode_returns(&answer).is_ok_and(|allowed| allowed >= amount) {
             return Ok(());
         }
@@ -212,24 +218,33 @@ impl ChainAccess {
             .with_to(to)
             .with_input(data)
             .with_value(value);
-        let pending = self.provider.send_transaction(request).await.map_err(rpc)?;
-        let hash = *pending.tx_hash();
-        tokio::time::timeout(self.timeout, self.mined(hash))
+        let sent = timeout(self.timeout, self.provider.send_transaction(request)).await;
+        let sent = sent.map_err(|_| ChainError::Timeout("the endpoint did not take the transaction"))?;
+        let hash = *sent.map_err(rpc)?.tx_hash();
+        timeout(self.timeout, self.mined(hash))
             .await
             .map_err(|_| ChainError::Timeout("the transaction was not mined"))?
     }
 
     async fn mined(&self, hash: B256) -> Result<B256, ChainError> {
         loop {
-            let receipt = self.provider.get_transaction_receipt(hash).await.map_err(rpc)?;
-            match receipt.map(|receipt| receipt.status()) {
-                Some(true) => return Ok(hash),
-                Some(false) => {
-                    return Err(ChainError::Reverted { tx: hash.to_string() });
-                }
-                None => tokio::time::sleep(self.poll.min(Duration::from_secs(1))).await,
+            match within(async { self.provider.get_transaction_receipt(hash).await }).await {
+                Ok(Some(receipt)) if receipt.status() => return Ok(hash),
+                Ok(Some(_)) => return Err(ChainError::Reverted { tx: hash.to_string() }),
+                Ok(None) => {}
+                // The transaction is sent: a failed look at it says nothing about it.
+                Err(error) => tracing::warn!(%error, %hash, "the receipt cannot be read"),
             }
+            sleep(self.poll.min(Duration::from_secs(1))).await;
         }
+    }
+}
+
+/// One call of the endpoint, with a time limit: an endpoint that does not answer is one that failed.
+async fn within<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, E>>) -> Result<T, ChainError> {
+    match timeout(CALL_MAX, call).await {
+        Ok(answer) => answer.map_err(rpc),
+        Err(_) => Err(ChainError::Rpc("no answer in time".to_owned())),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Amount, ChannelId, Evidence, calls,
+    Amount, ChannelId, Evidence, Reject, calls,
     message::{Cursor, QuoteCall, Reply, Request},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -158,9 +158,19 @@ impl ChannelHandle {
     }
 
     /// Waits until payments flow: confirmed on chain, registered, resumed.
+    /// Errors: at once when the channel is closed or frozen.
     pub async fn wait_live(&self) -> Result<(), ChannelError> {
-        self.wait(|view| view.live, "the channel did not become live")
-            .await
+        let over = |view: &ChannelView| view.phase == "closed" || view.health != Health::Good;
+        self.wait(|view| view.live || over(view), "the channel did not become live")
+            .await?;
+        match self.view() {
+            Some(view) if view.live => Ok(()),
+            Some(view) => match view.health {
+                Health::Frozen(fault) => Err(ChannelError::Frozen(fault)),
+                Health::Good => Err(Reject::ChannelNotOpen { phase: view.phase }.into()),
+            },
+            None => Err(ChannelError::NoChannel),
+        }
     }
 
     /// Waits until at least `deposit` of the hub is confirmed in this channel, so that as much can be received.

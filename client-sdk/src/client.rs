@@ -2,13 +2,12 @@
 
 use crate::{
     Balance, ChainError, ChannelError, ChannelHandle, ChannelView, ClientBuilder, ClientEvent, Health,
-    HubPin, IntoAmount, IntoPayee, Paid, PayError, PayOptions, PaymentAnswer, Payments, Quote, Store,
+    HubPin, IntoAmount, IntoPayee, Paid, PayError, PayOptions, PaymentAnswer, Payments, Quote,
     actor::{Command, View},
     board::Board,
     chain::ChainAccess,
     options::Options,
     pin::Hub,
-    store::rows,
 };
 use protocol_spec::{
     Address, ChannelId, Config, Digest, Evidence, PaymentId,
@@ -32,7 +31,6 @@ pub(crate) struct Inner {
     pub(crate) hub: Hub,
     pub(crate) signer: Address,
     pub(crate) owner: Address,
-    pub(crate) store: Arc<dyn Store>,
 }
 
 impl std::fmt::Debug for Client {
@@ -248,22 +246,26 @@ impl Client {
 
     /// Remembers in the store up to where payments were processed. Call it after processing, not before.
     pub async fn save_cursor(&self, channel: ChannelId, cursor: Cursor) -> Result<(), ChannelError> {
-        let write = rows::put_cursor(&channel, &cursor);
-        self.inner
-            .store
-            .commit(vec![write])
-            .await
-            .map_err(|error| ChannelError::Stopped(error.to_string()))
+        let (reply, done) = oneshot::channel();
+        let command = Command::SaveCursor {
+            channel_id: channel,
+            cursor,
+            reply,
+        };
+        self.send(command).await?;
+        done.await.map_err(|_| self.stopped())
     }
 
     /// What `save_cursor` remembered: hand it to `payments`.
     pub async fn saved_cursor(&self, channel: ChannelId) -> Result<Option<Cursor>, ChannelError> {
-        rows::cursor(self.inner.store.as_ref(), &channel)
-            .await
-            .map_err(|error| ChannelError::Stopped(error.to_string()))
+        let (reply, answer) = oneshot::channel();
+        let channel_id = channel;
+        self.send(Command::SavedCursor { channel_id, reply }).await?;
+        answer.await.map_err(|_| self.stopped())
     }
 
-    /// Flushes what is queued as far as the connection allows, stops the task and releases the store.
+    /// Flushes what is queued as far as the connection allows and stops the task. Then the store is released, also while
+    /// other handles live on: their operations fail with `Stopped`.
     pub async fn shutdown(self) {
         let (reply, done) = oneshot::channel();
         if self

@@ -88,6 +88,32 @@ pub struct PinMismatch {
     pub got: String,
 }
 
+/// Why a hub's TLS certificate is not accepted.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum CertificateProblem {
+    /// No authority that this client trusts has signed it.
+    #[error(
+        "no authority that this client trusts has signed it; if the hub has an authority of its own, give that one's \
+         certificate to `.root_certificate_pem(..)` on the builder"
+    )]
+    UnknownAuthority,
+    /// It was made for another host.
+    #[error("it is for {presented}; use a name that it is for in the hub's URL")]
+    WrongName {
+        /// The names in it.
+        presented: String,
+    },
+    /// Expired, or not valid yet.
+    #[error(
+        "it has expired or is not valid yet; check this machine's clock, otherwise the hub's operator must renew it"
+    )]
+    OutOfTime,
+    /// Anything else.
+    #[error("{0}; tell the hub's operator")]
+    Other(String),
+}
+
 /// `connect` failed.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -98,6 +124,14 @@ pub enum ConnectError {
     /// The hub cannot be reached, or does not speak the protocol. Retry later.
     #[error("cannot reach the hub: {0}")]
     Unreachable(String),
+    /// Somebody answers at the hub's address, but does not prove to be `host`. Nothing was sent.
+    #[error("the TLS certificate of {host} is not accepted: {problem}")]
+    Certificate {
+        /// The host of the URL.
+        host: String,
+        /// What is wrong with it.
+        problem: CertificateProblem,
+    },
     /// The hub refused the login.
     #[error("the hub refused the login: {0}")]
     Refused(RpcError),

@@ -40,14 +40,15 @@ mod signer;
 mod start;
 mod store;
 mod task;
+mod tls;
 mod types;
 
 pub use builder::ClientBuilder;
 pub use channel_handle::ChannelHandle;
 pub use client::Client;
 pub use error::{
-    ChainError, ChannelError, ConnectError, FaultKind, HubFault, LimitKind, PayError, PinMismatch,
-    SignerError, StoreError, StreamError,
+    CertificateProblem, ChainError, ChannelError, ConnectError, FaultKind, HubFault, LimitKind, PayError,
+    PinMismatch, SignerError, StoreError, StreamError,
 };
 pub use evidence::save as save_evidence;
 pub use limit::{Limit, SpendLimit};

@@ -1,7 +1,7 @@
 //! One connection to the hub: dial, check the hub, log in, then move messages.
 
 use crate::{
-    ConnectError, Encoding, HubPin, Network, Stream, pin::Hub, signer::CheckedSigner, task::OwnedTask,
+    ConnectError, Encoding, HubPin, Network, Stream, pin::Hub, signer::CheckedSigner, task::OwnedTask, tls,
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
 use protocol_spec::{
@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
     tungstenite::{
         self,
         client::IntoClientRequest,
@@ -74,6 +74,7 @@ pub(crate) struct Dial {
     pub(crate) signer: CheckedSigner,
     pub(crate) timeout: Duration,
     pub(crate) network: Arc<dyn Network>,
+    pub(crate) tls: Option<Connector>,
 }
 
 /// Connects and logs in within the time limit.
@@ -162,10 +163,11 @@ async fn open(dial: &Dial) -> Result<Socket, ConnectError> {
         .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
         .max_frame_size(Some(limits::MESSAGE_BYTES_MAX));
     let (host, port) = endpoint(request.uri())?;
-    let stream = dial.network.connect(host, port).await.map_err(unreachable)?;
-    let (socket, response) = client_async_tls_with_config(request, stream, Some(config), None)
+    let host = host.to_owned();
+    let stream = dial.network.connect(&host, port).await.map_err(unreachable)?;
+    let (socket, response) = client_async_tls_with_config(request, stream, Some(config), dial.tls.clone())
         .await
-        .map_err(unreachable)?;
+        .map_err(|error| tls::failed(&host, &error))?;
     let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
     if chosen.map(HeaderValue::as_bytes) != Some(protocol.as_bytes()) {
         return Err(unreachable("the server does not speak the subprotocol asked for"));

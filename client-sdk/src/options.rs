@@ -90,6 +90,7 @@ pub(crate) struct Options {
     pub(crate) frames_in_flight: usize,
     pub(crate) broadcast: bool,
     pub(crate) evidence_dir: Option<PathBuf>,
+    pub(crate) root_certificates: Vec<Vec<u8>>,
     pub(crate) ports: Ports,
 }
 
@@ -121,6 +122,7 @@ impl Options {
             frames_in_flight: 4,
             broadcast: false,
             evidence_dir: None,
+            root_certificates: Vec::new(),
             ports: Ports::default(),
         }
     }

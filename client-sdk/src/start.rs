@@ -11,6 +11,7 @@ use crate::{
     pin::Hub,
     signer::CheckedSigner,
     store::rows,
+    tls,
 };
 use std::sync::Arc;
 use tokio::{
@@ -35,6 +36,7 @@ pub(crate) async fn start(
         signer: CheckedSigner::new(signer.clone(), options.sign_timeout),
         timeout: options.connect_timeout,
         network: options.ports.network.clone(),
+        tls: tls::connector(&options.url, &options.root_certificates)?,
     };
     let link = dial_until(&redial, &options).await?;
     match &stored {
@@ -53,7 +55,7 @@ pub(crate) async fn start(
     let hub = link.hub.clone();
     let actor = Actor::load(Setup {
         options: options.clone(),
-        store: store.clone(),
+        store,
         chain: chain.clone(),
         owners,
         redial,
@@ -73,7 +75,6 @@ pub(crate) async fn start(
         events,
         chain,
         hub,
-        store,
     }))
 }
 
@@ -113,12 +114,15 @@ async fn chain(
 }
 
 async fn dial_until(parameters: &Dial, options: &Options) -> Result<Link, ConnectError> {
-    let deadline = Instant::now().checked_add(options.connect_timeout);
+    let start = Instant::now();
     loop {
-        match dial(parameters.clone()).await {
-            Err(ConnectError::Unreachable(_))
-                if deadline.is_some_and(|deadline| Instant::now() < deadline) =>
-            {
+        let left = options.connect_timeout.saturating_sub(start.elapsed());
+        let attempt = Dial {
+            timeout: left,
+            ..parameters.clone()
+        };
+        match dial(attempt).await {
+            Err(ConnectError::Unreachable(_)) if left > options.reconnect_min => {
                 tokio::time::sleep(options.reconnect_min).await;
             }
             other => return other,

@@ -70,7 +70,8 @@ pub enum PaymentState {
         /// The hub's reason.
         reason: ReturnReason,
     },
-    /// This client holds no proof either way (its store was restored from a backup).
+    /// This client holds no proof either way: its store was restored from a backup, or the hub returned only a part and
+    /// the channel is frozen for it.
     Lost,
 }
 

@@ -90,7 +90,12 @@ async fn a_channel_frozen_during_resume_does_not_become_live() {
 /// A hub that is connected but leaves a call unanswered is left and called again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_call_does_not_stall_the_channel() {
-    for silence in [Silence::Register, Silence::Resume, Silence::Voucher] {
+    for silence in [
+        Silence::Register,
+        Silence::Resume,
+        Silence::Voucher,
+        Silence::Quote,
+    ] {
         let hub = Hub::start().await;
         let config = hub.add_channel(&key(1));
         hub.state().silence = Some(silence);

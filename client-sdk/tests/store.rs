@@ -9,7 +9,10 @@
     reason = "a test may fail by panicking"
 )]
 
-use client_sdk::{MemoryStore, RedbStore, Store, StoreError, Table, Write};
+mod common;
+
+use client_sdk::*;
+use common::{Hub, connect_with, key};
 
 fn write(key: u8, value: Option<u8>) -> Write {
     Write {
@@ -84,4 +87,46 @@ async fn a_damaged_file_is_refused_and_left_alone() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 3]).unwrap();
     assert!(matches!(RedbStore::open(&path), Err(StoreError::Corrupt { .. })));
+}
+
+/// `shutdown` releases the file although other handles live on; they say that the client has stopped.
+#[tokio::test]
+async fn a_store_is_free_after_shutdown_while_handles_live_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    let hub = Hub::start().await;
+    let (client, id) = connect_with(&hub, key(1), RedbStore::open(&path).unwrap()).await;
+    let payee = Address::repeat_byte(0x77);
+    client.pay(payee, 10).await.unwrap();
+    let cursor = Cursor {
+        epoch: 1,
+        position: 7,
+    };
+    client.save_cursor(id, cursor.clone()).await.unwrap();
+    let (handle, other, channel) = (client.clone(), client.clone(), client.channel(id));
+    // Both return only when the store is free.
+    let ((), ()) = tokio::join!(client.shutdown(), async {
+        other.shutdown().await;
+        drop(RedbStore::open(&path).unwrap());
+    });
+    let store = RedbStore::open(&path).unwrap();
+    assert!(!handle.connected());
+    assert!(matches!(handle.pay(payee, 10).await, Err(PayError::Stopped(_))));
+    assert!(matches!(channel.evidence().await, Err(ChannelError::Stopped(_))));
+    assert!(matches!(
+        handle.save_cursor(id, cursor.clone()).await,
+        Err(ChannelError::Stopped(_))
+    ));
+    assert!(matches!(
+        handle.saved_cursor(id).await,
+        Err(ChannelError::Stopped(_))
+    ));
+    assert!(matches!(
+        channel.payments(None).next().await,
+        Some(Err(StreamError::Stopped(_)))
+    ));
+    handle.clone().shutdown().await;
+    let (client, _) = connect_with(&hub, key(1), store).await;
+    assert_eq!(client.saved_cursor(id).await.unwrap(), Some(cursor));
+    client.pay(payee, 10).await.unwrap();
 }

@@ -82,6 +82,10 @@ impl Actor {
     }
 
     pub(super) fn chain_read(&mut self, mut reading: Reading) {
+        if reading.number < self.reading.number {
+            // From a node that lags behind another one of the same endpoint: it would undo what was seen.
+            return;
+        }
         let channels = std::mem::take(&mut reading.channels);
         self.reading = reading;
         self.read_at = Instant::now();
@@ -92,7 +96,8 @@ impl Actor {
             };
             let before = entry.channel.clone();
             entry.funds(&confirmed);
-            entry.phase(&confirmed, &newest);
+            let (number, final_number) = (self.reading.number, self.reading.confirmed_number);
+            entry.phase((&newest, number), (&confirmed, final_number));
             entry.channel.tick(clock);
             self.changed(&id, &before.phase().clone(), confirmed.open);
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -124,7 +129,7 @@ impl Actor {
         };
         let before = entry.channel.clone();
         entry.funds(&facts);
-        entry.phase(&facts, &facts);
+        entry.phase((&facts, 0), (&facts, 0));
         entry.channel.tick(clock);
         entry.dirty |= entry.channel != before;
         if entry.session != Session::Offline && facts.open {
@@ -169,7 +174,7 @@ impl Actor {
         self.leave_silent_hub();
         self.retry();
         self.expire_waiters();
-        self.sweep_streams().await?;
+        self.sweep_streams();
         self.save_evidence().await;
         if self.watched.is_none() {
             let clock = self.clock();
@@ -216,9 +221,14 @@ impl Entry {
         self.channel.withdraw_confirmed(Side::Hub, facts.hub_withdrawn);
     }
 
-    /// A dispute counts as soon as it is seen, its end and a close only when confirmed.
-    fn phase(&mut self, confirmed: &Facts, newest: &Facts) {
-        let gone = newest.open && confirmed.open;
+    /// A dispute counts as soon as it is seen, its end and a close only when confirmed. Each with its block's number.
+    fn phase(&mut self, (newest, number): (&Facts, u64), (confirmed, final_number): (&Facts, u64)) {
+        if newest.disputed {
+            self.disputed_at = Some(number);
+        }
+        // Open in a final block that is older than the dispute says nothing about the dispute.
+        let last_seen = *self.disputed_at.get_or_insert(number);
+        let gone = newest.open && confirmed.open && final_number >= last_seen;
         let event = match self.channel.phase() {
             Phase::Closed => return,
             _ if confirmed.closed => Event::ClosedOnChain,
@@ -231,5 +241,79 @@ impl Entry {
         if let Err(error) = self.channel.enter(&event) {
             tracing::warn!(channel = %self.channel.id(), %error, "unexpected event on chain");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+    use protocol_spec::{Address, Channel, Config, Digest, Domain, channel::Delays};
+
+    fn entry() -> Entry {
+        let config = Config {
+            client: Address::repeat_byte(1),
+            client_signer: Address::repeat_byte(2),
+            hub: Address::repeat_byte(3),
+            hub_signer: Address::repeat_byte(4),
+            token: Address::ZERO,
+            challenge_period_s: 86_400,
+            salt: Digest([5; 32]),
+        };
+        let domain = Domain::new(31337, Address::repeat_byte(6));
+        Entry::new(Channel::new(config, &domain, Side::Client, Delays::default()).unwrap())
+    }
+
+    fn disputed(entry: &Entry) -> bool {
+        matches!(entry.channel.phase(), Phase::Disputed { .. })
+    }
+
+    const OPEN: Facts = Facts {
+        open: true,
+        disputed: false,
+        closed: false,
+        client_deposit: protocol_spec::Amount::ZERO,
+        hub_deposit: protocol_spec::Amount::ZERO,
+        client_withdrawn: protocol_spec::Amount::ZERO,
+        hub_withdrawn: protocol_spec::Amount::ZERO,
+        dispute_no: protocol_spec::Seq(0),
+    };
+    const DISPUTED: Facts = Facts {
+        open: false,
+        disputed: true,
+        dispute_no: protocol_spec::Seq(1),
+        ..OPEN
+    };
+
+    /// A reorg takes the dispute out of the newest block. It is over only when a final block, not older than the last
+    /// one that showed it, is without it: until then it may be mined again.
+    #[test]
+    fn a_dispute_is_over_only_in_a_final_block_that_is_newer() {
+        let mut entry = entry();
+        entry.phase((&DISPUTED, 100), (&OPEN, 88));
+        assert!(disputed(&entry));
+        for number in 101..112 {
+            entry.phase((&OPEN, number), (&OPEN, number - 12));
+            assert!(disputed(&entry), "block {number}");
+        }
+        entry.phase((&OPEN, 112), (&OPEN, 100));
+        assert!(!disputed(&entry));
+    }
+
+    /// After a restart it is not known when the dispute was seen last.
+    #[test]
+    fn a_restart_in_a_dispute_waits_for_a_final_block_of_its_own_time() {
+        let mut entry = entry();
+        entry
+            .channel
+            .enter(&Event::DisputeSeen {
+                dispute_no: protocol_spec::Seq(1),
+            })
+            .unwrap();
+        entry.phase((&OPEN, 101), (&OPEN, 89));
+        assert!(disputed(&entry));
+        entry.phase((&OPEN, 113), (&OPEN, 101));
+        assert!(!disputed(&entry));
     }
 }

@@ -8,7 +8,10 @@ use crate::{
     chain::ChainAccess,
     link::{Dial, Link},
     options::Options,
-    store::rows,
+    store::{
+        Table,
+        rows::{self, PaymentRow},
+    },
 };
 use protocol_spec::{
     Amount, Channel, ChannelId, Close, Config, Evidence, Payee, PaymentId, Reject, Side, Signature, Withdraw,
@@ -74,6 +77,15 @@ pub(crate) enum Command {
         channel_id: ChannelId,
         reply: oneshot::Sender<Result<Evidence, ChannelError>>,
     },
+    SaveCursor {
+        channel_id: ChannelId,
+        cursor: Cursor,
+        reply: oneshot::Sender<()>,
+    },
+    SavedCursor {
+        channel_id: ChannelId,
+        reply: oneshot::Sender<Option<Cursor>>,
+    },
     Shutdown {
         reply: oneshot::Sender<()>,
     },
@@ -101,7 +113,8 @@ impl Actor {
             }
             Command::Call { request, reply } => self.forward(*request, reply),
             Command::Payment { id, reply } => {
-                let _ = reply.send(self.payment_state(&id).await?);
+                let state = self.payment_state(&id).await?;
+                self.after_commit(reply, state);
             }
             Command::Subscribe {
                 channel_id,
@@ -117,7 +130,22 @@ impl Actor {
                 let evidence = self.evidence(channel_id).await;
                 let _ = reply.send(evidence);
             }
-            Command::Shutdown { reply } => self.stopping = Some((reply, later(SHUTDOWN_MAX))),
+            Command::SaveCursor {
+                channel_id,
+                cursor,
+                reply,
+            } => {
+                self.batch.push(rows::put_cursor(&channel_id, &cursor));
+                self.after_commit(reply, ());
+            }
+            Command::SavedCursor { channel_id, reply } => {
+                let cursor = self.saved_cursor(&channel_id).await?;
+                self.after_commit(reply, cursor);
+            }
+            Command::Shutdown { reply } => {
+                self.stop_at.get_or_insert_with(|| later(SHUTDOWN_MAX));
+                self.stopping.push(reply);
+            }
         }
         Ok(())
     }
@@ -153,8 +181,36 @@ impl Actor {
                 return Ok(Some((*channel_id, PaymentState::Queued)));
             }
         }
-        let row = rows::payment(self.store.as_ref(), id).await?;
+        let row = self.payment_row(id).await?;
         Ok(row.map(|row| (row.channel_id, row.state)))
+    }
+
+    /// A payment as it will be stored after this turn.
+    pub(super) async fn payment_row(&self, id: &PaymentId) -> Result<Option<PaymentRow>, StoreError> {
+        match self.staged(Table::Payments, &id.0) {
+            Some(row) => rows::read_payment(row).map(Some),
+            None => rows::payment(self.store.as_ref(), id).await,
+        }
+    }
+
+    async fn saved_cursor(&self, id: &ChannelId) -> Result<Option<Cursor>, StoreError> {
+        match self.staged(Table::Cursors, &id.0) {
+            Some(row) => rows::read_cursor(row).map(Some),
+            None => rows::cursor(self.store.as_ref(), id).await,
+        }
+    }
+
+    /// What this turn is about to store: the store itself does not know it yet.
+    fn staged(&self, table: Table, key: &[u8]) -> Option<&[u8]> {
+        let newest = self.batch.iter().rev();
+        let newest = newest.filter(|write| write.table == table && write.key == key);
+        newest.map(|write| write.value.as_deref()).next().flatten()
+    }
+
+    /// Tells `value` once everything of this turn is durable.
+    fn after_commit<T: Send + Sync + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
+        // The caller may have dropped its future.
+        self.told.push(Box::new(move || drop(reply.send(value))));
     }
 
     async fn evidence(&mut self, id: ChannelId) -> Result<Evidence, ChannelError> {

@@ -1,13 +1,15 @@
 //! One channel with everything the SDK keeps beside it.
 
-use super::{Outcome, PayReply, cooperate::Cooperation, session::Session, stream::StreamState};
+use super::{
+    Outcome, PayReply, cooperate::Cooperation, retries::Retries, session::Session, stream::StreamState,
+};
 use crate::{
     FaultKind, HubFault, PayError, PaymentState, Store, StoreError,
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, ReturnReason, Seq, Signature,
-    SignedVoucher, UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
+    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, Seq, Signature, SignedVoucher,
+    UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
 };
 use std::{
     cmp::Ordering,
@@ -70,8 +72,6 @@ pub(super) struct OpenPayment {
     pub(super) row: PaymentRow,
     pub(super) replies: Vec<PayReply>,
     pub(super) deadline: Instant,
-    pub(super) returned: Amount,
-    pub(super) bounced: Option<ReturnReason>,
 }
 
 /// An own frame that no hub voucher acknowledged yet.
@@ -101,6 +101,10 @@ pub(super) struct Entry {
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
     pub(super) session: Session,
+    /// Newest block in which a dispute was seen; after a restart the first block looked at, to be safe.
+    pub(super) disputed_at: Option<u64>,
+    /// Refusals of `register`, `resume` or vouchers in a row.
+    pub(super) retries: Retries,
     pub(super) queue: VecDeque<Order>,
     /// Sum of the queue's costs.
     pub(super) queued: Amount,
@@ -135,6 +139,8 @@ impl Entry {
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
+            disputed_at: None,
+            retries: Retries::default(),
             queue: VecDeque::new(),
             queued: Amount::ZERO,
             quoting: BTreeMap::new(),
@@ -185,8 +191,6 @@ impl Entry {
                     row,
                     replies: Vec::new(),
                     deadline: Instant::now(),
-                    returned: Amount::ZERO,
-                    bounced: None,
                 };
                 self.open.insert(payment.payment_id, open);
             }
@@ -245,12 +249,11 @@ impl Entry {
             && (!self.channel.must_ack() || !self.live())
     }
 
-    pub(super) fn remember_credit(&mut self, key: Vec<u8>, row: CreditRow) {
-        if self.credits.len() >= CREDITS_MAX {
-            // Older ones are read from the store.
+    /// Called after a commit only: from then on they are read from the store.
+    pub(super) fn forget_credits(&mut self) {
+        if self.credits.len() > CREDITS_MAX {
             self.credits.clear();
         }
-        self.credits.insert(key, row);
     }
 
     /// Ends all waiting payments: the queued ones with `why`, the signed ones as unknown.
@@ -293,8 +296,6 @@ impl OpenPayment {
             row,
             replies: order.replies,
             deadline: order.deadline,
-            returned: Amount::ZERO,
-            bounced: None,
         }
     }
 

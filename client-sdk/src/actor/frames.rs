@@ -6,11 +6,11 @@ use super::{
     pay::outcome,
 };
 use crate::{
-    FaultKind, PaymentState,
+    FaultKind, PayError, PaymentState,
     store::rows::{self, CreditRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Credit, Op, Reject, Return, ReturnReason, Seq, VoucherSignature, batch,
+    Amount, ChannelId, Credit, Op, PaymentId, Reject, Return, ReturnReason, Seq, VoucherSignature, batch,
     channel::Accepted, message::Frame,
 };
 use tokio::time::Instant;
@@ -124,45 +124,87 @@ impl Actor {
 
     /// What an accepted frame means: credits, returns, and the outcome of everything it acknowledges.
     fn applied(&mut self, id: &ChannelId, seq: Seq, ack: Seq, ops: &[Op]) {
+        let mut returns = Vec::new();
         for op in ops {
             match op {
                 Op::Credit(credit) => self.credited(id, seq, credit),
-                Op::Return(returned) => self.returned(id, returned),
+                Op::Return(returned) => {
+                    self.returned(id, returned);
+                    returns.push(returned.payment_id);
+                }
                 _ => {}
             }
         }
-        let mut short = None;
-        for mut open in self.acknowledged(id, ack) {
-            let payment = &open.row.payment;
-            open.row.state = match open.bounced {
-                Some(reason) => {
-                    if open.returned < cost(payment) {
-                        short = Some(format!(
-                            "payment {} bounced, {} of {} came back",
-                            payment.payment_id,
-                            open.returned,
-                            cost(payment)
-                        ));
-                    }
-                    self.spent = self.spent.saturating_minus(open.returned);
-                    PaymentState::Bounced {
-                        seq: open.seq(),
-                        reason,
-                    }
-                }
-                None => PaymentState::Delivered {
-                    seq: open.seq(),
-                    fee: payment.fee_max.saturating_minus(open.returned),
-                },
-            };
-            self.batch.push(rows::put_payment(&open.row));
-            self.finish(id, open);
+        let mut short = Vec::new();
+        for open in self.acknowledged(id, ack) {
+            match self.settled(open) {
+                Ok(open) => self.finish(id, open),
+                Err(shorted) => short.push(shorted),
+            }
         }
+        self.keep_returns(id, &returns);
         if let Some(entry) = self.entries.get_mut(id) {
             entry.accepted = entry.accepted.max(ack);
         }
-        if let Some(text) = short {
-            self.fault(id, FaultKind::ShortReturn, text, None);
+        self.shorted(id, short);
+    }
+
+    /// The final state of an acknowledged payment; an error when it bounced and not all of it came back.
+    fn settled(&mut self, mut open: OpenPayment) -> Result<OpenPayment, OpenPayment> {
+        let (seq, row) = (open.seq(), &mut open.row);
+        let whole = row.returned >= cost(&row.payment);
+        row.state = match row.bounced {
+            Some(reason) if whole => PaymentState::Bounced { seq, reason },
+            // Neither delivered nor returned: nothing is proven but that the hub cheats.
+            Some(_) => PaymentState::Lost,
+            None => PaymentState::Delivered {
+                seq,
+                fee: row.payment.fee_max.saturating_minus(row.returned),
+            },
+        };
+        if row.bounced.is_some() {
+            self.spent = self.spent.saturating_minus(row.returned);
+        }
+        self.batch.push(rows::put_payment(row));
+        if open.row.state == PaymentState::Lost {
+            Err(open)
+        } else {
+            Ok(open)
+        }
+    }
+
+    /// A return may come before the acknowledgement; it must not be forgotten by a restart in between.
+    fn keep_returns(&mut self, id: &ChannelId, returns: &[PaymentId]) {
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let open = returns.iter().filter_map(|payment| entry.open.get(payment));
+        self.batch.extend(open.map(|open| rows::put_payment(&open.row)));
+    }
+
+    /// Freezes the channel for payments that bounced without coming back whole.
+    fn shorted(&mut self, id: &ChannelId, short: Vec<OpenPayment>) {
+        let Some(first) = short.first() else {
+            return;
+        };
+        let row = &first.row;
+        let text = format!(
+            "payment {} bounced, {} of {} came back",
+            row.payment.payment_id,
+            row.returned,
+            cost(&row.payment)
+        );
+        self.fault(id, FaultKind::ShortReturn, text, None);
+        let fault = self.entries.get(id).and_then(|entry| entry.fault.clone());
+        for (reply, fault) in short
+            .into_iter()
+            .flat_map(|open| open.replies)
+            .zip(std::iter::repeat(fault))
+        {
+            if let Some(fault) = fault {
+                let result = Err(PayError::Frozen { channel: *id, fault });
+                self.outcomes.push(Outcome { reply, result });
+            }
         }
     }
 
@@ -172,10 +214,22 @@ impl Actor {
             seq,
             amount: credit.amount,
             invoice: credit.invoice,
+            told_at: None,
         };
+        self.put_credit(id, key, row);
+    }
+
+    /// Stores a credit, and remembers it for the receipt that follows soon.
+    pub(super) fn put_credit(&mut self, id: &ChannelId, key: Vec<u8>, row: CreditRow) {
         self.batch.push(rows::put_credit(key.clone(), &row));
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.remember_credit(key, row);
+            entry.credits.insert(key, row);
+        }
+    }
+
+    pub(super) fn forget_credits(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.forget_credits();
         }
     }
 
@@ -185,9 +239,10 @@ impl Actor {
             tracing::info!(channel = %id, payment = %returned.payment_id, "money back for a settled payment");
             return;
         };
-        open.returned = Amount(open.returned.0.saturating_add(returned.amount.0));
+        let row = &mut open.row;
+        row.returned = Amount(row.returned.0.saturating_add(returned.amount.0));
         if returned.reason != ReturnReason::Change {
-            open.bounced = Some(returned.reason);
+            row.bounced = Some(returned.reason);
         }
     }
 

@@ -100,7 +100,7 @@ impl Actor {
             return;
         }
         let due = *entry.ack_due.get_or_insert_with(|| later(self.options.ack_delay));
-        let now = due <= Instant::now() || self.stopping.is_some() || entry.cooperation.is_some();
+        let now = due <= Instant::now() || self.stop_at.is_some() || entry.cooperation.is_some();
         if !now || !may_sign(entry) || entry.awaits_countersignature() {
             return;
         }
@@ -122,6 +122,8 @@ impl Actor {
                 channel_id: *id,
                 payment: order.payment.clone(),
                 state: PaymentState::InFlight { seq },
+                returned: Amount::ZERO,
+                bounced: None,
             };
             self.batch.push(rows::put_payment(&row));
             entry.in_flight = Amount(entry.in_flight.0.saturating_add(order.cost().0));

@@ -10,6 +10,7 @@ mod frames;
 mod issue;
 mod pay;
 mod resolve;
+mod retries;
 mod session;
 mod stream;
 mod view;
@@ -35,6 +36,7 @@ use protocol_spec::{
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
 };
+use retries::Retries;
 use session::{LinkState, Pending};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -69,6 +71,7 @@ pub(crate) struct Actor {
     hub: Hub,
     signer: CheckedSigner,
     link: LinkState,
+    redials: Retries,
     entries: BTreeMap<ChannelId, Entry>,
     /// Calls under way, each with the time by which its answer must be here.
     calls: BTreeMap<u64, (Pending, Instant)>,
@@ -82,6 +85,8 @@ pub(crate) struct Actor {
     /// Changes to be stored before anything of this turn is told or sent.
     batch: Vec<Write>,
     outcomes: Vec<Outcome>,
+    /// Other answers that speak of what is stored with this turn.
+    told: Vec<Box<dyn FnOnce() + Send + Sync>>,
     /// Events of this turn, told after its commit.
     news: Vec<ClientEvent>,
     /// When time is looked at next, however much comes in meanwhile.
@@ -89,8 +94,10 @@ pub(crate) struct Actor {
     /// Batch roots verified lately, with their signatures.
     roots: VecDeque<(Digest, Signature)>,
     spent: Amount,
-    /// Who waits for the end, and until when what is under way may finish.
-    stopping: Option<(oneshot::Sender<()>, Instant)>,
+    /// Who waits for the end.
+    stopping: Vec<oneshot::Sender<()>>,
+    /// Until when what is under way may finish; `None` while nobody wants the end.
+    stop_at: Option<Instant>,
 }
 
 impl Actor {
@@ -117,6 +124,7 @@ impl Actor {
             hub,
             signer,
             link: LinkState::Fresh(Box::new(setup.link)),
+            redials: Retries::default(),
             entries,
             calls: BTreeMap::new(),
             newest_call: 0,
@@ -127,11 +135,13 @@ impl Actor {
             read_at: Instant::now(),
             batch: Vec::new(),
             outcomes: Vec::new(),
+            told: Vec::new(),
             news: Vec::new(),
             next_sweep: Instant::now(),
             roots: VecDeque::new(),
             spent: Amount::ZERO,
-            stopping: None,
+            stopping: Vec::new(),
+            stop_at: None,
         };
         actor.publish_view();
         Ok(actor)
@@ -150,12 +160,12 @@ impl Actor {
     }
 
     async fn serve(&mut self) -> Result<(), StoreError> {
-        if let LinkState::Fresh(link) = std::mem::replace(&mut self.link, LinkState::down(Instant::now())) {
+        if let LinkState::Fresh(link) = std::mem::replace(&mut self.link, LinkState::Down(Instant::now())) {
             self.connected(*link);
         }
         loop {
             self.turn().await?;
-            if self.stopping.is_some() && self.drained() {
+            if self.stop_at.is_some_and(|at| self.drained(at)) {
                 return Ok(());
             }
             let arrivals = self.arrivals().await;
@@ -174,6 +184,7 @@ impl Actor {
             let batch = std::mem::take(&mut self.batch);
             self.store.commit(batch).await?;
         }
+        self.forget_credits();
         // Whoever is told something finds it in the view already.
         self.publish_view();
         for event in std::mem::take(&mut self.news) {
@@ -184,6 +195,10 @@ impl Actor {
             // The caller may have dropped its future.
             let _ = outcome.reply.send(outcome.result);
         }
+        for tell in std::mem::take(&mut self.told) {
+            tell();
+        }
+        self.hand_over_all().await?;
         self.send_registers().await;
         self.send_frames().await;
         self.send_cooperative().await;
@@ -238,12 +253,10 @@ impl Actor {
         self.call(request, Pending::Forward(reply));
     }
 
-    fn drained(&self) -> bool {
-        let late = self
-            .stopping
-            .as_ref()
-            .is_some_and(|(_, until)| *until <= Instant::now());
-        late || !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle)
+    fn drained(&self, latest: Instant) -> bool {
+        latest <= Instant::now()
+            || !matches!(self.link, LinkState::Up(_))
+            || self.entries.values().all(Entry::idle)
     }
 
     /// Tells everybody who waits that it is over.
@@ -259,9 +272,10 @@ impl Actor {
             let _ = self.events.send(event);
         }
         self.publish.stop(why);
-        let done = self.stopping.take();
+        let waiting = std::mem::take(&mut self.stopping);
+        // Releases the store before anybody is told that it is released.
         drop(self);
-        if let Some((done, _)) = done {
+        for done in waiting {
             let _ = done.send(());
         }
     }

@@ -5,7 +5,7 @@ use super::{
     entry::{Entry, Order, QuoteKey},
     session::Pending,
 };
-use crate::{Paid, PayError, PaymentState, StoreError, store::rows};
+use crate::{Paid, PayError, PaymentState, StoreError};
 use protocol_spec::{
     Amount, ChannelId, Payment, PaymentId, Reject,
     channel::Phase,
@@ -100,7 +100,7 @@ impl Actor {
         };
         // Who asks again waits again, also for a payment of an earlier run.
         let patience = later(self.options.pay_timeout);
-        for entry in self.entries.values_mut() {
+        for (channel_id, entry) in &mut self.entries {
             let open = entry.open.get_mut(&id).map(|open| {
                 open.deadline = open.deadline.max(patience);
                 (&open.row.payment, &mut open.replies)
@@ -112,7 +112,7 @@ impl Actor {
                 .find(|queued| queued.payment.payment_id == id)
                 .map(|queued| (&queued.payment, &mut queued.replies));
             if let Some((payment, replies)) = open.or(queued) {
-                if same(payment) {
+                if same(payment) && *channel_id == order.channel_id {
                     replies.push(order.reply);
                 } else {
                     self.refuse(order.reply, PayError::DuplicateId { payment_id: id });
@@ -120,7 +120,7 @@ impl Actor {
                 return Ok(None);
             }
         }
-        let Some(row) = rows::payment(self.store.as_ref(), &id).await? else {
+        let Some(row) = self.payment_row(&id).await? else {
             return Ok(Some(order));
         };
         let result = if same(&row.payment) && row.channel_id == order.channel_id {

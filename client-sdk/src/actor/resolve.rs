@@ -2,7 +2,27 @@
 
 use super::{Actor, entry::Entry, session::Session};
 use crate::{ClientEvent, FaultKind, PaymentState, store::rows};
-use protocol_spec::{ChannelId, Reject, Seq, SignedVoucher, VerifiedVoucher, message::ResumeReply};
+use protocol_spec::{
+    ChannelId, Reject, Seq, SignedVoucher, VerifiedVoucher, Voucher,
+    message::{Frame, ResumeReply},
+};
+
+/// A voucher shown without its operations, as the proof to keep.
+fn shown_as_frame(shown: Option<SignedVoucher>) -> Option<Frame> {
+    shown.map(|voucher| Frame {
+        voucher,
+        ops: Vec::new(),
+    })
+}
+
+impl Entry {
+    /// False when `shown` has the seq of an own voucher that is still known, and is another one.
+    fn sent_before(&self, shown: &Voucher) -> bool {
+        let known = self.frames.iter().map(|frame| &frame.voucher);
+        let mut known = known.chain(&self.channel.sent().voucher);
+        known.all(|own| own.seq != shown.seq || own == shown)
+    }
+}
 
 impl Actor {
     pub(super) fn resumed(&mut self, id: ChannelId, reply: ResumeReply) {
@@ -11,9 +31,13 @@ impl Actor {
         if !self.entries.get(&id).is_some_and(Entry::resumable) {
             return;
         }
+        let reply_sent = reply.sent.clone();
         let shown = match self.check_hub_newest(&id, reply.sent) {
             Ok(shown) => shown,
-            Err((kind, text)) => return self.fault(&id, kind, text, None),
+            Err((kind, text)) => {
+                let proof = shown_as_frame(reply_sent);
+                return self.fault(&id, kind, text, proof);
+            }
         };
         let accepted = reply.received.as_ref().map_or(Seq::NONE, |own| own.voucher.seq);
         let Some(entry) = self.entries.get(&id) else {
@@ -24,6 +48,17 @@ impl Actor {
             let acknowledged = entry.channel.received().ack_seq;
             let text = format!("it acknowledged own voucher {acknowledged} and shows {accepted}");
             return self.fault(&id, FaultKind::RolledBack, text, None);
+        }
+        if let Some(newest) = &reply.received
+            && !entry.sent_before(&newest.voucher)
+        {
+            let text = format!("it shows own voucher {accepted}, which is not the one that was sent");
+            return self.fault(
+                &id,
+                FaultKind::CannotAdopt,
+                text,
+                shown_as_frame(Some(newest.clone())),
+            );
         }
         if accepted > own
             && let Some(newest) = reply.received
@@ -37,6 +72,7 @@ impl Actor {
             }
             entry.accepted = accepted;
             entry.session = Session::Live;
+            entry.retries.works();
             if entry
                 .fault
                 .as_ref()

@@ -6,7 +6,7 @@ use super::{
     pay::later,
 };
 use crate::{
-    ClientEvent, ConnectError, FaultKind, Ports, StoreError,
+    ClientEvent, ConnectError, FaultKind, StoreError,
     link::{Inbound, Link, dial},
     task::OwnedTask,
 };
@@ -20,7 +20,10 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 /// Between attempts to register or resume a channel that the hub refused.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -33,11 +36,11 @@ pub(super) enum Session {
     /// No connection, or not confirmed on chain yet.
     Offline,
     /// Refused; tried again then.
-    Retry(Instant, u32),
-    /// `register` is under way; number of earlier refusals.
-    Registering(u32),
+    Retry(Instant),
+    /// `register` is under way.
+    Registering,
     /// `resume` is under way.
-    Resuming(u32),
+    Resuming,
     /// Vouchers flow.
     Live,
 }
@@ -60,15 +63,12 @@ pub(super) enum LinkState {
     /// Made by `connect`, not looked at yet.
     Fresh(Box<Link>),
     Up(Box<Link>),
-    Dialing(OwnedTask<Result<Link, ConnectError>>, u32),
-    Down(Instant, u32),
+    Dialing(OwnedTask<Result<Link, ConnectError>>),
+    /// Dialled again then.
+    Down(Instant),
 }
 
 impl LinkState {
-    pub(super) fn down(until: Instant) -> Self {
-        Self::Down(until, 0)
-    }
-
     /// Adds what came in to `messages`; ready when a connection was made or not. Pending while there is none.
     pub(super) fn poll(
         &mut self,
@@ -82,20 +82,13 @@ impl LinkState {
                 }
                 Poll::Pending
             }
-            Self::Dialing(task, _) => {
+            Self::Dialing(task) => {
                 let failed = |error| Err(ConnectError::Unreachable(format!("dialing: {error}")));
                 Pin::new(task)
                     .poll(context)
                     .map(|result| result.unwrap_or_else(failed))
             }
             Self::Fresh(_) | Self::Down(..) => Poll::Pending,
-        }
-    }
-
-    fn attempts(&self) -> u32 {
-        match self {
-            Self::Dialing(_, attempts) | Self::Down(_, attempts) => *attempts,
-            Self::Fresh(_) | Self::Up(_) => 0,
         }
     }
 }
@@ -108,6 +101,7 @@ impl Actor {
         self.redial.signer = link.signer.clone();
         let known = link.login.channels.clone();
         self.link = LinkState::Up(Box::new(link));
+        self.redials.works();
         self.calls.clear();
         self.emit(ClientEvent::Connected);
         for info in known {
@@ -123,7 +117,7 @@ impl Actor {
         if matches!(self.link, LinkState::Up(_)) {
             self.emit(ClientEvent::Disconnected { why: why.to_owned() });
         }
-        self.offline(self.link.attempts());
+        self.offline();
     }
 
     pub(super) fn dial_failed(&mut self, error: &ConnectError) {
@@ -133,17 +127,15 @@ impl Actor {
                 why: error.to_string(),
             });
         }
-        self.offline(self.link.attempts().saturating_add(1));
+        self.offline();
     }
 
-    fn offline(&mut self, attempts: u32) {
-        let wait = backoff(
-            &self.options.ports,
-            self.options.reconnect_min,
-            self.options.reconnect_max,
-            attempts,
-        );
-        self.link = LinkState::Down(later(wait), attempts);
+    fn offline(&mut self) {
+        let options = &self.options;
+        let wait = self
+            .redials
+            .failed(&options.ports, options.reconnect_min, options.reconnect_max);
+        self.link = LinkState::Down(later(wait));
         // Dropping the calls tells those who wait for a forwarded answer.
         self.calls.clear();
         for entry in self.entries.values_mut() {
@@ -156,21 +148,16 @@ impl Actor {
     /// Dials when it is time, and retries refused channels.
     pub(super) fn retry(&mut self) {
         let now = Instant::now();
-        if let LinkState::Down(until, attempts) = self.link
+        if let LinkState::Down(until) = self.link
             && until <= now
         {
-            self.link = LinkState::Dialing(OwnedTask::spawn(dial(self.redial.clone())), attempts);
+            self.link = LinkState::Dialing(OwnedTask::spawn(dial(self.redial.clone())));
         }
-        let due: Vec<(ChannelId, u32)> = self
-            .entries
-            .iter()
-            .filter_map(|(id, entry)| match entry.session {
-                Session::Retry(at, attempts) if at <= now => Some((*id, attempts)),
-                _ => None,
-            })
-            .collect();
-        for (id, attempts) in due {
-            self.register_soon(id, attempts);
+        let due = |entry: &Entry| matches!(entry.session, Session::Retry(at) if at <= now);
+        let due = self.entries.iter().filter(|(_, entry)| due(entry));
+        let due: Vec<ChannelId> = due.map(|(id, _)| *id).collect();
+        for id in due {
+            self.start_session(id);
         }
     }
 
@@ -178,15 +165,12 @@ impl Actor {
     /// connection.
     pub(super) fn leave_silent_hub(&mut self) {
         let now = Instant::now();
-        self.calls
-            .retain(|_, (pending, _)| !matches!(pending, Pending::Forward(reply) if reply.is_closed()));
-        let silent = self
-            .calls
-            .values()
-            .any(|(pending, due)| *due <= now && self.depends_on(pending));
-        if silent {
-            self.disconnected("no answer in time");
+        let late = |(pending, due): &(Pending, Instant)| *due <= now && self.depends_on(pending);
+        if self.calls.values().any(late) {
+            return self.disconnected("no answer in time");
         }
+        // Who asked has given up: nobody misses the answer.
+        self.calls.retain(|_, (_, due)| *due > now);
     }
 
     /// Calls without whose answer a channel stands still; the others have time limits of their own.
@@ -197,16 +181,17 @@ impl Actor {
                 .entries
                 .get(id)
                 .is_some_and(|entry| entry.live() && entry.accepted < *seq),
+            // Equal payments share one question: without an answer none of them would ever be sent.
+            Pending::Quote(id, key) => self
+                .entries
+                .get(id)
+                .is_some_and(|entry| entry.quoting.contains_key(key)),
             _ => false,
         }
     }
 
     /// Registers a channel on the present connection once it is confirmed.
     pub(super) fn start_session(&mut self, id: ChannelId) {
-        self.register_soon(id, 0);
-    }
-
-    fn register_soon(&mut self, id: ChannelId, attempts: u32) {
         let trusting = self.watched.is_none();
         if !matches!(self.link, LinkState::Up(_)) {
             return;
@@ -215,7 +200,7 @@ impl Actor {
             && (entry.confirmed || trusting)
             && entry.resumable()
         {
-            entry.session = Session::Registering(attempts);
+            entry.session = Session::Registering;
             entry.wants_register = true;
         }
     }
@@ -237,7 +222,11 @@ impl Actor {
             };
             let owner = self.owners.iter().find(|owner| owner.address() == config.client);
             let owner_signature = match owner {
-                Some(owner) => owner.sign(&statement.digest(&self.hub.domain)).await.ok(),
+                Some(owner) => {
+                    let digest = statement.digest(&self.hub.domain);
+                    let signed = timeout(self.options.sign_timeout, owner.sign(&digest)).await;
+                    signed.ok().and_then(Result::ok)
+                }
                 None => None,
             };
             let call = RegisterCall {
@@ -248,7 +237,7 @@ impl Actor {
         }
     }
 
-    async fn resume(&mut self, id: ChannelId, attempts: u32) {
+    async fn resume(&mut self, id: ChannelId) {
         // The hub may have broken the protocol, or closed the channel, while `register` was under way.
         if !self.entries.get(&id).is_some_and(Entry::resumable) {
             return;
@@ -257,13 +246,13 @@ impl Actor {
             Ok(sent) => sent,
             Err(error) => {
                 tracing::warn!(channel = %id, %error, "cannot show the newest own voucher");
-                return self.refused(&id, attempts, &error.to_string());
+                return self.refused(&id, &error.to_string());
             }
         };
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        entry.session = Session::Resuming(attempts);
+        entry.session = Session::Resuming;
         let call = ResumeCall {
             channel_id: id,
             sent,
@@ -272,16 +261,21 @@ impl Actor {
         self.call(Request::Resume(call), Pending::Resume(id));
     }
 
-    /// The hub refused something on this channel: registered and resumed again later.
-    pub(super) fn refused(&mut self, id: &ChannelId, attempts: u32, why: &str) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            let wait = backoff(&self.options.ports, RETRY_MIN, RETRY_MAX, attempts);
-            entry.session = Session::Retry(later(wait), attempts.saturating_add(1));
-            self.emit(ClientEvent::Refused {
-                channel_id: *id,
-                why: why.to_owned(),
-            });
+    /// The hub refused something on this channel: registered and resumed again later. Of several refusals at once (the
+    /// vouchers under way) only the first one counts.
+    pub(super) fn refused(&mut self, id: &ChannelId, why: &str) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if matches!(entry.session, Session::Retry(_) | Session::Offline) {
+            return;
         }
+        let wait = entry.retries.failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
+        entry.session = Session::Retry(later(wait));
+        self.emit(ClientEvent::Refused {
+            channel_id: *id,
+            why: why.to_owned(),
+        });
     }
 
     pub(super) async fn inbound(&mut self, inbound: Inbound) -> Result<(), StoreError> {
@@ -289,7 +283,7 @@ impl Actor {
             Inbound::Closed(why) => self.disconnected(&why),
             Inbound::Message(Message::Notification(notification)) => match *notification {
                 Notification::Voucher(frame) => self.hub_frame(frame),
-                Notification::Event(event) => self.hub_event(event).await?,
+                Notification::Event(event) => self.hub_event(event),
                 Notification::Channel(info) => self.hub_channel(&info),
                 Notification::Challenge(_) => {}
             },
@@ -310,26 +304,24 @@ impl Actor {
             (Pending::Forward(reply), result) => drop(reply.send(result)),
             (Pending::Register(id), Ok(Reply::Channel(info))) => {
                 self.hub_channel(&info);
-                self.resume(id, self.attempts(&id)).await;
+                self.resume(id).await;
             }
             (Pending::Resume(id), Ok(Reply::Resume(reply))) => self.resumed(id, reply),
             (Pending::Resume(id), Err(error)) if error.is(ErrorCode::RolledBack) => {
                 self.fault(&id, FaultKind::RolledBack, error.to_string(), None);
             }
             (Pending::Register(id) | Pending::Resume(id), Err(error)) => {
-                self.refused(&id, self.attempts(&id), &error.to_string());
+                self.refused(&id, &error.to_string());
             }
-            (Pending::Voucher(id, _), Ok(Reply::Voucher(reply))) => {
-                if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.accepted = entry.accepted.max(reply.seq);
-                }
+            (Pending::Voucher(id, seq), Ok(Reply::Voucher(reply))) => {
+                self.voucher_accepted(&id, seq, reply.seq);
             }
             (Pending::Voucher(id, seq), Err(error)) => {
                 tracing::warn!(channel = %id, %seq, %error, "the hub refused a voucher");
-                self.refused(&id, 1, &error.to_string());
+                self.refused(&id, &error.to_string());
             }
             (Pending::Register(id) | Pending::Resume(id), Ok(_)) => {
-                self.refused(&id, self.attempts(&id), "an answer of another kind");
+                self.refused(&id, "an answer of another kind");
             }
             (Pending::Quote(id, key), Ok(Reply::Quote(quote))) => self.quoted(id, key, Ok(quote)),
             (Pending::Quote(id, key), Err(error)) => self.quoted(id, key, Err(error)),
@@ -342,24 +334,19 @@ impl Actor {
         }
     }
 
-    fn attempts(&self, id: &ChannelId) -> u32 {
-        match self.entries.get(id).map(|entry| entry.session) {
-            Some(
-                Session::Registering(attempts) | Session::Resuming(attempts) | Session::Retry(_, attempts),
-            ) => attempts,
-            _ => 0,
+    /// The hub says up to where it has own vouchers. Its word counts no further than what it was asked about.
+    fn voucher_accepted(&mut self, id: &ChannelId, asked: Seq, accepted: Seq) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if accepted < asked {
+            return self.refused(
+                id,
+                &format!("it accepted voucher {accepted} when {asked} was sent"),
+            );
         }
+        entry.accepted = entry.accepted.max(accepted.min(entry.channel.sent().seq));
+        entry.retries.succeeded();
+        self.redials.succeeded();
     }
-}
-
-/// Doubles with every attempt up to `max`, then takes a random part of the upper half (jitter against storms).
-fn backoff(ports: &Ports, min: Duration, max: Duration, attempts: u32) -> Duration {
-    let longest = min
-        .saturating_mul(2_u32.saturating_pow(attempts.min(16)))
-        .min(max);
-    let ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-    let half = ms.checked_div(2).unwrap_or_default();
-    let range = ms.saturating_sub(half).saturating_add(1);
-    let jitter = u64::from_le_bytes(ports.random()).checked_rem(range);
-    Duration::from_millis(half.saturating_add(jitter.unwrap_or_default()))
 }

@@ -38,6 +38,36 @@ pub(super) struct StreamState {
     flow: Flow,
 }
 
+/// Checks that `credit` covers the event, and that no other event used it up. Gives the credit to be stored, marked with
+/// the event's place; `None` when it is marked already.
+fn used(credit: Option<CreditRow>, event: &Event) -> Result<Option<CreditRow>, String> {
+    let (receipt, place) = (&event.receipt, &event.cursor);
+    // A coalesced frame carries several seqs under the newest one.
+    let covers = |credit: &CreditRow| {
+        credit.amount == receipt.amount
+            && credit.invoice == receipt.invoice
+            && credit.seq >= receipt.payee_seq
+    };
+    let Some(credit) = credit.filter(covers) else {
+        return Err(format!(
+            "receipt {} of {} has no credit in an accepted voucher",
+            receipt.payment_id, receipt.amount
+        ));
+    };
+    match &credit.told_at {
+        Some(told) if told == place => Ok(None),
+        // One credit is one payment received, also when the log shows it twice.
+        Some(told) if told.epoch == place.epoch => Err(format!(
+            "receipt {} stands at position {} and again at {}",
+            receipt.payment_id, told.position, place.position
+        )),
+        _ => Ok(Some(CreditRow {
+            told_at: Some(place.clone()),
+            ..credit
+        })),
+    }
+}
+
 impl Entry {
     pub(super) fn stream_offline(&mut self) {
         if let Some(stream) = &mut self.stream {
@@ -125,17 +155,18 @@ impl Actor {
         }
     }
 
-    pub(super) async fn hub_event(&mut self, event: Event) -> Result<(), StoreError> {
+    /// Takes an event; it is handed over once the turn is durable.
+    pub(super) fn hub_event(&mut self, event: Event) {
         let id = event.receipt.payee_channel;
         let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
+            return;
         };
         let Some(stream) = entry
             .stream
             .as_mut()
             .filter(|stream| stream.flow == Flow::Flowing)
         else {
-            return Ok(());
+            return;
         };
         if let Some(seen) = &stream.seen {
             let (last, got) = (seen.position, event.cursor.position);
@@ -145,23 +176,21 @@ impl Actor {
                     got: event.cursor.epoch,
                 }),
                 // Sent again: handed over or waiting already.
-                () if got <= last => return Ok(()),
+                () if got <= last => return,
                 () if got > last.saturating_add(1) => Some(StreamError::Gap { last, got }),
                 () => None,
             };
             if let Some(problem) = problem {
                 entry.fail_stream(problem);
                 self.unsubscribe(&id);
-                return Ok(());
+                return;
             }
         }
         stream.seen = Some(event.cursor.clone());
         stream.waiting.push_back(event);
         if stream.waiting.len() > WAITING_MAX {
             self.pause(&id);
-            return Ok(());
         }
-        self.hand_over(&id).await
     }
 
     fn pause(&mut self, id: &ChannelId) {
@@ -173,8 +202,24 @@ impl Actor {
         self.unsubscribe(id);
     }
 
+    /// Hands over what waits in all streams. Only after the turn's commit: what is told as received must be in the store.
+    pub(super) async fn hand_over_all(&mut self) -> Result<(), StoreError> {
+        let waits = |entry: &Entry| {
+            entry
+                .stream
+                .as_ref()
+                .is_some_and(|stream| !stream.waiting.is_empty())
+        };
+        let ids = self.entries.iter().filter(|(_, entry)| waits(entry));
+        let ids: Vec<ChannelId> = ids.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.hand_over(&id).await?;
+        }
+        Ok(())
+    }
+
     /// Hands over the receipts whose vouchers were accepted.
-    pub(super) async fn hand_over(&mut self, id: &ChannelId) -> Result<(), StoreError> {
+    async fn hand_over(&mut self, id: &ChannelId) -> Result<(), StoreError> {
         loop {
             let Some(entry) = self.entries.get_mut(id) else {
                 return Ok(());
@@ -256,26 +301,14 @@ impl Actor {
         let backed = receipt.payee_seq > entry.credits_lost_until;
         if backed {
             let key = rows::credit_key(id, &receipt.payment_id, &receipt.payer);
-            let expected = CreditRow {
-                seq: receipt.payee_seq,
-                amount: receipt.amount,
-                invoice: receipt.invoice,
-            };
             let credit = match entry.credits.get(&key) {
                 Some(credit) => Some(credit.clone()),
                 None => rows::credit(self.store.as_ref(), &key).await?,
             };
-            // A coalesced frame carries several seqs under the newest one.
-            let same = credit.is_some_and(|credit| {
-                credit.amount == expected.amount
-                    && credit.invoice == expected.invoice
-                    && credit.seq >= expected.seq
-            });
-            if !same {
-                return Ok(Err(format!(
-                    "receipt {} of {} has no credit in an accepted voucher",
-                    receipt.payment_id, receipt.amount
-                )));
+            match used(credit, &event) {
+                Ok(Some(credit)) => self.put_credit(id, key, credit),
+                Ok(None) => {}
+                Err(text) => return Ok(Err(text)),
             }
         }
         Ok(Ok(ReceivedPayment {
@@ -305,7 +338,7 @@ impl Actor {
     }
 
     /// Wakes paused streams whose readers have caught up, drops those without a reader.
-    pub(super) async fn sweep_streams(&mut self) -> Result<(), StoreError> {
+    pub(super) fn sweep_streams(&mut self) {
         let ids: Vec<ChannelId> = self.entries.keys().copied().collect();
         for id in ids {
             let Some(stream) = self.entries.get_mut(&id).and_then(|entry| entry.stream.as_mut()) else {
@@ -323,8 +356,6 @@ impl Actor {
                 stream.flow = Flow::Idle;
             }
             self.resubscribe(&id);
-            self.hand_over(&id).await?;
         }
-        Ok(())
     }
 }

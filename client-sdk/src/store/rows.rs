@@ -4,7 +4,7 @@ use super::{Store, Table, Write};
 use crate::{HubFault, HubPin, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, ChannelId, Digest, Op, Payment, PaymentId, Seq, Voucher,
+    Amount, Channel, ChannelId, Digest, Op, Payment, PaymentId, ReturnReason, Seq, Voucher,
     message::{Cursor, Frame},
 };
 
@@ -34,6 +34,10 @@ pub(crate) struct PaymentRow {
     pub(crate) channel_id: ChannelId,
     pub(crate) payment: Payment,
     pub(crate) state: PaymentState,
+    /// Returned by hub vouchers so far.
+    pub(crate) returned: Amount,
+    /// Set once the hub returned it for a reason other than change.
+    pub(crate) bounced: Option<ReturnReason>,
 }
 
 /// A credit of an accepted hub voucher.
@@ -42,6 +46,8 @@ pub(crate) struct CreditRow {
     pub(crate) seq: Seq,
     pub(crate) amount: Amount,
     pub(crate) invoice: Digest,
+    /// Where in the channel's log it was told as received; `None` until then.
+    pub(crate) told_at: Option<Cursor>,
 }
 
 /// What the hub did, with the frame that shows it.
@@ -125,7 +131,11 @@ pub(crate) async fn pin(store: &dyn Store) -> Result<Option<HubPin>, StoreError>
 
 pub(crate) async fn payment(store: &dyn Store, id: &PaymentId) -> Result<Option<PaymentRow>, StoreError> {
     let value = store.get(Table::Payments, &id.0).await?;
-    value.map(|value| read("payment", &value)).transpose()
+    value.map(|value| read_payment(&value)).transpose()
+}
+
+pub(crate) fn read_payment(value: &[u8]) -> Result<PaymentRow, StoreError> {
+    read("payment", value)
 }
 
 pub(crate) async fn credit(store: &dyn Store, key: &[u8]) -> Result<Option<CreditRow>, StoreError> {
@@ -135,7 +145,11 @@ pub(crate) async fn credit(store: &dyn Store, key: &[u8]) -> Result<Option<Credi
 
 pub(crate) async fn cursor(store: &dyn Store, id: &ChannelId) -> Result<Option<Cursor>, StoreError> {
     let value = store.get(Table::Cursors, &id.0).await?;
-    value.map(|value| read("cursor", &value)).transpose()
+    value.map(|value| read_cursor(&value)).transpose()
+}
+
+pub(crate) fn read_cursor(value: &[u8]) -> Result<Cursor, StoreError> {
+    read("cursor", value)
 }
 
 /// The channels with their unacknowledged frames in ascending seq.

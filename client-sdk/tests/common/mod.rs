@@ -20,7 +20,7 @@ use protocol_spec::{
     Channel, Credit, Domain, Op, Return, Seq, Side, SignedVoucher, UnixSeconds, VoucherSignature,
     batch::{Tree, batch_digest},
     channel::{Clock, Delays},
-    message::{Frame, HubInfo},
+    message::{Event, Frame, HubInfo, Notification},
 };
 use std::{
     collections::HashMap,
@@ -52,12 +52,20 @@ pub enum Spoil {
     History,
 }
 
+/// A kind of call that is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refuse {
+    Register,
+    Voucher,
+}
+
 /// A kind of call that is handled, but not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Silence {
     Register,
     Resume,
     Voucher,
+    Quote,
 }
 
 #[derive(Clone)]
@@ -79,13 +87,25 @@ pub struct State {
     pub mute: bool,
     /// The next call of this kind gets no answer.
     pub silence: Option<Silence>,
+    /// All calls of this kind are refused.
+    pub refuse: Option<Refuse>,
+    /// When a call was refused.
+    pub refused_at: Vec<tokio::time::Instant>,
+    /// Leaves right after the login.
+    pub hang_up: bool,
     /// All client vouchers as they came, with duplicates.
     pub vouchers: Vec<SignedVoucher>,
     pub fee: Amount,
     /// After each answer: notifications without end, as fast as the socket takes them.
     pub flood: bool,
     /// Sends credits to the session at once.
-    pub push: Option<tokio::sync::mpsc::UnboundedSender<Frame>>,
+    pub push: Option<tokio::sync::mpsc::UnboundedSender<Notification>>,
+    /// Answers vouchers with this seq.
+    pub lie: Option<Seq>,
+    /// Returns so much of the next payment before it acknowledges anything; see [`Hub::acknowledge`].
+    pub early_return: Option<Amount>,
+    /// Shows the last receipt once more at the next position.
+    pub replay: bool,
 }
 
 pub struct Hub {
@@ -119,6 +139,25 @@ impl Hub {
         hub
     }
 
+    /// As [`Hub::start`], behind TLS and by name.
+    pub async fn start_tls(tls: tokio_rustls::TlsAcceptor) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hub = Self::new(format!("wss://localhost:{port}"), Arc::new(system_time));
+        let server = hub.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (server, tls) = (server.clone(), tls.clone());
+                tokio::spawn(async move {
+                    if let Ok(socket) = tls.accept(socket).await {
+                        session::serve(server, socket).await;
+                    }
+                });
+            }
+        });
+        hub
+    }
+
     pub fn new(url: String, time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>) -> Arc<Self> {
         Arc::new(Self {
             url,
@@ -134,10 +173,16 @@ impl Hub {
                 spoil: None,
                 mute: false,
                 silence: None,
+                refuse: None,
+                refused_at: Vec::new(),
+                hang_up: false,
                 vouchers: Vec::new(),
                 fee: Amount(1),
                 flood: false,
                 push: None,
+                lie: None,
+                early_return: None,
+                replay: false,
             }),
             nonce: AtomicU64::new(1),
         })
@@ -181,7 +226,10 @@ impl Hub {
 
     /// Makes the hub know an open channel of `client`, with 1,000,000 on each side.
     pub fn add_channel(&self, client: &SignerKey) -> Config {
-        let config = self.config(client);
+        self.add_channel_of(self.config(client))
+    }
+
+    pub fn add_channel_of(&self, config: Config) -> Config {
         let mut channel = Channel::new(config.clone(), &self.domain, Side::Hub, Delays::default()).unwrap();
         channel.deposit_confirmed(Side::Client, Amount(1_000_000));
         channel.deposit_confirmed(Side::Hub, Amount(1_000_000));
@@ -240,9 +288,39 @@ impl Hub {
         let mut state = self.state();
         let (payment_id, frame) = self.issue_credit(&mut state, id, amount);
         if let Some(push) = &state.push {
-            push.send(frame).unwrap();
+            push.send(Notification::Voucher(frame)).unwrap();
         }
         payment_id
+    }
+
+    /// As [`Hub::credit`], with the receipt in the same breath.
+    pub fn credit_with_receipt(&self, id: &ChannelId, amount: u128) {
+        self.credit(id, amount);
+        let state = self.state();
+        let event = self.events(&state, id).pop().unwrap();
+        state
+            .push
+            .as_ref()
+            .unwrap()
+            .send(Notification::Event(event))
+            .unwrap();
+    }
+
+    /// The log of receipts is derived from the frames: one position for each credit.
+    pub fn events(&self, state: &State, id: &ChannelId) -> Vec<Event> {
+        session::events(self, state, id)
+    }
+
+    /// Acknowledges what it has, with a voucher that does nothing else.
+    pub fn acknowledge(&self, id: &ChannelId) {
+        let mut state = self.state();
+        let frame = self.issue(&mut state, id, &[]);
+        state
+            .push
+            .as_ref()
+            .unwrap()
+            .send(Notification::Voucher(frame))
+            .unwrap();
     }
 
     /// A frame with one credit.

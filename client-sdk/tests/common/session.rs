@@ -1,10 +1,10 @@
 //! One connection of the mini-hub.
 #![allow(clippy::too_many_lines, reason = "a script, read from top to bottom")]
 
-use super::{Cut, Hub, Silence};
+use super::{Cut, Hub, Refuse, Silence, State};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
-use protocol_spec::{Login, Op, Receipt, Seq, channel::Accepted, message::*};
+use protocol_spec::{Login, Op, Receipt, Return, ReturnReason, Seq, channel::Accepted, message::*};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
@@ -52,8 +52,8 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         let frame = tokio::select! {
             biased;
             frame = socket.next() => frame,
-            Some(frame) = pushed.recv() => {
-                let note = Message::Notification(Box::new(Notification::Voucher(frame)));
+            Some(note) = pushed.recv() => {
+                let note = Message::Notification(Box::new(note));
                 let _ = socket.send(encode(&note)).await;
                 continue;
             }
@@ -83,9 +83,26 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Register(_) => Some(Silence::Register),
             Request::Resume(_) => Some(Silence::Resume),
             Request::Voucher(_) => Some(Silence::Voucher),
+            Request::Quote(_) => Some(Silence::Quote),
             _ => None,
         };
-        let out = handle(&hub, id, *call);
+        let login = matches!(call.as_ref(), Request::Login(_));
+        let refuse = match call.as_ref() {
+            Request::Register(_) => Some(Refuse::Register),
+            Request::Voucher(_) => Some(Refuse::Voucher),
+            _ => None,
+        };
+        let refused = refuse.is_some() && hub.state().refuse == refuse;
+        let out = if refused {
+            hub.state().refused_at.push(tokio::time::Instant::now());
+            let error = RpcError::because(ErrorCode::Busy, "refused by the script".to_owned());
+            vec![Message::Response {
+                id: Some(id),
+                result: Err(error),
+            }]
+        } else {
+            handle(&hub, id, *call)
+        };
         if cut == Cut::AfterRequest(count) {
             return;
         }
@@ -113,6 +130,9 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         }
         if live {
             hub.state().push = Some(push.clone());
+        }
+        if login && hub.state().hang_up {
+            return;
         }
     }
 }
@@ -255,6 +275,15 @@ fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Rep
     let key = signature.recover(&digest).unwrap();
     assert_eq!(key.address(), signer);
     let verified = frame.voucher.clone().verify(&hub.domain, &key, false).unwrap();
+    let early = state.early_return.take();
+    if let (Some(amount), Some(Op::Pay(payment))) = (early, frame.ops.first()) {
+        let returned = Op::Return(Return {
+            payment_id: payment.payment_id,
+            amount,
+            reason: ReturnReason::UnknownPayee,
+        });
+        notes.push(Notification::Voucher(hub.issue(&mut state, &id, &[returned])));
+    }
     let entry = state.channels.get_mut(&id).unwrap();
     match entry.channel.accept(&verified, &frame.ops, hub.clock()) {
         Err(reject) => return Err(RpcError::from(&reject)),
@@ -262,49 +291,60 @@ fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Rep
         Ok(Accepted::New) => {
             entry.received = Some(frame.voucher.clone());
             let answers = Hub::answers(&mut state, &frame.ops);
-            if frame.ops.iter().any(|op| matches!(op, Op::Pay(_))) {
+            if early.is_none() && frame.ops.iter().any(|op| matches!(op, Op::Pay(_))) {
                 let answer = hub.issue(&mut state, &id, &answers);
                 notes.push(Notification::Voucher(answer));
             }
         }
     }
     Ok(Reply::Voucher(VoucherReply {
-        seq: frame.voucher.voucher.seq,
+        seq: state.lie.take().unwrap_or(frame.voucher.voucher.seq),
         bounced: Vec::new(),
     }))
 }
 
-/// The log of receipts is derived from the frames: one position for each credit.
-fn subscribe(hub: &Hub, call: &SubscribeCall, notes: &mut Vec<Notification>) -> SubscribeReply {
-    let state = hub.state();
-    let after = call.after.as_ref().map_or(0, |cursor| cursor.position);
-    let mut position = 0;
-    for frame in &state.channels[&call.channel_id].frames {
+pub fn events(hub: &Hub, state: &State, id: &ChannelId) -> Vec<Event> {
+    let mut events = Vec::new();
+    for frame in &state.channels[id].frames {
         for op in &frame.ops {
             let Op::Credit(credit) = op else { continue };
-            position += 1;
-            if position <= after {
-                continue;
-            }
             let receipt = Receipt {
                 payment_id: credit.payment_id,
                 invoice: credit.invoice,
                 payer: credit.payer,
-                payee_channel: call.channel_id,
+                payee_channel: *id,
                 payee_seq: frame.voucher.voucher.seq,
                 amount: credit.amount,
                 at: hub.clock().now,
             };
             let signature = hub.sign(receipt.digest(&hub.domain));
-            let cursor = Cursor { epoch: 1, position };
-            notes.push(Notification::Event(Event {
-                cursor,
+            let position = u64::try_from(events.len()).unwrap() + 1;
+            events.push(Event {
+                cursor: Cursor { epoch: 1, position },
                 receipt,
                 signature,
-            }));
+            });
         }
     }
+    if state.replay {
+        let mut again = events.last().unwrap().clone();
+        again.cursor.position += 1;
+        events.push(again);
+    }
+    events
+}
+
+fn subscribe(hub: &Hub, call: &SubscribeCall, notes: &mut Vec<Notification>) -> SubscribeReply {
+    let state = hub.state();
+    let after = call.after.as_ref().map_or(0, |cursor| cursor.position);
+    let events = hub.events(&state, &call.channel_id);
+    let newest = events.last().map_or(0, |event| event.cursor.position);
+    let missing = events.into_iter().filter(|event| event.cursor.position > after);
+    notes.extend(missing.map(Notification::Event));
     SubscribeReply {
-        newest: Cursor { epoch: 1, position },
+        newest: Cursor {
+            epoch: 1,
+            position: newest,
+        },
     }
 }

@@ -33,6 +33,7 @@ use chain::Watched;
 use entry::Entry;
 use protocol_spec::{
     Amount, ChannelId, Digest, Signature, SigningGuard,
+    canary::{Canary, planted},
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
 };
@@ -180,6 +181,9 @@ impl Actor {
         self.cooperate();
         self.issue_all();
         self.store_dirty();
+        if planted(Canary::SendBeforeStore) {
+            self.send_frames().await;
+        }
         if !self.batch.is_empty() {
             let batch = std::mem::take(&mut self.batch);
             self.store.commit(batch).await?;

@@ -1,23 +1,22 @@
 //! The hub in this process: engine, chain driver, session server. What `hub serve` runs, without its configuration.
 
-use crate::{connect, gas};
-use alloy::primitives::{Address, U256};
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use anyhow::Context;
 use client_sdk::{Amount, SignerKey};
 use hub::{
     app::{
         self, Ports, RunningHub, Setup,
-        contracts::{Token, transact},
+        dev::{self, Deployed},
     },
     chain::{
-        AlloyChain, Chain,
+        AlloyChain, ChainOptions,
         embedded::{DEV_ACCOUNTS, DevAccount},
     },
     ledger::{Policy, Reserve, Tariff},
     ops::Shutdown,
     session::{self, Drained, Settings},
 };
-use protocol_spec::{abi::IAdjudicator, channel::Delays};
+use protocol_spec::channel::Delays;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -48,21 +47,28 @@ impl Hub {
     pub(crate) async fn start(
         bank: &AlloyChain,
         rpc_url: &str,
-        adjudicator: Address,
-        token: Address,
+        deployed: Deployed,
         dir: PathBuf,
     ) -> anyhow::Result<Self> {
-        let sent = bank.send(gas(OWNER.address, GAS_MONEY)).await?;
-        bank.wait(sent.hash, 0).await?;
-        let chain = connect(rpc_url, OWNER).await?;
-        fund_vault(&chain, adjudicator, token).await?;
+        let paid = dev::endow(bank, deployed.token, OWNER.address, GAS_MONEY, 0).await?;
+        dev::settled(bank, paid).await?;
+        dev::fund_vault(bank, deployed, OWNER.address, VAULT).await?;
+        let chain = AlloyChain::connect(
+            rpc_url,
+            ChainOptions {
+                signer: Some(PrivateKeySigner::from_bytes(&OWNER.private_key)?),
+                poll_interval: Duration::from_millis(20),
+                ..ChainOptions::default()
+            },
+        );
+        let chain = chain.await?;
         std::fs::create_dir(&dir)?;
         let running = app::start(Setup {
             ports: Ports::machine(dir.clone()),
             chain,
-            adjudicator,
+            adjudicator: deployed.adjudicator,
             signer: SignerKey::from_bytes(&SIGNER.private_key.0)?,
-            policy: policy(token),
+            policy: policy(deployed.token),
             confirmations: 1,
             poll_interval: Duration::from_millis(100),
             from_block: None,
@@ -116,18 +122,4 @@ fn policy(token: Address) -> Policy {
             reserve,
         }],
     }
-}
-
-async fn fund_vault(owner: &AlloyChain, adjudicator: Address, token: Address) -> anyhow::Result<()> {
-    let (hub, amount) = (OWNER.address, U256::from(VAULT));
-    let mint = Token::mintCall { to: hub, amount };
-    transact(owner, token, &mint, U256::ZERO).await?;
-    let approve = Token::approveCall {
-        spender: adjudicator,
-        amount,
-    };
-    transact(owner, token, &approve, U256::ZERO).await?;
-    let fund = IAdjudicator::fundVaultCall { hub, token, amount };
-    transact(owner, adjudicator, &fund, U256::ZERO).await?;
-    Ok(())
 }

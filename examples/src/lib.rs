@@ -7,24 +7,14 @@ mod dir;
 mod hub;
 
 use ::hub::{
-    app::contracts::{self, Token},
-    chain::{
-        AlloyChain, CallRequest, Chain, ChainOptions, TxRequest,
-        embedded::{DEV_ACCOUNTS, DevAccount, EmbeddedChain, EmbeddedConfig, ServedChain},
-    },
+    app::dev::{self, DevChain},
+    chain::Chain,
 };
-use alloy::{
-    primitives::{Address, U256},
-    providers::Provider,
-    signers::local::PrivateKeySigner,
-    sol_types::SolCall,
-};
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use anyhow::Context;
 use client_sdk::{Client, RedbStore};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-/// Pays for the contracts and for everybody's gas.
-const BANK: &DevAccount = &DEV_ACCOUNTS[0];
 /// Native coin for an account's gas: 0.05.
 const GAS_MONEY: u128 = 50_000_000_000_000_000;
 /// How often the chain is looked at. Blocks come every second.
@@ -39,8 +29,7 @@ pub struct World {
     /// The token that is paid with.
     pub token: Address,
     hub: Option<hub::Hub>,
-    bank: AlloyChain,
-    _door: ServedChain,
+    dev: DevChain,
     dir: dir::TempDir,
 }
 
@@ -48,23 +37,18 @@ impl World {
     /// Starts everything.
     pub async fn start() -> anyhow::Result<Self> {
         let dir = dir::TempDir::new()?;
-        let chain = EmbeddedChain::new(EmbeddedConfig::default());
-        let door = chain.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let rpc_url = door.url();
-        let bank = connect(&rpc_url, BANK).await?;
-        let adjudicator = contracts::deploy_adjudicator(&bank).await?;
-        let token = contracts::deploy_test_token(&bank).await?;
-        let hub = hub::Hub::start(&bank, &rpc_url, adjudicator, token, dir.file("hub")).await?;
+        let dev = DevChain::start(dev::ANY_PORT).await?;
+        let rpc_url = dev.door.url();
+        let deployed = dev::deploy(&dev.bank).await?;
+        let hub = hub::Hub::start(&dev.bank, &rpc_url, deployed, dir.file("hub")).await?;
         // Until here every transaction made its block. From here on there is a block every second, as on a real chain.
-        let mining = bank.provider().raw_request("evm_setIntervalMining".into(), [1]);
-        let () = mining.await.context("the chain does not mine")?;
+        dev.mine_every_second()?;
         Ok(Self {
             hub_url: hub.url(),
             rpc_url,
-            token,
+            token: deployed.token,
             hub: Some(hub),
-            bank,
-            _door: door,
+            dev,
             dir,
         })
     }
@@ -90,40 +74,21 @@ impl World {
 
     /// Gives an account `tokens`, and coins for gas.
     pub async fn fund(&self, account: Address, tokens: u128) -> anyhow::Result<()> {
-        let mint = Token::mintCall {
-            to: account,
-            amount: U256::from(tokens),
-        };
-        let mint = TxRequest {
-            to: Some(self.token),
-            data: mint.abi_encode().into(),
-            ..TxRequest::default()
-        };
-        for request in [gas(account, GAS_MONEY), mint] {
-            let sent = self.bank.send(request).await?;
-            // At once, instead of with the next block.
-            self.bank.mine(1).await?;
-            let receipt = self.bank.wait(sent.hash, 0).await?;
-            anyhow::ensure!(receipt.success, "{account} was not funded");
-        }
-        Ok(())
+        let paid = dev::endow(&self.dev.bank, self.token, account, GAS_MONEY, tokens).await?;
+        // At once, instead of with the next block.
+        self.dev.bank.mine(1).await?;
+        dev::settled(&self.dev.bank, paid).await
     }
 
     /// What an account has on chain.
     pub async fn tokens_of(&self, account: Address) -> anyhow::Result<u128> {
-        let call = CallRequest {
-            to: self.token,
-            data: Token::balanceOfCall { account }.abi_encode().into(),
-            ..CallRequest::default()
-        };
-        let word = self.bank.call(call).await?;
-        u128::try_from(U256::from_be_slice(&word)).context("a balance beyond 128 bits")
+        dev::tokens_of(&self.dev.bank, self.token, account).await
     }
 
     /// Moves the chain's time ahead. Only a development chain can do that.
     pub async fn pass(&self, time: Duration) -> anyhow::Result<()> {
-        self.bank.increase_time(time.as_secs()).await?;
-        self.bank.mine(1).await?;
+        self.dev.bank.increase_time(time.as_secs()).await?;
+        self.dev.bank.mine(1).await?;
         Ok(())
     }
 
@@ -143,24 +108,5 @@ impl World {
     /// Ends it in order; what was written is deleted.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.destroy_hub().await
-    }
-}
-
-/// A port on the chain that sends from `account`.
-async fn connect(rpc_url: &str, account: &DevAccount) -> anyhow::Result<AlloyChain> {
-    let options = ChainOptions {
-        signer: Some(PrivateKeySigner::from_bytes(&account.private_key)?),
-        poll_interval: Duration::from_millis(20),
-        ..ChainOptions::default()
-    };
-    Ok(AlloyChain::connect(rpc_url, options).await?)
-}
-
-/// Native coins for `account`.
-fn gas(account: Address, wei: u128) -> TxRequest {
-    TxRequest {
-        to: Some(account),
-        value: U256::from(wei),
-        ..TxRequest::default()
     }
 }

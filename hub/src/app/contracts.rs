@@ -17,9 +17,11 @@ sol! {
         constructor(string name, string symbol, uint8 decimals);
         function mint(address to, uint256 amount) external;
         function approve(address spender, uint256 amount) external returns (bool);
+        function allowance(address owner, address spender) external view returns (uint256);
         function transfer(address to, uint256 amount) external returns (bool);
         function balanceOf(address account) external view returns (uint256);
         function decimals() external view returns (uint8);
+        event Approval(address indexed owner, address indexed spender, uint256 value);
     }
 }
 

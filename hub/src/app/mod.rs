@@ -1,6 +1,7 @@
 //! The daemon put together: store, engine, chain driver; and taken apart again in order.
 
 pub mod contracts;
+pub mod dev;
 mod ports;
 pub mod serve;
 

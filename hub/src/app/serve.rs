@@ -1,11 +1,11 @@
 //! From a configuration to a running hub: what `hub serve` starts.
 
-use super::{Ports, RunningHub, Setup, contracts, contracts::Token};
+use super::{
+    Ports, RunningHub, Setup,
+    dev::{self, DevChain},
+};
 use crate::{
-    chain::{
-        AlloyChain, Chain, ChainOptions,
-        embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, ServedChain},
-    },
+    chain::{AlloyChain, Chain, ChainOptions, embedded::DEV_ACCOUNTS},
     cli::serve::{Prepared, Started},
     ledger::{Policy, Reserve, Tariff},
     ops::{Config, Readiness, Shutdown},
@@ -15,7 +15,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use anyhow::Context;
-use protocol_spec::{Address, Amount, SignerKey, abi::IAdjudicator, channel::Delays};
+use protocol_spec::{Address, Amount, SignerKey, channel::Delays};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where the embedded chain listens when the address is free.
@@ -31,8 +31,8 @@ pub async fn start_engine(
 ) -> anyhow::Result<Started> {
     let owner = wallet(&prepared.owner)?;
     let (setup, embedded) = if prepared.config.is_embedded() {
-        let (setup, door) = embedded(&prepared, owner).await?;
-        (setup, Some(door))
+        let (setup, dev) = embedded(&prepared, owner).await?;
+        (setup, Some(dev))
     } else {
         (remote(&prepared, owner).await?, None)
     };
@@ -93,80 +93,47 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
 }
 
 /// The development chain in this process: contracts deployed, vault funded, door opened.
-async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<(Setup, ServedChain)> {
-    let chain = EmbeddedChain::new(EmbeddedConfig::default());
-    chain
+async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<(Setup, DevChain)> {
+    let wanted: SocketAddr = EMBEDDED_DOOR.parse()?;
+    let dev = DevChain::start(wanted).await?;
+    dev.chain
         .fund(owner.address(), U256::from(EMBEDDED_VAULT))
         .map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
-    let options = ChainOptions {
-        signer: Some(owner.clone()),
-        ..ChainOptions::default()
-    };
-    let port = AlloyChain::embedded(&chain, options).await?;
-    let adjudicator = contracts::deploy_adjudicator(&port).await?;
+    let deployed = dev::deploy(&dev.bank).await?;
     let mut tokens = tariffs(&prepared.config);
     if tokens.is_empty() {
-        let token = contracts::deploy_test_token(&port).await?;
-        tokens = vec![fund_vault(&port, adjudicator, token, owner.address()).await?];
+        dev::fund_vault(&dev.bank, deployed, owner.address(), EMBEDDED_VAULT).await?;
+        tokens = vec![test_tariff(deployed.token)];
     }
-    chain
-        .request(
-            "evm_setIntervalMining",
-            Some(&serde_json::value::to_raw_value(&[1])?),
-        )
-        .map_err(|failure| anyhow::anyhow!("the embedded chain does not mine: {failure:?}"))?;
-    let wanted: SocketAddr = EMBEDDED_DOOR.parse()?;
-    let door = match chain.serve(wanted).await {
-        Ok(door) => door,
-        Err(_) => chain.serve(SocketAddr::new(wanted.ip(), 0)).await?,
-    };
+    dev.mine_every_second()?;
     let token = tokens.first().map(|tariff| tariff.token).unwrap_or_default();
     tracing::warn!(
-        rpc = door.url(), %adjudicator, %token, funded_account = %DEV_ACCOUNTS[0].address,
+        rpc = dev.door.url(), adjudicator = %deployed.adjudicator, %token,
+        funded_account = %DEV_ACCOUNTS[0].address,
         "EMBEDDED CHAIN: it lives in this process only and is NOT kept; its hub's database goes with it"
     );
-    let genesis = chain
-        .genesis_hash()
-        .map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    let options = ChainOptions {
+        signer: Some(owner),
+        ..ChainOptions::default()
+    };
+    let port = AlloyChain::embedded(&dev.chain, options).await?;
+    let genesis = port.genesis_hash().await?;
     let dir = prepared.config.data_dir.join(format!("embedded-{genesis}"));
-    Ok((setup(prepared, port, adjudicator, tokens, dir), door))
+    Ok((setup(prepared, port, deployed.adjudicator, tokens, dir), dev))
 }
 
-async fn fund_vault(
-    chain: &dyn Chain,
-    adjudicator: Address,
-    token: Address,
-    owner: Address,
-) -> anyhow::Result<Tariff> {
-    let amount = U256::from(EMBEDDED_VAULT);
-    contracts::transact(chain, token, &Token::mintCall { to: owner, amount }, U256::ZERO).await?;
-    contracts::transact(
-        chain,
-        token,
-        &Token::approveCall {
-            spender: adjudicator,
-            amount,
-        },
-        U256::ZERO,
-    )
-    .await?;
-    let fund = IAdjudicator::fundVaultCall {
-        hub: owner,
-        token,
-        amount,
-    };
-    contracts::transact(chain, adjudicator, &fund, U256::ZERO).await?;
+fn test_tariff(token: Address) -> Tariff {
     let unit = 1_000_000_000_000_000_000;
     let reserve = Reserve {
         initial: Amount(100 * unit),
         low: Amount(50 * unit),
         top_up: Amount(100 * unit),
     };
-    Ok(Tariff {
+    Tariff {
         token,
         reserve,
         ..Tariff::default()
-    })
+    }
 }
 
 fn tariffs(config: &Config) -> Vec<Tariff> {

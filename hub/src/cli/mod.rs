@@ -6,6 +6,7 @@ pub mod demo;
 mod exit;
 pub mod init;
 pub mod serve;
+pub mod vault;
 
 pub use exit::Failure;
 
@@ -19,6 +20,7 @@ const EXAMPLES: &str = "\
 Start a hub of your own:
   hub init --dir ./myhub               write myhub/hub.toml and two keys
   hub serve --config ./myhub/hub.toml  run it, on its embedded development chain
+  hub vault show                       what the hub holds on chain; also deposit and withdraw
 
 See everything at once:
   hub demo                             a chain, a hub, 100 paying clients, a crash, settlement
@@ -43,6 +45,8 @@ pub enum Command {
     Init(init::InitArgs),
     /// Run the hub until SIGTERM or SIGINT.
     Serve(serve::ServeArgs),
+    /// Look at the hub's money on chain, pay in, take out.
+    Vault(vault::VaultArgs),
     /// Show the whole system at work on this machine.
     Demo(demo::DemoArgs),
 }
@@ -74,6 +78,7 @@ async fn run<F: Future<Output = Result<(), Failure>>>(
     match cli.command {
         Command::Init(args) => init::init(&args),
         Command::Serve(args) => serve::serve(args).await,
+        Command::Vault(args) => vault::vault(args).await,
         Command::Demo(args) => demo(args).await,
     }
 }

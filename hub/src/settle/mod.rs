@@ -29,9 +29,10 @@ pub use node::{Head, Node};
 pub use outlook::{LOCKS_PER_TX_MAX, Offer, Outcome, offer, outcomes};
 pub use plan::{Intent, Plan, Proof, Verb, plan};
 pub use receipt::ReceiptFile;
-pub use send::{Cost, Mined};
+pub(crate) use render::{amount as show_amount, table};
+pub use send::{Cost, Mined, Transaction};
 pub use status::Status;
-pub use view::{Phase, TokenInfo, View, share};
+pub use view::{Phase, TokenInfo, View, share, token_info};
 
 use alloy::{eips::BlockId, network::EthereumWallet};
 use protocol_spec::{Address, abi::IAdjudicator};
@@ -104,9 +105,10 @@ impl Settle {
             without_evidence: false,
         };
         let plan = self.plan(intent).await?;
-        let cost = self.node.simulate(&plan).await?;
-        let hash = self.node.broadcast(&plan, &cost, wallet).await?;
-        self.node.wait(&plan, hash, confirmations).await
+        let call = plan.transaction();
+        let cost = self.node.simulate(&call).await?;
+        let hash = self.node.broadcast(&call, &cost, wallet).await?;
+        self.node.wait(&call, hash, confirmations).await
     }
 
     async fn require_claimable(&self, token: Address, account: Address) -> Result<(), SettleError> {

@@ -4,7 +4,7 @@ use super::{decode, exit::SettleError};
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder as _,
-    primitives::{Address, Bytes},
+    primitives::{Address, Bytes, U256},
     providers::{DynProvider, Provider, RootProvider},
     rpc::{
         client::{BuiltInConnectionString, RpcClient},
@@ -69,7 +69,7 @@ impl Node {
     /// # Errors
     /// [`SettleError::Refused`] when not, [`SettleError::Unreachable`].
     pub async fn check(&self, domain: &Domain) -> Result<(), SettleError> {
-        let got = timed("eth_chainId", self.provider.get_chain_id()).await?;
+        let got = self.chain_id().await?;
         if got != domain.chain_id {
             return Err(SettleError::Refused(format!(
                 "the node is on chain {got}, the evidence is for chain {}: use a node of that chain",
@@ -82,7 +82,7 @@ impl Node {
         .await?;
         let no_adjudicator = |what: &str| {
             SettleError::Refused(format!(
-                "{what} at {} on chain {got}: the evidence names another adjudicator, or the node is not synced",
+                "{what} at {} on chain {got}: the adjudicator meant is another one, or the node is not synced",
                 domain.adjudicator
             ))
         };
@@ -103,6 +103,25 @@ impl Node {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// EIP-155 chain id.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub async fn chain_id(&self) -> Result<u64, SettleError> {
+        timed("eth_chainId", self.provider.get_chain_id()).await
+    }
+
+    /// Native coins of an account, wei.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub async fn coins(&self, account: Address) -> Result<U256, SettleError> {
+        timed("eth_getBalance", async {
+            self.provider.get_balance(account).await
+        })
+        .await
     }
 
     /// The newest block.
@@ -160,7 +179,7 @@ pub(super) async fn timed<T>(
     match tokio::time::timeout(REQUEST_TIMEOUT, request.into_future()).await {
         Ok(answer) => answer.map_err(|error| classify(what, &error)),
         Err(_) => Err(SettleError::Unreachable(format!(
-            "no answer to {what} within {} s; try another --rpc-url",
+            "no answer to {what} within {} s; try another node",
             REQUEST_TIMEOUT.as_secs()
         ))),
     }

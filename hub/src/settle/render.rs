@@ -24,7 +24,7 @@ pub(super) struct Sent<'a> {
     pub(super) mined: Option<Mined>,
 }
 
-pub(super) fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     if !header.is_empty() {
@@ -33,7 +33,8 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
-fn amount(token: &TokenInfo, amount: Amount) -> String {
+/// An amount in base units and, where the token tells its decimals, as people write it.
+pub(crate) fn amount(token: &TokenInfo, amount: Amount) -> String {
     match token.decimals {
         Some(decimals) if decimals > 0 => {
             format!("{amount} ({} {})", decimal(amount.0, decimals), token.symbol)

@@ -146,7 +146,8 @@ async fn send(
         })
         .await?;
     plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    let cost = settle.node().simulate(&plan).await?;
+    let call = plan.transaction();
+    let cost = settle.node().simulate(&call).await?;
     if cost.too_expensive() {
         say(&format!(
             "note: {sender} holds {} wei, it may need {} wei",
@@ -158,12 +159,12 @@ async fn send(
     let (mut hash, mut mined) = (None, None);
     if let (Some(signer), true) = (signer, args.broadcast) {
         let wallet = EthereumWallet::from(signer);
-        let sent = settle.node().broadcast(&plan, &cost, &wallet).await?;
+        let sent = settle.node().broadcast(&call, &cost, &wallet).await?;
         say(&format!("sent {sent}"));
         hash = Some(sent);
         if let Some(confirmations) = args.wait {
             say(&format!("waiting for {} confirmation(s)", confirmations.max(1)));
-            mined = Some(settle.node().wait(&plan, sent, confirmations).await?);
+            mined = Some(settle.node().wait(&call, sent, confirmations).await?);
         }
         after(&settle, &plan, mined.is_some()).await;
     }

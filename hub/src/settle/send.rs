@@ -10,7 +10,7 @@ use alloy::{
     network::{
         EthereumWallet, NetworkTransactionBuilder as _, ReceiptResponse as _, TransactionBuilder as _,
     },
-    primitives::{B256, TxHash, U256},
+    primitives::{Address, B256, Bytes, TxHash, U256},
     providers::Provider as _,
     rpc::types::{TransactionReceipt, TransactionRequest},
 };
@@ -26,7 +26,36 @@ const POLL: Duration = Duration::from_millis(400);
 /// How long a transaction is waited for.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// What a plan would cost, from a simulation that succeeded.
+/// A call that is to be sent, and how it is known that it did what it was sent for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transaction {
+    /// The sender.
+    pub sender: Address,
+    /// The contract.
+    pub to: Address,
+    /// Coins sent along, wei.
+    pub value: U256,
+    /// The call.
+    pub calldata: Bytes,
+    /// The event expected of that contract.
+    pub proof: Proof,
+}
+
+impl Plan {
+    /// What is sent for it.
+    #[must_use]
+    pub fn transaction(&self) -> Transaction {
+        Transaction {
+            sender: self.sender,
+            to: self.to,
+            value: U256::ZERO,
+            calldata: self.calldata.clone(),
+            proof: self.proof,
+        }
+    }
+}
+
+/// What a transaction would cost, from a simulation that succeeded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cost {
     /// By eth_estimateGas.
@@ -37,15 +66,18 @@ pub struct Cost {
     pub fee_per_gas_max: u128,
     /// Tip in it.
     pub priority_fee_per_gas_max: u128,
+    /// Coins sent along, wei.
+    pub value: U256,
     /// The sender's coins.
     pub balance: U256,
 }
 
 impl Cost {
-    /// Most that it can cost, wei.
+    /// Most that it can cost with what is sent along, wei.
     #[must_use]
     pub fn wei_max(&self) -> U256 {
-        U256::from(self.fee_per_gas_max).saturating_mul(U256::from(self.gas_limit))
+        let gas = U256::from(self.fee_per_gas_max).saturating_mul(U256::from(self.gas_limit));
+        gas.saturating_add(self.value)
     }
 
     /// True when the sender's coins do not cover [`Self::wei_max`].
@@ -71,25 +103,26 @@ pub struct Mined {
 }
 
 impl Node {
-    fn request(plan: &Plan) -> TransactionRequest {
+    fn request(call: &Transaction) -> TransactionRequest {
         TransactionRequest::default()
-            .with_from(plan.sender)
-            .with_to(plan.to)
-            .with_input(plan.calldata.clone())
+            .with_from(call.sender)
+            .with_to(call.to)
+            .with_value(call.value)
+            .with_input(call.calldata.clone())
     }
 
-    /// Runs the plan by eth_call on the newest block and prices it.
+    /// Runs the call by eth_call on the newest block and prices it.
     ///
     /// # Errors
     /// [`SettleError::Reverted`] with the adjudicator's reason, [`SettleError::Unreachable`].
-    pub async fn simulate(&self, plan: &Plan) -> Result<Cost, SettleError> {
-        self.call(Self::request(plan), BlockId::latest()).await?;
+    pub async fn simulate(&self, call: &Transaction) -> Result<Cost, SettleError> {
+        self.call(Self::request(call), BlockId::latest()).await?;
         let (estimate, balance) = tokio::try_join!(
             timed("eth_estimateGas", async {
-                self.provider.estimate_gas(Self::request(plan)).await
+                self.provider.estimate_gas(Self::request(call)).await
             }),
             timed("eth_getBalance", async {
-                self.provider.get_balance(plan.sender).await
+                self.provider.get_balance(call.sender).await
             }),
         )?;
         let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
@@ -106,24 +139,25 @@ impl Node {
             gas_limit,
             fee_per_gas_max: fees.max_fee_per_gas,
             priority_fee_per_gas_max: fees.max_priority_fee_per_gas,
+            value: call.value,
             balance,
         })
     }
 
-    /// Signs the plan with the sender's key in `wallet` and sends it.
+    /// Signs the call with the sender's key in `wallet` and sends it.
     ///
     /// # Errors
     /// [`SettleError::Refused`] when the sender cannot pay or the wallet lacks its key, [`SettleError::Unreachable`].
     pub async fn broadcast(
         &self,
-        plan: &Plan,
+        call: &Transaction,
         cost: &Cost,
         wallet: &EthereumWallet,
     ) -> Result<TxHash, SettleError> {
         if cost.too_expensive() {
             return Err(SettleError::Refused(format!(
                 "the sender {} holds {} wei and this may cost {} wei: fund it",
-                plan.sender,
+                call.sender,
                 cost.balance,
                 cost.wei_max()
             )));
@@ -131,17 +165,17 @@ impl Node {
         let (chain_id, nonce) = tokio::try_join!(
             timed("eth_chainId", self.provider.get_chain_id()),
             timed("eth_getTransactionCount", async {
-                self.provider.get_transaction_count(plan.sender).pending().await
+                self.provider.get_transaction_count(call.sender).pending().await
             }),
         )?;
-        let request = Self::request(plan)
+        let request = Self::request(call)
             .with_chain_id(chain_id)
             .with_nonce(nonce)
             .with_gas_limit(cost.gas_limit)
             .with_max_fee_per_gas(cost.fee_per_gas_max)
             .with_max_priority_fee_per_gas(cost.priority_fee_per_gas_max);
         let signed = request.build(wallet).await.map_err(|error| {
-            SettleError::Refused(format!("the key cannot sign for {}: {error}", plan.sender))
+            SettleError::Refused(format!("the key cannot sign for {}: {error}", call.sender))
         })?;
         let hash = *signed.tx_hash();
         let bytes = signed.encoded_2718();
@@ -157,7 +191,12 @@ impl Node {
     /// # Errors
     /// [`SettleError::Reverted`] when it is in a block and failed, [`SettleError::NotIncluded`] after 15 minutes,
     /// [`SettleError::Refused`] when the event is missing, [`SettleError::Unreachable`].
-    pub async fn wait(&self, plan: &Plan, hash: TxHash, confirmations: u64) -> Result<Mined, SettleError> {
+    pub async fn wait(
+        &self,
+        call: &Transaction,
+        hash: TxHash,
+        confirmations: u64,
+    ) -> Result<Mined, SettleError> {
         let deadline = Instant::now().checked_add(WAIT_TIMEOUT);
         loop {
             let receipt = timed(
@@ -169,12 +208,12 @@ impl Node {
                 receipt.and_then(|receipt| Some((receipt.block_number?, receipt)).map(|(b, r)| (r, b)))
             {
                 if !receipt.status() {
-                    return Err(self.explain(plan, block).await);
+                    return Err(self.explain(call, block).await);
                 }
                 let seen = self.head().await?.number.saturating_sub(block).saturating_add(1);
                 // The receipt is asked for again at each look, so a reorg is seen.
                 if seen >= confirmations.max(1) {
-                    return mined(plan, &receipt, block, seen);
+                    return mined(call, &receipt, block, seen);
                 }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -187,8 +226,8 @@ impl Node {
     }
 
     /// Why a mined transaction failed, by running it again on its block.
-    async fn explain(&self, plan: &Plan, block: u64) -> SettleError {
-        match self.call(Self::request(plan), BlockId::number(block)).await {
+    async fn explain(&self, call: &Transaction, block: u64) -> SettleError {
+        match self.call(Self::request(call), BlockId::number(block)).await {
             Err(SettleError::Reverted(reason)) => {
                 SettleError::Reverted(format!("in block {block}: {reason}"))
             }
@@ -197,11 +236,16 @@ impl Node {
     }
 }
 
-fn mined(plan: &Plan, receipt: &TransactionReceipt, block: u64, seen: u64) -> Result<Mined, SettleError> {
-    if !has_event(receipt, plan) {
+fn mined(
+    call: &Transaction,
+    receipt: &TransactionReceipt,
+    block: u64,
+    seen: u64,
+) -> Result<Mined, SettleError> {
+    if !has_event(receipt, call) {
         return Err(SettleError::Refused(format!(
-            "{} is in block {block} but the adjudicator emitted no {} for it: do not trust this node",
-            receipt.transaction_hash, plan.proof.name
+            "{} is in block {block} but {} emitted no {} for it: do not trust this node",
+            receipt.transaction_hash, call.to, call.proof.name
         )));
     }
     Ok(Mined {
@@ -213,11 +257,11 @@ fn mined(plan: &Plan, receipt: &TransactionReceipt, block: u64, seen: u64) -> Re
     })
 }
 
-fn has_event(receipt: &TransactionReceipt, plan: &Plan) -> bool {
-    let Proof { event, about, .. } = plan.proof;
+fn has_event(receipt: &TransactionReceipt, call: &Transaction) -> bool {
+    let Proof { event, about, .. } = call.proof;
     let expected: [&B256; 2] = [&event, &about];
     receipt
         .logs()
         .iter()
-        .any(|log| log.address() == plan.to && log.topics().iter().take(2).eq(expected))
+        .any(|log| log.address() == call.to && log.topics().iter().take(2).eq(expected))
 }

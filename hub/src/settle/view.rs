@@ -292,11 +292,11 @@ fn funds(state: &ChannelState) -> Result<Funds, SettleError> {
     })
 }
 
-pub(super) async fn token_info(
-    node: &Node,
-    address: Address,
-    block: BlockId,
-) -> Result<TokenInfo, SettleError> {
+/// What a token says of itself, for display.
+///
+/// # Errors
+/// [`SettleError::Unreachable`].
+pub async fn token_info(node: &Node, address: Address, block: BlockId) -> Result<TokenInfo, SettleError> {
     if address == Address::ZERO {
         return Ok(TokenInfo {
             address,

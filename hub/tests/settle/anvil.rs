@@ -1,4 +1,5 @@
-//! A real anvil on a port of its own, killed by its own process id.
+//! A real anvil on a port of its own, killed by its own process id. The tests of the daemon use it, too.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -18,16 +19,22 @@ impl Drop for Anvil {
     }
 }
 
-fn binary() -> PathBuf {
-    let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../protocol-spec/contracts");
-    let installed = contracts.join("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
-    std::env::var_os("ANVIL").map_or(installed, PathBuf::from)
+/// A native chain tool: the binary named in the environment in capitals, or the one that `npm ci` installs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let crates = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let roots = crates
+        .ancestors()
+        .map(|root| root.join("protocol-spec/contracts"));
+    let contracts = roots.into_iter().find(|contracts| contracts.is_dir());
+    let installed = format!("node_modules/@foundry-rs/{name}-linux-amd64/bin/{name}");
+    let installed = contracts.unwrap_or_default().join(installed);
+    std::env::var_os(name.to_uppercase()).map_or(installed, PathBuf::from)
 }
 
 impl Anvil {
     /// `None` when the tests on anvil are skipped by `CHANNELHUB_SKIP_ANVIL=1`.
     pub(crate) fn start() -> Option<Self> {
-        let path = binary();
+        let path = tool("anvil");
         if !path.exists() {
             if std::env::var_os("CHANNELHUB_SKIP_ANVIL").is_some_and(|value| value == "1") {
                 eprintln!("SKIPPED: no anvil at {}", path.display());

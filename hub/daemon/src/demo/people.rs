@@ -52,7 +52,7 @@ impl Person {
             .sender(PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes()))?)
             .store(store)
             .rpc(world.rpc_url.clone())
-            .token(world.token)
+            .token(world.deployed.token)
             .chain_poll(Duration::from_millis(500))
             .reconnect(Duration::from_millis(50), Duration::from_millis(500))
             .connect()

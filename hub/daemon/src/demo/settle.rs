@@ -82,9 +82,10 @@ async fn dispute(
         without_evidence,
     };
     let plan = settle.plan(intent).await?;
-    let cost = settle.node().simulate(&plan).await?;
-    let hash = settle.node().broadcast(&plan, &cost, &wallet).await?;
-    settle.node().wait(&plan, hash, 0).await?;
+    let call = plan.transaction();
+    let cost = settle.node().simulate(&call).await?;
+    let hash = settle.node().broadcast(&call, &cost, &wallet).await?;
+    settle.node().wait(&call, hash, 0).await?;
     Ok((settle, wallet))
 }
 

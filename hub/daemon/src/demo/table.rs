@@ -45,7 +45,7 @@ pub(super) async fn print(
         expected: VAULT.saturating_add(fees),
         on_chain: world.vault().await?,
     };
-    let held = world.tokens_of(world.adjudicator).await?;
+    let held = world.tokens_of(world.deployed.adjudicator).await?;
     let in_channels = held.saturating_sub(hub.on_chain);
     let minted = VAULT.saturating_add(sum(payers, |ledger| ledger.endowment));
     let kept_by_open = keep_open(world, open)

@@ -2,18 +2,14 @@
 
 use super::say;
 use alloy::{
-    primitives::{Address, B256, U256},
-    providers::Provider,
+    primitives::{Address, B256},
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
 use anyhow::Context;
 use hub::{
-    app::contracts::{self, Token},
-    chain::{
-        AlloyChain, CallRequest, Chain, ChainOptions, TxRequest,
-        embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, ServedChain},
-    },
+    app::dev::{self, Deployed, DevChain},
+    chain::{AlloyChain, CallRequest, Chain, ChainOptions},
     cli::demo::DemoArgs,
     ops::{self, SecretRef},
 };
@@ -73,15 +69,14 @@ pub(super) struct World {
     /// Sends from the account that pays for everything.
     pub(super) bank: AlloyChain,
     pub(super) rpc_url: String,
-    pub(super) adjudicator: Address,
-    pub(super) token: Address,
+    pub(super) deployed: Deployed,
     /// Owner of the hub's side.
     pub(super) hub: Address,
     pub(super) dir: PathBuf,
     pub(super) config: PathBuf,
     pub(super) listen: SocketAddr,
     pub(super) ops: SocketAddr,
-    _embedded: Option<(EmbeddedChain, ServedChain)>,
+    _embedded: Option<DevChain>,
 }
 
 impl World {
@@ -90,43 +85,17 @@ impl World {
         funding: Option<SecretRef>,
         dir: &Path,
     ) -> anyhow::Result<Self> {
-        let (rpc_url, key, embedded) = match &args.rpc_url {
+        let (rpc_url, bank, embedded) = match &args.rpc_url {
             None => {
-                let (url, chain) = embedded_chain().await?;
-                (
-                    url,
-                    PrivateKeySigner::from_bytes(&DEV_ACCOUNTS[0].private_key)?,
-                    Some(chain),
-                )
+                let dev = DevChain::start(dev::ANY_PORT).await?;
+                // Blocks must go on for confirmations to come. A real node does that by itself.
+                dev.mine_every_second()?;
+                (dev.door.url(), dev.bank.clone(), Some(dev))
             }
-            Some(url) => {
-                let key = funding
-                    .context("--funding-key")?
-                    .load()
-                    .map_err(anyhow::Error::msg)?;
-                (
-                    url.clone(),
-                    PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes()))?,
-                    None,
-                )
-            }
+            Some(url) => (url.clone(), node(url, funding).await?, None),
         };
-        let poll_interval = Duration::from_millis(20);
-        let options = ChainOptions {
-            signer: Some(key),
-            poll_interval,
-            ..ChainOptions::default()
-        };
-        let bank = AlloyChain::connect(&rpc_url, options)
-            .await
-            .context("the chain's node")?;
-        // Blocks must go on for confirmations to come. A real node does that by itself and refuses this.
-        let _ = bank
-            .provider()
-            .raw_request::<_, serde_json::Value>("evm_setIntervalMining".into(), [1])
-            .await;
-        let adjudicator = contracts::deploy_adjudicator(&bank).await?;
-        let token = contracts::deploy_test_token(&bank).await?;
+        let deployed = dev::deploy(&bank).await?;
+        let Deployed { adjudicator, token } = deployed;
         say(&format!(
             "chain {} at {rpc_url}: adjudicator {adjudicator}, token {token}",
             bank.chain_id().await?
@@ -138,8 +107,7 @@ impl World {
         let world = Self {
             bank,
             rpc_url,
-            adjudicator,
-            token,
+            deployed,
             hub: keys.owner,
             dir: dir.to_owned(),
             config,
@@ -152,89 +120,29 @@ impl World {
     }
 
     async fn fund_hub(&self) -> anyhow::Result<()> {
-        let amount = U256::from(VAULT);
-        self.give_gas(self.hub, 20).await?;
-        let bank = self.bank.sender().context("no funding key")?;
-        self.transact(self.token, &Token::mintCall { to: bank, amount })
-            .await?;
-        self.transact(
-            self.token,
-            &Token::approveCall {
-                spender: self.adjudicator,
-                amount,
-            },
-        )
-        .await?;
-        let fund = IAdjudicator::fundVaultCall {
-            hub: self.hub,
-            token: self.token,
-            amount,
-        };
-        self.transact(self.adjudicator, &fund).await
-    }
-
-    async fn transact(&self, to: Address, call: &impl SolCall) -> anyhow::Result<()> {
-        Ok(contracts::transact(&self.bank, to, call, U256::ZERO).await?)
+        let gas = GAS_MONEY.saturating_mul(20);
+        let hash = dev::endow(&self.bank, self.deployed.token, self.hub, gas, 0).await?;
+        self.settled(hash).await?;
+        dev::fund_vault(&self.bank, self.deployed, self.hub, VAULT).await
     }
 
     /// Gas money and `tokens` for an account. The last of several is waited for by `settled`.
     pub(super) async fn endow(&self, account: Address, tokens: u128) -> anyhow::Result<B256> {
-        let mut last = self.give_gas_later(account, 1).await?;
-        if tokens > 0 {
-            let mint = Token::mintCall {
-                to: account,
-                amount: U256::from(tokens),
-            };
-            let request = TxRequest {
-                to: Some(self.token),
-                data: mint.abi_encode().into(),
-                ..TxRequest::default()
-            };
-            last = self.bank.send(request).await?.hash;
-        }
-        Ok(last)
+        Ok(dev::endow(&self.bank, self.deployed.token, account, GAS_MONEY, tokens).await?)
     }
 
     pub(super) async fn settled(&self, hash: B256) -> anyhow::Result<()> {
-        let receipt = self.bank.wait(hash, 0).await?;
-        anyhow::ensure!(receipt.success, "transaction {hash} reverted");
-        Ok(())
-    }
-
-    async fn give_gas(&self, account: Address, times: u128) -> anyhow::Result<()> {
-        let hash = self.give_gas_later(account, times).await?;
-        self.settled(hash).await
-    }
-
-    async fn give_gas_later(&self, account: Address, times: u128) -> anyhow::Result<B256> {
-        let value = U256::from(GAS_MONEY.saturating_mul(times));
-        Ok(self
-            .bank
-            .send(TxRequest {
-                to: Some(account),
-                value,
-                ..TxRequest::default()
-            })
-            .await?
-            .hash)
+        dev::settled(&self.bank, hash).await
     }
 
     /// Tokens of an account on chain.
     pub(super) async fn tokens_of(&self, account: Address) -> anyhow::Result<u128> {
-        self.read_u128(self.token, &Token::balanceOfCall { account })
-            .await
+        dev::tokens_of(&self.bank, self.deployed.token, account).await
     }
 
     /// Tokens in the hub's vault on chain.
     pub(super) async fn vault(&self) -> anyhow::Result<u128> {
-        self.read_u128(
-            self.adjudicator,
-            &IAdjudicator::vaultCall {
-                token: self.token,
-                hub: self.hub,
-            },
-        )
-        .await
+        dev::vault_of(&self.bank, self.deployed, self.hub).await
     }
 
     /// What the adjudicator would pay now: (client, hub).
@@ -243,7 +151,7 @@ impl World {
             channelId: channel.0.into(),
         };
         let request = CallRequest {
-            to: self.adjudicator,
+            to: self.deployed.adjudicator,
             data: call.abi_encode().into(),
             ..CallRequest::default()
         };
@@ -253,22 +161,22 @@ impl World {
             u128::try_from(answer.hubBalance)?,
         ))
     }
-
-    async fn read_u128(&self, to: Address, call: &impl SolCall) -> anyhow::Result<u128> {
-        let request = CallRequest {
-            to,
-            data: call.abi_encode().into(),
-            ..CallRequest::default()
-        };
-        let word = self.bank.call(request).await?;
-        u128::try_from(U256::from_be_slice(&word)).context("a balance beyond 128 bits")
-    }
 }
 
-async fn embedded_chain() -> anyhow::Result<(String, (EmbeddedChain, ServedChain))> {
-    let chain = EmbeddedChain::new(EmbeddedConfig::default());
-    let door = chain.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    Ok((door.url(), (chain, door)))
+/// A port on the node at `url`, paid for by the key named on the command line.
+async fn node(url: &str, funding: Option<SecretRef>) -> anyhow::Result<AlloyChain> {
+    let key = funding
+        .context("--funding-key")?
+        .load()
+        .map_err(anyhow::Error::msg)?;
+    let options = ChainOptions {
+        signer: Some(PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes()))?),
+        poll_interval: Duration::from_millis(20),
+        ..ChainOptions::default()
+    };
+    AlloyChain::connect(url, options)
+        .await
+        .context("the chain's node")
 }
 
 /// An address nobody listens on now. The hub keeps it over its restart.

@@ -1,0 +1,179 @@
+//! By hand, as README tells it: a client of a real hub on real anvil, the hub stopped and all its files deleted, then
+//! the real `settle`; what the client has on chain is read with `cast`.
+//!
+//! The chain tools are those of `npm ci`, or at `ANVIL` and `CAST`; `CHANNELHUB_SKIP_ANVIL=1` skips the test. `settle`
+//! is the binary beside `hub`.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing; clippy exempts only functions marked #[test]"
+)]
+
+#[path = "../../tests/settle/anvil.rs"]
+mod anvil;
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/world.rs"]
+mod world;
+
+use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use client_sdk::{ChannelHandle, Client, Paid, RedbStore, SignerKey, save_evidence};
+use process::Hub;
+use protocol_spec::Address;
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use world::{CHALLENGE_PERIOD_S, World};
+
+const ENDOWMENT: u128 = 1_000_000;
+const DEPOSIT: u128 = 800_000;
+/// She gets more than she pays: who only paid would do better to show nothing, and `settle` says so.
+const PAID: u128 = 120_000;
+const RECEIVED: u128 = 300_000;
+
+/// Runs a program that must succeed, and prints it as it would look by hand. Returns stdout.
+fn run(program: &Path, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    let name = program.file_name().unwrap().to_string_lossy();
+    println!("$ {name} {}\n{stdout}{stderr}", args.join(" "));
+    assert!(output.status.success(), "{name} ended with {}", output.status);
+    stdout
+}
+
+fn settle() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_hub")).with_file_name("settle");
+    assert!(
+        path.exists(),
+        "no {}: build the workspace, or `cargo build --release -p hub --bin settle`",
+        path.display()
+    );
+    path
+}
+
+/// Tokens of an account as `cast` reads them.
+fn cast_balance(world: &World, account: Address) -> u128 {
+    let (token, account) = (world.deployed.token.to_string(), account.to_string());
+    let call = [
+        "call",
+        &token,
+        "balanceOf(address)(uint256)",
+        &account,
+        "--rpc-url",
+        &world.rpc_url,
+    ];
+    let said = run(&anvil::tool("cast"), &call);
+    // "1200000 [1.2e6]"
+    said.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+struct Person {
+    key: SignerKey,
+    client: Client,
+    channel: ChannelHandle,
+}
+
+async fn arrive(world: &World, name: &str) -> Person {
+    let key = SignerKey::from_bytes(&rand::random()).unwrap();
+    world.endow(key.address(), ENDOWMENT).await;
+    let client = Client::builder(format!("ws://{}", world.listen))
+        .signer(key.clone())
+        .sender(PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes())).unwrap())
+        .store(RedbStore::open(world.dir.join(format!("{name}.redb"))).unwrap())
+        .rpc(world.rpc_url.as_str())
+        .token(world.deployed.token)
+        .chain_poll(Duration::from_millis(200))
+        .connect()
+        .await
+        .unwrap();
+    let channel = client.open(DEPOSIT).await.unwrap();
+    channel.wait_hub_deposit(1_u128).await.unwrap();
+    Person { key, client, channel }
+}
+
+/// Pays once the hub, too, has seen its reserve in the payee's channel: the payee may see it first.
+async fn pay(payer: &Person, payee: &Person, amount: u128) -> Paid {
+    let to = payee.key.address();
+    while payer
+        .client
+        .quote(to, amount)
+        .await
+        .unwrap()
+        .would_bounce
+        .is_some()
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    payer.client.pay(to, amount).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_paid_in_full_with_the_hub_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(world) = World::on_anvil(dir.path()).await else {
+        return;
+    };
+    let mut hub = Hub::spawn(&world);
+    hub.ready();
+    let (alice, shop) = (arrive(&world, "alice").await, arrive(&world, "shop").await);
+    let paid = pay(&alice, &shop, PAID).await;
+    let mut back = alice.channel.payments(None);
+    pay(&shop, &alice, RECEIVED).await;
+    let got = back.next().await.unwrap().unwrap().receipt.amount;
+    let settled = alice.channel.view().unwrap().balance.settled;
+    assert_eq!(settled.0, DEPOSIT - PAID - paid.fee.0 + got.0);
+    let evidence = world.dir.join("alice.json");
+    save_evidence(&alice.channel.evidence().await.unwrap(), &evidence).unwrap();
+    let key = world.dir.join("alice.key");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&key)
+        .unwrap();
+    writeln!(file, "{}", hex::encode(alice.key.to_bytes())).unwrap();
+    let account = alice.key.address();
+    alice.client.shutdown().await;
+    shop.client.shutdown().await;
+
+    hub.stop();
+    std::fs::remove_dir_all(&world.hub_dir).unwrap();
+    let before = cast_balance(&world, account);
+    let (settle, evidence, key) = (settle(), evidence.to_str().unwrap(), key.to_str().unwrap());
+    let at = ["--evidence", evidence, "--rpc-url", &world.rpc_url];
+    let send = [&at[..], &["--key-file", key, "--broadcast", "--wait"]].concat();
+    run(&settle, &["verify", "--evidence", evidence]);
+    run(&settle, &[&["status"], &at[..]].concat());
+    run(&settle, &[&["dispute"], &send[..]].concat());
+    let window = (CHALLENGE_PERIOD_S + 1).to_string();
+    run(
+        &anvil::tool("cast"),
+        &["rpc", "evm_increaseTime", &window, "--rpc-url", &world.rpc_url],
+    );
+    run(
+        &anvil::tool("cast"),
+        &["rpc", "evm_mine", "--rpc-url", &world.rpc_url],
+    );
+    run(&settle, &[&["finalize"], &send[..]].concat());
+    let after = cast_balance(&world, account);
+    println!(
+        "deposited {DEPOSIT}, paid {PAID} and {} of fees, received {got}: vouchers worth {settled}; \
+         cast: {before} before, {after} after, {} paid out",
+        paid.fee,
+        after - before
+    );
+    assert_eq!(before, ENDOWMENT - DEPOSIT);
+    assert_eq!(after - before, settled.0, "paid in full");
+}

@@ -42,7 +42,7 @@ impl World {
         let deployed = dev::deploy(&dev.bank).await?;
         let hub = hub::Hub::start(&dev.bank, &rpc_url, deployed, dir.file("hub")).await?;
         // Until here every transaction made its block. From here on there is a block every second, as on a real chain.
-        dev.mine_every_second()?;
+        dev::mine_every_second(&dev.chain)?;
         Ok(Self {
             hub_url: hub.url(),
             rpc_url,

@@ -55,13 +55,14 @@ impl DevChain {
         Ok(Self { chain, door, bank })
     }
 
-    /// From now on a block every second, as on a real chain: confirmations come without transactions.
-    pub fn mine_every_second(&self) -> anyhow::Result<()> {
-        let every = serde_json::value::to_raw_value(&[1])?;
-        let asked = self.chain.request("evm_setIntervalMining", Some(&every));
-        asked.map_err(|failure| anyhow::anyhow!("the embedded chain does not mine: {failure:?}"))?;
-        Ok(())
-    }
+}
+
+/// From now on a block every second, as on a real chain: confirmations come without transactions.
+pub fn mine_every_second(chain: &EmbeddedChain) -> anyhow::Result<()> {
+    let every = serde_json::value::to_raw_value(&[1])?;
+    let asked = chain.request("evm_setIntervalMining", Some(&every));
+    asked.map_err(|failure| anyhow::anyhow!("the embedded chain does not mine: {failure:?}"))?;
+    Ok(())
 }
 
 /// Puts adjudicator and test token on a chain.

@@ -105,7 +105,7 @@ async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Resul
         dev::fund_vault(&dev.bank, deployed, owner.address(), EMBEDDED_VAULT).await?;
         tokens = vec![test_tariff(deployed.token)];
     }
-    dev.mine_every_second()?;
+    dev::mine_every_second(&dev.chain)?;
     let token = tokens.first().map(|tariff| tariff.token).unwrap_or_default();
     tracing::warn!(
         rpc = dev.door.url(), adjudicator = %deployed.adjudicator, %token,

@@ -147,7 +147,7 @@ impl HubMachine {
         Ok(Setup {
             ports: Ports::simulated(self.now(), open),
             chain,
-            adjudicator: self.bank.adjudicator,
+            adjudicator: self.bank.deployed.adjudicator,
             signer: SignerKey::from_bytes(&key_bytes(self.seed, "hub signer"))?,
             policy: self.policy(),
             confirmations: 1,
@@ -165,7 +165,7 @@ impl HubMachine {
             retention_s: 7 * 24 * 3600,
             events_per_channel_max: 100_000,
             tokens: vec![Tariff {
-                token: self.bank.token,
+                token: self.bank.deployed.token,
                 fee_flat: Amount(FEE_FLAT),
                 fee_ppm: FEE_PPM,
                 reserve: RESERVE,

@@ -204,7 +204,7 @@ impl State {
     fn client_resumes(&mut self, call: &ResumeCall) {
         let seq = |signed: &Option<SignedVoucher>| signed.as_ref().map_or(Seq(0), |signed| signed.voucher.seq);
         self.has(Side::Client, call.channel_id, seq(&call.sent), seq(&call.received));
-        for signed in &call.sent {
+        if let Some(signed) = &call.sent {
             self.signed(Side::Client, signed);
         }
     }
@@ -212,7 +212,7 @@ impl State {
     fn hub_resumes(&mut self, reply: &ResumeReply) {
         let info = &reply.channel;
         self.has(Side::Hub, info.channel_id, info.hub_seq, info.client_seq);
-        for signed in &reply.sent {
+        if let Some(signed) = &reply.sent {
             self.signed(Side::Hub, signed);
         }
     }

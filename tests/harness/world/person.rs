@@ -122,7 +122,7 @@ impl PersonMachine {
                 .sender(wallet(&self.key)?)
                 .store(store.clone())
                 .rpc(power.provider(&self.bank.chain).erased())
-                .token(self.bank.token)
+                .token(self.bank.deployed.token)
                 .encoding(encoding)
                 .chain_poll(Duration::from_secs(1))
                 .reconnect(Duration::from_millis(50), Duration::from_secs(1))

@@ -137,7 +137,7 @@ pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Ora
             oracle.violation(format!("O6: person {person} has {got} tokens on chain, its book says {expected}"));
         }
     }
-    let (vault, held) = (bank.vault().await?, bank.tokens_of(bank.adjudicator).await?);
+    let (vault, held) = (bank.vault().await?, bank.tokens_of(bank.deployed.adjudicator).await?);
     if vault != VAULT + fees || held != vault {
         oracle.violation(format!(
             "O7: the vault says {vault}, the contract holds {held}, expected are {}",

@@ -89,7 +89,7 @@ impl World {
             None => {
                 let dev = DevChain::start(dev::ANY_PORT).await?;
                 // Blocks must go on for confirmations to come. A real node does that by itself.
-                dev.mine_every_second()?;
+                dev::mine_every_second(&dev.chain)?;
                 (dev.door.url(), dev.bank.clone(), Some(dev))
             }
             Some(url) => (url.clone(), node(url, funding).await?, None),

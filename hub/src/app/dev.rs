@@ -54,7 +54,6 @@ impl DevChain {
         let bank = AlloyChain::embedded(&chain, options).await?;
         Ok(Self { chain, door, bank })
     }
-
 }
 
 /// From now on a block every second, as on a real chain: confirmations come without transactions.

@@ -39,7 +39,10 @@ impl Journal {
                 ToJournal::Commit { record, mut outputs } => {
                     if planted(Canary::AcknowledgeBeforeCommit) {
                         let outputs = std::mem::take(&mut outputs);
-                        let early = Sealable { durable: None, outputs };
+                        let early = Sealable {
+                            durable: None,
+                            outputs,
+                        };
                         drop(seal.send(early).await);
                     }
                     let durable = match record {

@@ -147,11 +147,7 @@ async fn drain(mut connections: JoinSet<()>) -> Drained {
 }
 
 /// One connection from TCP to its end.
-async fn welcome(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    shared: Arc<Shared>,
-    pending: Pending,
-) {
+async fn welcome(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, pending: Pending) {
     let handshake = timeout(
         limits::HANDSHAKE_DEADLINE,
         shake_hands(&mut stream, &shared, pending),

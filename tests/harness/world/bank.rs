@@ -77,7 +77,10 @@ impl Bank {
     }
 
     pub(super) async fn domain(&self) -> anyhow::Result<Domain> {
-        Ok(Domain::new(self.port.chain_id().await?, self.deployed.adjudicator))
+        Ok(Domain::new(
+            self.port.chain_id().await?,
+            self.deployed.adjudicator,
+        ))
     }
 
     pub(super) async fn tokens_of(&self, account: Address) -> anyhow::Result<u128> {
@@ -90,7 +93,9 @@ impl Bank {
 
     pub(super) async fn channel(&self, id: ChannelId) -> anyhow::Result<ChannelState> {
         let channel_id = id.0.into();
-        let call = IAdjudicator::channelCall { channelId: channel_id };
+        let call = IAdjudicator::channelCall {
+            channelId: channel_id,
+        };
         let request = CallRequest {
             to: self.deployed.adjudicator,
             data: call.abi_encode().into(),

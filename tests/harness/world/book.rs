@@ -57,7 +57,10 @@ impl Book {
     }
 
     pub(super) fn set_accounts(&self, addresses: impl IntoIterator<Item = Address>) {
-        let account = |address| Account { address, channel: None };
+        let account = |address| Account {
+            address,
+            channel: None,
+        };
         self.pages().accounts = addresses.into_iter().map(account).collect();
     }
 
@@ -69,7 +72,10 @@ impl Book {
 
     /// True once everybody has a channel that can receive.
     pub(super) fn everybody_is_there(&self) -> bool {
-        self.pages().accounts.iter().all(|account| account.channel.is_some())
+        self.pages()
+            .accounts
+            .iter()
+            .all(|account| account.channel.is_some())
     }
 
     pub(super) fn account(&self, person: usize) -> Account {
@@ -125,7 +131,12 @@ impl Book {
 
     /// All lanes of a payer are gone.
     pub(super) fn put_back_all(&self, payer: usize) {
-        for order in self.pages().orders.iter_mut().filter(|order| order.payer == payer) {
+        for order in self
+            .pages()
+            .orders
+            .iter_mut()
+            .filter(|order| order.payer == payer)
+        {
             order.taken = false;
         }
     }

@@ -120,7 +120,6 @@ impl Plan {
         self.quiet = true;
     }
 
-
     /// Counts a message: what happens at it.
     pub(super) fn judge(&mut self) -> Option<Kind> {
         let message = self.message;
@@ -137,7 +136,11 @@ impl Plan {
             Faults::Drawn(rates) => {
                 let draw = self.random.random_range(0..10_000_u32);
                 let after = self.random.random::<bool>();
-                let [cut, hub, client] = [rates.cut, rates.cut + rates.hub, rates.cut + rates.hub + rates.client];
+                let [cut, hub, client] = [
+                    rates.cut,
+                    rates.cut + rates.hub,
+                    rates.cut + rates.hub + rates.client,
+                ];
                 let pair = match draw {
                     draw if draw < cut => [Kind::CutBefore, Kind::CutAfter],
                     draw if draw < hub => [Kind::HubBefore, Kind::HubAfter],

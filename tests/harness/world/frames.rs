@@ -92,7 +92,10 @@ impl Header {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (first, second) = (*bytes.first()?, *bytes.get(1)?);
         let (mut header, payload) = match second & 0x7f {
-            126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+            126 => (
+                4,
+                u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+            ),
             127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
             short => (2, u64::from(short)),
         };

@@ -106,7 +106,8 @@ impl HubMachine {
             Ok(hub) => hub,
             Err(error) => {
                 anyhow::ensure!(!power.is_on(), "the hub does not start: {error}");
-                self.oracle.note(&format!("boot {} of the hub is cut short: {error}", self.boots));
+                self.oracle
+                    .note(&format!("boot {} of the hub is cut short: {error}", self.boots));
                 self.lose_power(&power);
                 return Ok(None);
             }
@@ -118,7 +119,12 @@ impl HubMachine {
             ..Settings::default()
         };
         let port = self.network.listen();
-        let serving = tokio::spawn(session::serve(port, hub.engine.clone(), settings, shutdown.clone()));
+        let serving = tokio::spawn(session::serve(
+            port,
+            hub.engine.clone(),
+            settings,
+            shutdown.clone(),
+        ));
         Ok(Some(Running {
             power,
             hub,
@@ -139,7 +145,10 @@ impl HubMachine {
         };
         let chain = AlloyChain::with_provider(power.provider(&self.bank.chain), options).await;
         let chain = chain.context("the hub's chain")?;
-        let (disk, pauses) = (self.disk.clone(), random(self.seed, &format!("hub disk {}", self.boots)));
+        let (disk, pauses) = (
+            self.disk.clone(),
+            random(self.seed, &format!("hub disk {}", self.boots)),
+        );
         let open = move |identity: Identity| -> Result<Arc<dyn Store>, OpenError> {
             let store = RedbStore::open_with_backends(disk.file(0), disk.file(1), identity)?;
             Ok(Arc::new(Slow::new(store, pauses)))

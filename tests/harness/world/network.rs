@@ -134,7 +134,9 @@ impl Network {
         let (number, cut) = {
             let mut state = self.state();
             // An address that is a person's own for as long as the world lasts.
-            let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(person).unwrap_or(0)));
+            let address = IpAddr::V4(Ipv4Addr::from_bits(
+                0x0a00_0001 + u32::try_from(person).unwrap_or(0),
+            ));
             let listening = state.listener.as_ref().map(|port| port.send((theirs, address)));
             if !matches!(listening, Some(Ok(()))) {
                 return Err(ErrorKind::ConnectionRefused.into());

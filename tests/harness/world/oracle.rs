@@ -156,7 +156,12 @@ impl State {
                     self.signed(Side::Hub, &frame.voucher);
                 }
             }
-            (Way::ToPerson, Message::Response { result: Ok(reply), .. }) => {
+            (
+                Way::ToPerson,
+                Message::Response {
+                    result: Ok(reply), ..
+                },
+            ) => {
                 if let Reply::Resume(reply) = reply.as_ref() {
                     self.hub_resumes(reply);
                 }
@@ -176,23 +181,39 @@ impl State {
             seen.newest = (voucher.seq, voucher.paid);
         }
         self.check(first == digest, || {
-            format!("O1: {payer:?} signed two vouchers with seq {} of {}", voucher.seq, voucher.channel_id)
+            format!(
+                "O1: {payer:?} signed two vouchers with seq {} of {}",
+                voucher.seq, voucher.channel_id
+            )
         });
         self.check(voucher.seq <= newest || voucher.paid >= paid, || {
-            format!("O5: {payer:?} paid {paid} at seq {newest}, {} at {}", voucher.paid, voucher.seq)
+            format!(
+                "O5: {payer:?} paid {paid} at seq {newest}, {} at {}",
+                voucher.paid, voucher.seq
+            )
         });
-        let other = self.seen.entry(direction(voucher.channel_id, payer.other())).or_default();
+        let other = self
+            .seen
+            .entry(direction(voucher.channel_id, payer.other()))
+            .or_default();
         other.acknowledged = other.acknowledged.max(voucher.ack_seq);
         let known = other.newest.0;
         self.check(voucher.ack_seq <= known, || {
-            format!("{payer:?} acknowledges seq {}, the newest seen is {known}", voucher.ack_seq)
+            format!(
+                "{payer:?} acknowledges seq {}, the newest seen is {known}",
+                voucher.ack_seq
+            )
         });
     }
 
     /// After a restart a side still has what it signed, and what it acknowledged.
     fn has(&mut self, who: Side, channel: ChannelId, signed: Seq, accepted: Seq) {
         let own = self.seen.entry(direction(channel, who)).or_default().newest.0;
-        let others = self.seen.entry(direction(channel, who.other())).or_default().acknowledged;
+        let others = self
+            .seen
+            .entry(direction(channel, who.other()))
+            .or_default()
+            .acknowledged;
         self.check(signed >= own, || {
             format!("O2: {who:?} forgot what it signed in {channel}: it has seq {signed}, sent was {own}")
         });
@@ -202,8 +223,14 @@ impl State {
     }
 
     fn client_resumes(&mut self, call: &ResumeCall) {
-        let seq = |signed: &Option<SignedVoucher>| signed.as_ref().map_or(Seq(0), |signed| signed.voucher.seq);
-        self.has(Side::Client, call.channel_id, seq(&call.sent), seq(&call.received));
+        let seq =
+            |signed: &Option<SignedVoucher>| signed.as_ref().map_or(Seq(0), |signed| signed.voucher.seq);
+        self.has(
+            Side::Client,
+            call.channel_id,
+            seq(&call.sent),
+            seq(&call.received),
+        );
         if let Some(signed) = &call.sent {
             self.signed(Side::Client, signed);
         }

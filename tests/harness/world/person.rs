@@ -48,7 +48,10 @@ struct Dice(Mutex<StdRng>);
 
 impl Entropy for Dice {
     fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fill_bytes(bytes);
     }
 }
 
@@ -82,17 +85,28 @@ impl PersonMachine {
 
     /// One incarnation, until `stop`.
     async fn live(&self, power: &Power, boot: u64, stop: &Shutdown) -> anyhow::Result<()> {
-        self.oracle.note(&format!("boot {boot} of person {}", self.number));
+        self.oracle
+            .note(&format!("boot {boot} of person {}", self.number));
         let client = self.connect(power, boot).await?;
         let channel = self.channel(&client).await?;
         // Without a reserve nothing can be received; it comes by itself.
         channel.wait_hub_deposit(1_u128).await?;
         self.book.set_channel(self.number, channel.id());
         let mut apps = JoinSet::new();
-        let listening = lanes::listen(channel.clone(), self.number, self.book.clone(), self.oracle.clone());
+        let listening = lanes::listen(
+            channel.clone(),
+            self.number,
+            self.book.clone(),
+            self.oracle.clone(),
+        );
         apps.spawn(listening);
         for _ in 0..LANES {
-            let paying = lanes::pay(channel.clone(), self.number, self.book.clone(), self.oracle.clone());
+            let paying = lanes::pay(
+                channel.clone(),
+                self.number,
+                self.book.clone(),
+                self.oracle.clone(),
+            );
             apps.spawn(paying);
         }
         self.client.send_replace(Some(channel));
@@ -114,7 +128,11 @@ impl PersonMachine {
         let disk = power.disk();
         let store = RedbStore::with_backend(disk.file(0)).context("the person's store")?;
         let store = Arc::new(Slow::new(store, random(self.seed, &format!("{name} disk"))));
-        let encoding = if self.number.is_multiple_of(3) { Encoding::Json } else { Encoding::Binary };
+        let encoding = if self.number.is_multiple_of(3) {
+            Encoding::Json
+        } else {
+            Encoding::Binary
+        };
         loop {
             let client = Client::builder("ws://hub.sim")
                 .ports(ports.clone())

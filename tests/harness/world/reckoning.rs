@@ -27,7 +27,11 @@ fn sums(book: &Book, person: usize) -> Sums {
             sums.fees += fee.0;
         }
     }
-    sums.received = book.received(person).iter().map(|payment| payment.receipt.amount.0).sum();
+    sums.received = book
+        .received(person)
+        .iter()
+        .map(|payment| payment.receipt.amount.0)
+        .sum();
     sums
 }
 
@@ -40,7 +44,10 @@ pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
         for payment in received {
             let key = (payment.receipt.payer, payment.receipt.payment_id);
             if let Some((_, other)) = receipts.insert(key, (person, payment.receipt.amount)) {
-                oracle.violation(format!("O4: payment {} was received twice: {other}", payment.receipt.payment_id));
+                oracle.violation(format!(
+                    "O4: payment {} was received twice: {other}",
+                    payment.receipt.payment_id
+                ));
             }
         }
     }
@@ -52,7 +59,9 @@ pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
         judge(&order, receipt, oracle);
     }
     for ((_, id), (person, amount)) in receipts {
-        oracle.violation(format!("O4: person {person} received {amount} by payment {id} that nobody made"));
+        oracle.violation(format!(
+            "O4: person {person} received {amount} by payment {id} that nobody made"
+        ));
     }
 }
 
@@ -104,13 +113,16 @@ pub(super) async fn channels(
                 view.balance.settled
             ));
         }
-        let [by_client, by_hub] =
-            [Side::Client, Side::Hub].map(|payer| i128::try_from(oracle.paid(channel.id(), payer).0).unwrap_or(i128::MAX));
+        let [by_client, by_hub] = [Side::Client, Side::Hub]
+            .map(|payer| i128::try_from(oracle.paid(channel.id(), payer).0).unwrap_or(i128::MAX));
         let state = bank.channel(channel.id()).await?;
         let total = i128::try_from(state.total)?;
         let client = state.clientNet + by_hub - by_client;
         if client < 0 || client > total {
-            oracle.violation(format!("O3: the client's share of {} is {client} of {total}", channel.id()));
+            oracle.violation(format!(
+                "O3: the client's share of {} is {client} of {total}",
+                channel.id()
+            ));
         }
         flow[0] += by_client;
         flow[1] += by_hub;
@@ -134,10 +146,15 @@ pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Ora
         let expected = ENDOWMENT + sums.received - sums.paid - sums.fees;
         let got = bank.tokens_of(book.account(person).address).await?;
         if got != expected {
-            oracle.violation(format!("O6: person {person} has {got} tokens on chain, its book says {expected}"));
+            oracle.violation(format!(
+                "O6: person {person} has {got} tokens on chain, its book says {expected}"
+            ));
         }
     }
-    let (vault, held) = (bank.vault().await?, bank.tokens_of(bank.deployed.adjudicator).await?);
+    let (vault, held) = (
+        bank.vault().await?,
+        bank.tokens_of(bank.deployed.adjudicator).await?,
+    );
     if vault != VAULT + fees || held != vault {
         oracle.violation(format!(
             "O7: the vault says {vault}, the contract holds {held}, expected are {}",

@@ -71,7 +71,10 @@ pub struct Report {
 /// # Errors
 /// The world could not be set up, or a machine ended for another reason than a fault: a defect of harness or product.
 pub fn run(scenario: &Scenario) -> anyhow::Result<Report> {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
     let report = runtime.block_on(World::run(scenario));
     // What is left of crashed machines must not run into the next world.
     runtime.shutdown_background();
@@ -163,7 +166,8 @@ impl World {
         self.oracle.note("no faults from here on");
         let well = || self.book.all_answered() && self.book.all_received() && self.quiet().is_some();
         if !self.until(RECOVERY_MAX, well).await {
-            self.oracle.violation(format!("O8: not well again: {}", self.complaints()));
+            self.oracle
+                .violation(format!("O8: not well again: {}", self.complaints()));
         }
         reckoning::payments(&self.book, self.people.len(), &self.oracle);
         let Some(channels) = self.quiet() else {
@@ -173,7 +177,8 @@ impl World {
         for (person, channel) in channels.iter().enumerate() {
             let closed = timeout(RECOVERY_MAX, self.close(person, channel)).await;
             if closed.is_err() {
-                self.oracle.violation(format!("O8: the close of person {person} takes too long"));
+                self.oracle
+                    .violation(format!("O8: the close of person {person} takes too long"));
             }
         }
         reckoning::tokens(&self.bank, &self.book, self.people.len(), &self.oracle).await
@@ -182,7 +187,8 @@ impl World {
     /// Asks again while the two sides have not seen the same blocks yet.
     async fn close(&self, person: usize, channel: &ChannelHandle) {
         while let Err(error) = channel.close().await {
-            self.oracle.note(&format!("person {person} cannot close yet: {error}"));
+            self.oracle
+                .note(&format!("person {person} cannot close yet: {error}"));
             sleep(Duration::from_secs(1)).await;
         }
     }
@@ -212,13 +218,29 @@ impl World {
     }
 
     fn complaints(&self) -> String {
-        let open = self.book.orders().iter().filter(|order| order.state == State::Open).count();
-        let views: Vec<String> = self.people.iter().enumerate().map(|(person, handle)| {
-            let view = handle.borrow().as_ref().and_then(ChannelHandle::view);
-            view.map_or_else(|| format!("person {person} is not up"), |view| {
-                format!("person {person}: live {}, {} unacknowledged", view.live, view.unacked)
+        let open = self
+            .book
+            .orders()
+            .iter()
+            .filter(|order| order.state == State::Open)
+            .count();
+        let views: Vec<String> = self
+            .people
+            .iter()
+            .enumerate()
+            .map(|(person, handle)| {
+                let view = handle.borrow().as_ref().and_then(ChannelHandle::view);
+                view.map_or_else(
+                    || format!("person {person} is not up"),
+                    |view| {
+                        format!(
+                            "person {person}: live {}, {} unacknowledged",
+                            view.live, view.unacked
+                        )
+                    },
+                )
             })
-        }).collect();
+            .collect();
         format!("{open} payments open; {}", views.join("; "))
     }
 
@@ -227,23 +249,36 @@ impl World {
         self.stop_people.trigger();
         let mut boots = (0, 0);
         for machine in self.machines {
-            boots.1 += timeout(RECOVERY_MAX, machine).await.context("a person's machine does not stop")???;
+            boots.1 += timeout(RECOVERY_MAX, machine)
+                .await
+                .context("a person's machine does not stop")???;
         }
         self.stop_hub.trigger();
-        boots.0 = timeout(RECOVERY_MAX, hub).await.context("the hub's machine does not stop")???;
+        boots.0 = timeout(RECOVERY_MAX, hub)
+            .await
+            .context("the hub's machine does not stop")???;
         // O9: nothing is left behind but what is about to end by itself.
         sleep(Duration::from_secs(60)).await;
         let left = Handle::current().metrics().num_alive_tasks();
         if left > TASKS_LEFT_MAX || self.network.wires() > 0 {
-            oracle.violation(format!("O9: {left} tasks and {} connections are left", self.network.wires()));
+            oracle.violation(format!(
+                "O9: {left} tasks and {} connections are left",
+                self.network.wires()
+            ));
         }
         let orders = self.book.orders();
         let (trace, trace_hash) = oracle.trace();
         Ok(Report {
             violations: oracle.violations(),
             messages: self.network.plan(|plan| plan.messages()),
-            delivered: orders.iter().filter(|order| matches!(order.state, State::Delivered { .. })).count(),
-            bounced: orders.iter().filter(|order| order.state == State::Bounced).count(),
+            delivered: orders
+                .iter()
+                .filter(|order| matches!(order.state, State::Delivered { .. }))
+                .count(),
+            bounced: orders
+                .iter()
+                .filter(|order| order.state == State::Bounced)
+                .count(),
             boots,
             checks: oracle.checks(),
             seconds: self.clock.elapsed_ms() / 1000,

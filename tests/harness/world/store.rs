@@ -47,14 +47,24 @@ impl<S: Store> Store for Slow<S> {
         self.inner.load(shard).await
     }
 
-    async fn append(&self, shard: ShardId, epoch: Epoch, record: JournalRecord) -> Result<Durable, StoreError> {
+    async fn append(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        record: JournalRecord,
+    ) -> Result<Durable, StoreError> {
         self.pause().await;
         let durable = self.inner.append(shard, epoch, record).await?;
         self.pause().await;
         Ok(durable)
     }
 
-    async fn checkpoint(&self, shard: ShardId, epoch: Epoch, checkpoint: Checkpoint) -> Result<(), StoreError> {
+    async fn checkpoint(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError> {
         self.pause().await;
         self.inner.checkpoint(shard, epoch, checkpoint).await?;
         self.pause().await;

@@ -59,7 +59,11 @@ fn judged(scenario: &Scenario) -> Report {
     let report = run(scenario).unwrap_or_else(|error| panic!("{}\n{error:?}", command(scenario)));
     let trace = report.trace[report.trace.len().saturating_sub(60)..].join("\n");
     let violations = report.violations.join("\n");
-    assert!(violations.is_empty(), "{trace}\n\n{violations}\n{}", command(scenario));
+    assert!(
+        violations.is_empty(),
+        "{trace}\n\n{violations}\n{}",
+        command(scenario)
+    );
     report
 }
 
@@ -67,7 +71,11 @@ fn command(scenario: &Scenario) -> String {
     let faults = match &scenario.faults {
         Faults::None => "none".to_owned(),
         Faults::Drawn(_) => "drawn".to_owned(),
-        Faults::At(faults) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        Faults::At(faults) => faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(","),
     };
     format!(
         "again: WORLD_SEED={} WORLD_FAULTS={faults} cargo test --release -p tests --test world replay -- --nocapture",
@@ -139,7 +147,14 @@ fn a_fault_at_every_message() {
         .map(|fault| small(Faults::At(vec![fault])))
         .collect();
     let reports = all(&scenarios);
-    print(&format!("{} kinds of fault at each of {messages} messages", Kind::ALL.len()), began, &reports);
+    print(
+        &format!(
+            "{} kinds of fault at each of {messages} messages",
+            Kind::ALL.len()
+        ),
+        began,
+        &reports,
+    );
 }
 
 #[test]
@@ -161,7 +176,9 @@ fn replay() {
     let scenario = match faults.as_str() {
         "drawn" => drawn(seed),
         "none" => small(Faults::None),
-        list => small(Faults::At(list.split(',').map(|text| text.parse().unwrap()).collect())),
+        list => small(Faults::At(
+            list.split(',').map(|text| text.parse().unwrap()).collect(),
+        )),
     };
     let mut report = run(&scenario).unwrap();
     println!("{}", std::mem::take(&mut report.trace).join("\n"));

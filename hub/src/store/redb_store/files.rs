@@ -59,8 +59,8 @@ impl Files {
         let state = State::new(Arc::clone(&state_file), Arc::clone(&heads));
         let journal = Worker::start("hub-journal", journal, poison.clone(), execution)
             .map_err(|error| io(path, error))?;
-        let state = Worker::start("hub-state", state, poison.clone(), execution)
-            .map_err(|error| io(path, error))?;
+        let state =
+            Worker::start("hub-state", state, poison.clone(), execution).map_err(|error| io(path, error))?;
         Ok(RedbStore {
             journal,
             state,

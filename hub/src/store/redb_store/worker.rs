@@ -1,8 +1,8 @@
 //! Owns one file's writing side: on a thread, so that no commit blocks the async runtime, or inline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};

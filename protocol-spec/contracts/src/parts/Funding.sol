@@ -138,11 +138,12 @@ abstract contract Funding is Ledger {
             }
             uint256 amount = _amount(item);
             if (amount > held) revert InsufficientVault(amount, held);
-            // unchecked: held covers amount, and a vault holds less than 2^255; the total is the lowest field of money, and must fit it
+            // checked: a token that lies about its balances can fill a vault up to 2^256
+            uint256 total = money.total() + amount;
+            if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
+            // unchecked: held covers amount; the total is the lowest field of money, and has just been seen to fit
             unchecked {
                 held -= amount;
-                uint256 total = money.total() + amount;
-                if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
                 ch.money = money + amount;
             }
             emit Reserved(id, amount);

@@ -61,27 +61,29 @@ impl Driver {
             self.in_flight
                 .due(need.channel, "reserve", need.hub_deposit, after)
         });
-        let mut by_token: BTreeMap<Address, Vec<ReserveNeed>> = BTreeMap::new();
+        // One call names the token and the challenge period of all its channels.
+        let mut alike: BTreeMap<(Address, u64), Vec<ReserveNeed>> = BTreeMap::new();
         for need in due {
-            by_token.entry(need.config.token).or_default().push(need);
+            let common = (need.config.token, need.config.challenge_period_s);
+            alike.entry(common).or_default().push(need);
         }
-        for (token, needs) in by_token {
+        for (common, needs) in alike {
             for chunk in needs.chunks(BATCH_MAX) {
-                self.reserve_chunk(token, chunk).await;
+                self.reserve_chunk(common, chunk).await;
             }
         }
     }
 
-    async fn reserve_chunk(&self, token: Address, needs: &[ReserveNeed]) {
+    async fn reserve_chunk(&self, (token, challenge_period_s): (Address, u64), needs: &[ReserveNeed]) {
         let side = abi::HubSide {
             hub: self.options.hub,
             hubSigner: self.options.hub_signer,
             token,
+            challengePeriodS: challenge_period_s,
         };
         let items = needs.iter().map(|need| abi::ClientReserve {
             client: need.config.client,
             clientSigner: need.config.client_signer,
-            challengePeriodS: need.config.challenge_period_s,
             salt: need.config.salt.0.into(),
             amount: need.amount.0,
         });

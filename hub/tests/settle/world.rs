@@ -141,11 +141,11 @@ impl World {
                 hub: config.hub,
                 hubSigner: config.hub_signer,
                 token: config.token,
+                challengePeriodS: abi.challengePeriodS,
             },
             items: vec![ClientReserve {
                 client: abi.client,
                 clientSigner: abi.clientSigner,
-                challengePeriodS: abi.challengePeriodS,
                 salt: abi.salt,
                 amount: HUB_RESERVE,
             }],

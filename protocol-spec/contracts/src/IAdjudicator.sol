@@ -119,11 +119,18 @@ struct Register {
 // signature: the 65 bytes sign Batch(root), and 1 to 16 words follow, the Merkle proof of the voucher's digest.
 // ---------------------------------------------------------------------------------------------
 
-/// The hub's half of a Config: what the channels of one batch have in common.
+/// The middle of a Config: what the channels of one batch have in common.
 struct HubSide {
     address hub;
     address hubSigner;
     address token;
+    uint64 challengePeriodS;
+}
+
+/// A 65-byte signature in two words (EIP-2098): vs is s with the parity of v (27 or 28) in its highest bit.
+struct CompactSignature {
+    bytes32 r;
+    bytes32 vs;
 }
 
 /// The payee's countersignature of a voucher, with the sender as `submitter`: an Accept by the payee's signer, directly.
@@ -168,36 +175,33 @@ struct Resolution {
 struct ClientVoucher {
     address client;
     address clientSigner;
-    uint64 challengePeriodS;
     bytes32 salt;
     uint64 seq;
     uint128 paid;
     uint64 ackSeq;
     uint128 ackPaid;
     bytes32 history;
-    bytes signature;
+    CompactSignature signature;
 }
 
-/// One channel's close in a batch of its hub. hubSignature may be empty when the sender is the hub.
+/// One channel's close in a batch of its hub. The signature of a side that is the sender may be zero.
 struct ClientClose {
     address client;
     address clientSigner;
-    uint64 challengePeriodS;
     bytes32 salt;
     uint128 clientDeposit;
     uint128 hubDeposit;
     uint128 clientBalance;
     uint128 hubBalance;
     uint64 deadline;
-    bytes clientSignature;
-    bytes hubSignature;
+    CompactSignature clientSignature;
+    CompactSignature hubSignature;
 }
 
 /// One channel's reserve in a batch of its hub: `amount` goes from the hub's vault into the channel.
 struct ClientReserve {
     address client;
     address clientSigner;
-    uint64 challengePeriodS;
     bytes32 salt;
     uint128 amount;
 }
@@ -260,8 +264,7 @@ interface IAdjudicator {
     event Opened(bytes32 indexed channelId, address indexed client, address indexed hub, Config config);
     /// amount as it arrived; total and clientNet as in ChannelState, after it.
     event Deposited(bytes32 indexed channelId, uint256 amount, uint256 total, int256 clientNet);
-    /// total as in ChannelState, after it.
-    event Reserved(bytes32 indexed channelId, uint256 amount, uint256 total);
+    event Reserved(bytes32 indexed channelId, uint256 amount);
     /// The floors after a submission. floors = hubSeq << 212 | clientSeq << 176 | hubPaid << 88 | clientPaid,
     /// with bit 248 (client) and 249 (hub) set while the payer's stored locks are live.
     event Submitted(bytes32 indexed channelId, uint256 floors);

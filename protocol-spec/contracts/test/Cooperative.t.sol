@@ -194,11 +194,11 @@ contract CooperativeTest is Base {
     function _closeItem(Close memory m) internal view returns (ClientClose memory c) {
         c.client = config.client;
         c.clientSigner = config.clientSigner;
-        c.challengePeriodS = config.challengePeriodS;
         c.salt = config.salt;
         (c.clientDeposit, c.hubDeposit) = (m.clientDeposit, m.hubDeposit);
         (c.clientBalance, c.hubBalance, c.deadline) = (m.clientBalance, m.hubBalance, m.deadline);
-        (c.clientSignature, c.hubSignature) = _bothSign(adj.closeDigest(m));
+        (bytes memory client, bytes memory hub_) = _bothSign(adj.closeDigest(m));
+        (c.clientSignature, c.hubSignature) = (_compact(client), _compact(hub_));
     }
 
     function test_closeMany_skipsBadItems() public {
@@ -243,7 +243,7 @@ contract CooperativeTest is Base {
     function test_closeMany_needsNoSignatureOfTheSender() public {
         ClientClose[] memory items = new ClientClose[](1);
         items[0] = _closeItem(_closeMessage(1300, 700));
-        items[0].hubSignature = "";
+        delete items[0].hubSignature;
         uint256 snapshot = vm.snapshotState();
         adj.closeMany(_side(), items);
         assertTrue(_status() == Status.Open);
@@ -252,7 +252,7 @@ contract CooperativeTest is Base {
         assertTrue(_status() == Status.Closed);
         vm.revertToState(snapshot);
         items[0] = _closeItem(_closeMessage(1300, 700));
-        items[0].clientSignature = "";
+        delete items[0].clientSignature;
         vm.prank(alice);
         adj.closeMany(_side(), items);
         assertTrue(_status() == Status.Closed);

@@ -50,7 +50,7 @@ contract DepositsTest is Base {
 
     /// F3: another chain or another deployment makes another id.
     function test_channelId_differsIfChainOrDeploymentDiffers() public {
-        assertTrue(new Adjudicator().channelIdOf(config) != id);
+        assertTrue(_deployed().channelIdOf(config) != id);
         vm.chainId(4242);
         assertTrue(adj.channelIdOf(config) != id);
     }
@@ -243,7 +243,7 @@ contract DepositsTest is Base {
         _open();
         _fundVault(50);
         vm.expectEmit(address(adj));
-        emit IAdjudicator.Reserved(id, 30, 2030);
+        emit IAdjudicator.Reserved(id, 30);
         _reserve(30);
         assertEq(adj.vault(address(token), hub), 20);
         assertEq(_state().clientNet, 1000);
@@ -254,7 +254,7 @@ contract DepositsTest is Base {
         _open();
         _fundVault(50);
         ClientReserve[] memory items = new ClientReserve[](2);
-        items[0] = ClientReserve(config.client, config.clientSigner, config.challengePeriodS, config.salt, 26);
+        items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 26);
         items[1] = items[0];
         vm.prank(config.hubSigner);
         _fails(IAdjudicator.InsufficientVault.selector, 26, 24);
@@ -264,7 +264,7 @@ contract DepositsTest is Base {
     function test_reserve_revertsIfNotTheHub() public {
         _open();
         ClientReserve[] memory items = new ClientReserve[](1);
-        items[0] = ClientReserve(config.client, config.clientSigner, config.challengePeriodS, config.salt, 0);
+        items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 0);
         vm.prank(alice);
         vm.expectRevert(abi.encodeWithSelector(IAdjudicator.NotAParty.selector, alice));
         adj.reserve(_side(), items);
@@ -275,10 +275,10 @@ contract DepositsTest is Base {
         _open();
         _fundVault(10);
         HubSide[] memory sides = new HubSide[](2);
-        sides[0] = HubSide(hub, stranger, address(token));
-        sides[1] = HubSide(hub, config.hubSigner, address(0));
+        sides[0] = HubSide(hub, stranger, address(token), PERIOD);
+        sides[1] = HubSide(hub, config.hubSigner, address(0), PERIOD);
         ClientReserve[] memory items = new ClientReserve[](1);
-        items[0] = ClientReserve(config.client, config.clientSigner, config.challengePeriodS, config.salt, 10);
+        items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 10);
         for (uint256 i = 0; i < 2; ++i) {
             vm.prank(hub);
             adj.reserve(sides[i], items);

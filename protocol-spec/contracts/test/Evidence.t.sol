@@ -249,7 +249,15 @@ contract EvidenceTest is Base {
     function _item(uint64 seq, uint128 paid) internal view returns (ClientVoucher memory v) {
         Submission memory s = _voucher(CLIENT, seq, paid, 2, 20);
         v = ClientVoucher(
-            config.client, config.clientSigner, config.challengePeriodS, config.salt, seq, paid, 2, 20, s.history, s.signature
+            config.client,
+            config.clientSigner,
+            config.salt,
+            seq,
+            paid,
+            2,
+            20,
+            s.history,
+            _compact(s.signature)
         );
     }
 

@@ -41,14 +41,13 @@ contract GasTest is Base {
             items[i] = ClientVoucher(
                 config.client,
                 config.clientSigner,
-                config.challengePeriodS,
                 config.salt,
                 s.seq,
                 s.paid,
                 s.ackSeq,
                 s.ackPaid,
                 s.history,
-                s.signature
+                _compact(s.signature)
             );
         }
     }
@@ -72,12 +71,11 @@ contract GasTest is Base {
             Close memory m = _closeMessage(1300, 700);
             items[i].client = config.client;
             items[i].clientSigner = config.clientSigner;
-            items[i].challengePeriodS = config.challengePeriodS;
             items[i].salt = config.salt;
             (items[i].clientDeposit, items[i].hubDeposit) = (m.clientDeposit, m.hubDeposit);
             (items[i].clientBalance, items[i].hubBalance) = (m.clientBalance, m.hubBalance);
             items[i].deadline = m.deadline;
-            items[i].clientSignature = _sign(aliceSignerKey, adj.closeDigest(m));
+            items[i].clientSignature = _compact(_sign(aliceSignerKey, adj.closeDigest(m)));
         }
     }
 
@@ -119,7 +117,7 @@ contract GasTest is Base {
         ClientReserve[] memory items = new ClientReserve[](BATCH);
         for (uint256 i = 0; i < BATCH; ++i) {
             Config memory c = configs[i];
-            items[i] = ClientReserve(c.client, c.clientSigner, c.challengePeriodS, c.salt, 1_000_000);
+            items[i] = ClientReserve(c.client, c.clientSigner, c.salt, 1_000_000);
         }
         vm.prank(config.hubSigner);
         adj.reserve(_side(), items);

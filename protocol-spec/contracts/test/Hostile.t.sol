@@ -30,6 +30,29 @@ contract HostileTest is Base {
         _reserve(EACH);
     }
 
+    /// The amount's word is read whole, so it must not wrap around whatever the vault seems to hold.
+    function test_reserve_revertsIfLyingTokenFilledTheVault() public {
+        _openBad();
+        bytes[] memory balances = new bytes[](2);
+        (balances[0], balances[1]) = (abi.encode(0), abi.encode(type(uint256).max));
+        vm.mockCalls(address(bad), abi.encodeWithSignature("balanceOf(address)", adj), balances);
+        vm.prank(hub);
+        adj.fundVault(hub, address(bad), 1);
+        assertEq(adj.vault(address(bad), hub), type(uint256).max);
+        ClientReserve[] memory items = new ClientReserve[](1);
+        items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 0);
+        bytes memory data = abi.encodeCall(adj.reserve, (_side(), items));
+        uint256 amount = type(uint256).max - 2 * uint256(EACH) + 8;
+        assembly {
+            mstore(add(data, mload(data)), amount)
+        }
+        ChannelState memory before = _state();
+        vm.prank(hub);
+        (bool done,) = address(adj).call(data);
+        assertFalse(done);
+        assertEq(abi.encode(_state()), abi.encode(before));
+    }
+
     function _openNative(address client) internal {
         config.token = address(0);
         config.client = client;

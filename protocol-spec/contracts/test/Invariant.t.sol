@@ -35,7 +35,7 @@ contract Handler is Base {
         }
     }
 
-    function adjudicator() external view returns (Adjudicator) {
+    function adjudicator() external view returns (IAdjudicator) {
         return adj;
     }
 
@@ -229,7 +229,7 @@ contract Handler is Base {
 
 contract InvariantTest is Test {
     Handler internal handler;
-    Adjudicator internal adj;
+    IAdjudicator internal adj;
 
     function setUp() public {
         vm.warp(1_800_000_000);

@@ -3,7 +3,6 @@ pragma solidity 0.8.36;
 
 import {Test} from "forge-std/Test.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
-import {Adjudicator} from "../src/Adjudicator.sol";
 import "../src/IAdjudicator.sol";
 
 /// The vectors that Rust wrote (protocol-spec/vectors), through the contract's own hashing.

@@ -134,11 +134,11 @@ fn reserve(config: &Config, amount: u128) -> I::reserveCall {
             hub: config.hub,
             hubSigner: config.hub_signer,
             token: config.token,
+            challengePeriodS: config.challenge_period_s,
         },
         items: vec![abi::ClientReserve {
             client: config.client,
             clientSigner: config.client_signer,
-            challengePeriodS: config.challenge_period_s,
             salt: config.salt.0.into(),
             amount,
         }],

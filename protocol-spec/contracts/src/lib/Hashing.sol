@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.36;
 
-import {Config, Lock, LocksOpening, Submission, ClientVoucher, HubSide} from "../IAdjudicator.sol";
+import {CancelDispute, Close, Config, Lock, LocksOpening, Submission, Withdraw} from "../IAdjudicator.sol";
 
 /// EIP-712 struct hashes. The assembly copies calldata words into free memory without keeping it: a batch hashes
 /// hundreds of structs. Copied words that are wider than their field make a digest that nobody signed.
@@ -36,19 +36,6 @@ library Hashing {
         }
     }
 
-    /// A Config from its hub's half and the item of a batch that starts with client, clientSigner, challengePeriodS, salt.
-    function config(HubSide calldata side, uint256 item) internal pure returns (bytes32 result) {
-        bytes32 typehash = CONFIG_TYPEHASH;
-        assembly ("memory-safe") {
-            let ptr := mload(0x40)
-            mstore(ptr, typehash)
-            calldatacopy(add(ptr, 0x20), item, 0x40)
-            calldatacopy(add(ptr, 0x60), side, 0x60)
-            calldatacopy(add(ptr, 0xc0), add(item, 0x40), 0x40)
-            result := keccak256(ptr, 0x100)
-        }
-    }
-
     function voucher(bytes32 channelId, Submission calldata s) internal pure returns (bytes32 result) {
         bytes32 typehash = VOUCHER_TYPEHASH;
         assembly ("memory-safe") {
@@ -60,29 +47,16 @@ library Hashing {
         }
     }
 
-    function voucher(bytes32 channelId, ClientVoucher calldata v) internal pure returns (bytes32 result) {
-        bytes32 typehash = VOUCHER_TYPEHASH;
-        assembly ("memory-safe") {
-            let ptr := mload(0x40)
-            mstore(ptr, typehash)
-            mstore(add(ptr, 0x20), channelId)
-            calldatacopy(add(ptr, 0x40), add(v, 0x80), 0x80)
-            mstore(add(ptr, 0xc0), 0)
-            calldatacopy(add(ptr, 0xe0), add(v, 0x100), 0x20)
-            result := keccak256(ptr, 0x100)
-        }
+    function close(Close calldata message) internal pure returns (bytes32) {
+        return keccak256(abi.encode(CLOSE_TYPEHASH, message));
     }
 
-    /// Close from its channel and five consecutive calldata words.
-    function close(bytes32 channelId, uint256 words) internal pure returns (bytes32 result) {
-        bytes32 typehash = CLOSE_TYPEHASH;
-        assembly ("memory-safe") {
-            let ptr := mload(0x40)
-            mstore(ptr, typehash)
-            mstore(add(ptr, 0x20), channelId)
-            calldatacopy(add(ptr, 0x40), words, 0xa0)
-            result := keccak256(ptr, 0xe0)
-        }
+    function withdraw(Withdraw calldata message) internal pure returns (bytes32) {
+        return keccak256(abi.encode(WITHDRAW_TYPEHASH, message));
+    }
+
+    function cancelDispute(CancelDispute calldata message) internal pure returns (bytes32) {
+        return keccak256(abi.encode(CANCEL_DISPUTE_TYPEHASH, message));
     }
 
     function lockLeaf(Lock calldata lock) internal pure returns (bytes32) {

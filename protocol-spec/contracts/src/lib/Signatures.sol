@@ -5,6 +5,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {CompactSignature} from "../IAdjudicator.sol";
 import {Hashing} from "./Hashing.sol";
 
 /// Who may have signed what. Direct signatures are 65 bytes; batch signatures carry a Merkle proof behind them.
@@ -14,9 +15,15 @@ library Signatures {
 
     /// ECDSA by exactly this key.
     function isDirect(address signer, bytes32 digest, bytes calldata signature) internal pure returns (bool) {
-        // slither-disable-next-line unused-return -- the third value only explains the failure
-        (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
-        return failure == ECDSA.RecoverError.NoError && recovered == signer;
+        return signer == _recover(digest, signature) && signer != address(0);
+    }
+
+    function isDirect(address signer, bytes32 digest, CompactSignature calldata signature)
+        internal
+        pure
+        returns (bool)
+    {
+        return signer == _recover(digest, signature) && signer != address(0);
     }
 
     /// A direct signature, or one over a Batch whose tree holds the digest. Only for a hub's signature under a voucher.
@@ -45,14 +52,43 @@ library Signatures {
         pure
         returns (bool)
     {
-        // slither-disable-next-line unused-return -- the third value only explains the failure
-        (address recovered, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
-        return failure == ECDSA.RecoverError.NoError && (recovered == signer || recovered == account);
+        address recovered = _recover(digest, signature);
+        return (recovered == signer || recovered == account) && recovered != address(0);
+    }
+
+    function isOfParty(address signer, address account, bytes32 digest, CompactSignature calldata signature)
+        internal
+        pure
+        returns (bool)
+    {
+        address recovered = _recover(digest, signature);
+        return (recovered == signer || recovered == account) && recovered != address(0);
     }
 
     /// ERC-1271 by a party's account.
     function isOfWallet(address account, bytes32 digest, bytes calldata signature) internal view returns (bool) {
         return
             account.code.length != 0 && SignatureChecker.isValidERC1271SignatureNowCalldata(account, digest, signature);
+    }
+
+    /// The key behind a signature, or 0.
+    function _recover(bytes32 digest, bytes calldata signature) private pure returns (address recovered) {
+        if (signature.length != DIRECT_BYTES) return address(0);
+        bytes32 r;
+        bytes32 s;
+        uint8 v;
+        // three plain loads: slices of calldata would be checked one by one
+        assembly ("memory-safe") {
+            r := calldataload(signature.offset)
+            s := calldataload(add(signature.offset, 0x20))
+            v := byte(0, calldataload(add(signature.offset, 0x40)))
+        }
+        // slither-disable-next-line unused-return -- the others only explain why it is 0
+        (recovered,,) = ECDSA.tryRecover(digest, v, r, s);
+    }
+
+    function _recover(bytes32 digest, CompactSignature calldata signature) private pure returns (address recovered) {
+        // slither-disable-next-line unused-return -- the others only explain why it is 0
+        (recovered,,) = ECDSA.tryRecover(digest, signature.r, signature.vs);
     }
 }

@@ -7,8 +7,10 @@ pragma solidity 0.8.36;
 /// floors  paid u88 (client, hub) | seq u36 (client, hub) | live u1 (client, hub)
 /// locks   base u88 | counted u88 | maxExpiry u64 | opened u1
 library Words {
-    uint256 internal constant PAID_MAX = (1 << 88) - 1;
-    uint256 internal constant SEQ_MAX = (1 << 36) - 1;
+    uint256 private constant PAID_BITS = 88;
+    uint256 private constant SEQ_BITS = 36;
+    uint256 internal constant PAID_MAX = (1 << PAID_BITS) - 1;
+    uint256 internal constant SEQ_MAX = (1 << SEQ_BITS) - 1;
     int256 internal constant NET_MAX = (1 << 95) - 1;
 
     uint256 internal constant NONE = 0;
@@ -92,16 +94,28 @@ library Words {
 
     // ------------------------------------------------------------------ floors
 
+    /// Whether both halves of a voucher fit their fields, which are limits of the protocol.
+    function fit(uint256 seq_, uint256 paid_, uint256 ackSeq, uint256 ackPaid) internal pure returns (bool) {
+        return ((seq_ | ackSeq) >> SEQ_BITS) | ((paid_ | ackPaid) >> PAID_BITS) == 0;
+    }
+
     function paid(uint256 floors, uint256 side) internal pure returns (uint256) {
-        return (floors >> (88 * side)) & PAID_MAX;
+        // unchecked, here and below: a side is 0 or 1
+        unchecked {
+            return (floors >> (PAID_BITS * side)) & PAID_MAX;
+        }
     }
 
     function seq(uint256 floors, uint256 side) internal pure returns (uint256) {
-        return (floors >> (SEQ_AT + 36 * side)) & SEQ_MAX;
+        unchecked {
+            return (floors >> (SEQ_AT + SEQ_BITS * side)) & SEQ_MAX;
+        }
     }
 
     function live(uint256 floors, uint256 side) internal pure returns (bool) {
-        return (floors >> (LIVE_AT + side)) & 1 != 0;
+        unchecked {
+            return (floors >> (LIVE_AT + side)) & 1 != 0;
+        }
     }
 
     function anyLive(uint256 floors) internal pure returns (bool) {
@@ -117,10 +131,10 @@ library Words {
     function raise(uint256 floors, uint256 side, uint256 seq_, uint256 paid_) internal pure returns (uint256) {
         // unchecked: every shift is of a value that fits, and no difference is below zero
         unchecked {
-            uint256 bit = SEQ_AT + 36 * side;
+            uint256 bit = SEQ_AT + SEQ_BITS * side;
             uint256 old = (floors >> bit) & SEQ_MAX;
             if (seq_ > old) floors = (floors & ~(1 << (LIVE_AT + side))) + ((seq_ - old) << bit);
-            bit = 88 * side;
+            bit = PAID_BITS * side;
             old = (floors >> bit) & PAID_MAX;
             if (paid_ > old) floors += (paid_ - old) << bit;
         }

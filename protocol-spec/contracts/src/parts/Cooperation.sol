@@ -4,12 +4,14 @@ pragma solidity 0.8.36;
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import "../IAdjudicator.sol";
 import {Settlement} from "./Settlement.sol";
+import {BatchHashing} from "../lib/BatchHashing.sol";
 import {Hashing} from "../lib/Hashing.sol";
 import {Signatures} from "../lib/Signatures.sol";
 import {Words} from "../lib/Words.sol";
 
 /// What both sides sign: close, withdraw, cancelDispute; and claim.
 abstract contract Cooperation is Settlement {
+    using BatchHashing for BatchHashing.Buffer;
     using Words for uint256;
 
     // ------------------------------------------------------------------ both sides together
@@ -21,26 +23,37 @@ abstract contract Cooperation is Settlement {
         bytes calldata clientSignature,
         bytes calldata hubSignature
     ) external nonReentrant {
-        bytes32 domain = domainSeparator();
-        bytes32 id = MessageHashUtils.toTypedDataHash(domain, Hashing.config(config));
-        _requireChannel(id, message.channelId);
-        bytes32 digest = MessageHashUtils.toTypedDataHash(domain, Hashing.close(id, _at(message)));
-        _requireBoth(config, digest, clientSignature, hubSignature);
-        _requireDeadline(message.deadline);
+        bytes32 id = _authorized(
+            config, message.channelId, Hashing.close(message), message.deadline, clientSignature, hubSignature
+        );
         Channel storage ch = _channels[id];
+        uint256 money = ch.money;
         (uint256 clientBalance, uint256 hubBalance, bytes4 fault, uint256 a, uint256 b) =
-            _division(ch, message.clientDeposit, message.hubDeposit, message.clientBalance, message.hubBalance);
+            _division(ch, money, message.clientDeposit, message.hubDeposit, message.clientBalance, message.hubBalance);
         _raise(fault, a, b);
-        _settle(id, ch, config.token, config.client, config.hub, clientBalance, hubBalance);
+        _settle(id, ch, money, config, clientBalance, hubBalance);
     }
 
     /// @inheritdoc IAdjudicator
     function closeMany(HubSide calldata side, ClientClose[] calldata items) external nonReentrant {
-        bytes32 domain = domainSeparator();
+        BatchHashing.Buffer buffer = BatchHashing.start(domainSeparator(), side, Hashing.CLOSE_TYPEHASH);
         bool byHub = msg.sender == side.hub || msg.sender == side.hubSigner;
+        uint256[] memory clientBalances = new uint256[](items.length);
+        uint256 hubBalances;
         for (uint256 i = 0; i < items.length; ++i) {
-            (bytes32 id, bytes4 fault) = _closeInBatch(domain, side, items[i], byHub);
-            if (fault != 0) emit Skipped(id, fault);
+            (bytes32 id, bytes4 fault, uint256 clientBalance, uint256 hubBalance) =
+                _closeInBatch(buffer, side, items[i], byHub);
+            if (fault != 0) {
+                emit Skipped(id, fault);
+                continue;
+            }
+            clientBalances[i] = clientBalance;
+            hubBalances += hubBalance;
+        }
+        // state first: the vault is written once, and nobody is paid before
+        if (hubBalances != 0) vault[side.token][side.hub] += hubBalances;
+        for (uint256 i = 0; i < items.length; ++i) {
+            _pay(side.token, items[i].client, clientBalances[i]);
         }
     }
 
@@ -51,13 +64,9 @@ abstract contract Cooperation is Settlement {
         bytes calldata clientSignature,
         bytes calldata hubSignature
     ) external nonReentrant {
-        bytes32 domain = domainSeparator();
-        bytes32 id = MessageHashUtils.toTypedDataHash(domain, Hashing.config(config));
-        _requireChannel(id, message.channelId);
-        bytes32 digest =
-            MessageHashUtils.toTypedDataHash(domain, keccak256(abi.encode(Hashing.WITHDRAW_TYPEHASH, message)));
-        _requireBoth(config, digest, clientSignature, hubSignature);
-        _requireDeadline(message.deadline);
+        bytes32 id = _authorized(
+            config, message.channelId, Hashing.withdraw(message), message.deadline, clientSignature, hubSignature
+        );
         Channel storage ch = _channels[id];
         _requireStatus(Words.OPEN, ch.money);
         _raiseFloors(id, ch, message);
@@ -74,13 +83,9 @@ abstract contract Cooperation is Settlement {
         bytes calldata clientSignature,
         bytes calldata hubSignature
     ) external nonReentrant {
-        bytes32 domain = domainSeparator();
-        bytes32 id = MessageHashUtils.toTypedDataHash(domain, Hashing.config(config));
-        _requireChannel(id, message.channelId);
-        bytes32 digest =
-            MessageHashUtils.toTypedDataHash(domain, keccak256(abi.encode(Hashing.CANCEL_DISPUTE_TYPEHASH, message)));
-        _requireBoth(config, digest, clientSignature, hubSignature);
-        _requireDeadline(message.deadline);
+        bytes32 id = _authorized(
+            config, message.channelId, Hashing.cancelDispute(message), message.deadline, clientSignature, hubSignature
+        );
         Channel storage ch = _channels[id];
         uint256 money = ch.money;
         _requireStatus(Words.DISPUTED, money);
@@ -102,55 +107,79 @@ abstract contract Cooperation is Settlement {
     /// R15: the named deposits are divided; what came later goes to its own side.
     function _division(
         Channel storage ch,
+        uint256 money,
         uint256 clientDeposit,
         uint256 hubDeposit,
         uint256 clientBalance,
         uint256 hubBalance
     ) internal view returns (uint256, uint256, bytes4, uint256, uint256) {
-        uint256 money = ch.money;
         uint256 status = money.status();
         if (status != Words.OPEN && status != Words.DISPUTED) {
             return (0, 0, WrongStatus.selector, Words.OPEN, status);
         }
-        uint256 withdrawn = money.hasWithdrawn() ? ch.withdrawn : 0;
-        (uint256 clientWithdrawn, uint256 hubWithdrawn) = (uint128(withdrawn), withdrawn >> 128);
-        int256 net = money.clientNet();
-        uint256 clientActual = uint256(net + int256(clientWithdrawn));
-        uint256 hubActual = uint256(int256(money.total() + hubWithdrawn) - net);
-        if (clientDeposit > clientActual) return (0, 0, DepositMissing.selector, clientDeposit, clientActual);
-        if (hubDeposit > hubActual) return (0, 0, DepositMissing.selector, hubDeposit, hubActual);
-        uint256 sum = clientBalance + hubBalance + clientWithdrawn + hubWithdrawn;
-        if (sum != clientDeposit + hubDeposit) return (0, 0, SumMismatch.selector, clientDeposit + hubDeposit, sum);
-        return (clientBalance + clientActual - clientDeposit, hubBalance + hubActual - hubDeposit, 0, 0, 0);
+        // unchecked: no argument exceeds 2^128, no field of money 2^96, and either side's deposits are never negative
+        unchecked {
+            uint256 withdrawn = money.hasWithdrawn() ? ch.withdrawn : 0;
+            (uint256 clientWithdrawn, uint256 hubWithdrawn) = (uint128(withdrawn), withdrawn >> 128);
+            uint256 clientActual = uint256(money.clientNet()) + clientWithdrawn;
+            uint256 hubActual = money.total() + clientWithdrawn + hubWithdrawn - clientActual;
+            if (clientDeposit > clientActual) return (0, 0, DepositMissing.selector, clientDeposit, clientActual);
+            if (hubDeposit > hubActual) return (0, 0, DepositMissing.selector, hubDeposit, hubActual);
+            uint256 expected = clientDeposit + hubDeposit;
+            uint256 sum = clientBalance + hubBalance + clientWithdrawn + hubWithdrawn;
+            if (sum != expected) return (0, 0, SumMismatch.selector, expected, sum);
+            return (clientBalance + clientActual - clientDeposit, hubBalance + hubActual - hubDeposit, 0, 0, 0);
+        }
     }
 
-    function _closeInBatch(bytes32 domain, HubSide calldata side, ClientClose calldata c, bool byHub)
+    /// Closes the channel without paying. A skipped item has no balances.
+    function _closeInBatch(BatchHashing.Buffer buffer, HubSide calldata side, ClientClose calldata c, bool byHub)
         internal
-        returns (bytes32 id, bytes4 fault)
+        returns (bytes32 id, bytes4 fault, uint256 clientBalance, uint256 hubBalance)
     {
-        id = _idInBatch(domain, side, _at(c));
-        bytes32 digest = MessageHashUtils.toTypedDataHash(domain, Hashing.close(id, _at(c) + 0x80));
+        id = buffer.channelId(c);
+        bytes32 digest = buffer.close(id, c);
+        if (!byHub && !Signatures.isOfParty(side.hubSigner, side.hub, digest, c.hubSignature)) {
+            return (id, BadSignature.selector, 0, 0);
+        }
+        (address client, address signer) = (c.client, c.clientSigner);
         if (
-            !(byHub || Signatures.isOfParty(side.hubSigner, side.hub, digest, c.hubSignature))
-                || !(msg.sender == c.client
-                    || msg.sender == c.clientSigner
-                    || Signatures.isOfParty(c.clientSigner, c.client, digest, c.clientSignature))
-        ) return (id, BadSignature.selector);
+            msg.sender != client && msg.sender != signer
+                && !Signatures.isOfParty(signer, client, digest, c.clientSignature)
+        ) return (id, BadSignature.selector, 0, 0);
         (fault,) = _deadlineFault(c.deadline);
-        if (fault != 0) return (id, fault);
+        if (fault != 0) return (id, fault, 0, 0);
         Channel storage ch = _channels[id];
-        uint256 clientBalance;
-        uint256 hubBalance;
+        uint256 money = ch.money;
         (clientBalance, hubBalance, fault,,) =
-            _division(ch, c.clientDeposit, c.hubDeposit, c.clientBalance, c.hubBalance);
-        if (fault == 0) _settle(id, ch, side.token, c.client, side.hub, clientBalance, hubBalance);
+            _division(ch, money, c.clientDeposit, c.hubDeposit, c.clientBalance, c.hubBalance);
+        if (fault != 0) return (id, fault, 0, 0);
+        ch.money = money.closed();
+        emit Closed(id, clientBalance, hubBalance);
+    }
+
+    /// What every message signed by both sides needs. Returns the channel's id.
+    function _authorized(
+        Config calldata config,
+        bytes32 channelId,
+        bytes32 structHash,
+        uint256 deadline,
+        bytes calldata clientSignature,
+        bytes calldata hubSignature
+    ) internal view returns (bytes32 id) {
+        bytes32 domain = domainSeparator();
+        id = MessageHashUtils.toTypedDataHash(domain, Hashing.config(config));
+        _requireChannel(id, channelId);
+        bytes32 digest = MessageHashUtils.toTypedDataHash(domain, structHash);
+        _requireSignedBy(CLIENT, config, digest, clientSignature);
+        _requireSignedBy(HUB, config, digest, hubSignature);
+        _requireDeadline(deadline);
     }
 
     // ------------------------------------------------------------------ withdraw, parts
 
     function _raiseFloors(bytes32 id, Channel storage ch, Withdraw calldata w) internal {
-        (bytes4 fault, uint256 a, uint256 b) = _inRange(w.clientSeq, w.clientPaid, w.hubSeq, w.hubPaid);
-        _raise(fault, a, b);
+        _requireRange(w.clientSeq, w.clientPaid, w.hubSeq, w.hubPaid);
         uint256 before = ch.floors;
         uint256 floors = before.raise(CLIENT, w.clientSeq, w.clientPaid).raise(HUB, w.hubSeq, w.hubPaid);
         if (floors == before) return;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.36;
 
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import "../IAdjudicator.sol";
-import {Settlement} from "./Settlement.sol";
+import {Locks} from "./Locks.sol";
+import {BatchHashing} from "../lib/BatchHashing.sol";
 import {Hashing} from "../lib/Hashing.sol";
-import {Payout} from "../lib/Payout.sol";
 import {Signatures} from "../lib/Signatures.sol";
 import {Words} from "../lib/Words.sol";
 
-/// Vouchers and locks: submit, dispute, resolve (R16, R17).
-abstract contract Evidence is Settlement {
+/// Vouchers: submit and dispute (R16).
+abstract contract Evidence is Locks {
+    using BatchHashing for BatchHashing.Buffer;
     using Words for uint256;
 
     // ------------------------------------------------------------------ evidence
@@ -30,9 +30,9 @@ abstract contract Evidence is Settlement {
     /// @inheritdoc IAdjudicator
     function submitMany(HubSide calldata side, ClientVoucher[] calldata items) external nonReentrant {
         _requireHub(side);
-        bytes32 domain = domainSeparator();
+        BatchHashing.Buffer buffer = BatchHashing.start(domainSeparator(), side, Hashing.VOUCHER_TYPEHASH);
         for (uint256 i = 0; i < items.length; ++i) {
-            (bytes32 id, bytes4 fault) = _submitInBatch(domain, side, items[i]);
+            (bytes32 id, bytes4 fault) = _submitInBatch(buffer, items[i]);
             if (fault != 0) emit Skipped(id, fault);
         }
     }
@@ -109,16 +109,16 @@ abstract contract Evidence is Settlement {
         uint256 floors,
         Submission calldata s
     ) internal returns (uint256, bool mayDispute) {
-        _requireSide(s.payer);
-        (bytes4 fault, uint256 a, uint256 b) = _inRange(s.seq, s.paid, s.ackSeq, s.ackPaid);
-        _raise(fault, a, b);
+        uint8 payer = s.payer;
+        _requireSide(payer);
         bytes32 digest = MessageHashUtils.toTypedDataHash(domain, Hashing.voucher(id, s));
-        bool signed = s.payer == CLIENT
-            ? Signatures.isDirect(config.clientSigner, digest, s.signature)
-            : Signatures.isDirectOrBatch(domain, config.hubSigner, digest, s.signature);
-        if (!signed) revert BadSignature(s.payer == CLIENT ? config.clientSigner : config.hubSigner, digest);
-        if (!_isParty(config, HUB - s.payer)) mayDispute = _countersigned(domain, config, digest, s);
-        return (_merge(id, config.challengePeriodS, ch, money, floors, s), mayDispute);
+        address signer = payer == CLIENT ? config.clientSigner : config.hubSigner;
+        bool signed = payer == CLIENT
+            ? Signatures.isDirect(signer, digest, s.signature)
+            : Signatures.isDirectOrBatch(domain, signer, digest, s.signature);
+        if (!signed) revert BadSignature(signer, digest);
+        if (!_isParty(config, HUB - payer)) mayDispute = _countersigned(domain, config, digest, s);
+        return (_merge(id, config.challengePeriodS, ch, money, floors, payer, s), mayDispute);
     }
 
     /// Without it a payer could submit its own stale voucher and so forge what the payee had accepted.
@@ -146,134 +146,84 @@ abstract contract Evidence is Settlement {
         Channel storage ch,
         uint256 money,
         uint256 floors,
+        uint8 payer,
         Submission calldata s
     ) internal returns (uint256) {
-        uint256 floorSeq = floors.seq(s.payer);
-        bool newest = s.seq > floorSeq || (s.seq == floorSeq && !floors.live(s.payer));
-        floors = floors.raise(s.payer, s.seq, s.paid).raise(HUB - s.payer, s.ackSeq, s.ackPaid);
-        if (s.locks == 0) return floors;
-        LocksRecord storage record = ch.locks[s.payer];
+        (uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid) = _numbers(s);
+        _requireRange(seq, paid, ackSeq, ackPaid);
+        uint256 floorSeq = floors.seq(payer);
+        bool newest = seq > floorSeq || (seq == floorSeq && !floors.live(payer));
+        floors = floors.raise(payer, seq, paid).raise(HUB - payer, ackSeq, ackPaid);
+        bytes32 locks = s.locks;
+        if (locks == 0) return floors;
+        LocksRecord storage record = ch.locks[payer];
         if (newest) {
-            floors = floors.withLive(s.payer);
-            record.commitment = s.locks;
-            uint256 word = uint256(s.paid);
+            floors = floors.withLive(payer);
+            record.commitment = locks;
+            uint256 word = paid;
             if (s.opening.length != 0) {
-                word = _opened(id, challengePeriodS, money, s.payer, s.locks, word, s.opening[0]);
+                word = _opened(id, challengePeriodS, money, payer, locks, word, s.opening[0]);
             }
             record.word = word;
-            emit LocksStored(id, s.payer, s.seq, s.locks);
-        } else if (s.opening.length != 0 && floors.live(s.payer) && record.commitment == s.locks) {
+            emit LocksStored(id, payer, uint64(seq), locks);
+        } else if (s.opening.length != 0 && floors.live(payer) && record.commitment == locks) {
             uint256 word = record.word;
             if (!word.isOpened()) {
-                record.word = _opened(id, challengePeriodS, money, s.payer, s.locks, word, s.opening[0]);
+                record.word = _opened(id, challengePeriodS, money, payer, locks, word, s.opening[0]);
             }
         }
         return floors;
     }
 
-    /// Takes a commitment's opening, whose expiry is bounded: locks may not keep a dispute open for ever.
-    function _opened(
-        bytes32 id,
-        uint256 challengePeriodS,
-        uint256 money,
-        uint8 payer,
-        bytes32 commitment,
-        uint256 word,
-        LocksOpening calldata opening
-    ) internal returns (uint256) {
-        bytes32 got = Hashing.locks(opening);
-        if (got != commitment) revert WrongOpening(commitment, got);
-        // slither-disable-next-line incorrect-equality -- an enumeration, not a balance
-        bool disputed = money.status() == Words.DISPUTED;
-        uint256 start = disputed ? money.windowEnd() - challengePeriodS : block.timestamp;
-        if (opening.maxExpiry > start + LOCK_S_MAX) revert ExpiryTooFar(opening.maxExpiry, start + LOCK_S_MAX);
-        emit LocksOpened(id, payer, opening.maxExpiry);
-        return word.withOpening(opening.maxExpiry);
-    }
-
-    function _resolve(
-        bytes32 id,
-        Config calldata config,
-        Channel storage ch,
-        uint256 money,
-        uint256 floors,
-        Resolution calldata r
-    ) internal {
-        uint8 payer = r.payer;
-        _requireSide(payer);
-        // with locks as one commitment, anybody else could resolve first and invalidate the payee's transaction
-        if (!_isParty(config, HUB - payer)) revert NotThePayee(msg.sender);
-        if (!floors.live(payer)) revert NoLiveLocks(id, payer);
-        LocksRecord storage record = ch.locks[payer];
-        uint256 word = record.word;
-        if (word.isOpened()) {
-            bytes32 got = Hashing.locks(r.opening);
-            if (got != record.commitment) revert WrongOpening(record.commitment, got);
-        } else {
-            if (block.timestamp >= money.windowEnd()) revert WindowOver(money.windowEnd(), block.timestamp);
-            word = _opened(id, config.challengePeriodS, money, payer, record.commitment, word, r.opening);
-        }
-        uint256 counted = word.counted();
-        for (uint256 i = 0; i < r.unlocks.length; ++i) {
-            counted = _count(id, floors, r, r.unlocks[i], counted);
-        }
-        record.word = word.withCounted(counted);
-    }
-
-    /// R17: once per stored voucher; the first time only in time and with a witness, and marked for good.
-    function _count(bytes32 id, uint256 floors, Resolution calldata r, Unlock calldata u, uint256 counted)
-        internal
-        returns (uint256)
-    {
-        bytes32 leaf = Hashing.lockLeaf(u.lock);
-        if (!MerkleProof.verifyCalldata(u.proof, r.opening.root, leaf)) revert LockNotProven(leaf);
-        bytes32 key = _markKey(id, r.payer, leaf);
-        uint256 previous = _marks[key];
-        uint256 current = floors.seq(r.payer) + 1;
-        if (previous == current) return counted;
-        if (previous == 0) _requireWitness(u);
-        _marks[key] = current;
-        // never above the committed total, and never above what fits
-        uint256 limit = r.opening.total < Words.PAID_MAX ? r.opening.total : Words.PAID_MAX;
-        counted += u.lock.amount;
-        if (counted > limit) counted = limit;
-        emit Resolved(id, u.lock.hash, r.payer, u.lock.id, counted, previous == 0 ? u.witness : msg.data[:0]);
-        return counted;
-    }
-
-    function _requireWitness(Unlock calldata u) internal view {
-        if (block.timestamp >= u.lock.expiry) revert LockExpired(u.lock.expiry, block.timestamp);
-        address resolver = u.lock.resolver;
-        if (resolver == address(0)) {
-            if (u.witness.length != 32 || sha256(u.witness) != u.lock.hash) revert WrongPreimage(u.lock.hash);
-            return;
-        }
-        Payout.requireGas(RESOLVER_GAS);
-        bytes memory query = abi.encodeCall(IResolver.check, (u.lock.hash, u.witness));
-        bool yes;
-        assembly ("memory-safe") {
-            mstore(0, 0)
-            yes := staticcall(RESOLVER_GAS, resolver, add(query, 0x20), mload(query), 0, 0x20)
-            yes := and(yes, and(eq(returndatasize(), 0x20), eq(mload(0), 1)))
-        }
-        if (!yes) revert ResolverRefused(resolver, u.lock.hash);
-    }
-
-    function _submitInBatch(bytes32 domain, HubSide calldata side, ClientVoucher calldata v)
+    function _submitInBatch(BatchHashing.Buffer buffer, ClientVoucher calldata v)
         internal
         returns (bytes32 id, bytes4 fault)
     {
-        id = _idInBatch(domain, side, _at(v));
+        id = buffer.channelId(v);
         Channel storage ch = _channels[id];
-        (fault,,) = _submittable(ch.money);
-        if (fault != 0) return (id, fault);
-        (fault,,) = _inRange(v.seq, v.paid, v.ackSeq, v.ackPaid);
-        if (fault != 0) return (id, fault);
-        bytes32 digest = MessageHashUtils.toTypedDataHash(domain, Hashing.voucher(id, v));
+        uint256 money = ch.money;
+        if (money.status() != Words.OPEN) {
+            (fault,,) = _submittable(money);
+            if (fault != 0) return (id, fault);
+        }
+        (uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid) = _numbers(v);
+        if (!Words.fit(seq, paid, ackSeq, ackPaid)) {
+            (fault,,) = _rangeFault(seq, paid, ackSeq, ackPaid);
+            return (id, fault);
+        }
+        bytes32 digest = buffer.voucher(id, v);
         if (!Signatures.isDirect(v.clientSigner, digest, v.signature)) return (id, BadSignature.selector);
         uint256 before = ch.floors;
-        uint256 floors = before.raise(CLIENT, v.seq, v.paid).raise(HUB, v.ackSeq, v.ackPaid);
+        uint256 floors = before.raise(CLIENT, seq, paid).raise(HUB, ackSeq, ackPaid);
         if (floors != before) ch.floors = floors;
         emit Submitted(id, floors);
+    }
+
+    // Whole words of calldata: the widths that the ABI checks are wider than those that Words.fit asks for.
+
+    function _numbers(Submission calldata s)
+        internal
+        pure
+        returns (uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid)
+    {
+        assembly ("memory-safe") {
+            seq := calldataload(add(s, 0x20))
+            paid := calldataload(add(s, 0x40))
+            ackSeq := calldataload(add(s, 0x60))
+            ackPaid := calldataload(add(s, 0x80))
+        }
+    }
+
+    function _numbers(ClientVoucher calldata v)
+        internal
+        pure
+        returns (uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid)
+    {
+        assembly ("memory-safe") {
+            seq := calldataload(add(v, 0x60))
+            paid := calldataload(add(v, 0x80))
+            ackSeq := calldataload(add(v, 0xa0))
+            ackPaid := calldataload(add(v, 0xc0))
+        }
     }
 }

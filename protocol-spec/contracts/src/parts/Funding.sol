@@ -7,11 +7,13 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import "../IAdjudicator.sol";
 import {Ledger} from "./Ledger.sol";
+import {BatchHashing} from "../lib/BatchHashing.sol";
 import {IPermit2} from "../lib/IPermit2.sol";
 import {Words} from "../lib/Words.sol";
 
 /// Money in: open, deposit, the vaults of hubs, reserves.
 abstract contract Funding is Ledger {
+    using BatchHashing for BatchHashing.Buffer;
     using SafeERC20 for IERC20;
     using Words for uint256;
 
@@ -25,7 +27,9 @@ abstract contract Funding is Ledger {
 
     /// @inheritdoc IAdjudicator
     function open(Config calldata config, uint256 amount) external payable nonReentrant returns (bytes32 channelId) {
-        return _openWith(config, _receive(config.token, amount));
+        uint256 received = _receive(config.token, amount);
+        channelId = channelIdOf(config);
+        _openWith(channelId, config, received);
     }
 
     /// @inheritdoc IAdjudicator
@@ -47,7 +51,9 @@ abstract contract Funding is Ledger {
         if (config.token == address(0)) revert NativeToken();
         // a permit that somebody used first has done its work; one that never worked fails at the transfer
         try IERC20Permit(config.token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
-        return _openWith(config, _receive(config.token, amount));
+        uint256 received = _receive(config.token, amount);
+        channelId = channelIdOf(config);
+        _openWith(channelId, config, received);
     }
 
     /// @inheritdoc IAdjudicator
@@ -65,11 +71,12 @@ abstract contract Funding is Ledger {
     ) external nonReentrant returns (bytes32 channelId) {
         if (config.token == address(0)) revert NativeToken();
         // the nonce binds the channel, so a relayer cannot send the money into another one
-        bytes32 nonce = keccak256(abi.encode(channelIdOf(config), salt));
+        channelId = channelIdOf(config);
+        bytes32 nonce = keccak256(abi.encode(channelId, salt));
         uint256 before = IERC20(config.token).balanceOf(address(this));
         IERC3009(config.token)
             .receiveWithAuthorization(from, address(this), amount, validAfter, validBefore, nonce, v, r, s);
-        return _openWith(config, IERC20(config.token).balanceOf(address(this)) - before);
+        _openWith(channelId, config, IERC20(config.token).balanceOf(address(this)) - before);
     }
 
     /// @inheritdoc IAdjudicator
@@ -83,7 +90,8 @@ abstract contract Funding is Ledger {
         bytes calldata signature
     ) external nonReentrant returns (bytes32 channelId) {
         if (config.token == address(0)) revert NativeToken();
-        bytes32 witness = keccak256(abi.encode(CHANNEL_DEPOSIT_TYPEHASH, channelIdOf(config)));
+        channelId = channelIdOf(config);
+        bytes32 witness = keccak256(abi.encode(CHANNEL_DEPOSIT_TYPEHASH, channelId));
         uint256 before = IERC20(config.token).balanceOf(address(this));
         PERMIT2.permitWitnessTransferFrom(
             IPermit2.PermitTransferFrom(IPermit2.TokenPermissions(config.token, amount), nonce, deadline),
@@ -93,7 +101,7 @@ abstract contract Funding is Ledger {
             CHANNEL_DEPOSIT_WITNESS,
             signature
         );
-        return _openWith(config, IERC20(config.token).balanceOf(address(this)) - before);
+        _openWith(channelId, config, IERC20(config.token).balanceOf(address(this)) - before);
     }
 
     /// @inheritdoc IAdjudicator
@@ -116,28 +124,41 @@ abstract contract Funding is Ledger {
     /// @inheritdoc IAdjudicator
     function reserve(HubSide calldata side, ClientReserve[] calldata items) external nonReentrant {
         _requireHub(side);
-        bytes32 domain = domainSeparator();
+        // no message is signed here, so that part of the buffer stays unused
+        BatchHashing.Buffer buffer = BatchHashing.start(domainSeparator(), side, 0);
         uint256 held = vault[side.token][side.hub];
         for (uint256 i = 0; i < items.length; ++i) {
-            uint256 amount = items[i].amount;
-            bytes32 id = _idInBatch(domain, side, _at(items[i]));
+            ClientReserve calldata item = items[i];
+            bytes32 id = buffer.channelId(item);
             Channel storage ch = _channels[id];
             uint256 money = ch.money;
             if (money.status() != Words.OPEN) {
                 emit Skipped(id, WrongStatus.selector);
                 continue;
             }
+            uint256 amount = _amount(item);
             if (amount > held) revert InsufficientVault(amount, held);
-            held -= amount;
+            // checked: a token that lies about its balances can fill a vault up to 2^256
             uint256 total = money.total() + amount;
             if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
-            ch.money = money + amount; // the total is the lowest field and has just been seen to fit
-            emit Reserved(id, amount, total);
+            // unchecked: held covers amount; the total is the lowest field of money, and has just been seen to fit
+            unchecked {
+                held -= amount;
+                ch.money = money + amount;
+            }
+            emit Reserved(id, amount);
         }
         vault[side.token][side.hub] = held;
     }
 
     // ------------------------------------------------------------------ money in, parts
+
+    /// The whole word: what the vault holds is a narrower limit than the width that the ABI checks.
+    function _amount(ClientReserve calldata item) internal pure returns (uint256 amount) {
+        assembly ("memory-safe") {
+            amount := calldataload(add(item, 0x60))
+        }
+    }
 
     /// What arrived: a token may take a fee on the way. Called first, since a token may call back.
     function _receive(address token, uint256 amount) internal returns (uint256) {
@@ -152,8 +173,7 @@ abstract contract Funding is Ledger {
         return IERC20(token).balanceOf(address(this)) - before;
     }
 
-    function _openWith(Config calldata config, uint256 received) internal returns (bytes32 id) {
-        id = channelIdOf(config);
+    function _openWith(bytes32 id, Config calldata config, uint256 received) internal {
         Channel storage ch = _channels[id];
         uint256 money = ch.money;
         if (money.status() == Words.NONE) {
@@ -168,19 +188,25 @@ abstract contract Funding is Ledger {
 
     function _deposit(bytes32 id, Channel storage ch, uint256 money, uint256 received) internal {
         if (received > Words.PAID_MAX) revert TotalTooLarge(received, Words.PAID_MAX);
-        uint256 total = money.total() + received;
-        int256 net = money.clientNet() + int256(received);
+        // unchecked: both fields and what arrived are narrower than 2^96
+        uint256 total;
+        int256 net;
+        unchecked {
+            total = money.total() + received;
+            net = money.clientNet() + int256(received);
+        }
         ch.money = _withSums(money, total, net);
         emit Deposited(id, received, total, net);
     }
 
     function _requireValid(Config calldata config) internal pure {
-        if (
-            config.client == address(0) || config.clientSigner == address(0) || config.hub == address(0)
-                || config.hubSigner == address(0)
-        ) revert ZeroAddress();
+        (address clientSigner, address hubSigner) = (config.clientSigner, config.hubSigner);
+        if (config.client == address(0)) revert ZeroAddress();
+        if (clientSigner == address(0)) revert ZeroAddress();
+        if (config.hub == address(0)) revert ZeroAddress();
+        if (hubSigner == address(0)) revert ZeroAddress();
         // the signer alone names a voucher's direction
-        if (config.clientSigner == config.hubSigner) revert SignersEqual(config.clientSigner);
+        if (clientSigner == hubSigner) revert SignersEqual(clientSigner);
         uint256 period = config.challengePeriodS;
         if (period < CHALLENGE_PERIOD_S_MIN) revert ChallengePeriodOutOfRange(period, CHALLENGE_PERIOD_S_MIN);
         if (period > CHALLENGE_PERIOD_S_MAX) revert ChallengePeriodOutOfRange(period, CHALLENGE_PERIOD_S_MAX);

@@ -80,17 +80,17 @@ abstract contract Ledger is IAdjudicator, ReentrancyGuardTransient {
 
     /// @inheritdoc IAdjudicator
     function closeDigest(Close calldata message) external view returns (bytes32) {
-        return _digest(keccak256(abi.encode(Hashing.CLOSE_TYPEHASH, message)));
+        return _digest(Hashing.close(message));
     }
 
     /// @inheritdoc IAdjudicator
     function withdrawDigest(Withdraw calldata message) external view returns (bytes32) {
-        return _digest(keccak256(abi.encode(Hashing.WITHDRAW_TYPEHASH, message)));
+        return _digest(Hashing.withdraw(message));
     }
 
     /// @inheritdoc IAdjudicator
     function cancelDisputeDigest(CancelDispute calldata message) external view returns (bytes32) {
-        return _digest(keccak256(abi.encode(Hashing.CANCEL_DISPUTE_TYPEHASH, message)));
+        return _digest(Hashing.cancelDispute(message));
     }
 
     /// @inheritdoc IAdjudicator
@@ -135,19 +135,14 @@ abstract contract Ledger is IAdjudicator, ReentrancyGuardTransient {
         if (msg.sender != side.hub && msg.sender != side.hubSigner) revert NotAParty(msg.sender);
     }
 
-    function _requireBoth(
-        Config calldata config,
-        bytes32 digest,
-        bytes calldata clientSignature,
-        bytes calldata hubSignature
-    ) internal view {
-        if (!_isParty(config, CLIENT)) {
-            _requireSigned(config.clientSigner, config.client, digest, clientSignature);
-        }
-        if (!_isParty(config, HUB)) _requireSigned(config.hubSigner, config.hub, digest, hubSignature);
-    }
-
-    function _requireSigned(address signer, address account, bytes32 digest, bytes calldata signature) internal view {
+    /// A side's consent: it is the sender, or its signer or account has signed.
+    function _requireSignedBy(uint256 side, Config calldata config, bytes32 digest, bytes calldata signature)
+        internal
+        view
+    {
+        if (_isParty(config, side)) return;
+        (address signer, address account) =
+            side == CLIENT ? (config.clientSigner, config.client) : (config.hubSigner, config.hub);
         if (
             !Signatures.isOfParty(signer, account, digest, signature)
                 && !Signatures.isOfWallet(account, digest, signature)
@@ -190,14 +185,18 @@ abstract contract Ledger is IAdjudicator, ReentrancyGuardTransient {
         }
     }
 
-    /// Widths of the packed words are limits of the protocol.
-    function _inRange(uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid)
+    function _requireRange(uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid) internal pure {
+        if (Words.fit(seq, paid, ackSeq, ackPaid)) return;
+        (bytes4 fault, uint256 a, uint256 b) = _rangeFault(seq, paid, ackSeq, ackPaid);
+        _raise(fault, a, b);
+    }
+
+    /// Of numbers that do not all fit.
+    function _rangeFault(uint256 seq, uint256 paid, uint256 ackSeq, uint256 ackPaid)
         internal
         pure
         returns (bytes4, uint256, uint256)
     {
-        // both limits are 2^n - 1
-        if ((seq | ackSeq) <= Words.SEQ_MAX && (paid | ackPaid) <= Words.PAID_MAX) return (0, 0, 0);
         if (seq > Words.SEQ_MAX) return (SeqTooLarge.selector, seq, Words.SEQ_MAX);
         if (ackSeq > Words.SEQ_MAX) return (SeqTooLarge.selector, ackSeq, Words.SEQ_MAX);
         if (paid > Words.PAID_MAX) return (PaidTooLarge.selector, paid, Words.PAID_MAX);
@@ -216,38 +215,7 @@ abstract contract Ledger is IAdjudicator, ReentrancyGuardTransient {
         return MessageHashUtils.toTypedDataHash(domainSeparator(), structHash);
     }
 
-    /// `item` starts with client, clientSigner, challengePeriodS, salt.
-    function _idInBatch(bytes32 domain, HubSide calldata side, uint256 item) internal pure returns (bytes32) {
-        return MessageHashUtils.toTypedDataHash(domain, Hashing.config(side, item));
-    }
-
     function _markKey(bytes32 id, uint256 payer, bytes32 leaf) internal pure returns (bytes32) {
         return keccak256(abi.encode(id, payer, leaf));
-    }
-
-    // Where a calldata struct starts.
-
-    function _at(ClientReserve calldata item) internal pure returns (uint256 ptr) {
-        assembly ("memory-safe") {
-            ptr := item
-        }
-    }
-
-    function _at(ClientVoucher calldata item) internal pure returns (uint256 ptr) {
-        assembly ("memory-safe") {
-            ptr := item
-        }
-    }
-
-    function _at(ClientClose calldata item) internal pure returns (uint256 ptr) {
-        assembly ("memory-safe") {
-            ptr := item
-        }
-    }
-
-    function _at(Close calldata message) internal pure returns (uint256 ptr) {
-        assembly ("memory-safe") {
-            ptr := add(message, 0x20)
-        }
     }
 }

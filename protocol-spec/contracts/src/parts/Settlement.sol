@@ -81,22 +81,21 @@ abstract contract Settlement is Ledger {
         uint256 end = _finalAt(ch, money, floors, config.challengePeriodS);
         if (block.timestamp < end) return (id, NotFinal.selector, end, block.timestamp);
         (uint256 clientBalance, uint256 hubBalance) = _balances(ch, money, floors);
-        _settle(id, ch, config.token, config.client, config.hub, clientBalance, hubBalance);
+        _settle(id, ch, money, config, clientBalance, hubBalance);
     }
 
-    /// The one way out of open and disputed. State first, then the push.
+    /// The one way out of open and disputed (closeMany does the same for many). State first, then the push.
     function _settle(
         bytes32 id,
         Channel storage ch,
-        address token,
-        address client,
-        address hub,
+        uint256 money,
+        Config calldata config,
         uint256 clientBalance,
         uint256 hubBalance
     ) internal {
-        ch.money = ch.money.closed();
-        if (hubBalance != 0) vault[token][hub] += hubBalance;
+        ch.money = money.closed();
         emit Closed(id, clientBalance, hubBalance);
-        _pay(token, client, clientBalance);
+        if (hubBalance != 0) vault[config.token][config.hub] += hubBalance;
+        _pay(config.token, config.client, clientBalance);
     }
 }

@@ -2,7 +2,6 @@
 pragma solidity 0.8.36;
 
 import {Test} from "forge-std/Test.sol";
-import {Adjudicator} from "../../src/Adjudicator.sol";
 import "../../src/IAdjudicator.sol";
 import {TestToken} from "../tokens/TestToken.sol";
 import {Tree} from "./Tree.sol";
@@ -14,7 +13,7 @@ abstract contract Base is Test {
     uint64 internal constant PERIOD = 1 days;
     uint128 internal constant EACH = 1000;
 
-    Adjudicator internal adj;
+    IAdjudicator internal adj;
     TestToken internal token;
 
     uint256 internal aliceKey;
@@ -31,7 +30,7 @@ abstract contract Base is Test {
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
-        adj = new Adjudicator();
+        adj = _deployed();
         token = new TestToken("Test", "TST", 6);
         (alice, aliceKey) = makeAddrAndKey("alice");
         address aliceSigner;
@@ -46,6 +45,11 @@ abstract contract Base is Test {
         _mint(alice);
         _mint(hub);
         _mint(stranger);
+    }
+
+    /// By its artifact, so that a change of the contract does not compile all tests anew.
+    function _deployed() internal returns (IAdjudicator) {
+        return IAdjudicator(deployCode("Adjudicator.sol:Adjudicator"));
     }
 
     function _mint(address who) internal {
@@ -70,13 +74,13 @@ abstract contract Base is Test {
 
     function _reserve(uint128 amount) internal {
         ClientReserve[] memory items = new ClientReserve[](1);
-        items[0] = ClientReserve(config.client, config.clientSigner, config.challengePeriodS, config.salt, amount);
+        items[0] = ClientReserve(config.client, config.clientSigner, config.salt, amount);
         vm.prank(hub);
         adj.reserve(_side(), items);
     }
 
     function _side() internal view returns (HubSide memory) {
-        return HubSide(config.hub, config.hubSigner, config.token);
+        return HubSide(config.hub, config.hubSigner, config.token, config.challengePeriodS);
     }
 
     function _state() internal view returns (ChannelState memory) {
@@ -92,6 +96,12 @@ abstract contract Base is Test {
     function _sign(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
         return abi.encodePacked(r, s, v);
+    }
+
+    /// As EIP-2098 has it.
+    function _compact(bytes memory signature) internal pure returns (CompactSignature memory) {
+        (bytes32 r, bytes32 s) = abi.decode(signature, (bytes32, bytes32));
+        return CompactSignature(r, signature[64] == 0x1c ? s | bytes32(uint256(1) << 255) : s);
     }
 
     function _signerKey(uint8 side) internal view returns (uint256) {

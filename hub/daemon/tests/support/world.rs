@@ -50,7 +50,7 @@ pub(crate) struct World {
 /// Where the chain lives; it ends with the world.
 #[expect(dead_code, reason = "held, not read")]
 enum Home {
-    Embedded(DevChain),
+    Embedded(Box<DevChain>),
     Anvil(Anvil),
 }
 
@@ -59,7 +59,7 @@ impl World {
     pub(crate) async fn embedded(dir: &Path) -> Self {
         let dev = DevChain::start(dev::ANY_PORT).await.unwrap();
         let (bank, url) = (dev.bank.clone(), dev.door.url());
-        Self::build(dir, bank, url, Home::Embedded(dev)).await
+        Self::build(dir, bank, url, Home::Embedded(Box::new(dev))).await
     }
 
     /// On a real anvil; `None` when those tests are skipped.

@@ -78,7 +78,7 @@ fn command(scenario: &Scenario) -> String {
             .join(","),
     };
     format!(
-        "again: WORLD_SEED={} WORLD_FAULTS={faults} cargo test --release -p tests --test world replay -- --nocapture",
+        "again: WORLD_SEED={} WORLD_FAULTS={faults} cargo test --release --workspace --test world replay -- --nocapture",
         scenario.seed
     )
 }

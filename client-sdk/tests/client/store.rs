@@ -1,18 +1,7 @@
 //! The stores: durable, exclusive, refusing what is damaged.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{Hub, connect_with, key};
 use client_sdk::*;
-use common::{Hub, connect_with, key};
 
 fn write(key: u8, value: Option<u8>) -> Write {
     Write {

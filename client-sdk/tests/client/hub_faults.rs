@@ -1,18 +1,9 @@
 //! A hub that breaks the protocol, and clients and hubs that come back from old backups.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{
+    Hub, HubChannel, Silence, Spoil, attached, builder, connect, connect_with, eventually, key,
+};
 use client_sdk::*;
-use common::{Hub, HubChannel, Silence, Spoil, attached, builder, connect, connect_with, eventually, key};
 use std::time::Duration;
 
 const PAYEE: Address = Address::repeat_byte(0x77);

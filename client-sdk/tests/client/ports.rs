@@ -1,17 +1,6 @@
 //! A client on simulated ports: the same run again, and nothing left running after its end.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{Wire, attached, key, simulated, simulated_builder};
 use alloy::{
     network::Ethereum,
     providers::{RootProvider, mock::Asserter},
@@ -19,7 +8,6 @@ use alloy::{
 };
 use async_trait::async_trait;
 use client_sdk::*;
-use common::{Wire, attached, key, simulated, simulated_builder};
 use std::{
     io,
     sync::{
@@ -47,7 +35,7 @@ async fn run(seed: u64) -> Vec<String> {
             sleep(Duration::from_millis(round)).await;
             hub.credit(&id, 3);
             let count = hub.state().requests;
-            hub.state().cut = common::Cut::AfterRequest(count + 3);
+            hub.state().cut = crate::common::Cut::AfterRequest(count + 3);
         };
         let (paid, ()) = tokio::join!(futures::future::join_all(paying), credited);
         assert!(paid.iter().all(Result::is_ok), "{paid:?}");

@@ -1,19 +1,8 @@
 //! What is said about payments is true, whatever the hub does and whenever the client stops. In virtual time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{Hub, HubChannel, Wire, attached, key, simulated, simulated_builder};
 use async_trait::async_trait;
 use client_sdk::*;
-use common::{Hub, HubChannel, Wire, attached, key, simulated, simulated_builder};
 use protocol_spec::Seq;
 use std::{
     sync::{
@@ -283,7 +272,7 @@ async fn a_conflicting_voucher_shown_at_resume_is_kept() {
 async fn waiting_for_a_channel_that_cannot_become_live_ends_at_once() {
     let (hub, _, ports) = simulated(1);
     let (client, id) = client(&hub, &ports, MemoryStore::new()).await;
-    hub.state().spoil = Some(common::Spoil::Paid);
+    hub.state().spoil = Some(crate::common::Spoil::Paid);
     client.pay(PAYEE, 10).await.unwrap_err();
     let start = Instant::now();
     let waited = client.channel(id).wait_live().await;

@@ -1,18 +1,7 @@
 //! What fails again and again is tried again with growing waits; what works again starts anew. In virtual time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{Refuse, attached, key, simulated, simulated_builder};
 use client_sdk::*;
-use common::{Refuse, attached, key, simulated, simulated_builder};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 

@@ -1,18 +1,7 @@
 //! Paying against a scripted hub on a real socket.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{Cut, Hub, NO_ACKS, attached, builder, connect, eventually, key};
 use client_sdk::*;
-use common::{Cut, Hub, NO_ACKS, attached, builder, connect, eventually, key};
 use std::time::Duration;
 
 const PAYEE: Address = Address::repeat_byte(0x77);

@@ -1,18 +1,7 @@
 //! `wss://` against a real TLS server on loopback, with a certificate authority made for the test.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test may fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{Hub, attached, builder, key};
 use client_sdk::*;
-use common::{Hub, attached, builder, key};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
 use std::{

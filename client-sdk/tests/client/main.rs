@@ -1,0 +1,20 @@
+//! The client against a scripted hub over real sockets, and in simulated time. One program: each costs a minute to build.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+mod hub_faults;
+mod pay;
+mod ports;
+mod retries;
+mod status;
+mod store;
+mod tls;

@@ -133,7 +133,8 @@ async fn run(dir: &Path, rounds: u64, mut seed: u64) {
     let verdict = judge::judge(&log.read(), true);
     println!("{}", table(&stages));
     println!(
-        "{rounds} kills under load and {cut} while starting: {} payments sent, {} acknowledged (at least {least} between kills, {:.0}/s), {} bounced, {} credited; {} lost, {} doubled, {} wrong; {:.1?} in all",
+        "{} kills under load and {cut} while starting: {} payments sent, {} acknowledged (at least {least} between kills, {:.0}/s), {} bounced, {} credited; {} lost, {} doubled, {} wrong; {:.1?} in all",
+        stages.values().map(|(kills, _)| kills).sum::<u64>(),
         verdict.sent,
         verdict.acked,
         verdict.acked as f64 / loaded.as_secs_f64(),

@@ -74,9 +74,13 @@ impl Store for Telling {
     }
 }
 
-/// Key: channel id, payment id, payer. Value: seq, amount, invoice; little-endian.
+/// Key: channel id, payment id, payer. Value: seq, amount, invoice, then the cursor of the event that showed it:
+/// none when the credit comes out of a voucher. Little-endian.
 fn credit(write: &Write, who: usize) -> Option<Line> {
     let value = write.value.as_ref().filter(|_| write.table == Table::Credits)?;
+    if *value.get(56)? != 0 {
+        return None;
+    }
     Some(Line::Credit {
         id: PaymentId(write.key.get(32..48)?.try_into().ok()?),
         who,

@@ -22,7 +22,7 @@ const JOURNAL_FILE: &str = "journal.redb";
 
 /// Stops at most, and time at most, until the kill takes what there is.
 const TRIES_MAX: u32 = 400;
-const AIM_MAX: Duration = Duration::from_secs(60);
+const AIM_MAX: Duration = Duration::from_secs(40);
 /// Of these the database is looked into.
 const LOOKS_MAX: u32 = 12;
 /// Looks that must find the same before the clients count as quiet.

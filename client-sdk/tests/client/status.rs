@@ -3,7 +3,7 @@
 use crate::common::{Hub, HubChannel, Wire, attached, key, simulated, simulated_builder};
 use async_trait::async_trait;
 use client_sdk::*;
-use protocol_spec::Seq;
+use protocol_spec::{Credit, Op, Seq, message::Notification};
 use std::{
     sync::{
         Arc,
@@ -100,6 +100,60 @@ async fn one_credit_is_one_payment_received() {
             "restart {restart}"
         );
     }
+}
+
+/// Sends one frame with credits of one unit, numbered `numbers`.
+fn credit_many(hub: &Hub, id: &ChannelId, numbers: std::ops::Range<u128>) {
+    let credit = |number: u128| {
+        let payment_id = PaymentId(number.to_be_bytes());
+        Op::Credit(Credit {
+            payment_id,
+            payer: Credit::payer_of(&ChannelId([5; 32]), &payment_id),
+            amount: Amount(1),
+            invoice: Digest::ZERO,
+        })
+    };
+    let ops: Vec<Op> = numbers.map(credit).collect();
+    let mut state = hub.state();
+    let frame = hub.issue(&mut state, id, &ops);
+    let push = state.push.as_ref().unwrap();
+    push.send(Notification::Voucher(frame)).unwrap();
+}
+
+/// Sends the newest `count` events.
+fn send_events(hub: &Hub, id: &ChannelId, count: usize) {
+    let state = hub.state();
+    let events = hub.events(&state, id);
+    let push = state.push.as_ref().unwrap();
+    for event in &events[events.len() - count..] {
+        push.send(Notification::Event(event.clone())).unwrap();
+    }
+}
+
+/// A client keeps the newest 16,384 credits in memory. Found by the kill loop: it forgot credits that it had not stored
+/// yet, found nothing behind their receipts, and accused the hub.
+#[tokio::test(start_paused = true)]
+async fn receipts_find_their_credits_also_when_the_memory_for_credits_is_full() {
+    let (hub, _, ports) = simulated(1);
+    let (client, id) = client(&hub, &ports, MemoryStore::new()).await;
+    for frame in 0..64 {
+        // One less than memory has room for.
+        credit_many(&hub, &id, (frame * 256).max(1)..(frame + 1) * 256);
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(client.balance().received, Amount(64 * 256 - 1));
+    let last = hub.events(&hub.state(), &id).pop().unwrap().cursor;
+    let mut stream = client.payments(id, Some(last));
+    sleep(Duration::from_secs(1)).await;
+    // Two vouchers and their receipts in one breath.
+    hub.credit(&id, 2);
+    hub.credit(&id, 3);
+    send_events(&hub, &id, 2);
+    for amount in [2, 3] {
+        let told = stream.next().await.unwrap().unwrap();
+        assert_eq!(told.receipt.amount, Amount(amount));
+    }
+    assert_eq!(frozen(&client), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,9 @@
 //!
 //! A kill is aimed: the hub is stopped (SIGSTOP) at drawn moments until its threads are in the wanted stage, then
 //! killed there. The lines and the table tell apart what was observed and what was inferred.
+//!
+//! What it cannot show: lost writes of a power failure (the page cache outlives a kill; the simulated disk of the store's
+//! tests loses it) and a kill at an exact call (the simulated world cuts at each message).
 
 #![allow(
     clippy::arithmetic_side_effects,

@@ -7,9 +7,21 @@ use crate::counts::Counts;
 use alloy::primitives::Address;
 use alloy::sol_types::SolError as _;
 use protocol_spec::abi::{self, IAdjudicator as I};
-use protocol_spec::{Amount, Digest, Lock, LocksOpening, Side, UnixSeconds, batch, limits};
+use protocol_spec::{Amount, Digest, Lock, LocksOpening, Side, UnixSeconds, Voucher, batch, limits};
 
 const LOCK_LIFE_ON_CHAIN_S: u64 = 60 * 24 * 3600;
+
+/// Read after the signatures: numbers that nobody signed have another fault.
+fn check_range(voucher: &Voucher) -> Checked {
+    require(
+        voucher.seq.max(voucher.ack_seq).0 <= limits::SEQ_MAX,
+        I::SeqTooLarge::SELECTOR,
+    )?;
+    require(
+        voucher.paid.max(voucher.ack_paid).0 <= limits::AMOUNT_MAX,
+        I::PaidTooLarge::SELECTOR,
+    )
+}
 
 impl<R: Rules> Model<R> {
     /// R16. True when a countersignature lets the sender dispute.
@@ -32,6 +44,7 @@ impl<R: Rules> Model<R> {
         let mut may_dispute = false;
         for item in submissions {
             may_dispute |= self.check_submission(chain, from, item, now)?;
+            check_range(&item.signed.voucher)?;
             self.check_opening(item, now)?;
             self.count_voucher(item, counts);
             self.rules
@@ -44,14 +57,6 @@ impl<R: Rules> Model<R> {
 
     fn check_submission(&self, chain: &Chain, from: Address, item: &Submission, now: u64) -> Checked<bool> {
         let voucher = &item.signed.voucher;
-        require(
-            voucher.seq.max(voucher.ack_seq).0 <= limits::SEQ_MAX,
-            I::SeqTooLarge::SELECTOR,
-        )?;
-        require(
-            voucher.paid.max(voucher.ack_paid).0 <= limits::AMOUNT_MAX,
-            I::PaidTooLarge::SELECTOR,
-        )?;
         let digest = voucher.digest(&chain.domain);
         let key = &chain.signer(item.payer).public;
         let signed = item

@@ -10,6 +10,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
+use futures::future::BoxFuture;
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Seq, UnixSeconds,
     abi::{ChannelState, IAdjudicator, Status},
@@ -81,37 +82,39 @@ pub(crate) struct ChainParams {
 
 impl ChainAccess {
     /// Connects and checks the chain id.
-    pub(crate) async fn connect(params: ChainParams) -> Result<Self, ChainError> {
-        let bare = match params.rpc {
-            Rpc::Provider(provider) => provider,
-            Rpc::Url(url) => within(ProviderBuilder::default().connect(&url)).await?.erased(),
-        };
-        let sender = params.sender.as_ref().map(PrivateKeySigner::address);
-        let provider = match params.sender {
-            // Nonces are read for every transaction: other programs may use the same key.
-            Some(key) => ProviderBuilder::default()
-                .with_gas_estimation()
-                .with_simple_nonce_management()
-                .fetch_chain_id()
-                .wallet(EthereumWallet::from(key))
-                .connect_provider(bare)
-                .erased(),
-            None => bare,
-        };
-        let got = within(async { provider.get_chain_id().await }).await?;
-        if got != params.chain_id {
-            return Err(ChainError::WrongChain {
-                expected: params.chain_id,
-                got,
-            });
-        }
-        Ok(Self {
-            provider,
-            sender,
-            adjudicator: params.adjudicator,
-            confirmations: params.confirmations,
-            poll: params.poll,
-            timeout: params.timeout,
+    pub(crate) fn connect(params: ChainParams) -> BoxFuture<'static, Result<Self, ChainError>> {
+        Box::pin(async move {
+            let bare = match params.rpc {
+                Rpc::Provider(provider) => provider,
+                Rpc::Url(url) => within(ProviderBuilder::default().connect(&url)).await?.erased(),
+            };
+            let sender = params.sender.as_ref().map(PrivateKeySigner::address);
+            let provider = match params.sender {
+                // Nonces are read for every transaction: other programs may use the same key.
+                Some(key) => ProviderBuilder::default()
+                    .with_gas_estimation()
+                    .with_simple_nonce_management()
+                    .fetch_chain_id()
+                    .wallet(EthereumWallet::from(key))
+                    .connect_provider(bare)
+                    .erased(),
+                None => bare,
+            };
+            let got = within(async { provider.get_chain_id().await }).await?;
+            if got != params.chain_id {
+                return Err(ChainError::WrongChain {
+                    expected: params.chain_id,
+                    got,
+                });
+            }
+            Ok(Self {
+                provider,
+                sender,
+                adjudicator: params.adjudicator,
+                confirmations: params.confirmations,
+                poll: params.poll,
+                timeout: params.timeout,
+            })
         })
     }
 
@@ -121,27 +124,32 @@ impl ChainAccess {
     }
 
     /// Reads `channels` at the newest and at the newest confirmed block.
-    pub(crate) async fn read(&self, channels: &[ChannelId]) -> Result<Reading, ChainError> {
-        let (number, now) = self.block(BlockNumberOrTag::Latest).await?;
-        let old = number.saturating_sub(self.confirmations);
-        let (_, confirmed) = self.block(BlockNumberOrTag::Number(old)).await?;
-        let mut reading = Reading {
-            number,
-            confirmed_number: old,
-            now,
-            confirmed,
-            channels: Vec::with_capacity(channels.len()),
-        };
-        for id in channels {
-            let settled = self.facts(id, old).await?;
-            let newest = if old == number {
-                settled
-            } else {
-                self.facts(id, number).await?
+    pub(crate) fn read<'a>(
+        &'a self,
+        channels: &'a [ChannelId],
+    ) -> BoxFuture<'a, Result<Reading, ChainError>> {
+        Box::pin(async move {
+            let (number, now) = self.block(BlockNumberOrTag::Latest).await?;
+            let old = number.saturating_sub(self.confirmations);
+            let (_, confirmed) = self.block(BlockNumberOrTag::Number(old)).await?;
+            let mut reading = Reading {
+                number,
+                confirmed_number: old,
+                now,
+                confirmed,
+                channels: Vec::with_capacity(channels.len()),
             };
-            reading.channels.push((*id, settled, newest));
-        }
-        Ok(reading)
+            for id in channels {
+                let settled = self.facts(id, old).await?;
+                let newest = if old == number {
+                    settled
+                } else {
+                    self.facts(id, number).await?
+                };
+                reading.channels.push((*id, settled, newest));
+            }
+            Ok(reading)
+        })
     }
 
     async fn block(&self, at: BlockNumberOrTag) -> Result<(u64, UnixSeconds), ChainError> {
@@ -168,19 +176,31 @@ impl ChainAccess {
     }
 
     /// `open(config, amount)`, with `approve` for a token.
-    pub(crate) async fn open(&self, config: &Config, amount: Amount) -> Result<B256, ChainError> {
-        self.fund(config.token, amount, calls::open(config, amount.0).abi_encode())
-            .await
+    pub(crate) fn open<'a>(
+        &'a self,
+        config: &'a Config,
+        amount: Amount,
+    ) -> BoxFuture<'a, Result<B256, ChainError>> {
+        Box::pin(async move {
+            self.fund(config.token, amount, calls::open(config, amount.0).abi_encode())
+                .await
+        })
     }
 
     /// `deposit(config, amount)`, with `approve` for a token.
-    pub(crate) async fn deposit(&self, config: &Config, amount: Amount) -> Result<B256, ChainError> {
-        self.fund(
-            config.token,
-            amount,
-            calls::deposit(config, amount.0).abi_encode(),
-        )
-        .await
+    pub(crate) fn deposit<'a>(
+        &'a self,
+        config: &'a Config,
+        amount: Amount,
+    ) -> BoxFuture<'a, Result<B256, ChainError>> {
+        Box::pin(async move {
+            self.fund(
+                config.token,
+                amount,
+                calls::deposit(config, amount.0).abi_encode(),
+            )
+            .await
+        })
     }
 
     async fn fund(&self, token: Address, amount: Amount, data: Vec<u8>) -> Result<B256, ChainError> {
@@ -207,8 +227,8 @@ impl ChainAccess {
     }
 
     /// Sends a call to the adjudicator and waits until it is mined.
-    pub(crate) async fn broadcast(&self, data: Vec<u8>) -> Result<B256, ChainError> {
-        self.send(self.adjudicator, data, U256::ZERO).await
+    pub(crate) fn broadcast<'a>(&'a self, data: Vec<u8>) -> BoxFuture<'a, Result<B256, ChainError>> {
+        Box::pin(async move { self.send(self.adjudicator, data, U256::ZERO).await })
     }
 
     async fn send(&self, to: Address, data: Vec<u8>, value: U256) -> Result<B256, ChainError> {

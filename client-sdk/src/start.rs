@@ -13,6 +13,7 @@ use crate::{
     store::rows,
     tls,
 };
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use tokio::{
     sync::{broadcast, mpsc},
@@ -22,60 +23,62 @@ use tokio::{
 const COMMANDS: usize = 1024;
 const EVENTS: usize = 1024;
 
-pub(crate) async fn start(
+pub(crate) fn start(
     options: Options,
     signer: Arc<dyn VoucherSigner>,
     store: Arc<dyn Store>,
-) -> Result<Client, ConnectError> {
-    let stored = rows::pin(store.as_ref()).await?;
-    let mut redial = Dial {
-        url: options.url.clone(),
-        encoding: options.encoding,
-        pin: options.pin.clone().or_else(|| stored.clone()),
-        server: options.server.clone(),
-        signer: CheckedSigner::new(signer.clone(), options.sign_timeout),
-        timeout: options.connect_timeout,
-        network: options.ports.network.clone(),
-        tls: tls::connector(&options.url, &options.root_certificates)?,
-    };
-    let link = dial_until(&redial, &options).await?;
-    match &stored {
-        // A pin given to the builder must not hide that the store belongs to another hub.
-        Some(stored) => drop(Hub::check(link.hub.info.clone(), Some(stored), None)?),
-        None => store.commit(vec![rows::put_pin(&link.hub.pin)]).await?,
-    }
-    redial.pin = Some(link.hub.pin.clone());
-    redial.signer = link.signer.clone();
-    let chain = chain(&options, &link.hub, signer.as_ref()).await?;
-    let owners = owners(&options, signer.clone());
-    let owner = owners.first().map_or(signer.address(), |owner| owner.address());
-    let (commands, inbox) = mpsc::channel(COMMANDS);
-    let (events, _) = broadcast::channel::<ClientEvent>(EVENTS);
-    let board = Arc::new(Board::default());
-    let hub = link.hub.clone();
-    let actor = Actor::load(Setup {
-        options: options.clone(),
-        store,
-        chain: chain.clone(),
-        owners,
-        redial,
-        inbox,
-        publish: Publisher::of(board.clone()),
-        events: events.clone(),
-        link,
+) -> BoxFuture<'static, Result<Client, ConnectError>> {
+    Box::pin(async move {
+        let stored = rows::pin(store.as_ref()).await?;
+        let mut redial = Dial {
+            url: options.url.clone(),
+            encoding: options.encoding,
+            pin: options.pin.clone().or_else(|| stored.clone()),
+            server: options.server.clone(),
+            signer: CheckedSigner::new(signer.clone(), options.sign_timeout),
+            timeout: options.connect_timeout,
+            network: options.ports.network.clone(),
+            tls: tls::connector(&options.url, &options.root_certificates)?,
+        };
+        let link = dial_until(&redial, &options).await?;
+        match &stored {
+            // A pin given to the builder must not hide that the store belongs to another hub.
+            Some(stored) => drop(Hub::check(link.hub.info.clone(), Some(stored), None)?),
+            None => store.commit(vec![rows::put_pin(&link.hub.pin)]).await?,
+        }
+        redial.pin = Some(link.hub.pin.clone());
+        redial.signer = link.signer.clone();
+        let chain = chain(&options, &link.hub, signer.as_ref()).await?;
+        let owners = owners(&options, signer.clone());
+        let owner = owners.first().map_or(signer.address(), |owner| owner.address());
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (events, _) = broadcast::channel::<ClientEvent>(EVENTS);
+        let board = Arc::new(Board::default());
+        let hub = link.hub.clone();
+        let actor = Actor::load(Setup {
+            options: options.clone(),
+            store,
+            chain: chain.clone(),
+            owners,
+            redial,
+            inbox,
+            publish: Publisher::of(board.clone()),
+            events: events.clone(),
+            link,
+        })
+        .await?;
+        tokio::spawn(actor.run());
+        Ok(Client::of(Inner {
+            signer: signer.address(),
+            owner,
+            options,
+            commands,
+            board,
+            events,
+            chain,
+            hub,
+        }))
     })
-    .await?;
-    tokio::spawn(actor.run());
-    Ok(Client::of(Inner {
-        signer: signer.address(),
-        owner,
-        options,
-        commands,
-        board,
-        events,
-        chain,
-        hub,
-    }))
 }
 
 /// Who can sign `Register` for an owner account; the first one owns the channels that are opened.

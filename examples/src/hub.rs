@@ -78,7 +78,7 @@ impl Hub {
         let address = listener.local_addr()?;
         let settings = Settings::default();
         let shutdown = Shutdown::new();
-        let serving = session::serve(listener, running.engine.clone(), settings, shutdown.clone());
+        let serving = session::serve_tcp(listener, running.engine.clone(), settings, shutdown.clone());
         Ok(Self {
             address,
             running,

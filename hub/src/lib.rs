@@ -1,7 +1,7 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
 
 pub mod app;
-pub mod chain;
+pub use hub_chain as chain;
 pub mod cli;
 pub mod driver;
 pub mod engine;

@@ -17,6 +17,7 @@ use crate::{
     store::{Identity, OpenError, ShardId, Store},
 };
 use alloy::primitives::B256;
+use futures::future::BoxFuture;
 use protocol_spec::{Address, Domain, SignerKey, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
@@ -84,59 +85,61 @@ pub struct RunningHub {
 }
 
 /// Starts a hub: restores, replays, then follows the chain. Serve sessions with its engine; end with [`RunningHub::finish`].
-pub async fn start(setup: Setup) -> Result<RunningHub, AppError> {
-    let hub = setup
-        .chain
-        .sender()
-        .ok_or_else(|| AppError::Setup("the chain port has no key to send with".to_owned()))?;
-    let identity = identity(&setup).await?;
-    let status = ChainStatus::default();
-    let info = hub_info(&setup, hub, identity.chain_id);
-    let (now, execution) = (setup.ports.now.clone(), setup.ports.execution);
-    let store = open(setup.ports, identity).await?;
-    let workers = match execution {
-        Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-        Execution::Inline => 1,
-    };
-    let running = engine::start(EngineOptions {
-        domain: Domain::new(identity.chain_id, setup.adjudicator),
-        info,
-        policy: setup.policy,
-        key: setup.signer.clone(),
-        store: store.clone(),
-        shard: ShardId(0),
-        now: {
-            let status = status.clone();
-            Now::new(move || now.get().max(status.head_timestamp()))
-        },
-        execution,
-        workers,
-        checkpoint_every: CHECKPOINT_EVERY,
-        checkpoint_records: CHECKPOINT_RECORDS,
-    })
-    .await?;
-    let options = DriverOptions {
-        chain: Arc::new(setup.chain),
-        adjudicator: setup.adjudicator,
-        hub,
-        hub_signer: setup.signer.address(),
-        confirmations: setup.confirmations,
-        poll_interval: setup.poll_interval,
-        resend_after: Duration::from_secs(30),
-    };
-    let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
-    let (sender, failed) = watch::channel(None);
-    let abort = driver.abort_handle();
-    let supervisor = tokio::spawn(supervise(running.fatal, driver, sender));
-    let (engine, control) = (running.engine, running.control);
-    Ok(RunningHub {
-        engine,
-        chain: status,
-        control,
-        failed,
-        driver: abort,
-        supervisor,
-        store,
+pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
+    Box::pin(async move {
+        let hub = setup
+            .chain
+            .sender()
+            .ok_or_else(|| AppError::Setup("the chain port has no key to send with".to_owned()))?;
+        let identity = identity(&setup).await?;
+        let status = ChainStatus::default();
+        let info = hub_info(&setup, hub, identity.chain_id);
+        let (now, execution) = (setup.ports.now.clone(), setup.ports.execution);
+        let store = open(setup.ports, identity).await?;
+        let workers = match execution {
+            Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            Execution::Inline => 1,
+        };
+        let running = engine::start(EngineOptions {
+            domain: Domain::new(identity.chain_id, setup.adjudicator),
+            info,
+            policy: setup.policy,
+            key: setup.signer.clone(),
+            store: store.clone(),
+            shard: ShardId(0),
+            now: {
+                let status = status.clone();
+                Now::new(move || now.get().max(status.head_timestamp()))
+            },
+            execution,
+            workers,
+            checkpoint_every: CHECKPOINT_EVERY,
+            checkpoint_records: CHECKPOINT_RECORDS,
+        })
+        .await?;
+        let options = DriverOptions {
+            chain: Arc::new(setup.chain),
+            adjudicator: setup.adjudicator,
+            hub,
+            hub_signer: setup.signer.address(),
+            confirmations: setup.confirmations,
+            poll_interval: setup.poll_interval,
+            resend_after: Duration::from_secs(30),
+        };
+        let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
+        let (sender, failed) = watch::channel(None);
+        let abort = driver.abort_handle();
+        let supervisor = tokio::spawn(supervise(running.fatal, driver, sender));
+        let (engine, control) = (running.engine, running.control);
+        Ok(RunningHub {
+            engine,
+            chain: status,
+            control,
+            failed,
+            driver: abort,
+            supervisor,
+            store,
+        })
     })
 }
 

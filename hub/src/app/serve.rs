@@ -15,6 +15,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use anyhow::Context;
+use futures::future::BoxFuture;
 use protocol_spec::{Address, Amount, SignerKey, channel::Delays};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -24,27 +25,29 @@ const EMBEDDED_DOOR: &str = "127.0.0.1:8545";
 const EMBEDDED_VAULT: u128 = 1_000_000_000_000_000_000_000_000;
 
 /// Starts the engine for `hub serve`.
-pub async fn start_engine(
+pub fn start_engine(
     prepared: Prepared,
     readiness: Readiness,
     shutdown: Shutdown,
-) -> anyhow::Result<Started> {
-    let owner = wallet(&prepared.owner)?;
-    let (setup, embedded) = if prepared.config.is_embedded() {
-        let (setup, dev) = embedded(&prepared, owner).await?;
-        (setup, Some(dev))
-    } else {
-        (remote(&prepared, owner).await?, None)
-    };
-    let hub = super::start(setup).await.context("the hub did not start")?;
-    watch_failure(&hub, readiness, shutdown);
-    let engine = hub.engine.clone();
-    let finish = Box::pin(async move {
-        let result = hub.finish().await.map_err(anyhow::Error::msg);
-        drop(embedded);
-        result
-    });
-    Ok(Started { engine, finish })
+) -> BoxFuture<'static, anyhow::Result<Started>> {
+    Box::pin(async move {
+        let owner = wallet(&prepared.owner)?;
+        let (setup, embedded) = if prepared.config.is_embedded() {
+            let (setup, dev) = embedded(&prepared, owner).await?;
+            (setup, Some(dev))
+        } else {
+            (remote(&prepared, owner).await?, None)
+        };
+        let hub = super::start(setup).await.context("the hub did not start")?;
+        watch_failure(&hub, readiness, shutdown);
+        let engine = hub.engine.clone();
+        let finish = Box::pin(async move {
+            let result = hub.finish().await.map_err(anyhow::Error::msg);
+            drop(embedded);
+            result
+        });
+        Ok(Started { engine, finish })
+    })
 }
 
 /// A failed commit, a refused signature or a vanished confirmed block stops the process at once: nothing that

@@ -66,14 +66,16 @@ pub fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
 }
 
 /// Runs `hub serve`.
-pub async fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let prepared = prepare(&args)?;
-    if args.check {
-        words("configuration and keys are good");
-        let (signer, owner) = (prepared.hub_signer.address(), prepared.owner.address());
-        return data(&format!("hub_signer {signer}\nowner {owner}"));
-    }
-    serve_with(prepared, crate::app::serve::start_engine).await
+pub fn serve(args: ServeArgs) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(async move {
+        let prepared = prepare(&args)?;
+        if args.check {
+            words("configuration and keys are good");
+            let (signer, owner) = (prepared.hub_signer.address(), prepared.owner.address());
+            return data(&format!("hub_signer {signer}\nowner {owner}"));
+        }
+        serve_with(prepared, crate::app::serve::start_engine).await
+    })
 }
 
 /// Everything around an engine: logs, metrics, signals, both doors, drain. `start` gets the prepared configuration,
@@ -135,31 +137,33 @@ where
 }
 
 /// Serves sessions for an engine until `shutdown`; then drains them and lets the engine finish.
-pub async fn serve_engine(
-    config: &Config,
+pub fn serve_engine<'a>(
+    config: &'a Config,
     listener: TcpListener,
     started: Started,
     readiness: Readiness,
     shutdown: Shutdown,
-) -> anyhow::Result<()> {
-    let settings = Settings {
-        allowed_hosts: config.server.allowed_hosts.clone(),
-        allowed_origins: config.server.allowed_origins.clone(),
-        limits: config.limits,
-        ..Settings::default()
-    };
-    let address = listener.local_addr()?;
-    tracing::info!(%address, server = config.server.name, "serving");
-    readiness.fulfil("sessions");
-    let red = {
-        let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
-        async move {
-            shutdown.triggered().await;
-            readiness.fail("sessions", "draining");
-        }
-    };
-    let sessions = session::serve(listener, started.engine, settings, shutdown);
-    let (drained, ()) = futures::join!(sessions, red);
-    tracing::info!(cut_off = drained.cut_off, "sessions are gone");
-    started.finish.await.context("the engine did not finish")
+) -> BoxFuture<'a, anyhow::Result<()>> {
+    Box::pin(async move {
+        let settings = Settings {
+            allowed_hosts: config.server.allowed_hosts.clone(),
+            allowed_origins: config.server.allowed_origins.clone(),
+            limits: config.limits,
+            ..Settings::default()
+        };
+        let address = listener.local_addr()?;
+        tracing::info!(%address, server = config.server.name, "serving");
+        readiness.fulfil("sessions");
+        let red = {
+            let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
+            async move {
+                shutdown.triggered().await;
+                readiness.fail("sessions", "draining");
+            }
+        };
+        let sessions = session::serve_tcp(listener, started.engine, settings, shutdown);
+        let (drained, ()) = futures::join!(sessions, red);
+        tracing::info!(cut_off = drained.cut_off, "sessions are gone");
+        started.finish.await.context("the engine did not finish")
+    })
 }

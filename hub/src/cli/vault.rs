@@ -14,6 +14,7 @@ use alloy::{
     sol_types::{SolCall, SolEvent},
 };
 use anyhow::anyhow;
+use futures::future::BoxFuture;
 use protocol_spec::{Address, Amount, Domain, abi::IAdjudicator};
 use std::path::{Path, PathBuf};
 
@@ -91,22 +92,24 @@ fn some_units(text: &str) -> Result<Amount, String> {
 }
 
 /// Runs `hub vault`.
-pub async fn vault(args: VaultArgs) -> Result<(), Failure> {
-    match args.command {
-        VaultCommand::Show(args) => Vault::open(&args.config).await?.show().await,
-        VaultCommand::Deposit(args) => {
-            let (vault, token) = opened(&args).await?;
-            let steps = vault.deposit(token, args.amount).await?;
-            vault.carry_out("deposit", &args, token, steps).await
+pub fn vault(args: VaultArgs) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(async move {
+        match args.command {
+            VaultCommand::Show(args) => Vault::open(&args.config).await?.show().await,
+            VaultCommand::Deposit(args) => {
+                let (vault, token) = opened(&args).await?;
+                let steps = vault.deposit(token, args.amount).await?;
+                vault.carry_out("deposit", &args, token, steps).await
+            }
+            VaultCommand::Withdraw(WithdrawArgs { what, to }) => {
+                let (vault, token) = opened(&what).await?;
+                let step = vault
+                    .withdrawal(token, what.amount, to.unwrap_or(vault.hub))
+                    .await?;
+                vault.carry_out("withdraw", &what, token, vec![step]).await
+            }
         }
-        VaultCommand::Withdraw(WithdrawArgs { what, to }) => {
-            let (vault, token) = opened(&what).await?;
-            let step = vault
-                .withdrawal(token, what.amount, to.unwrap_or(vault.hub))
-                .await?;
-            vault.carry_out("withdraw", &what, token, vec![step]).await
-        }
-    }
+    })
 }
 
 async fn opened(args: &MoveArgs) -> Result<(Vault, Address), Failure> {

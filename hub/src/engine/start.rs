@@ -15,6 +15,7 @@ use crate::{
     store::{Row, ShardId, Store, StoreError, Table},
 };
 use dashmap::DashMap;
+use futures::future::BoxFuture;
 use protocol_spec::{Domain, GuardError, Reject, SignerKey, SigningGuard, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
@@ -95,79 +96,81 @@ impl ControlHandle {
 
 /// Restores the ledger, replays the journal's tail and starts all stages. Stop it by dropping every [`Engine`] and
 /// [`ControlHandle`]: what was accepted is made durable, a last checkpoint is written, then `fatal` ends with `Ok`.
-pub async fn start(options: EngineOptions) -> Result<Running, StartError> {
-    let loaded = options.store.acquire(options.shard).await?;
-    let info = &options.info;
-    let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
-    restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
-    tracing::info!(
-        channels = ledger.channels(),
-        records = loaded.last,
-        "ledger restored"
-    );
+pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, StartError>> {
+    Box::pin(async move {
+        let loaded = options.store.acquire(options.shard).await?;
+        let info = &options.info;
+        let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
+        restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
+        tracing::info!(
+            channels = ledger.channels(),
+            records = loaded.last,
+            "ledger restored"
+        );
 
-    let (inbound, calls) = mpsc::channel(INBOUND_MAX);
-    let (to_ledger, inputs) = mpsc::channel(INPUTS_MAX);
-    let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
-    let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
-    let outboxes = Arc::new(DashMap::new());
-    let guard = ledger.guard();
+        let (inbound, calls) = mpsc::channel(INBOUND_MAX);
+        let (to_ledger, inputs) = mpsc::channel(INPUTS_MAX);
+        let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
+        let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
+        let outboxes = Arc::new(DashMap::new());
+        let guard = ledger.guard();
 
-    let now = options.now.get();
-    let mut policy = options.policy;
-    // The logs of events keep their epoch for the life of the database.
-    policy.log_epoch = Some(ledger.log_epoch())
-        .filter(|epoch| *epoch != 0)
-        .unwrap_or(now.0);
-    let first = ledger.commit(vec![Input::Policy(policy)], now);
-    let first = ToJournal::Commit {
-        record: first.record,
-        outputs: first.outputs,
-    };
-    drop(to_journal.send(first).await);
+        let now = options.now.get();
+        let mut policy = options.policy;
+        // The logs of events keep their epoch for the life of the database.
+        policy.log_epoch = Some(ledger.log_epoch())
+            .filter(|epoch| *epoch != 0)
+            .unwrap_or(now.0);
+        let first = ledger.commit(vec![Input::Policy(policy)], now);
+        let first = ToJournal::Commit {
+            record: first.record,
+            outputs: first.outputs,
+        };
+        drop(to_journal.send(first).await);
 
-    let verifier = Verifier {
-        domain: options.domain,
-        hub_key: options.key.public(),
-        server: info.server.clone(),
-    };
-    let (alarms, panics) = mpsc::unbounded_channel();
-    let execution = options.execution;
-    let lanes = Lanes { execution, alarms };
-    lanes.spawn_verifiers(calls, &to_ledger, &verifier, options.workers.max(1))?;
-    let (every, records) = (options.checkpoint_every, options.checkpoint_records);
-    let ledger_loop = LedgerLoop {
-        ledger,
-        inputs,
-        journal: to_journal,
-        now: options.now,
-        checkpoint: CheckpointPolicy { every, records },
-        outboxes: outboxes.clone(),
-    };
-    lanes.spawn("ledger", ledger_loop.run())?;
-    drop(lanes);
+        let verifier = Verifier {
+            domain: options.domain,
+            hub_key: options.key.public(),
+            server: info.server.clone(),
+        };
+        let (alarms, panics) = mpsc::unbounded_channel();
+        let execution = options.execution;
+        let lanes = Lanes { execution, alarms };
+        lanes.spawn_verifiers(calls, &to_ledger, &verifier, options.workers.max(1))?;
+        let (every, records) = (options.checkpoint_every, options.checkpoint_records);
+        let ledger_loop = LedgerLoop {
+            ledger,
+            inputs,
+            journal: to_journal,
+            now: options.now,
+            checkpoint: CheckpointPolicy { every, records },
+            outboxes: outboxes.clone(),
+        };
+        lanes.spawn("ledger", ledger_loop.run())?;
+        drop(lanes);
 
-    let journal = Journal {
-        store: options.store,
-        shard: options.shard,
-        epoch: loaded.epoch,
-    };
-    let seal = Seal {
-        key: options.key,
-        domain: options.domain,
-        guard,
-        outboxes: outboxes.clone(),
-    };
-    let fatal = tokio::spawn(watch(supervise(journal, seal, commits, to_seal, batches), panics));
-    let engine = Engine {
-        inbound,
-        outboxes,
-        info: Arc::new(options.info),
-    };
-    Ok(Running {
-        engine,
-        control: ControlHandle(to_ledger),
-        fatal,
+        let journal = Journal {
+            store: options.store,
+            shard: options.shard,
+            epoch: loaded.epoch,
+        };
+        let seal = Seal {
+            key: options.key,
+            domain: options.domain,
+            guard,
+            outboxes: outboxes.clone(),
+        };
+        let fatal = tokio::spawn(watch(supervise(journal, seal, commits, to_seal, batches), panics));
+        let engine = Engine {
+            inbound,
+            outboxes,
+            info: Arc::new(options.info),
+        };
+        Ok(Running {
+            engine,
+            control: ControlHandle(to_ledger),
+            fatal,
+        })
     })
 }
 

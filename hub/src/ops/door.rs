@@ -2,6 +2,7 @@
 
 use super::{Readiness, Shutdown};
 use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
+use futures::future::BoxFuture;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use std::{io, time::Duration};
 use tokio::net::TcpListener;
@@ -57,33 +58,35 @@ struct Facts {
 }
 
 /// Serves the door until `shutdown`. Errors: the listener failed.
-pub async fn serve(
+pub fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
     readiness: Readiness,
     shutdown: Shutdown,
-) -> io::Result<()> {
-    let upkeep = {
-        let metrics = metrics.clone();
-        async move {
-            let mut ticks = tokio::time::interval(UPKEEP);
-            loop {
-                ticks.tick().await;
-                metrics.run_upkeep();
+) -> BoxFuture<'static, io::Result<()>> {
+    Box::pin(async move {
+        let upkeep = {
+            let metrics = metrics.clone();
+            async move {
+                let mut ticks = tokio::time::interval(UPKEEP);
+                loop {
+                    ticks.tick().await;
+                    metrics.run_upkeep();
+                }
             }
+        };
+        let router = Router::new()
+            .route("/metrics", get(render))
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .with_state(Facts { metrics, readiness });
+        // Not axum's graceful end: it waits for scrapers that keep their connection.
+        tokio::select! {
+            served = axum::serve(listener, router) => served,
+            () = upkeep => Ok(()),
+            () = shutdown.triggered() => Ok(()),
         }
-    };
-    let router = Router::new()
-        .route("/metrics", get(render))
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .with_state(Facts { metrics, readiness });
-    // Not axum's graceful end: it waits for scrapers that keep their connection.
-    tokio::select! {
-        served = axum::serve(listener, router) => served,
-        () = upkeep => Ok(()),
-        () = shutdown.triggered() => Ok(()),
-    }
+    })
 }
 
 async fn render(State(facts): State<Facts>) -> impl IntoResponse {

@@ -27,4 +27,4 @@ mod state;
 pub use limits::SessionLimits;
 pub use listener::Listener;
 pub use login::login_digest;
-pub use server::{Drained, Settings, bind, serve};
+pub use server::{Drained, Settings, bind, serve, serve_tcp};

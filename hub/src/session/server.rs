@@ -12,6 +12,7 @@ use super::{
     outgoing,
 };
 use crate::{engine::Engine, now::Now, ops::Shutdown};
+use futures::future::BoxFuture;
 use protocol_spec::limits::MESSAGE_BYTES_MAX;
 use std::{
     io,
@@ -59,6 +60,16 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(limits::ACCEPT_BACKLOG)
+}
+
+/// [`serve`] on a TCP socket, compiled once, here, and not again in every program that serves.
+pub fn serve_tcp(
+    listener: TcpListener,
+    engine: Engine,
+    settings: Settings,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, Drained> {
+    Box::pin(serve(listener, engine, settings, shutdown))
 }
 
 /// Serves connections until `shutdown`, then lets calls under way finish, closes with 1001 and returns,

@@ -13,6 +13,7 @@ use alloy::{
     sol_types::SolCall,
     transports::{RpcError, TransportConnect as _, TransportErrorKind},
 };
+use futures::future::BoxFuture;
 use protocol_spec::{Domain, UnixSeconds, abi::IAdjudicator};
 use std::{future::IntoFuture, str::FromStr as _, time::Duration};
 
@@ -36,107 +37,111 @@ pub struct Node {
 
 impl Node {
     /// A node behind any alloy provider, the embedded dev chain's included.
-    pub fn new(provider: impl Provider + 'static) -> Self {
-        Self {
-            provider: provider.erased(),
-        }
+    pub fn new(provider: DynProvider) -> Self {
+        Self { provider }
     }
 
     /// Connects by URL: http, https, ws, wss.
     ///
     /// # Errors
     /// [`SettleError::Usage`] for a bad URL, [`SettleError::Unreachable`] when nobody answers.
-    pub async fn connect(url: &str) -> Result<Self, SettleError> {
-        // The URL may hold an API key: it stays out of the texts.
-        let bad =
-            || SettleError::Usage("--rpc-url must be a URL of a node: http, https, ws or wss".to_owned());
-        if !["http://", "https://", "ws://", "wss://"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-        {
-            return Err(bad());
-        }
-        let target = BuiltInConnectionString::from_str(url).map_err(|_| bad())?;
-        let transport = timed("connect", target.connect_boxed()).await?;
-        Ok(Self::new(RootProvider::new(RpcClient::new(
-            transport,
-            target.is_local(),
-        ))))
+    pub fn connect<'a>(url: &'a str) -> BoxFuture<'a, Result<Self, SettleError>> {
+        Box::pin(async move {
+            // The URL may hold an API key: it stays out of the texts.
+            let bad =
+                || SettleError::Usage("--rpc-url must be a URL of a node: http, https, ws or wss".to_owned());
+            if !["http://", "https://", "ws://", "wss://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+            {
+                return Err(bad());
+            }
+            let target = BuiltInConnectionString::from_str(url).map_err(|_| bad())?;
+            let transport = timed("connect", target.connect_boxed()).await?;
+            let provider = RootProvider::new(RpcClient::new(transport, target.is_local()));
+            Ok(Self::new(provider.erased()))
+        })
     }
 
     /// Checks that the node is on `domain`'s chain and that its adjudicator is there and hashes in `domain`.
     ///
     /// # Errors
     /// [`SettleError::Refused`] when not, [`SettleError::Unreachable`].
-    pub async fn check(&self, domain: &Domain) -> Result<(), SettleError> {
-        let got = self.chain_id().await?;
-        if got != domain.chain_id {
-            return Err(SettleError::Refused(format!(
-                "the node is on chain {got}, the evidence is for chain {}: use a node of that chain",
-                domain.chain_id
-            )));
-        }
-        let code = timed("eth_getCode", async {
-            self.provider.get_code_at(domain.adjudicator).await
-        })
-        .await?;
-        let no_adjudicator = |what: &str| {
-            SettleError::Refused(format!(
-                "{what} at {} on chain {got}: the adjudicator meant is another one, or the node is not synced",
-                domain.adjudicator
-            ))
-        };
-        if code.is_empty() {
-            return Err(no_adjudicator("there is no contract"));
-        }
-        let separator = self
-            .read(
-                domain.adjudicator,
-                &IAdjudicator::domainSeparatorCall {},
-                BlockId::latest(),
-            )
-            .await;
-        match separator {
-            Ok(separator) if separator.0 == domain.separator().0 => Ok(()),
-            Ok(_) | Err(SettleError::Refused(_) | SettleError::Reverted(_)) => {
-                Err(no_adjudicator("the contract is no Channel Hub adjudicator"))
+    pub fn check<'a>(&'a self, domain: &'a Domain) -> BoxFuture<'a, Result<(), SettleError>> {
+        Box::pin(async move {
+            let got = self.chain_id().await?;
+            if got != domain.chain_id {
+                return Err(SettleError::Refused(format!(
+                    "the node is on chain {got}, the evidence is for chain {}: use a node of that chain",
+                    domain.chain_id
+                )));
             }
-            Err(error) => Err(error),
-        }
+            let code = timed("eth_getCode", async {
+                self.provider.get_code_at(domain.adjudicator).await
+            })
+            .await?;
+            let no_adjudicator = |what: &str| {
+                SettleError::Refused(format!(
+                    "{what} at {} on chain {got}: the adjudicator meant is another one, or the node is not synced",
+                    domain.adjudicator
+                ))
+            };
+            if code.is_empty() {
+                return Err(no_adjudicator("there is no contract"));
+            }
+            let separator = self
+                .read(
+                    domain.adjudicator,
+                    &IAdjudicator::domainSeparatorCall {},
+                    BlockId::latest(),
+                )
+                .await;
+            match separator {
+                Ok(separator) if separator.0 == domain.separator().0 => Ok(()),
+                Ok(_) | Err(SettleError::Refused(_) | SettleError::Reverted(_)) => {
+                    Err(no_adjudicator("the contract is no Channel Hub adjudicator"))
+                }
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// EIP-155 chain id.
     ///
     /// # Errors
     /// [`SettleError::Unreachable`].
-    pub async fn chain_id(&self) -> Result<u64, SettleError> {
-        timed("eth_chainId", self.provider.get_chain_id()).await
+    pub fn chain_id<'a>(&'a self) -> BoxFuture<'a, Result<u64, SettleError>> {
+        Box::pin(async move { timed("eth_chainId", self.provider.get_chain_id()).await })
     }
 
     /// Native coins of an account, wei.
     ///
     /// # Errors
     /// [`SettleError::Unreachable`].
-    pub async fn coins(&self, account: Address) -> Result<U256, SettleError> {
-        timed("eth_getBalance", async {
-            self.provider.get_balance(account).await
+    pub fn coins<'a>(&'a self, account: Address) -> BoxFuture<'a, Result<U256, SettleError>> {
+        Box::pin(async move {
+            timed("eth_getBalance", async {
+                self.provider.get_balance(account).await
+            })
+            .await
         })
-        .await
     }
 
     /// The newest block.
     ///
     /// # Errors
     /// [`SettleError::Unreachable`].
-    pub async fn head(&self) -> Result<Head, SettleError> {
-        let block = timed("eth_getBlockByNumber", async {
-            self.provider.get_block_by_number(BlockNumberOrTag::Latest).await
-        })
-        .await?
-        .ok_or_else(|| SettleError::Unreachable("the node has no block".to_owned()))?;
-        Ok(Head {
-            number: block.header.number,
-            time: UnixSeconds(block.header.timestamp),
+    pub fn head<'a>(&'a self) -> BoxFuture<'a, Result<Head, SettleError>> {
+        Box::pin(async move {
+            let block = timed("eth_getBlockByNumber", async {
+                self.provider.get_block_by_number(BlockNumberOrTag::Latest).await
+            })
+            .await?
+            .ok_or_else(|| SettleError::Unreachable("the node has no block".to_owned()))?;
+            Ok(Head {
+                number: block.header.number,
+                time: UnixSeconds(block.header.timestamp),
+            })
         })
     }
 
@@ -159,15 +164,17 @@ impl Node {
             .map_err(|_| SettleError::Refused(format!("{to} does not answer {} as it should", C::SIGNATURE)))
     }
 
-    pub(super) async fn call(
-        &self,
+    pub(super) fn call<'a>(
+        &'a self,
         request: TransactionRequest,
         block: BlockId,
-    ) -> Result<Bytes, SettleError> {
-        timed("eth_call", async {
-            self.provider.call(request).block(block).await
+    ) -> BoxFuture<'a, Result<Bytes, SettleError>> {
+        Box::pin(async move {
+            timed("eth_call", async {
+                self.provider.call(request).block(block).await
+            })
+            .await
         })
-        .await
     }
 }
 

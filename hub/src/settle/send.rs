@@ -14,6 +14,7 @@ use alloy::{
     providers::Provider as _,
     rpc::types::{TransactionReceipt, TransactionRequest},
 };
+use futures::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -115,32 +116,34 @@ impl Node {
     ///
     /// # Errors
     /// [`SettleError::Reverted`] with the adjudicator's reason, [`SettleError::Unreachable`].
-    pub async fn simulate(&self, call: &Transaction) -> Result<Cost, SettleError> {
-        self.call(Self::request(call), BlockId::latest()).await?;
-        let (estimate, balance) = tokio::try_join!(
-            timed("eth_estimateGas", async {
-                self.provider.estimate_gas(Self::request(call)).await
-            }),
-            timed("eth_getBalance", async {
-                self.provider.get_balance(call.sender).await
-            }),
-        )?;
-        let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
-        let gas_limit = estimate
-            .saturating_add(estimate.div_ceil(GAS_MARGIN_PART))
-            .min(GAS_MAX);
-        if estimate > gas_limit {
-            return Err(SettleError::Refused(format!(
-                "it needs {estimate} gas, one transaction may use {GAS_MAX}: show fewer locks at once"
-            )));
-        }
-        Ok(Cost {
-            gas_estimate: estimate,
-            gas_limit,
-            fee_per_gas_max: fees.max_fee_per_gas,
-            priority_fee_per_gas_max: fees.max_priority_fee_per_gas,
-            value: call.value,
-            balance,
+    pub fn simulate<'a>(&'a self, call: &'a Transaction) -> BoxFuture<'a, Result<Cost, SettleError>> {
+        Box::pin(async move {
+            self.call(Self::request(call), BlockId::latest()).await?;
+            let (estimate, balance) = tokio::try_join!(
+                timed("eth_estimateGas", async {
+                    self.provider.estimate_gas(Self::request(call)).await
+                }),
+                timed("eth_getBalance", async {
+                    self.provider.get_balance(call.sender).await
+                }),
+            )?;
+            let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
+            let gas_limit = estimate
+                .saturating_add(estimate.div_ceil(GAS_MARGIN_PART))
+                .min(GAS_MAX);
+            if estimate > gas_limit {
+                return Err(SettleError::Refused(format!(
+                    "it needs {estimate} gas, one transaction may use {GAS_MAX}: show fewer locks at once"
+                )));
+            }
+            Ok(Cost {
+                gas_estimate: estimate,
+                gas_limit,
+                fee_per_gas_max: fees.max_fee_per_gas,
+                priority_fee_per_gas_max: fees.max_priority_fee_per_gas,
+                value: call.value,
+                balance,
+            })
         })
     }
 
@@ -148,42 +151,44 @@ impl Node {
     ///
     /// # Errors
     /// [`SettleError::Refused`] when the sender cannot pay or the wallet lacks its key, [`SettleError::Unreachable`].
-    pub async fn broadcast(
-        &self,
-        call: &Transaction,
-        cost: &Cost,
-        wallet: &EthereumWallet,
-    ) -> Result<TxHash, SettleError> {
-        if cost.too_expensive() {
-            return Err(SettleError::Refused(format!(
-                "the sender {} holds {} wei and this may cost {} wei: fund it",
-                call.sender,
-                cost.balance,
-                cost.wei_max()
-            )));
-        }
-        let (chain_id, nonce) = tokio::try_join!(
-            timed("eth_chainId", self.provider.get_chain_id()),
-            timed("eth_getTransactionCount", async {
-                self.provider.get_transaction_count(call.sender).pending().await
-            }),
-        )?;
-        let request = Self::request(call)
-            .with_chain_id(chain_id)
-            .with_nonce(nonce)
-            .with_gas_limit(cost.gas_limit)
-            .with_max_fee_per_gas(cost.fee_per_gas_max)
-            .with_max_priority_fee_per_gas(cost.priority_fee_per_gas_max);
-        let signed = request.build(wallet).await.map_err(|error| {
-            SettleError::Refused(format!("the key cannot sign for {}: {error}", call.sender))
-        })?;
-        let hash = *signed.tx_hash();
-        let bytes = signed.encoded_2718();
-        let _pending = timed("eth_sendRawTransaction", async {
-            self.provider.send_raw_transaction(&bytes).await
+    pub fn broadcast<'a>(
+        &'a self,
+        call: &'a Transaction,
+        cost: &'a Cost,
+        wallet: &'a EthereumWallet,
+    ) -> BoxFuture<'a, Result<TxHash, SettleError>> {
+        Box::pin(async move {
+            if cost.too_expensive() {
+                return Err(SettleError::Refused(format!(
+                    "the sender {} holds {} wei and this may cost {} wei: fund it",
+                    call.sender,
+                    cost.balance,
+                    cost.wei_max()
+                )));
+            }
+            let (chain_id, nonce) = tokio::try_join!(
+                timed("eth_chainId", self.provider.get_chain_id()),
+                timed("eth_getTransactionCount", async {
+                    self.provider.get_transaction_count(call.sender).pending().await
+                }),
+            )?;
+            let request = Self::request(call)
+                .with_chain_id(chain_id)
+                .with_nonce(nonce)
+                .with_gas_limit(cost.gas_limit)
+                .with_max_fee_per_gas(cost.fee_per_gas_max)
+                .with_max_priority_fee_per_gas(cost.priority_fee_per_gas_max);
+            let signed = request.build(wallet).await.map_err(|error| {
+                SettleError::Refused(format!("the key cannot sign for {}: {error}", call.sender))
+            })?;
+            let hash = *signed.tx_hash();
+            let bytes = signed.encoded_2718();
+            let _pending = timed("eth_sendRawTransaction", async {
+                self.provider.send_raw_transaction(&bytes).await
+            })
+            .await?;
+            Ok(hash)
         })
-        .await?;
-        Ok(hash)
     }
 
     /// Waits until the transaction has `confirmations` (its own block is the first) and checks receipt and event then.
@@ -191,38 +196,40 @@ impl Node {
     /// # Errors
     /// [`SettleError::Reverted`] when it is in a block and failed, [`SettleError::NotIncluded`] after 15 minutes,
     /// [`SettleError::Refused`] when the event is missing, [`SettleError::Unreachable`].
-    pub async fn wait(
-        &self,
-        call: &Transaction,
+    pub fn wait<'a>(
+        &'a self,
+        call: &'a Transaction,
         hash: TxHash,
         confirmations: u64,
-    ) -> Result<Mined, SettleError> {
-        let deadline = Instant::now().checked_add(WAIT_TIMEOUT);
-        loop {
-            let receipt = timed(
-                "eth_getTransactionReceipt",
-                self.provider.get_transaction_receipt(hash),
-            )
-            .await?;
-            if let Some((receipt, block)) =
-                receipt.and_then(|receipt| Some((receipt.block_number?, receipt)).map(|(b, r)| (r, b)))
-            {
-                if !receipt.status() {
-                    return Err(self.explain(call, block).await);
+    ) -> BoxFuture<'a, Result<Mined, SettleError>> {
+        Box::pin(async move {
+            let deadline = Instant::now().checked_add(WAIT_TIMEOUT);
+            loop {
+                let receipt = timed(
+                    "eth_getTransactionReceipt",
+                    self.provider.get_transaction_receipt(hash),
+                )
+                .await?;
+                if let Some((receipt, block)) =
+                    receipt.and_then(|receipt| Some((receipt.block_number?, receipt)).map(|(b, r)| (r, b)))
+                {
+                    if !receipt.status() {
+                        return Err(self.explain(call, block).await);
+                    }
+                    let seen = self.head().await?.number.saturating_sub(block).saturating_add(1);
+                    // The receipt is asked for again at each look, so a reorg is seen.
+                    if seen >= confirmations.max(1) {
+                        return mined(call, &receipt, block, seen);
+                    }
                 }
-                let seen = self.head().await?.number.saturating_sub(block).saturating_add(1);
-                // The receipt is asked for again at each look, so a reorg is seen.
-                if seen >= confirmations.max(1) {
-                    return mined(call, &receipt, block, seen);
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Err(SettleError::NotIncluded(format!(
+                        "{hash} has not {confirmations} confirmations yet; it may still get there, see `settle status`"
+                    )));
                 }
+                tokio::time::sleep(POLL).await;
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(SettleError::NotIncluded(format!(
-                    "{hash} has not {confirmations} confirmations yet; it may still get there, see `settle status`"
-                )));
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        })
     }
 
     /// Why a mined transaction failed, by running it again on its block.

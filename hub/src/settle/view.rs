@@ -10,6 +10,7 @@ use alloy::{
     primitives::{Address, B256, U256},
     sol,
 };
+use futures::future::BoxFuture;
 use protocol_spec::{
     Amount, Digest, Lock, Side, UnixSeconds,
     abi::{ChannelState, IAdjudicator, LocksState, Status},
@@ -79,40 +80,45 @@ impl View {
     ///
     /// # Errors
     /// [`SettleError::Unreachable`]; [`SettleError::Refused`] when the answers do not add up by R19 and R20.
-    pub async fn read(node: &Node, evidence: &CheckedEvidence) -> Result<Self, SettleError> {
-        let head = node.head().await?;
-        let reader = Reader {
-            node,
-            evidence,
-            block: BlockId::number(head.number),
-        };
-        let state = reader.state().await?;
-        let config = &evidence.raw().config;
-        let account = config.account(evidence.side());
-        let (token, claimable, vault, adjudication, final_at) = tokio::try_join!(
-            token_info(node, config.token, reader.block),
-            reader.amount(IAdjudicator::claimableCall {
-                token: config.token,
-                account
-            }),
-            reader.amount(IAdjudicator::vaultCall {
-                token: config.token,
-                hub: config.hub
-            }),
-            reader.adjudication(&state),
-            reader.final_at(),
-        )?;
-        let view = Self {
-            head,
-            phase: phase(&state, final_at),
-            funds: funds(&state)?,
-            adjudication,
-            token,
-            claimable,
-            vault,
-        };
-        reader.check(&view).await?;
-        Ok(view)
+    pub fn read<'a>(
+        node: &'a Node,
+        evidence: &'a CheckedEvidence,
+    ) -> BoxFuture<'a, Result<Self, SettleError>> {
+        Box::pin(async move {
+            let head = node.head().await?;
+            let reader = Reader {
+                node,
+                evidence,
+                block: BlockId::number(head.number),
+            };
+            let state = reader.state().await?;
+            let config = &evidence.raw().config;
+            let account = config.account(evidence.side());
+            let (token, claimable, vault, adjudication, final_at) = tokio::try_join!(
+                token_info(node, config.token, reader.block),
+                reader.amount(IAdjudicator::claimableCall {
+                    token: config.token,
+                    account
+                }),
+                reader.amount(IAdjudicator::vaultCall {
+                    token: config.token,
+                    hub: config.hub
+                }),
+                reader.adjudication(&state),
+                reader.final_at(),
+            )?;
+            let view = Self {
+                head,
+                phase: phase(&state, final_at),
+                funds: funds(&state)?,
+                adjudication,
+                token,
+                claimable,
+                vault,
+            };
+            reader.check(&view).await?;
+            Ok(view)
+        })
     }
 
     /// (client, hub) if it were finalized as it stands.
@@ -296,34 +302,40 @@ fn funds(state: &ChannelState) -> Result<Funds, SettleError> {
 ///
 /// # Errors
 /// [`SettleError::Unreachable`].
-pub async fn token_info(node: &Node, address: Address, block: BlockId) -> Result<TokenInfo, SettleError> {
-    if address == Address::ZERO {
-        return Ok(TokenInfo {
+pub fn token_info<'a>(
+    node: &'a Node,
+    address: Address,
+    block: BlockId,
+) -> BoxFuture<'a, Result<TokenInfo, SettleError>> {
+    Box::pin(async move {
+        if address == Address::ZERO {
+            return Ok(TokenInfo {
+                address,
+                symbol: "native".to_owned(),
+                decimals: Some(18),
+            });
+        }
+        // A token need not answer either; only silence of the node is an error.
+        let told = |error| match error {
+            SettleError::Unreachable(text) => Err(SettleError::Unreachable(text)),
+            _ => Ok(()),
+        };
+        let decimals = match node.read(address, &Token::decimalsCall {}, block).await {
+            Ok(decimals) => Some(decimals),
+            Err(error) => told(error).map(|()| None)?,
+        };
+        let symbol = match node.read(address, &Token::symbolCall {}, block).await {
+            Ok(symbol) => symbol,
+            Err(error) => told(error).map(|()| String::new())?,
+        };
+        Ok(TokenInfo {
             address,
-            symbol: "native".to_owned(),
-            decimals: Some(18),
-        });
-    }
-    // A token need not answer either; only silence of the node is an error.
-    let told = |error| match error {
-        SettleError::Unreachable(text) => Err(SettleError::Unreachable(text)),
-        _ => Ok(()),
-    };
-    let decimals = match node.read(address, &Token::decimalsCall {}, block).await {
-        Ok(decimals) => Some(decimals),
-        Err(error) => told(error).map(|()| None)?,
-    };
-    let symbol = match node.read(address, &Token::symbolCall {}, block).await {
-        Ok(symbol) => symbol,
-        Err(error) => told(error).map(|()| String::new())?,
-    };
-    Ok(TokenInfo {
-        address,
-        symbol: symbol
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(12)
-            .collect(),
-        decimals,
+            symbol: symbol
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(12)
+                .collect(),
+            decimals,
+        })
     })
 }

@@ -111,7 +111,7 @@ impl World {
         tokio::spawn(run_engine(engine.clone(), calls, held, Arc::clone(&gone)));
         let shutdown = Shutdown::new();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(session::serve(
+        let server = tokio::spawn(session::serve_tcp(
             listener,
             engine.clone(),
             settings,

@@ -10,7 +10,7 @@ use alloy::{
     eips::eip2718::Encodable2718 as _,
     network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _},
     primitives::{Address, Bytes, U256, hex},
-    providers::{Provider as _, RootProvider},
+    providers::{DynProvider, Provider as _, RootProvider},
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
     sol,
@@ -36,7 +36,7 @@ pub(crate) const HUB_RESERVE: u128 = 500;
 pub(crate) const VAULT_REST: u128 = 50;
 
 pub(crate) struct World {
-    pub(crate) provider: RootProvider,
+    pub(crate) provider: DynProvider,
     pub(crate) url: String,
     pub(crate) parties: Parties,
     pub(crate) dir: tempfile::TempDir,
@@ -60,19 +60,19 @@ impl World {
     /// A token channel on anvil; `None` when those tests are skipped.
     pub(crate) async fn on_anvil() -> Option<Self> {
         let anvil = Anvil::start()?;
-        let provider = RootProvider::new_http(anvil.url.parse().unwrap());
+        let provider = RootProvider::new_http(anvil.url.parse().unwrap()).erased();
         Some(Self::build(provider, anvil.url.clone(), Some(anvil), false).await)
     }
 
     /// The same with the native coin.
     pub(crate) async fn native_on_anvil() -> Option<Self> {
         let anvil = Anvil::start()?;
-        let provider = RootProvider::new_http(anvil.url.parse().unwrap());
+        let provider = RootProvider::new_http(anvil.url.parse().unwrap()).erased();
         Some(Self::build(provider, anvil.url.clone(), Some(anvil), true).await)
     }
 
     pub(crate) async fn build(
-        provider: RootProvider,
+        provider: DynProvider,
         url: String,
         anvil: Option<Anvil>,
         native: bool,

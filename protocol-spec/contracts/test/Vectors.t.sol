@@ -34,7 +34,7 @@ contract VectorsTest is Test {
     /// The adjudicator at the vectors' address, on the vectors' chain.
     function _adjudicator(uint256 chainId, address at) private returns (IAdjudicator) {
         vm.chainId(chainId);
-        if (at.code.length == 0) deployCodeTo("Adjudicator.sol:Adjudicator", at);
+        if (at.code.length == 0) deployCodeTo("artifacts/Adjudicator.json", at);
         return IAdjudicator(at);
     }
 

@@ -34,8 +34,9 @@ pub use persist::PersistError;
 pub use transport::EmbeddedTransport;
 
 use alloy::primitives::{Address, B256, U256};
-use alloy::providers::RootProvider;
+use alloy::providers::{DynProvider, Provider as _, RootProvider};
 use alloy::rpc::client::RpcClient;
+use futures::future::BoxFuture;
 use node::Node;
 use serde_json::value::RawValue;
 use std::net::SocketAddr;
@@ -132,16 +133,16 @@ impl EmbeddedChain {
 
     /// An alloy provider on this chain, without fillers or a wallet.
     #[must_use]
-    pub fn provider(&self) -> RootProvider {
-        RootProvider::new(self.rpc_client())
+    pub fn provider(&self) -> DynProvider {
+        RootProvider::new(self.rpc_client()).erased()
     }
 
     /// Opens an HTTP door; port 0 takes a free one. Close it by [`ServedChain::stop`] or by dropping it.
     ///
     /// # Errors
     /// When `address` is not loopback or cannot be bound.
-    pub async fn serve(&self, address: SocketAddr) -> std::io::Result<ServedChain> {
-        http::serve(self.clone(), address).await
+    pub fn serve<'a>(&'a self, address: SocketAddr) -> BoxFuture<'a, std::io::Result<ServedChain>> {
+        Box::pin(async move { http::serve(self.clone(), address).await })
     }
 
     /// EIP-155 chain id.

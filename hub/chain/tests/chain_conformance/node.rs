@@ -8,8 +8,8 @@ use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::providers::{Provider as _, RootProvider};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::transports::TransportResult;
-use hub::chain::embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, ServedChain};
-use hub::chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
+use hub_chain::embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, ServedChain};
+use hub_chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Node {
     }
 
     /// Sends and waits until it is in a block.
-    pub(crate) async fn run(&self, request: TxRequest) -> hub::chain::TxReceipt {
+    pub(crate) async fn run(&self, request: TxRequest) -> hub_chain::TxReceipt {
         let sent = self.chain.send(request).await.unwrap();
         self.chain.wait(sent.hash, 0).await.unwrap()
     }
@@ -194,7 +194,7 @@ impl Hand {
 }
 
 fn anvil_path() -> Option<PathBuf> {
-    let default = "../protocol-spec/contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+    let default = "../../protocol-spec/contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(default);
     let path = std::env::var_os("ANVIL").map_or(default, PathBuf::from);
     if path.is_file() {

@@ -4,8 +4,8 @@
 use crate::contract;
 use crate::node::{BOB, Hand, options};
 use alloy::providers::Provider as _;
-use hub::chain::embedded::{EmbeddedChain, EmbeddedConfig};
-use hub::chain::{AlloyChain, Chain as _, ChainView, Cursor, TxRequest, ViewOptions};
+use hub_chain::embedded::{EmbeddedChain, EmbeddedConfig};
+use hub_chain::{AlloyChain, Chain as _, ChainView, Cursor, TxRequest, ViewOptions};
 use std::time::Instant;
 
 const COUNT: u64 = 5_000;
@@ -86,7 +86,7 @@ async fn measure_transactions_per_second() {
     );
     let start = Instant::now();
     for _ in 0..COUNT {
-        let fees = hub::chain::Fees {
+        let fees = hub_chain::Fees {
             max_fee_per_gas: 10_000_000_000,
             max_priority_fee_per_gas: 1,
         };

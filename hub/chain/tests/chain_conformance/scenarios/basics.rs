@@ -7,7 +7,7 @@ use alloy::network::EthereumWallet;
 use alloy::primitives::{B256, Bytes, KECCAK256_EMPTY, U256, address};
 use alloy::providers::{Provider as _, ProviderBuilder};
 use alloy::rpc::types::{Filter, TransactionRequest};
-use hub::chain::{CallRequest, Chain as _, ChainError, LogQuery, TxRequest};
+use hub_chain::{CallRequest, Chain as _, ChainError, LogQuery, TxRequest};
 use serde_json::json;
 
 pub(crate) async fn identity(node: Node) {

@@ -5,7 +5,7 @@ use crate::node::{ALICE, BOB, Hand, Node};
 use alloy::primitives::{Address, B256, U256, address};
 use alloy::providers::Provider as _;
 use futures::future::join_all;
-use hub::chain::{Chain as _, ChainError, TxRequest};
+use hub_chain::{Chain as _, ChainError, TxRequest};
 use serde_json::json;
 use std::collections::BTreeSet;
 

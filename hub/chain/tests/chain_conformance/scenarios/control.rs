@@ -5,7 +5,7 @@ use crate::contract::{self, calldata};
 use crate::node::{ALICE, BOB, Hand, Node};
 use alloy::primitives::{Address, U256, address};
 use alloy::providers::Provider as _;
-use hub::chain::{CallRequest, Chain as _, TxRequest};
+use hub_chain::{CallRequest, Chain as _, TxRequest};
 use serde_json::json;
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ pub(crate) async fn set_balance_code_and_base_fee(node: Node) {
 
 fn fees(gwei: u128) -> TxRequest {
     let max_fee_per_gas = gwei * 1_000_000_000;
-    let fees = hub::chain::Fees {
+    let fees = hub_chain::Fees {
         max_fee_per_gas,
         max_priority_fee_per_gas: max_fee_per_gas / 10,
     };

@@ -3,7 +3,7 @@
 use crate::contract::{self, topic};
 use crate::node::{BOB, Node};
 use alloy::primitives::{Address, B256, U256};
-use hub::chain::{Chain as _, ChainError, ChainView, Cursor, TxRequest, ViewEvent, ViewOptions};
+use hub_chain::{Chain as _, ChainError, ChainView, Cursor, TxRequest, ViewEvent, ViewOptions};
 use serde_json::json;
 
 const K: u64 = 3;

@@ -2,7 +2,7 @@
 //! 3 returns block number and timestamp, 4 stores a word, 5 returns it.
 
 use alloy::primitives::{B256, Bytes, U256, bytes};
-use hub::chain::TxRequest;
+use hub_chain::TxRequest;
 
 /// Creation code: copies the 106 bytes of runtime code and returns them.
 pub(crate) const CREATION: Bytes = bytes!(

@@ -4,8 +4,8 @@ use crate::contract;
 use crate::node::{BOB, options};
 use alloy::primitives::{Address, U256};
 use alloy::providers::Provider as _;
-use hub::chain::embedded::{Clock, DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, PersistError};
-use hub::chain::{AlloyChain, Chain as _, LogQuery, TxRequest};
+use hub_chain::embedded::{Clock, DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, PersistError};
+use hub_chain::{AlloyChain, Chain as _, LogQuery, TxRequest};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -141,7 +141,7 @@ async fn a_saved_chain_goes_on_where_it_was() {
     loaded.reorg(3).unwrap();
     after.resync().await.unwrap();
     assert!(after.receipt(waiting.hash).await.unwrap().is_none());
-    let read = hub::chain::CallRequest {
+    let read = hub_chain::CallRequest {
         to,
         data: contract::calldata(5, &[]),
         ..Default::default()
@@ -238,7 +238,7 @@ async fn contracts_created_and_reverted_leave_no_trace_after_a_reorg() {
     port.resync().await.unwrap();
     let again = chain.deploy(&contract::CREATION, &[]).unwrap();
     assert_eq!(again, to, "the deployer's nonce went back too");
-    let read = hub::chain::CallRequest {
+    let read = hub_chain::CallRequest {
         to,
         data: contract::calldata(5, &[]),
         ..Default::default()

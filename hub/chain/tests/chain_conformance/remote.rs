@@ -4,8 +4,8 @@ use crate::contract;
 use crate::node::{Node, options};
 use alloy::primitives::U256;
 use alloy::providers::Provider as _;
-use hub::chain::embedded::{EmbeddedChain, EmbeddedConfig};
-use hub::chain::{AlloyChain, Chain as _, ChainError, ChainOptions, TxRequest};
+use hub_chain::embedded::{EmbeddedChain, EmbeddedConfig};
+use hub_chain::{AlloyChain, Chain as _, ChainError, ChainOptions, TxRequest};
 use std::time::Duration;
 use tokio::net::TcpListener;
 

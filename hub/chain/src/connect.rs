@@ -1,0 +1,121 @@
+//! From a URL, or an embedded chain, to an [`AlloyChain`].
+
+use super::client::AlloyChain;
+use super::embedded::EmbeddedChain;
+use super::error::ChainError;
+use alloy::providers::{Provider as _, RootProvider};
+use alloy::rpc::client::{BuiltInConnectionString, RpcClient};
+use alloy::signers::local::PrivateKeySigner;
+use alloy::transports::TransportConnect as _;
+use futures::future::BoxFuture;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+/// How to talk to a node.
+#[derive(Clone, Debug)]
+pub struct ChainOptions {
+    /// Key that sends; `None` for a port that only reads. One process per key.
+    pub signer: Option<PrivateKeySigner>,
+    /// Chain id to insist on; `None` takes what the node says.
+    pub chain_id: Option<u64>,
+    /// Limit of one request.
+    pub request_timeout: Duration,
+    /// Limit of one [`super::Chain::wait`].
+    pub wait_timeout: Duration,
+    /// Pause between two looks at a transaction.
+    pub poll_interval: Duration,
+    /// Most wei per gas that a transaction without given fees may offer.
+    pub max_fee_per_gas: Option<u128>,
+}
+
+impl Default for ChainOptions {
+    fn default() -> Self {
+        Self {
+            signer: None,
+            chain_id: None,
+            request_timeout: Duration::from_secs(10),
+            wait_timeout: Duration::from_secs(300),
+            poll_interval: Duration::from_millis(500),
+            max_fee_per_gas: None,
+        }
+    }
+}
+
+impl AlloyChain {
+    /// Connects to a node by URL (http, https, ws, wss) and checks its chain id. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ChainError::Config`] for a bad URL or the wrong chain, retryable errors if the node is not there.
+    pub fn connect<'a>(url: &'a str, options: ChainOptions) -> BoxFuture<'a, Result<Self, ChainError>> {
+        Box::pin(async move {
+            if !["http://", "https://", "ws://", "wss://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+            {
+                return Err(ChainError::Config(
+                    "the chain URL must begin with http, https, ws or wss".to_owned(),
+                ));
+            }
+            // The URL may hold an API key: it stays out of the errors.
+            let target = BuiltInConnectionString::from_str(url)
+                .map_err(|_| ChainError::Config("the chain URL cannot be read".to_owned()))?;
+            let timeout = options.request_timeout;
+            let connected = tokio::time::timeout(timeout, target.connect_boxed()).await;
+            let transport = connected
+                .map_err(|_| ChainError::Timeout {
+                    what: "connect",
+                    after: timeout,
+                })?
+                .map_err(|error| ChainError::classify("connect", error))?;
+            let provider = RootProvider::new(RpcClient::new(transport, target.is_local()));
+            Self::with_provider(provider, options).await
+        })
+    }
+
+    /// A port on an embedded chain, without a socket. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ChainError::Config`] for the wrong chain id.
+    pub fn embedded<'a>(
+        chain: &'a EmbeddedChain,
+        options: ChainOptions,
+    ) -> BoxFuture<'a, Result<Self, ChainError>> {
+        Box::pin(async move {
+            let poll_interval = options.poll_interval.min(Duration::from_millis(5));
+            Self::with_provider(
+                RootProvider::new(chain.rpc_client()),
+                ChainOptions {
+                    poll_interval,
+                    ..options
+                },
+            )
+            .await
+        })
+    }
+
+    /// A port on any alloy provider. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ChainError::Config`] for the wrong chain id, retryable errors if the node is not there.
+    pub fn with_provider(
+        provider: RootProvider,
+        options: ChainOptions,
+    ) -> BoxFuture<'static, Result<Self, ChainError>> {
+        Box::pin(async move {
+            let timeout = options.request_timeout;
+            let got = tokio::time::timeout(timeout, provider.get_chain_id()).await;
+            let got = got
+                .map_err(|_| ChainError::Timeout {
+                    what: "eth_chainId",
+                    after: timeout,
+                })?
+                .map_err(|error| ChainError::classify("eth_chainId", error))?;
+            match options.chain_id {
+                Some(expected) if expected != got => Err(ChainError::Config(format!(
+                    "the node is on chain {got}, expected {expected}"
+                ))),
+                _ => Ok(Self::start(provider, got, options)),
+            }
+        })
+    }
+}

@@ -1,17 +1,21 @@
 //! A handle on one channel.
 
 use crate::{
-    ChainError, ChannelError, ChannelView, Client, Health, IntoAmount, IntoPayee, Paid, PayError, PayOptions,
-    Payments, Quote, StreamError,
-    actor::{Command, CooperativeKind, PayOrder, Signed, View},
+    ChainError, ChannelError, ChannelView, Client, Health, IntoAmount, IntoPayee, Limit, LockOptions,
+    LockedPaid, LockedReceived, Paid, PayError, PayOptions, Payments, Quote, StreamError,
+    actor::{Command, CooperativeKind, LockOrder, PayOrder, Signed, View},
     client::unexpected,
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Amount, ChannelId, Evidence, Reject, calls,
+    Address, Amount, ChannelId, Digest, Evidence, Reject, SignedInvoice, calls,
     message::{Cursor, QuoteCall, Reply, Request},
 };
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// Default life of a lock: the hub takes an hour or so of it for itself.
+const LOCK_LIFE: Duration = Duration::from_secs(3 * 3600);
 
 /// Received payments buffered for a stream; beyond that the hub is asked to pause.
 const STREAM_BUFFER: usize = 4096;
@@ -64,6 +68,81 @@ impl ChannelHandle {
         let sent = self.client.inner.commands.send(Command::Pay(order)).await;
         sent.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// See [`Client::pay_locked`].
+    pub async fn pay_locked(
+        &self,
+        invoice: &SignedInvoice,
+        payee_signer: Address,
+        options: LockOptions,
+    ) -> Result<LockedPaid, PayError> {
+        let domain = &self.client.inner.hub.domain;
+        let signed = invoice.verify(domain, payee_signer);
+        signed.map_err(|_| PayError::Invoice("it is not signed by the payee's signer"))?;
+        let asked = &invoice.invoice;
+        if asked.expires_at <= self.client.inner.options.ports.now() {
+            return Err(PayError::Invoice("it has expired"));
+        }
+        let fee_max = match options.fee_max {
+            Some(fee_max) => fee_max,
+            None => self.fee_for(asked.channel_id, asked.amount).await?,
+        };
+        let (reply, answer) = oneshot::channel();
+        let order = LockOrder {
+            channel_id: self.id,
+            digest: asked.digest(domain),
+            invoice: asked.clone(),
+            fee_max,
+            payment_id: options.payment_id,
+            life: options.life.unwrap_or(LOCK_LIFE),
+            reply,
+        };
+        let stopped = || PayError::Stopped(self.client.why_stopped());
+        let sent = self.client.inner.commands.send(Command::PayLocked(order)).await;
+        sent.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    async fn fee_for(&self, payee: ChannelId, amount: Amount) -> Result<Amount, PayError> {
+        let quote = self.quote(payee, amount).await?;
+        let limit = Limit::Percent(self.client.inner.options.fee_limit_percent).of(amount);
+        if quote.fee > limit {
+            return Err(PayError::FeeTooHigh {
+                fee: quote.fee,
+                limit,
+            });
+        }
+        Ok(quote.fee)
+    }
+
+    /// Asks to be paid `amount` by a locked payment, within `life`. The preimage is made and kept in this client's store;
+    /// whoever pays gets it. Hand the invoice to the payer together with this client's signer address, not through the hub.
+    pub async fn invoice(
+        &self,
+        amount: impl IntoAmount,
+        life: Duration,
+        memo: Digest,
+    ) -> Result<SignedInvoice, ChannelError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Invoice {
+            channel_id: self.id,
+            amount: amount.into_amount(),
+            life,
+            memo,
+            reply,
+        };
+        self.client.send(command).await?;
+        answer.await.map_err(|_| self.client.stopped())?
+    }
+
+    /// Waits until an invoice of this client is paid: a voucher of the hub pays it, and this client holds it.
+    /// Locks that pay an open invoice are accepted by themselves, whether or not anybody waits here.
+    pub async fn accept(&self, invoice: &SignedInvoice) -> Result<LockedReceived, ChannelError> {
+        let (reply, answer) = oneshot::channel();
+        let hash = invoice.invoice.hash;
+        self.client.send(Command::Accept { hash, reply }).await?;
+        answer.await.map_err(|_| self.client.stopped())?
     }
 
     /// See [`Client::quote`].

@@ -2,7 +2,8 @@
 
 use crate::{
     Balance, ChainError, ChannelError, ChannelHandle, ChannelView, ClientBuilder, ClientEvent, Health,
-    HubPin, IntoAmount, IntoPayee, Paid, PayError, PayOptions, PaymentAnswer, Payments, Quote,
+    HubPin, IntoAmount, IntoPayee, LockOptions, LockedPaid, Paid, PayError, PayOptions, PaymentAnswer,
+    Payments, Quote,
     actor::{Command, View},
     board::Board,
     chain::ChainAccess,
@@ -10,7 +11,7 @@ use crate::{
     pin::Hub,
 };
 use protocol_spec::{
-    Address, ChannelId, Config, Digest, Evidence, PaymentId,
+    Address, ChannelId, Config, Digest, Evidence, PaymentId, SignedInvoice,
     message::{Cursor, HubInfo, PaymentCall, Reply, Request, RpcError},
 };
 use std::sync::Arc;
@@ -102,6 +103,23 @@ impl Client {
     /// Errors: [`PayError`]; only `Unknown` leaves the money in doubt.
     pub async fn pay(&self, payee: impl IntoPayee, amount: impl IntoAmount) -> Result<Paid, PayError> {
         self.pay_with(payee, amount, PayOptions::default()).await
+    }
+
+    /// Pays an invoice from the channel of the default token so that neither the hub nor the payee can keep the money
+    /// without delivering: the hub gets it only with the payee's preimage, which is this payment's proof. The payee must be
+    /// online. `payee_signer` must come from the payee itself, not through the hub.
+    ///
+    /// Errors: [`PayError::Bounced`] at once when it cannot be delivered (`PayeeOffline`, `LocksFull`, ...): the money is back,
+    /// and a direct payment may be tried. [`PayError::Unknown`] when it was neither opened nor given up in time.
+    pub async fn pay_locked(
+        &self,
+        invoice: &SignedInvoice,
+        payee_signer: Address,
+    ) -> Result<LockedPaid, PayError> {
+        let channel = self.default_channel().ok_or(PayError::NoChannel)?;
+        channel
+            .pay_locked(invoice, payee_signer, LockOptions::default())
+            .await
     }
 
     /// [`Client::pay`] with options.

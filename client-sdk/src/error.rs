@@ -242,6 +242,9 @@ pub enum PayError {
     /// The hub cannot be asked now; nothing was signed.
     #[error("no answer from the hub; nothing was signed")]
     Offline,
+    /// Nothing was signed. The invoice is not the payee's, or cannot be paid any more.
+    #[error("the invoice is refused: {0}")]
+    Invoice(&'static str),
     /// The hub did not quote.
     #[error("no quote: {0}")]
     Quote(RpcError),
@@ -275,6 +278,9 @@ pub enum ChannelError {
     /// There is no connection, or it was lost before the answer came.
     #[error("no connection to the hub")]
     Offline,
+    /// There is no such invoice in this client's store.
+    #[error("no such invoice here")]
+    UnknownInvoice,
     /// Another close or withdrawal is being made.
     #[error("another close or withdrawal is under way")]
     Busy,

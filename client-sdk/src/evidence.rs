@@ -11,15 +11,7 @@ use std::{
 /// The client's evidence of `channel`; `own` is its newest own voucher, for information.
 pub(crate) fn of(channel: &Channel, domain: &Domain, own: Option<SignedVoucher>) -> Evidence {
     let funds = channel.funds();
-    let preimages = channel.known_preimages();
-    let received = DirectionEvidence {
-        voucher: channel.received_signed().cloned(),
-        locks: channel.received().locks.iter().cloned().collect(),
-        opening: channel.received().locks.opening(),
-        preimages: preimages
-            .map(|(id, preimage)| (id.to_string(), *preimage))
-            .collect(),
-    };
+    let received = DirectionEvidence::received_by(channel);
     let sent = DirectionEvidence {
         voucher: own,
         locks: channel.sent().locks.iter().cloned().collect(),

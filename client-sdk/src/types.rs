@@ -3,8 +3,8 @@
 use crate::HubFault;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Digest, Payee, PaymentId, Receipt, ReturnReason, Seq,
-    VoucherSignature,
+    Address, Amount, ChannelId, Config, Digest, Payee, PaymentId, Preimage, Receipt, ReturnReason, Seq,
+    UnixSeconds, VoucherSignature,
     message::{Cursor, PaymentStatus},
 };
 use std::time::Duration;
@@ -22,6 +22,43 @@ pub struct Paid {
     pub amount: Amount,
     /// What the hub kept.
     pub fee: Amount,
+}
+
+/// A locked payment that its payee has opened: the preimage is the proof.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LockedPaid {
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// The channel that paid.
+    pub channel_id: ChannelId,
+    /// What the payee got.
+    pub amount: Amount,
+    /// Opens the hash of the invoice; only the payee knew it.
+    pub preimage: Preimage,
+}
+
+/// An invoice of this client that was paid, by a voucher of the hub that this client holds.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct LockedReceived {
+    /// The payer's id of the payment.
+    pub payment_id: PaymentId,
+    /// The channel that received.
+    pub channel_id: ChannelId,
+    /// The hub's voucher that pays it.
+    pub seq: Seq,
+    /// At least the invoice's amount.
+    pub amount: Amount,
+}
+
+/// Options of one locked payment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LockOptions {
+    /// Names the payment for good; random by default.
+    pub payment_id: Option<PaymentId>,
+    /// The most the hub may keep. By default the hub is asked for a quote.
+    pub fee_max: Option<Amount>,
+    /// Life of the lock: the money is back after it at the latest. Default: 3 hours. The hub needs one to two of them.
+    pub life: Option<Duration>,
 }
 
 /// Options of one payment. `PayOptions::default()` is what `pay` uses.
@@ -203,6 +240,15 @@ pub enum ClientEvent {
     Disputed {
         /// The channel.
         channel_id: ChannelId,
+    },
+    /// The hub has not folded a lock whose preimage it was told. Dispute with `settle` before `expiry`.
+    LockAtRisk {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The hub's lock.
+        lock_id: u64,
+        /// After it the preimage is worth nothing.
+        expiry: UnixSeconds,
     },
     /// The channel was paid out.
     Closed {

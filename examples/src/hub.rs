@@ -12,7 +12,7 @@ use hub::{
         AlloyChain, ChainOptions,
         embedded::{DEV_ACCOUNTS, DevAccount},
     },
-    ledger::{Policy, Reserve, Tariff},
+    ledger::{LockPolicy, Policy, Reserve, Tariff},
     ops::Shutdown,
     session::{self, Drained, Settings},
 };
@@ -115,10 +115,12 @@ fn policy(token: Address) -> Policy {
         challenge_period_s: CHALLENGE_PERIOD_S,
         retention_s: RETENTION_S,
         events_per_channel_max: 100_000,
+        locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token,
             fee_flat: Amount::default(),
             fee_ppm: FEE_PPM,
+            locked_max: Amount(u128::MAX >> 40),
             reserve,
         }],
     }

@@ -51,6 +51,17 @@ fn merchant_stream() -> io::Result<()> {
 }
 
 #[test]
+fn pay_locked() -> io::Result<()> {
+    let expected = [
+        "alice paid 250000 and holds the merchant's secret as proof",
+        "the merchant received 250000",
+        "the merchant is away: PayeeOffline; alice pays directly instead",
+        "ok: paid once, proven, and nothing left in locks",
+    ];
+    run(env!("CARGO_BIN_EXE_pay_locked"), &expected)
+}
+
+#[test]
 fn exit_without_hub() -> io::Result<()> {
     let expected = [
         "the merchant's tokens on chain: 0 before, 334567 now",

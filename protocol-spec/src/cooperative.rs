@@ -179,3 +179,25 @@ signed!(
         server: m.server.clone(),
     }
 );
+
+signed!(
+    /// What a payee asks for, signed by the payee's signer. Payers learn that signer from outside the hub.
+    Invoice {
+        /// The channel to be paid.
+        channel_id: ChannelId,
+        /// Token base units.
+        amount: Amount,
+        /// SHA-256 of the preimage that the payee reveals when it is paid.
+        hash: Digest,
+        /// Not to be paid at or after this time.
+        expires_at: UnixSeconds,
+        /// Whatever the payee wants to find again, an order's hash for instance.
+        memo: Digest,
+    } |m| abi::Invoice {
+        channelId: B256::from(m.channel_id.0),
+        amount: m.amount.0,
+        hash: B256::from(m.hash.0),
+        expiresAt: m.expires_at.0,
+        memo: B256::from(m.memo.0),
+    }
+);

@@ -1,6 +1,6 @@
 //! Evidence: what a party needs to settle alone, with the hub gone.
 
-use crate::{Address, Amount, Config, Lock, LocksOpening, Preimage, Side, SignedVoucher};
+use crate::{Address, Amount, Channel, Config, Lock, LocksOpening, Preimage, Side, SignedVoucher};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,22 @@ pub struct Evidence {
     pub sent: DirectionEvidence,
     /// Confirmed deposits as `side` knows them, gross: client, hub.
     pub deposits: (Amount, Amount),
+}
+
+impl DirectionEvidence {
+    /// What `channel`'s party received: the newest voucher with its signature, its locks, and the preimages known in time.
+    #[must_use]
+    pub fn received_by(channel: &Channel) -> Self {
+        let preimages = channel.known_preimages();
+        Self {
+            voucher: channel.received_signed().cloned(),
+            locks: channel.received().locks.iter().cloned().collect(),
+            opening: channel.received().locks.opening(),
+            preimages: preimages
+                .map(|(id, preimage)| (id.to_string(), *preimage))
+                .collect(),
+        }
+    }
 }
 
 impl Evidence {

@@ -120,8 +120,16 @@ pub enum ReturnReason {
     PayeeBacklog = 10,
     /// The hub is shutting down or may not sign for the payee's channel now.
     Unavailable = 11,
-    /// The payee cancelled a locked payment.
+    /// The payee cancelled a locked payment, or let it expire.
     Cancelled = 12,
+    /// Locked only: the payee is not connected. A direct payment would reach it.
+    PayeeOffline = 13,
+    /// Locked only: the lock's expiry leaves the payee or the hub too little time.
+    LockTooShort = 14,
+    /// Locked only: too many locks, or too much in locks, of this payer, this payee or in all.
+    LocksFull = 15,
+    /// Locked only: the hub does not forward locks of this resolver.
+    ResolverRefused = 16,
 }
 
 impl ReturnReason {
@@ -158,6 +166,7 @@ pub enum Op {
     /// Either: folds a lock into `paid` on its witness.
     LockConvert {
         /// The lock's id.
+        #[serde(with = "crate::message::decimal_u64")]
         id: u64,
         /// The 32-byte preimage, or the resolver's witness.
         #[serde(with = "crate::message::hex_bytes")]
@@ -166,6 +175,7 @@ pub enum Op {
     /// Either: removes a lock without payment (expired, or the payee consented).
     LockDrop {
         /// The lock's id.
+        #[serde(with = "crate::message::decimal_u64")]
         id: u64,
     },
 }

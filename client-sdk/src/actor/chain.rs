@@ -174,6 +174,7 @@ impl Actor {
         self.leave_silent_hub();
         self.retry();
         self.expire_waiters();
+        self.watch_locks();
         self.sweep_streams();
         self.save_evidence().await;
         if self.watched.is_none() {

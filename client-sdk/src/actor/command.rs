@@ -1,9 +1,9 @@
 //! What the handles ask of the task.
 
-use super::{Actor, PayReply, entry::Entry, pay::later};
+use super::{Actor, LockOrder, PayReply, entry::Entry, pay::later};
 use crate::{
-    ChannelError, ClientEvent, PayOptions, PaymentState, ReceivedPayment, Store, StoreError, StreamError,
-    VoucherSigner,
+    ChannelError, ClientEvent, LockedReceived, PayOptions, PaymentState, ReceivedPayment, Store, StoreError,
+    StreamError, VoucherSigner,
     board::Publisher,
     chain::ChainAccess,
     link::{Dial, Link},
@@ -14,7 +14,8 @@ use crate::{
     },
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Close, Config, Evidence, Payee, PaymentId, Reject, Side, Signature, Withdraw,
+    Amount, Channel, ChannelId, Close, Config, Digest, Evidence, Payee, PaymentId, Reject, Side, Signature,
+    SignedInvoice, Withdraw,
     channel::Delays,
     message::{Cursor, Reply, Request, RpcError},
 };
@@ -51,6 +52,18 @@ pub(crate) type CooperateReply = oneshot::Sender<Result<Signed, ChannelError>>;
 
 pub(crate) enum Command {
     Pay(PayOrder),
+    PayLocked(LockOrder),
+    Invoice {
+        channel_id: ChannelId,
+        amount: Amount,
+        life: Duration,
+        memo: Digest,
+        reply: oneshot::Sender<Result<SignedInvoice, ChannelError>>,
+    },
+    Accept {
+        hash: Digest,
+        reply: oneshot::Sender<Result<LockedReceived, ChannelError>>,
+    },
     Attach {
         config: Config,
         reply: oneshot::Sender<Result<ChannelId, ChannelError>>,
@@ -108,6 +121,15 @@ impl Actor {
     pub(super) async fn command(&mut self, command: Command) -> Result<(), StoreError> {
         match command {
             Command::Pay(order) => self.pay(order).await?,
+            Command::PayLocked(order) => self.pay_locked(order),
+            Command::Invoice {
+                channel_id,
+                amount,
+                life,
+                memo,
+                reply,
+            } => self.make_invoice(channel_id, amount, life, memo, reply).await,
+            Command::Accept { hash, reply } => self.await_invoice(hash, reply),
             Command::Attach { config, reply } => {
                 let _ = reply.send(self.attach(config).await?.map_err(ChannelError::Refused));
             }
@@ -208,7 +230,7 @@ impl Actor {
     }
 
     /// Tells `value` once everything of this turn is durable.
-    fn after_commit<T: Send + Sync + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
+    pub(super) fn after_commit<T: Send + Sync + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
         // The caller may have dropped its future.
         self.told.push(Box::new(move || drop(reply.send(value))));
     }

@@ -1,19 +1,24 @@
 //! One channel with everything the SDK keeps beside it.
 
 use super::{
-    Outcome, PayReply, cooperate::Cooperation, retries::Retries, session::Session, stream::StreamState,
+    Outcome, PayReply,
+    cooperate::Cooperation,
+    locks::{LockNews, LockOrder, LockReply},
+    retries::Retries,
+    session::Session,
+    stream::StreamState,
 };
 use crate::{
     FaultKind, HubFault, PayError, PaymentState, Store, StoreError,
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, Seq, Signature, SignedVoucher,
-    UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
+    Address, Amount, Channel, ChannelId, Digest, Op, Payee, Payment, PaymentId, Seq, Signature,
+    SignedVoucher, UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
 };
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
 };
 use tokio::time::Instant;
 
@@ -74,6 +79,25 @@ pub(super) struct OpenPayment {
     pub(super) deadline: Instant,
 }
 
+/// An own lock with its payment.
+pub(super) struct LockedPayment {
+    pub(super) row: PaymentRow,
+    pub(super) reply: Option<LockReply>,
+    pub(super) deadline: Instant,
+}
+
+impl LockedPayment {
+    /// The own voucher that added the lock.
+    pub(super) fn seq(&self) -> Seq {
+        match self.row.state {
+            PaymentState::InFlight { seq }
+            | PaymentState::Delivered { seq, .. }
+            | PaymentState::Bounced { seq, .. } => seq,
+            PaymentState::Queued | PaymentState::Lost => Seq::NONE,
+        }
+    }
+}
+
 /// An own frame that no hub voucher acknowledged yet.
 pub(super) struct OwnFrame {
     pub(super) voucher: Voucher,
@@ -114,6 +138,16 @@ pub(super) struct Entry {
     pub(super) quotes: BTreeMap<QuoteKey, (Amount, UnixSeconds)>,
     pub(super) frames: VecDeque<OwnFrame>,
     pub(super) open: BTreeMap<PaymentId, OpenPayment>,
+    /// Locked payments that wait to be signed.
+    pub(super) lock_queue: VecDeque<LockOrder>,
+    /// Own locks, by id, until the hub has acknowledged the voucher that converted or dropped them.
+    pub(super) locked: BTreeMap<u64, LockedPayment>,
+    /// Payments and invoices of the hub's locks that pay own invoices.
+    pub(super) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
+    /// What the hub must be told about its locks.
+    pub(super) lock_news: Vec<LockNews>,
+    /// Locks whose owner was warned.
+    pub(super) alarmed: BTreeSet<u64>,
     /// Sum of the open payments' costs.
     pub(super) in_flight: Amount,
     /// Newest own voucher that the hub said it accepted.
@@ -147,6 +181,11 @@ impl Entry {
             quotes: BTreeMap::new(),
             frames: VecDeque::new(),
             open: BTreeMap::new(),
+            lock_queue: VecDeque::new(),
+            locked: BTreeMap::new(),
+            locks_in: BTreeMap::new(),
+            lock_news: Vec::new(),
+            alarmed: BTreeSet::new(),
             in_flight: Amount::ZERO,
             accepted: Seq::NONE,
             ack_due: None,
@@ -173,14 +212,25 @@ impl Entry {
             fault: row.fault,
             credits_lost_until: row.credits_lost_until,
             confirmed: row.confirmed,
+            locks_in: row.locks_in,
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
             ..Self::new(channel)
         }
     }
 
-    /// Opens again the payments of the frames that are not acknowledged.
-    pub(super) async fn load_payments(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    /// Opens again the payments of the frames that are not acknowledged, and of `locks`.
+    pub(super) async fn load_payments(
+        &mut self,
+        store: &dyn Store,
+        locks: &[(u64, PaymentId)],
+    ) -> Result<(), StoreError> {
+        for (id, payment) in locks {
+            if let Some(row) = rows::payment(store, payment).await? {
+                let (reply, deadline) = (None, Instant::now());
+                self.locked.insert(*id, LockedPayment { row, reply, deadline });
+            }
+        }
         for frame in &self.frames {
             for payment in payments(&frame.ops) {
                 let Some(row) = rows::payment(store, &payment.payment_id).await? else {
@@ -204,6 +254,12 @@ impl Entry {
             fault: self.fault.clone(),
             credits_lost_until: self.credits_lost_until,
             confirmed: self.confirmed,
+            locks_out: self
+                .locked
+                .iter()
+                .map(|(id, locked)| (*id, locked.row.payment.payment_id))
+                .collect(),
+            locks_in: self.locks_in.clone(),
         }
     }
 
@@ -243,6 +299,8 @@ impl Entry {
             return true;
         }
         self.queue.is_empty()
+            && self.lock_queue.is_empty()
+            && self.lock_news.is_empty()
             && self.quoting.is_empty()
             && self.open.is_empty()
             && self.frames.iter().all(|frame| frame.sent)
@@ -268,6 +326,10 @@ impl Entry {
                     result: Err(why()),
                 });
             }
+        }
+        self.lock_queue.clear();
+        for locked in self.locked.values_mut() {
+            locked.reply = None;
         }
         for (payment_id, open) in &mut self.open {
             for reply in open.replies.drain(..) {

@@ -2,7 +2,7 @@
 
 use super::{
     Actor, Outcome,
-    entry::{OpenPayment, cost},
+    entry::{Entry, LockedPayment, OpenPayment, cost},
     pay::outcome,
 };
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
     store::rows::{self, CreditRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Credit, Op, PaymentId, Reject, Return, ReturnReason, Seq, VoucherSignature, batch,
-    channel::Accepted, message::Frame,
+    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, VoucherSignature,
+    batch, channel::Accepted, message::Frame,
 };
 use tokio::time::Instant;
 
@@ -71,7 +71,7 @@ impl Actor {
                 if since.is_some_and(|since| since.elapsed() > lag)
                     && let Some(frame) = entry.held.pop_front()
                 {
-                    let text = "R4: it paid with a deposit that did not come in time".to_owned();
+                    let text = "R4, R5: what it signed did not come true on chain in time".to_owned();
                     self.fault(id, FaultKind::BadVoucher, text, Some(frame));
                 }
                 return;
@@ -102,6 +102,7 @@ impl Actor {
                 return self.fault(id, kind, reject.to_string(), Some(frame));
             }
         };
+        let folded = folded(entry, &frame.ops);
         match entry.channel.accept(&verified, &frame.ops, clock) {
             Ok(Accepted::New) => {
                 entry.dirty = true;
@@ -109,12 +110,20 @@ impl Actor {
                 self.remember_root(&frame.voucher.signature, &verified.digest());
                 let (seq, ack) = (frame.voucher.voucher.seq, frame.voucher.voucher.ack_seq);
                 self.applied(id, seq, ack, &frame.ops);
+                for lock in folded {
+                    self.lock_received(id, seq, &lock);
+                }
+                self.locks_acknowledged(id, ack);
             }
             Ok(Accepted::Duplicate) => {}
             // R6: we signed a close or saw a dispute. The hub sends it again after a resume.
             Err(Reject::ChannelNotOpen { .. }) => {}
             // Our view of the chain may be behind the hub's: wait for it before judging.
-            Err(Reject::BalanceExceeded { .. }) => self.hold(id, frame),
+            Err(
+                Reject::BalanceExceeded { .. }
+                | Reject::LockNotDroppable { .. }
+                | Reject::LockExpiryOutOfRange { .. },
+            ) => self.hold(id, frame),
             Err(reject @ Reject::SeqConflict { .. }) => {
                 self.fault(id, FaultKind::Conflict, reject.to_string(), Some(frame));
             }
@@ -132,7 +141,14 @@ impl Actor {
                     self.returned(id, returned);
                     returns.push(returned.payment_id);
                 }
-                _ => {}
+                Op::LockAdd {
+                    lock,
+                    payment_id,
+                    invoice,
+                    ..
+                } => self.lock_offered(id, lock, *payment_id, *invoice, self.clock()),
+                Op::LockDrop { id: lock_id } => self.lock_dropped_by_hub(id, *lock_id),
+                Op::LockConvert { .. } | Op::Pay(_) => {}
             }
         }
         let mut short = Vec::new();
@@ -234,8 +250,16 @@ impl Actor {
     }
 
     fn returned(&mut self, id: &ChannelId, returned: &Return) {
-        let entry = self.entries.get_mut(id);
-        let Some(open) = entry.and_then(|entry| entry.open.get_mut(&returned.payment_id)) else {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let locked = |locked: &&mut LockedPayment| locked.row.payment.payment_id == returned.payment_id;
+        if let Some(locked) = entry.locked.values_mut().find(locked) {
+            locked.row.returned = Amount(locked.row.returned.0.saturating_add(returned.amount.0));
+            self.batch.push(rows::put_payment(&locked.row));
+            return;
+        }
+        let Some(open) = entry.open.get_mut(&returned.payment_id) else {
             tracing::info!(channel = %id, payment = %returned.payment_id, "money back for a settled payment");
             return;
         };
@@ -270,4 +294,13 @@ impl Actor {
             self.roots.push_back((root, *root_signature));
         }
     }
+}
+
+/// The locks that `ops` convert, as they are before.
+fn folded(entry: &Entry, ops: &[Op]) -> Vec<Lock> {
+    let converted = ops.iter().filter_map(|op| match op {
+        Op::LockConvert { id, .. } => entry.channel.received().locks.lock(*id),
+        _ => None,
+    });
+    converted.cloned().collect()
 }

@@ -29,6 +29,7 @@ impl Actor {
     }
 
     fn issue(&mut self, id: &ChannelId, clock: Clock) {
+        self.issue_locks(id, clock);
         while let Some(orders) = self.next_orders(id, clock) {
             let ops: Vec<Op> = orders
                 .iter()
@@ -110,7 +111,7 @@ impl Actor {
     }
 
     /// Puts a new voucher and its payments into the turn's batch.
-    fn issued(&mut self, id: &ChannelId, issued: Issued, ops: Vec<Op>, orders: Vec<Order>) {
+    pub(super) fn issued(&mut self, id: &ChannelId, issued: Issued, ops: Vec<Op>, orders: Vec<Order>) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -124,6 +125,7 @@ impl Actor {
                 state: PaymentState::InFlight { seq },
                 returned: Amount::ZERO,
                 bounced: None,
+                lock: None,
             };
             self.batch.push(rows::put_payment(&row));
             entry.in_flight = Amount(entry.in_flight.0.saturating_add(order.cost().0));
@@ -263,6 +265,7 @@ impl Actor {
                 }
             }
         }
+        self.expire_lock_waiters();
         for order in late {
             let payment_id = order.payment.payment_id;
             self.refuse_order(order, &PayError::NotSent { payment_id });
@@ -293,6 +296,6 @@ impl Actor {
 }
 
 /// Nothing is signed on a channel that is frozen, not live, or not open (R6).
-fn may_sign(entry: &Entry) -> bool {
+pub(super) fn may_sign(entry: &Entry) -> bool {
     entry.live() && entry.fault.is_none() && *entry.channel.phase() == Phase::Open
 }

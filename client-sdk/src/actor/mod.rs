@@ -8,6 +8,7 @@ mod entry;
 mod fault;
 mod frames;
 mod issue;
+mod locks;
 mod pay;
 mod resolve;
 mod retries;
@@ -17,6 +18,7 @@ mod view;
 mod wake;
 
 pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
+pub(crate) use locks::LockOrder;
 pub(crate) use view::View;
 
 use crate::{
@@ -27,10 +29,14 @@ use crate::{
     options::Options,
     pin::Hub,
     signer::CheckedSigner,
-    store::{Write, rows},
+    store::{
+        Write,
+        rows::{self, InvoiceRow},
+    },
 };
 use chain::Watched;
 use entry::Entry;
+use locks::AcceptReply;
 use protocol_spec::{
     Amount, ChannelId, Digest, Signature, SigningGuard,
     canary::{Canary, planted},
@@ -95,6 +101,10 @@ pub(crate) struct Actor {
     /// Batch roots verified lately, with their signatures.
     roots: VecDeque<(Digest, Signature)>,
     spent: Amount,
+    /// Own invoices by hash.
+    invoices: BTreeMap<Digest, InvoiceRow>,
+    /// Who waits for an invoice to be paid.
+    accepting: BTreeMap<Digest, Vec<AcceptReply>>,
     /// Who waits for the end.
     stopping: Vec<oneshot::Sender<()>>,
     /// Until when what is under way may finish; `None` while nobody wants the end.
@@ -106,15 +116,19 @@ impl Actor {
     pub(crate) async fn load(setup: Setup) -> Result<Self, ConnectError> {
         let mut entries = BTreeMap::new();
         for (channel, row, frames) in rows::channels(setup.store.as_ref()).await? {
+            let locks = row.locks_out.clone();
             let mut entry = Entry::restore(channel, row, frames);
-            entry.load_payments(setup.store.as_ref()).await?;
+            entry.load_payments(setup.store.as_ref(), &locks).await?;
             entries.insert(entry.channel.id(), entry);
         }
         let (watched, readings) =
             chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
         let hub = setup.link.hub.clone();
         let signer = setup.link.signer.clone();
+        let invoices = rows::invoices(setup.store.as_ref()).await?;
         let actor = Self {
+            invoices,
+            accepting: BTreeMap::new(),
             options: setup.options,
             store: setup.store,
             owners: setup.owners,
@@ -205,6 +219,7 @@ impl Actor {
         self.hand_over_all().await?;
         self.send_registers().await;
         self.send_frames().await;
+        self.send_lock_news();
         self.send_cooperative().await;
         self.publish_view();
         Ok(())

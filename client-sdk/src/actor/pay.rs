@@ -25,7 +25,7 @@ impl Actor {
                 None => return Ok(()),
             }
         }
-        if let Err(error) = self.payable(&order) {
+        if let Err(error) = self.payable(order.channel_id, order.amount) {
             self.refuse(order.reply, error);
             return Ok(());
         }
@@ -61,11 +61,11 @@ impl Actor {
         });
     }
 
-    fn payable(&self, order: &PayOrder) -> Result<(), PayError> {
-        let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
+    pub(super) fn payable(&self, channel: ChannelId, amount: Amount) -> Result<(), PayError> {
+        let entry = self.entries.get(&channel).ok_or(PayError::NoChannel)?;
         if let Some(fault) = &entry.fault {
             return Err(PayError::Frozen {
-                channel: order.channel_id,
+                channel,
                 fault: fault.clone(),
             });
         }
@@ -74,16 +74,16 @@ impl Actor {
                 phase: entry.channel.phase().name(),
             }));
         }
-        if order.amount.is_zero() {
+        if amount.is_zero() {
             return Err(PayError::AmountZero);
         }
         if self.chain_stale(entry) {
             return Err(PayError::ChainStale);
         }
-        self.affordable(entry, order.amount)
+        self.affordable(entry, amount)
     }
 
-    fn affordable(&self, entry: &Entry, needed: Amount) -> Result<(), PayError> {
+    pub(super) fn affordable(&self, entry: &Entry, needed: Amount) -> Result<(), PayError> {
         let available = entry.available();
         if needed > available {
             return Err(PayError::InsufficientBalance { available, needed });

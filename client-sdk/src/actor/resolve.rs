@@ -84,6 +84,7 @@ impl Actor {
             }
             self.emit(ClientEvent::ChannelLive(id));
         }
+        self.tell_locks_again(&id);
         self.ask_quotes(id);
         self.resubscribe(&id);
     }

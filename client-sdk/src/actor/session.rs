@@ -54,6 +54,8 @@ pub(super) enum Pending {
     Subscribe(ChannelId),
     Compare(ChannelId),
     Cooperate(ChannelId, Digest),
+    /// News about one of the hub's locks.
+    Lock(ChannelId),
     Forward(oneshot::Sender<Result<Reply, RpcError>>),
     Ignore,
 }
@@ -285,6 +287,8 @@ impl Actor {
                 Notification::Voucher(frame) => self.hub_frame(frame),
                 Notification::Event(event) => self.hub_event(event),
                 Notification::Channel(info) => self.hub_channel(&info),
+                Notification::Reveal(reveal) => self.lock_revealed(&reveal),
+                Notification::Consent(consent) => self.lock_consented(&consent),
                 Notification::Challenge(_) => {}
             },
             Inbound::Message(Message::Response { id, result }) => {
@@ -329,6 +333,8 @@ impl Actor {
             (Pending::Subscribe(id), Err(error)) => self.subscribe_refused(&id, error),
             (Pending::Compare(id), result) => self.compared(&id, result),
             (Pending::Cooperate(id, digest), result) => self.countersigned(&id, digest, result),
+            // What was told twice is unknown the second time.
+            (Pending::Lock(id), Err(error)) => tracing::debug!(channel = %id, %error, "about a lock"),
             (Pending::Ignore, Err(error)) => tracing::warn!(%error, "the hub reports an error"),
             (_, _) => {}
         }

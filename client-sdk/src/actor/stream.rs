@@ -6,7 +6,7 @@ use crate::{
     store::rows::{self, CreditRow},
 };
 use protocol_spec::{
-    ChannelId, VoucherSignature, batch,
+    ChannelId, Digest, VoucherSignature, batch,
     message::{ChannelCall, Cursor, Event, Request, RpcError, SubscribeCall},
 };
 use std::collections::VecDeque;
@@ -300,11 +300,13 @@ impl Actor {
         };
         let backed = receipt.payee_seq > entry.credits_lost_until;
         if backed {
-            let key = rows::credit_key(id, &receipt.payment_id, &receipt.payer);
-            let credit = match entry.credits.get(&key) {
-                Some(credit) => Some(credit.clone()),
-                None => rows::credit(self.store.as_ref(), &key).await?,
-            };
+            let mut key = rows::credit_key(id, &receipt.payment_id, &receipt.payer);
+            let mut credit = self.credit(id, &key).await?;
+            if credit.is_none() {
+                // A lock that was folded: its voucher does not name the payer.
+                key = rows::credit_key(id, &receipt.payment_id, &Digest::ZERO);
+                credit = self.credit(id, &key).await?;
+            }
             match used(credit, &event) {
                 Ok(Some(credit)) => self.put_credit(id, key, credit),
                 Ok(None) => {}
@@ -317,6 +319,14 @@ impl Actor {
             signature: event.signature,
             backed,
         }))
+    }
+
+    async fn credit(&self, id: &ChannelId, key: &[u8]) -> Result<Option<CreditRow>, StoreError> {
+        let known = self.entries.get(id).and_then(|entry| entry.credits.get(key));
+        match known {
+            Some(credit) => Ok(Some(credit.clone())),
+            None => rows::credit(self.store.as_ref(), key).await,
+        }
     }
 
     fn verify_receipt(&self, event: &Event) -> Result<(), protocol_spec::Reject> {

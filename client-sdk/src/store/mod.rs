@@ -30,11 +30,13 @@ pub enum Table {
     Cursors,
     /// Breaches of the hub with what proves them, by channel id.
     Faults,
+    /// Own invoices with their preimages, by hash.
+    Invoices,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Meta,
         Self::Channels,
         Self::Frames,
@@ -42,6 +44,7 @@ impl Table {
         Self::Credits,
         Self::Cursors,
         Self::Faults,
+        Self::Invoices,
     ];
 
     /// Stable name.
@@ -55,6 +58,7 @@ impl Table {
             Self::Credits => "credits",
             Self::Cursors => "cursors",
             Self::Faults => "faults",
+            Self::Invoices => "invoices",
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The rows of the store's tables: keys and values as bytes.
 
 use super::{Store, Table, Write};
-use crate::{HubFault, HubPin, PaymentState, StoreError};
+use crate::{HubFault, HubPin, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, ChannelId, Digest, Op, Payment, PaymentId, ReturnReason, Seq, Voucher,
+    Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
+    Voucher,
     message::{Cursor, Frame},
 };
+use std::collections::BTreeMap;
 
 /// A channel with what the SDK adds to it.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
@@ -19,6 +21,10 @@ pub(crate) struct ChannelRow {
     pub(crate) credits_lost_until: Seq,
     /// Seen open on chain with enough confirmations.
     pub(crate) confirmed: bool,
+    /// Payments of own locks, by lock id.
+    pub(crate) locks_out: Vec<(u64, PaymentId)>,
+    /// Payments and invoices of the hub's locks, by lock id.
+    pub(crate) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
 }
 
 /// An own frame without its signature, which is made again deterministically.
@@ -38,6 +44,26 @@ pub(crate) struct PaymentRow {
     pub(crate) returned: Amount,
     /// Set once the hub returned it for a reason other than change.
     pub(crate) bounced: Option<ReturnReason>,
+    /// Of a locked payment.
+    pub(crate) lock: Option<OwnLock>,
+}
+
+/// The lock of an own locked payment.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct OwnLock {
+    pub(crate) id: u64,
+    /// The proof of payment, once it was told.
+    pub(crate) preimage: Option<Preimage>,
+    /// The own voucher that converted it.
+    pub(crate) folded_at: Option<Seq>,
+}
+
+/// An own invoice.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct InvoiceRow {
+    pub(crate) invoice: Invoice,
+    pub(crate) preimage: Preimage,
+    pub(crate) paid: Option<LockedReceived>,
 }
 
 /// A credit of an accepted hub voucher.
@@ -114,6 +140,19 @@ pub(crate) fn put_payment(row: &PaymentRow) -> Write {
 
 pub(crate) fn put_credit(key: Vec<u8>, row: &CreditRow) -> Write {
     put(Table::Credits, key, row)
+}
+
+pub(crate) fn put_invoice(row: &InvoiceRow) -> Write {
+    put(Table::Invoices, row.invoice.hash.0.to_vec(), row)
+}
+
+pub(crate) async fn invoices(store: &dyn Store) -> Result<BTreeMap<Digest, InvoiceRow>, StoreError> {
+    let mut all = BTreeMap::new();
+    for (_, value) in store.scan(Table::Invoices).await? {
+        let row: InvoiceRow = read("invoice", &value)?;
+        all.insert(row.invoice.hash, row);
+    }
+    Ok(all)
 }
 
 pub(crate) fn put_cursor(id: &ChannelId, cursor: &Cursor) -> Write {

@@ -120,6 +120,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
         let options = DriverOptions {
             chain: Arc::new(setup.chain),
             adjudicator: setup.adjudicator,
+            domain: Domain::new(identity.chain_id, setup.adjudicator),
             hub,
             hub_signer: setup.signer.address(),
             confirmations: setup.confirmations,

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     chain::{AlloyChain, Chain, ChainOptions, embedded::DEV_ACCOUNTS},
     cli::serve::{Prepared, Started},
-    ledger::{Policy, Reserve, Tariff},
+    ledger::{LockPolicy, Policy, Reserve, Tariff},
     ops::{Config, Readiness, Shutdown},
 };
 use alloy::{
@@ -134,8 +134,19 @@ fn test_tariff(token: Address) -> Tariff {
     };
     Tariff {
         token,
+        locked_max: reserve.initial,
         reserve,
         ..Tariff::default()
+    }
+}
+
+fn locks(config: &Config) -> LockPolicy {
+    let locks = &config.locks;
+    LockPolicy {
+        delta_s: locks.delta_s,
+        life_max_s: locks.life_max_s,
+        per_client_max: locks.per_client_max,
+        total_max: locks.total_max,
     }
 }
 
@@ -144,6 +155,7 @@ fn tariffs(config: &Config) -> Vec<Tariff> {
         token: token.address,
         fee_flat: config.fees.flat,
         fee_ppm: config.fees.ppm,
+        locked_max: token.locked_max.unwrap_or(token.reserve.initial),
         reserve: Reserve {
             initial: token.reserve.initial,
             low: token.reserve.low_watermark,
@@ -170,6 +182,7 @@ fn setup(
         },
         challenge_period_s: config.chain.challenge_period_s,
         retention_s: config.retention.retention_s,
+        locks: locks(config),
         events_per_channel_max: u32::try_from(config.retention.events_per_channel_max).unwrap_or(u32::MAX),
         tokens,
     };

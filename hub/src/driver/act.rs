@@ -4,15 +4,13 @@ use super::Driver;
 use crate::{
     chain::{CallRequest, ChainError, TxRequest},
     engine::Snapshot,
-    ledger::{PendingTx, ReserveNeed, TxKind},
+    ledger::{Defence, PendingTx, ReserveNeed, TxKind},
 };
 use alloy::{
     primitives::{Bytes, U256},
     sol_types::SolCall,
 };
-use protocol_spec::{
-    Address, Amount, ChannelId, Config, Domain, Side, SignedVoucher, abi, abi::IAdjudicator, calls,
-};
+use protocol_spec::{Address, Amount, ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
@@ -21,6 +19,27 @@ use tokio::time::Instant;
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 const BATCH_MAX: usize = 100;
+
+/// Locks resolved by one transaction, at most: about 12M gas.
+const LOCKS_PER_TX_MAX: usize = 150;
+
+/// The part of the evidence that one transaction can show; the rest follows when the chain has marked these.
+fn bounded(received: &DirectionEvidence) -> DirectionEvidence {
+    let mut part = received.clone();
+    part.preimages.truncate(LOCKS_PER_TX_MAX);
+    part
+}
+
+/// Changes whenever there is something new to show.
+fn mark(defence: &Defence) -> Amount {
+    let seq = defence
+        .received
+        .voucher
+        .as_ref()
+        .map_or(0, |signed| signed.voucher.seq.0);
+    let known = defence.received.preimages.len() as u128;
+    Amount(u128::from(seq).saturating_mul(1 << 16).saturating_add(known))
+}
 
 /// What was sent lately, so that it is not sent again at once.
 #[derive(Debug, Default)]
@@ -48,10 +67,13 @@ impl Driver {
         for pending in snapshot.pending {
             self.cooperate(pending).await;
         }
-        for (config, newest) in snapshot.disputed {
-            if let Err(error) = self.defend(&config, newest.as_ref()).await {
+        for defence in snapshot.disputed {
+            if let Err(error) = self.defend(&defence).await {
                 tracing::warn!(%error, "a dispute could not be looked after; trying again");
             }
+        }
+        for defence in snapshot.overdue {
+            self.collect(&defence).await;
         }
     }
 
@@ -121,10 +143,22 @@ impl Driver {
         }
     }
 
-    /// R21: shows the newest voucher when it adds something, and finalizes when the time has come.
-    async fn defend(&mut self, config: &Config, newest: Option<&SignedVoucher>) -> Result<(), ChainError> {
-        let chain_id = self.options.chain.chain_id().await?;
-        let id = config.id(&Domain::new(chain_id, self.options.adjudicator));
+    /// R21: a lock is about to expire and its payer has not converted it: the chain converts it.
+    async fn collect(&mut self, defence: &Defence) {
+        let id = defence.config.id(&self.options.domain);
+        let after = self.options.resend_after;
+        if self.in_flight.due(id, "dispute", mark(defence), after) {
+            tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
+            let received = bounded(&defence.received);
+            let call = calls::dispute(&defence.config, Side::Client, &received);
+            self.send("dispute", call.abi_encode()).await;
+        }
+    }
+
+    /// R21: shows the newest voucher when it adds something, resolves what is known, and finalizes when the time has come.
+    async fn defend(&mut self, defence: &Defence) -> Result<(), ChainError> {
+        let config = &defence.config;
+        let id = config.id(&self.options.domain);
         let state = self
             .read(IAdjudicator::channelCall {
                 channelId: id.0.into(),
@@ -135,17 +169,26 @@ impl Driver {
         }
         let now = self.options.chain.head().await?.timestamp_s;
         let after = self.options.resend_after;
-        if let Some(signed) = newest.filter(|signed| signed.voucher.seq.0 > state.clientSeq) {
-            let mark = Amount(signed.voucher.seq.0.into());
-            if now <= state.windowEnd && self.in_flight.due(id, "submit", mark, after) {
-                let submissions = vec![calls::submission(Side::Client, signed, None)];
-                let call = IAdjudicator::submitCall {
-                    config: config.to_abi(),
-                    submissions,
-                    resolutions: Vec::new(),
-                };
-                self.send("submit", call.abi_encode()).await;
-            }
+        let mut received = bounded(&defence.received);
+        let expired = |id: &str| {
+            let lock = received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
+            lock.is_none_or(|lock| lock.expiry.0 <= now)
+        };
+        let live = received.preimages.iter().filter(|(id, _)| !expired(id)).cloned();
+        received.preimages = live.collect();
+        let newest = received.voucher.as_ref().map_or(0, |signed| signed.voucher.seq.0);
+        let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
+        if newest <= state.clientSeq {
+            submissions.clear();
+        }
+        let useful = !submissions.is_empty() || !resolutions.is_empty();
+        if useful && now < state.windowEnd && self.in_flight.due(id, "submit", mark(defence), after) {
+            let call = IAdjudicator::submitCall {
+                config: config.to_abi(),
+                submissions,
+                resolutions,
+            };
+            self.send("submit", call.abi_encode()).await;
         }
         let final_at = self
             .read(IAdjudicator::finalAtCall {

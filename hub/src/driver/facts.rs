@@ -37,6 +37,12 @@ pub fn facts_of(log: &ChainLog) -> Option<ChainFact> {
             channel: ChannelId(event.channelId.0),
             dispute_no: Seq(event.disputeNo),
         },
+        Events::Resolved(event) => ChainFact::Resolved {
+            channel: ChannelId(event.channelId.0),
+            payer: if event.payer == 0 { Side::Client } else { Side::Hub },
+            lock_id: event.lockId,
+            witness: event.witness.to_vec(),
+        },
         Events::DisputeCancelled(event) => ChainFact::DisputeCancelled {
             channel: ChannelId(event.channelId.0),
         },

@@ -14,7 +14,7 @@ use crate::{
     ledger::{ChainBlock, ChainFact, ChainPosition},
 };
 use act::InFlight;
-use protocol_spec::{Address, ChannelId, Seq, UnixSeconds};
+use protocol_spec::{Address, ChannelId, Domain, Seq, UnixSeconds};
 use std::{
     collections::HashSet,
     sync::{
@@ -34,6 +34,8 @@ pub struct DriverOptions {
     pub chain: Arc<dyn Chain>,
     /// The adjudicator.
     pub adjudicator: Address,
+    /// Its domain.
+    pub domain: Domain,
     /// Owner of the hub's side; the account that `chain` sends from.
     pub hub: Address,
     /// The hub's voucher key's address.

@@ -1,7 +1,7 @@
 //! What the chain driver and the operator ask of the running ledger.
 
-use crate::ledger::{ChainBlock, ChainPosition, PendingTx, ReserveNeed};
-use protocol_spec::{ChannelId, Config, Seq, SignedVoucher};
+use crate::ledger::{ChainBlock, ChainPosition, Defence, PendingTx, ReserveNeed};
+use protocol_spec::{ChannelId, Seq};
 use tokio::sync::oneshot;
 
 /// A request to the ledger's thread that is not a client's.
@@ -29,8 +29,10 @@ pub struct Snapshot {
     pub reserve_needs: Vec<ReserveNeed>,
     /// Co-operative transactions to send.
     pub pending: Vec<PendingTx>,
-    /// Disputed channels with the newest voucher of their client.
-    pub disputed: Vec<(Config, Option<SignedVoucher>)>,
+    /// Disputed channels.
+    pub disputed: Vec<Defence>,
+    /// Channels that the hub itself must dispute now, to collect a lock in time (R21).
+    pub overdue: Vec<Defence>,
     /// Channels known.
     pub channels: usize,
     /// A10.

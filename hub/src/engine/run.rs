@@ -181,6 +181,7 @@ impl LedgerLoop {
             reserve_needs: self.ledger.reserve_needs(),
             pending: self.ledger.pending_transactions(),
             disputed: self.ledger.disputed(),
+            overdue: self.ledger.overdue(self.now.get()),
             channels: self.ledger.channels(),
             rolled_back: self.ledger.rolled_back(),
         }

@@ -84,7 +84,7 @@ impl Seal {
                     }),
                 )
             }
-            Output::Channel(session, info) => notify(session, Notification::Channel(*info)),
+            Output::Tell(session, body) => notify(session, *body),
             Output::Reply(origin, result) => Some((
                 origin.session,
                 Message::Response {

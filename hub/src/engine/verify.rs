@@ -72,6 +72,8 @@ impl Verifier {
                 check(key.verify(&call.cancel.digest(&self.domain), &call.signature))?;
                 Input::CancelDispute(origin, call)
             }
+            Request::Reveal(call) => Input::Reveal(origin, call),
+            Request::Consent(call) => Input::Consent(origin, call),
             Request::Info(_) | Request::Ping(_) => return Err(RpcError::of(ErrorCode::Internal)),
         })
     }

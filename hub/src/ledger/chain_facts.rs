@@ -1,12 +1,13 @@
 //! What the chain tells: opens, deposits, withdrawals, disputes, closes. Confirmed blocks only, but for disputes.
 
 use super::{
-    ChainBlock, ChainFact, Commit, Ledger, Output, ReserveNeed, TxKind, entry::Entry, input::Change,
+    ChainBlock, ChainFact, Commit, Defence, Ledger, Output, ReserveNeed, TxKind, entry::Entry, input::Change,
     output::PendingTx,
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Config, Seq, Side, UnixSeconds,
+    Amount, Channel, ChannelId, Config, DirectionEvidence, ReturnReason, Seq, Side, UnixSeconds,
     channel::{Event, Phase},
+    message::Notification,
 };
 
 impl Ledger {
@@ -18,8 +19,15 @@ impl Ledger {
         for fact in &block.facts {
             self.fact(fact, now, commit);
         }
+        // A lock that was forwarded in this commit is signed under the time it was checked against.
+        for index in commit.touched.clone() {
+            if self.entries.get(index).is_some_and(Entry::adds_locks) {
+                self.issue(index, self.clock(now), commit);
+            }
+        }
         self.chain = block.position;
         self.tick_waiting();
+        self.drop_expired(self.clock(now), commit);
         commit.changes.push(Change::Chain(block));
     }
 
@@ -83,8 +91,18 @@ impl Ledger {
                     commit,
                 );
             }
+            ChainFact::Resolved {
+                channel,
+                payer,
+                lock_id,
+                witness,
+            } => self.resolved_on_chain(channel, *payer, *lock_id, witness, self.clock(now), commit),
             ChainFact::DisputeCancelled { channel } => {
                 self.enter(channel, &Event::DisputeGone, now, commit);
+                if let Some(index) = self.index(channel) {
+                    // Converting what was told adds nothing that was not promised: it cannot overflow.
+                    let _ = self.convert_told(index, self.clock(now), commit);
+                }
                 self.change(channel, now, commit, |entry| {
                     entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_)))
                 });
@@ -93,6 +111,9 @@ impl Ledger {
                 self.enter(channel, &Event::ClosedOnChain, now, commit);
                 self.change(channel, now, commit, |entry| entry.forget_transaction(|_| true));
                 self.unroute(channel);
+                if let Some(index) = self.index(channel) {
+                    self.release_dead(index, ReturnReason::PayeeClosed, commit);
+                }
             }
         }
     }
@@ -169,7 +190,8 @@ impl Ledger {
         change(entry);
         let after = entry.info();
         if let Some(session) = entry.session.filter(|_| before != after) {
-            commit.outputs.push(Output::Channel(session, Box::new(after)));
+            let told = Notification::Channel(after);
+            commit.outputs.push(Output::Tell(session, Box::new(told)));
         }
         self.note_waiting(index);
     }
@@ -220,21 +242,25 @@ impl Ledger {
             .collect()
     }
 
-    /// Evidence to submit in disputes: the newest voucher of each disputed channel's client.
+    /// What to defend in disputes.
     #[must_use]
-    pub fn disputed(&self) -> Vec<(Config, Option<protocol_spec::SignedVoucher>)> {
-        let disputed = self
-            .entries
-            .iter()
-            .filter(|entry| entry.channel.phase().name() == "disputed");
-        disputed
-            .map(|entry| {
-                (
-                    entry.channel.config().clone(),
-                    entry.channel.received_signed().cloned(),
-                )
-            })
-            .collect()
+    pub fn disputed(&self) -> Vec<Defence> {
+        let disputed = |entry: &&Entry| matches!(entry.channel.phase(), Phase::Disputed { .. });
+        self.entries.iter().filter(disputed).map(Entry::defence).collect()
+    }
+
+    /// R21: channels with a lock whose preimage is known, that the client has not converted, and that expires soon.
+    #[must_use]
+    pub fn overdue(&self, now: UnixSeconds) -> Vec<Defence> {
+        let now = self.clock(now).now;
+        let due = |entry: &&Entry| {
+            let act_s = entry.channel.delays().act_s;
+            let locks = &entry.channel.received().locks;
+            let mut known = entry.channel.known_preimages();
+            let late = |id: u64| locks.lock(id).is_some_and(|lock| lock.expiry <= now.after(act_s));
+            *entry.channel.phase() == Phase::Open && known.any(|(id, _)| late(id))
+        };
+        self.entries.iter().filter(due).map(Entry::defence).collect()
     }
 }
 
@@ -249,6 +275,19 @@ fn deposited(channel: &mut Channel, total: Amount, (plus, minus): (Amount, Amoun
 }
 
 impl Entry {
+    fn defence(&self) -> Defence {
+        let mut received = DirectionEvidence::received_by(&self.channel);
+        let resolved = |id: &str| {
+            id.parse()
+                .is_ok_and(|id| self.channel.is_marked(Side::Client, id))
+        };
+        received.preimages.retain(|(id, _)| !resolved(id));
+        Defence {
+            config: self.channel.config().clone(),
+            received,
+        }
+    }
+
     fn forget_transaction(&mut self, done: impl FnOnce(&TxKind) -> bool) {
         if self.stored.transaction.as_ref().is_some_and(|tx| done(&tx.kind)) {
             self.stored.transaction = None;

@@ -17,7 +17,7 @@ struct Meta {
     rolled_back: bool,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const META_KEY: &[u8] = b"ledger";
 
 impl Ledger {
@@ -109,7 +109,12 @@ impl Ledger {
         let config = entry.channel.config();
         let key = (config.client, config.token);
         let routed = entry.stored.routed && entry.channel.phase().name() != "closed";
+        self.forwarded = self.forwarded.saturating_add(entry.stored.forwards.len() as u64);
+        let locked = !entry.stored.resting.is_empty();
         let index = self.insert(entry);
+        if locked {
+            self.locked.insert(index);
+        }
         if routed {
             self.by_account.insert(key, index);
         }

@@ -7,7 +7,9 @@ use super::{
     output::{EventOut, FrameOut},
 };
 use crate::engine::SessionId;
-use protocol_spec::{Op, Receipt, Reject, UnixSeconds, VerifiedVoucher, channel::Clock};
+use protocol_spec::{
+    Op, Receipt, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher, channel::Clock,
+};
 use std::collections::BTreeSet;
 
 /// Events shown to one subscriber per commit, at most.
@@ -76,13 +78,21 @@ impl Ledger {
     fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
         match change {
             Change::Policy(policy) => self.set_policy(policy, commit),
-            Change::Frame { signed, ops } => {
-                let index = self
-                    .index(&signed.voucher.channel_id)
-                    .ok_or(Reject::RecordCorrupt)?;
-                let signer = self.entry(index)?.channel.config().client_signer;
-                let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, signer);
-                self.accept_frame(index, &voucher, ops, clock, commit)?;
+            Change::Frame { signed, ops } => self.repeat_frame(signed, ops, Vec::new(), clock, commit)?,
+            Change::LockFrame { signed, ops, offline } => {
+                self.repeat_frame(signed, ops, offline, clock, commit)?;
+            }
+            Change::Revealed {
+                channel,
+                lock_id,
+                preimage,
+            } => {
+                let index = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
+                self.revealed(index, lock_id, preimage, clock, commit)?;
+            }
+            Change::GaveUp { channel, lock_id } => {
+                let index = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
+                self.payee_gave_up(index, lock_id, clock, commit)?;
             }
             Change::Flush(id) => self.flush(&id, clock, commit)?,
             Change::Routed(id) => self.set_routed(&id, commit)?,
@@ -97,6 +107,23 @@ impl Ledger {
             Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
         }
         Ok(())
+    }
+
+    fn repeat_frame(
+        &mut self,
+        signed: SignedVoucher,
+        ops: Vec<Op>,
+        offline: Vec<u64>,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let index = self
+            .index(&signed.voucher.channel_id)
+            .ok_or(Reject::RecordCorrupt)?;
+        let signer = self.entry(index)?.channel.config().client_signer;
+        let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, signer);
+        self.accept_frame(index, &voucher, ops, offline, clock, commit)
+            .map(drop)
     }
 
     fn apply(&mut self, input: Input, clock: Clock, commit: &mut Commit) {
@@ -119,6 +146,8 @@ impl Ledger {
             Input::Withdraw(origin, call) => self.withdraw(origin, call, clock, commit),
             Input::Close(origin, call) => self.close(origin, call, clock, commit),
             Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
+            Input::Reveal(origin, call) => self.reveal(origin, &call, clock, commit),
+            Input::Consent(origin, call) => self.consented(origin, &call, clock, commit),
             Input::Gone(session) => self.gone(session),
             Input::Chain(block) => self.chain_block(block, clock.now, commit),
             Input::DisputeSeen { channel, dispute_no } => {
@@ -194,7 +223,15 @@ impl Ledger {
             ops: issue.ops.clone(),
             again: false,
         }));
+        let dropped = issue.ops.iter().any(|op| matches!(op, Op::LockDrop { .. }));
         entry.stored.backlog.push_back(issue);
+        if entry.stored.resting.is_empty() {
+            self.locked.remove(&index);
+        }
+        if dropped {
+            // Those dropped for their age are dead at once (R9); the others wait for their acknowledgement.
+            self.release_dead(index, ReturnReason::Expired, commit);
+        }
     }
 
     fn show_events(&mut self, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
@@ -254,19 +291,28 @@ impl Ledger {
 /// Appends the receipts of the voucher's credits; drops what is too old or too many. True if there were any.
 fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s: u64, max: u32) -> bool {
     let before = entry.stored.events.len();
+    let receipt = |payment_id, invoice, payer, amount| Receipt {
+        payment_id,
+        invoice,
+        payer,
+        payee_channel: issue.voucher.channel_id,
+        payee_seq: issue.voucher.seq,
+        amount,
+        at: now,
+    };
     for op in &issue.ops {
-        if let Op::Credit(credit) = op {
-            let receipt = Receipt {
-                payment_id: credit.payment_id,
-                invoice: credit.invoice,
-                payer: credit.payer,
-                payee_channel: issue.voucher.channel_id,
-                payee_seq: issue.voucher.seq,
-                amount: credit.amount,
-                at: now,
-            };
-            entry.stored.events.push_back(EventRow { receipt });
-        }
+        let receipt = match op {
+            Op::Credit(c) => Some(receipt(c.payment_id, c.invoice, c.payer, c.amount)),
+            Op::LockConvert { id, .. } => {
+                let resting = entry.stored.resting.remove(id);
+                resting.map(|lock| receipt(lock.payment_id, lock.invoice, lock.payer_tag, lock.amount))
+            }
+            _ => None,
+        };
+        entry
+            .stored
+            .events
+            .extend(receipt.map(|receipt| EventRow { receipt }));
     }
     let news = entry.stored.events.len() > before;
     let old = |row: &EventRow| row.receipt.at.after(retention_s) < now;

@@ -2,7 +2,7 @@
 
 use super::{Commit, Ledger, payments::Outcome};
 use protocol_spec::{
-    Amount, Credit, Digest, Op, Payee, Payment, Reject, Return, ReturnReason, Seq, UnixSeconds,
+    Amount, Credit, Digest, Op, Payee, Payment, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
     canary::{Canary, planted},
     channel::{Clock, Phase},
     limits,
@@ -26,7 +26,8 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Option<ReturnReason>, Reject> {
-        let known = self.payments.outcome(payer, payment.payment_id).is_some();
+        let known = self.payments.outcome(payer, payment.payment_id).is_some()
+            || self.entry(payer)?.locks_payment(payment.payment_id);
         let route = if known {
             Err(ReturnReason::DuplicateId)
         } else {
@@ -37,7 +38,7 @@ impl Ledger {
                 self.credit(payer, &route, payment, clock, commit)?;
                 self.give_back(
                     payer,
-                    payment,
+                    payment.payment_id,
                     payment.fee_max.minus(route.fee)?,
                     ReturnReason::Change,
                     clock,
@@ -47,7 +48,7 @@ impl Ledger {
             }
             Err(reason) => {
                 let whole = payment.amount.plus(payment.fee_max)?;
-                self.give_back(payer, payment, whole, reason, clock, commit)?;
+                self.give_back(payer, payment.payment_id, whole, reason, clock, commit)?;
                 Some(reason)
             }
         };
@@ -57,7 +58,7 @@ impl Ledger {
             let expires_at = bounced.map_or(payment.expires_at, |_| at);
             self.remember(
                 payer,
-                payment,
+                payment.payment_id,
                 Outcome {
                     content,
                     seq,
@@ -89,6 +90,14 @@ impl Ledger {
         Ok(Route { payee, fee })
     }
 
+    /// The payee's index, if its channel is known.
+    pub(super) fn find(&self, token: protocol_spec::Address, payee: Payee) -> Option<usize> {
+        match payee {
+            Payee::Channel(id) => self.index(&id),
+            Payee::Account(account) => self.by_account.get(&(account, token)).copied(),
+        }
+    }
+
     /// The payee's index and the fee, or why it would bounce.
     pub(super) fn price(
         &self,
@@ -97,11 +106,7 @@ impl Ledger {
         payee: Payee,
         amount: Amount,
     ) -> Result<(usize, Amount), ReturnReason> {
-        let index = match payee {
-            Payee::Channel(id) => self.index(&id),
-            Payee::Account(account) => self.by_account.get(&(account, token)).copied(),
-        };
-        let index = index.ok_or(ReturnReason::UnknownPayee)?;
+        let index = self.find(token, payee).ok_or(ReturnReason::UnknownPayee)?;
         let to = self.entries.get(index).ok_or(ReturnReason::UnknownPayee)?;
         match () {
             () if index == payer => Err(ReturnReason::SelfPayment),
@@ -137,10 +142,10 @@ impl Ledger {
         self.gather(route.payee, Op::Credit(credit), payment.amount, clock, commit)
     }
 
-    fn give_back(
+    pub(super) fn give_back(
         &mut self,
         payer: usize,
-        payment: &Payment,
+        payment_id: PaymentId,
         amount: Amount,
         reason: ReturnReason,
         clock: Clock,
@@ -154,7 +159,7 @@ impl Ledger {
             return Ok(());
         }
         let returned = Return {
-            payment_id: payment.payment_id,
+            payment_id,
             amount,
             reason,
         };
@@ -162,7 +167,7 @@ impl Ledger {
     }
 
     /// Adds an operation to the channel's voucher of this commit; a full one is issued first.
-    fn gather(
+    pub(super) fn gather(
         &mut self,
         index: usize,
         op: Op,
@@ -177,19 +182,19 @@ impl Ledger {
         self.entry_mut(index)?.push(op, amount)
     }
 
-    fn remember(&mut self, payer: usize, payment: &Payment, outcome: Outcome) {
+    pub(super) fn remember(&mut self, payer: usize, payment_id: PaymentId, outcome: Outcome) {
         self.forget_old(payer, outcome.at);
         if outcome.bounced.is_some() && !self.can_remember(payer, outcome.at) {
             return;
         }
-        self.payments.insert(payer, payment.payment_id, outcome);
+        self.payments.insert(payer, payment_id, outcome);
         if let Some(entry) = self.entries.get_mut(payer) {
-            entry.stored.ids.push_back(payment.payment_id);
+            entry.stored.ids.push_back(payment_id);
         }
     }
 
     /// False when the channel has used up its place for ids that must still be kept.
-    fn can_remember(&self, payer: usize, now: UnixSeconds) -> bool {
+    pub(super) fn can_remember(&self, payer: usize, now: UnixSeconds) -> bool {
         let Some(entry) = self.entries.get(payer) else {
             return false;
         };

@@ -4,12 +4,12 @@ use super::{PendingTx, input::ClientSignature};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, Seq, Voucher,
+    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, ReturnReason, Seq, UnixSeconds, Voucher,
     channel::Phase,
     limits,
     message::{Bounce, ChannelInfo, Cursor},
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A channel with everything around it.
 #[derive(Clone, Debug)]
@@ -39,8 +39,46 @@ pub(super) struct Stored {
     /// Payment ids of this payer in order of commit.
     pub(super) ids: VecDeque<PaymentId>,
     pub(super) transaction: Option<PendingTx>,
+    /// This client's locks that were forwarded and have not left its voucher, by its lock's id.
+    pub(super) forwards: BTreeMap<u64, Forward>,
+    /// The hub's locks in this channel, by id, with the payers' locks that they rest on.
+    pub(super) resting: BTreeMap<u64, Resting>,
+    /// This client's locks that the hub gave up and that have not left its voucher, with the reasons.
+    pub(super) consents: BTreeMap<u64, ReturnReason>,
     /// What the answer to the newest accepted frame said: the same frame again gets the same answer (A1).
     pub(super) bounced: Vec<Bounce>,
+}
+
+/// A payer's lock that was forwarded.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct Forward {
+    /// Index of the payee's channel.
+    pub(super) payee: u64,
+    /// The hub's lock there.
+    pub(super) lock_id: u64,
+    pub(super) payment_id: PaymentId,
+    /// Digest of the payer's operation.
+    pub(super) content: Digest,
+    /// The payer's voucher that added it.
+    pub(super) seq: Seq,
+    pub(super) fee: Amount,
+    pub(super) fee_max: Amount,
+    /// Of the payer's lock.
+    pub(super) expiry: UnixSeconds,
+}
+
+/// A lock of the hub and the payer's lock that it rests on.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct Resting {
+    /// Index of the payer's channel.
+    pub(super) payer: u64,
+    /// The payer's lock there.
+    pub(super) lock_id: u64,
+    pub(super) payment_id: PaymentId,
+    /// `Credit::payer_of`.
+    pub(super) payer_tag: Digest,
+    pub(super) invoice: Digest,
+    pub(super) amount: Amount,
 }
 
 /// An issued voucher.
@@ -104,10 +142,12 @@ impl Entry {
 
     /// True when `amount` more fits the widths of the hub's vouchers.
     pub(super) fn fits(&self, amount: Amount) -> bool {
-        let sent = self.channel.sent().paid.0;
-        let sum = sent
-            .checked_add(self.pending_sum.0)
-            .and_then(|sum| sum.checked_add(amount.0));
+        let sent = self.channel.sent();
+        // Locks that may be converted and fees that may come back count as well.
+        let change = self.stored.forwards.values().map(|forward| forward.fee_max.0);
+        let sum = change
+            .chain([sent.locks.total().0, self.pending_sum.0, amount.0])
+            .try_fold(sent.paid.0, u128::checked_add);
         sum.is_some_and(|sum| sum <= limits::AMOUNT_MAX)
     }
 

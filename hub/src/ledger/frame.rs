@@ -1,8 +1,8 @@
 //! A client's voucher: accepted, then its payments delivered or returned, all in one commit.
 
-use super::{Commit, Ledger, Origin, Output, entry::Entry, input::Change};
+use super::{Commit, Ledger, Origin, Output, entry::Entry, input::Change, locks::NewLock};
 use protocol_spec::{
-    Amount, Channel, Digest, Op, Payment, Reject, ReturnReason, Seq, VerifiedVoucher, Voucher,
+    Amount, Channel, Op, Reject, ReturnReason, Seq, VerifiedVoucher, Voucher,
     channel::{Accepted, Clock},
     limits,
     message::{Bounce, ErrorCode, Reply, RpcError, VoucherReply},
@@ -40,14 +40,9 @@ impl Ledger {
         if entry.session != Some(origin.session) {
             return Err(RpcError::of(ErrorCode::NotResumed));
         }
-        if ops.iter().any(Op::is_lock) {
-            return Err(RpcError::because(
-                ErrorCode::InvalidParams,
-                "this hub does not forward locked payments yet",
-            ));
-        }
+        let offline = self.offline_locks(index, &ops);
         let bounced = self
-            .accept_frame(index, voucher, ops, clock, commit)
+            .accept_frame(index, voucher, ops, offline, clock, commit)
             .map_err(|reject| RpcError::from(&reject))?;
         Ok(VoucherReply {
             seq: voucher.voucher().seq,
@@ -61,6 +56,7 @@ impl Ledger {
         index: usize,
         voucher: &VerifiedVoucher,
         ops: Vec<Op>,
+        offline: Vec<u64>,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Vec<Bounce>, Reject> {
@@ -75,24 +71,25 @@ impl Ledger {
         let seq = voucher.voucher().seq;
         let mut bounced = Vec::new();
         for op in &ops {
-            if let Op::Pay(payment) = op
-                && let Some(reason) = self.settle_accepted(index, seq, payment, op.digest(), clock, commit)
-            {
-                bounced.push(Bounce {
-                    payment_id: payment.payment_id,
-                    reason,
-                });
+            if let Some(bounce) = self.settle_accepted(index, seq, op, &offline, clock, commit) {
+                bounced.push(bounce);
             }
         }
         self.entry_mut(index)?.stored.bounced.clone_from(&bounced);
-        commit.changes.push(Change::Frame {
-            signed: voucher.signed().clone(),
-            ops,
-        });
+        let signed = voucher.signed().clone();
+        commit
+            .changes
+            .push(if ops.iter().any(|op| matches!(op, Op::LockAdd { .. })) {
+                Change::LockFrame { signed, ops, offline }
+            } else {
+                Change::Frame { signed, ops }
+            });
+        // What it acknowledges may have been the end of a lock.
+        self.release_dead(index, ReturnReason::Cancelled, commit);
         Ok(bounced)
     }
 
-    /// An accepted voucher's payment cannot fail any more: its sums were checked. If it does, state is wrong.
+    /// An accepted voucher's operation cannot fail any more: its sums were checked. If it does, state is wrong.
     #[expect(
         clippy::panic,
         reason = "state may be wrong: a crash beats money silently owed"
@@ -101,17 +98,28 @@ impl Ledger {
         &mut self,
         payer: usize,
         seq: Seq,
-        payment: &Payment,
-        content: Digest,
+        op: &Op,
+        offline: &[u64],
         clock: Clock,
         commit: &mut Commit,
-    ) -> Option<ReturnReason> {
-        match self.settle_payment(payer, seq, payment, content, clock, commit) {
-            Ok(bounced) => bounced,
-            Err(reject) => panic!(
-                "payment {} of an accepted voucher failed: {reject}",
-                payment.payment_id
-            ),
+    ) -> Option<Bounce> {
+        let settled = match op {
+            Op::Pay(payment) => self
+                .settle_payment(payer, seq, payment, op.digest(), clock, commit)
+                .map(|bounced| bounced.map(|reason| (payment.payment_id, reason))),
+            Op::LockAdd { payment_id, .. } => NewLock::of(op).map_or(Ok(None), |new| {
+                self.take_lock(payer, seq, &new, offline, clock, commit)
+                    .map(|refused| refused.map(|reason| (*payment_id, reason)))
+            }),
+            Op::LockConvert { id, witness } => self
+                .lock_converted(payer, *id, witness, clock, commit)
+                .map(|()| None),
+            Op::LockDrop { id } => self.lock_dropped(payer, *id).map(|()| None),
+            Op::Credit(_) | Op::Return(_) => Ok(None),
+        };
+        match settled {
+            Ok(bounced) => bounced.map(|(payment_id, reason)| Bounce { payment_id, reason }),
+            Err(reject) => panic!("an operation of an accepted voucher failed: {reject}"),
         }
     }
 
@@ -142,6 +150,7 @@ fn check_returnable(entry: &Entry, voucher: &Voucher, ops: &[Op]) -> Result<(), 
     }
     let cost = |op: &Op| match op {
         Op::Pay(payment) => payment.amount.plus(payment.fee_max),
+        Op::LockAdd { lock, .. } => Ok(lock.amount),
         _ => Ok(Amount::ZERO),
     };
     let whole = ops.iter().try_fold(Amount::ZERO, |sum, op| sum.plus(cost(op)?))?;

@@ -4,11 +4,11 @@ use super::Policy;
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
+    Address, Amount, ChannelId, Config, Op, Preimage, Seq, Side, Signature, SignedVoucher, UnixSeconds,
     VerifiedVoucher,
     message::{
-        CancelDisputeCall, CloseCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, SubscribeCall,
-        WithdrawCall,
+        CancelDisputeCall, CloseCall, LockCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, Reveal,
+        SubscribeCall, WithdrawCall,
     },
 };
 
@@ -72,6 +72,10 @@ pub enum Input {
     Close(Origin, CloseCall),
     /// The client's signature was verified.
     CancelDispute(Origin, CancelDisputeCall),
+    /// The payee tells a preimage.
+    Reveal(Origin, Reveal),
+    /// The payee gives up a lock.
+    Consent(Origin, LockCall),
     /// A connection ended.
     Gone(SessionId),
     /// A newly confirmed block with what happened in it.
@@ -131,6 +135,17 @@ pub enum ChainFact {
         /// The contract's number.
         dispute_no: Seq,
     },
+    /// A lock was resolved in time (R17).
+    Resolved {
+        /// The channel.
+        channel: ChannelId,
+        /// Whose lock.
+        payer: Side,
+        /// Its id.
+        lock_id: u64,
+        /// Empty when it had been resolved before.
+        witness: Vec<u8>,
+    },
     /// A dispute was cancelled.
     DisputeCancelled {
         /// The channel.
@@ -163,6 +178,31 @@ pub enum Change {
         signed: SignedVoucher,
         /// Its operations.
         ops: Vec<Op>,
+    },
+    /// An accepted voucher with new locks.
+    LockFrame {
+        /// Voucher and signature.
+        signed: SignedVoucher,
+        /// Its operations.
+        ops: Vec<Op>,
+        /// New locks whose payees were not connected.
+        offline: Vec<u64>,
+    },
+    /// The payee told the preimage of a lock of the hub.
+    Revealed {
+        /// The payee's channel.
+        channel: ChannelId,
+        /// The hub's lock.
+        lock_id: u64,
+        /// What opens it.
+        preimage: Preimage,
+    },
+    /// The payee gave up a lock of the hub.
+    GaveUp {
+        /// The payee's channel.
+        channel: ChannelId,
+        /// The hub's lock.
+        lock_id: u64,
     },
     /// The channel's voucher was issued in the middle of the commit.
     Flush(ChannelId),

@@ -12,6 +12,7 @@ mod deliver;
 mod entry;
 mod frame;
 mod input;
+mod locks;
 mod output;
 mod payments;
 mod policy;
@@ -22,8 +23,8 @@ mod tests;
 
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, Origin, Record};
-pub use output::{Countersign, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
-pub use policy::{Policy, Reserve, Tariff};
+pub use output::{Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
+pub use policy::{LockPolicy, Policy, Reserve, Tariff};
 
 use crate::engine::SessionId;
 use entry::Entry;
@@ -55,6 +56,10 @@ pub struct Ledger {
     waiting: BTreeSet<usize>,
     /// Channels whose subscribers have not been shown everything.
     lagging: BTreeSet<usize>,
+    /// Channels with locks of the hub.
+    locked: BTreeSet<usize>,
+    /// Payers' locks forwarded and not gone yet.
+    forwarded: u64,
     /// Channels changed since the last checkpoint.
     dirty: BTreeSet<usize>,
 }
@@ -90,6 +95,8 @@ impl Ledger {
             rolled_back: false,
             waiting: BTreeSet::new(),
             lagging: BTreeSet::new(),
+            locked: BTreeSet::new(),
+            forwarded: 0,
             dirty: BTreeSet::new(),
         }
     }

@@ -3,8 +3,9 @@
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Receipt, Signature, Voucher, Withdraw,
-    message::{ChannelInfo, Cursor, Reply, RpcError},
+    Amount, CancelDispute, ChannelId, Close, Config, Digest, DirectionEvidence, Op, Receipt, Signature,
+    Voucher, Withdraw,
+    message::{Cursor, Notification, Reply, RpcError},
 };
 
 use super::Origin;
@@ -26,8 +27,8 @@ pub enum Output {
     ),
     /// A co-operative message to countersign, answer and send to the chain.
     Countersign(Origin, Countersign),
-    /// A channel's facts changed.
-    Channel(SessionId, Box<ChannelInfo>),
+    /// Something a client is told unasked that carries no signature.
+    Tell(SessionId, Box<Notification>),
     /// Another connection took over this one's channel, or it fell too far behind.
     Drop(SessionId),
 }
@@ -89,6 +90,15 @@ pub enum TxKind {
     Close(Close),
     /// Cancel.
     Cancel(CancelDispute),
+}
+
+/// A channel to defend on chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Defence {
+    /// The channel.
+    pub config: Config,
+    /// The client's newest voucher and locks, with the preimages that were not resolved on chain yet.
+    pub received: DirectionEvidence,
 }
 
 /// A channel whose reserve is below the policy.

@@ -1,7 +1,7 @@
 //! What the operator decides. Part of the journal, because it decides outcomes: replay must not depend on a file.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Address, Amount, channel::Delays};
+use protocol_spec::{Address, Amount, channel::Delays, limits};
 
 /// The operator's decisions that influence outcomes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
@@ -18,8 +18,23 @@ pub struct Policy {
     pub retention_s: u64,
     /// Events and ids kept per channel at most.
     pub events_per_channel_max: u32,
+    /// Locked payments.
+    pub locks: LockPolicy,
     /// Tokens served.
     pub tokens: Vec<Tariff>,
+}
+
+/// R22: what the hub forwards. All zero: no locks.
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub struct LockPolicy {
+    /// How much earlier the hub's lock expires than the payer's, seconds; at least lag + act.
+    pub delta_s: u64,
+    /// Longest life of a payer's lock, seconds from `now`.
+    pub life_max_s: u64,
+    /// Forwarded locks of one payer at once.
+    pub per_client_max: u32,
+    /// Forwarded locks of all payers at once: no more than the hub can resolve on chain within `delta_s`.
+    pub total_max: u32,
 }
 
 /// What the hub takes and sets aside in one token.
@@ -31,6 +46,8 @@ pub struct Tariff {
     pub fee_flat: Amount,
     /// Proportional part, millionths of the amount, rounded up.
     pub fee_ppm: u32,
+    /// Most that one client may have in locks at once; zero: none.
+    pub locked_max: Amount,
     /// Reserve policy.
     pub reserve: Reserve,
 }
@@ -44,6 +61,25 @@ pub struct Reserve {
     pub low: Amount,
     /// By how much.
     pub top_up: Amount,
+}
+
+/// Defaults of [`LockPolicy`].
+const LIFE_MAX_S: u64 = 24 * 3600;
+const PER_CLIENT_MAX: u32 = 64;
+/// Resolving one lock costs below 100,000 gas: 9,000 fit into one hour of 30M-gas blocks with a tenth of each block.
+const TOTAL_MAX: u32 = 9_000;
+
+impl LockPolicy {
+    /// What a hub with these delays forwards unless its operator says otherwise.
+    #[must_use]
+    pub fn standard(delays: Delays) -> Self {
+        Self {
+            delta_s: limits::DELTA_DEFAULT_S.max(delays.lag_s.saturating_add(delays.act_s)),
+            life_max_s: LIFE_MAX_S,
+            per_client_max: PER_CLIENT_MAX,
+            total_max: TOTAL_MAX,
+        }
+    }
 }
 
 impl Policy {

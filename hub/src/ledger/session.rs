@@ -189,6 +189,7 @@ impl Ledger {
                 again: true,
             }));
         }
+        self.tell_locks_again(index, origin.session, commit);
         Ok(())
     }
 

@@ -15,6 +15,7 @@
 mod client;
 mod cooperation;
 mod events;
+mod locks;
 mod payments;
 mod random;
 mod resume;

@@ -11,6 +11,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     server(config, &mut problems);
     chain(config, &mut problems);
     tokens(config, &mut problems);
+    locks(config, &mut problems);
     problems.range("fees.flat", config.fees.flat.0, 0..=limits::AMOUNT_MAX);
     problems.range("fees.ppm", config.fees.ppm, 0..=1_000_000);
     let shortest = limits::PAYMENT_LIFE_MAX_S;
@@ -87,6 +88,20 @@ fn chain(config: &Config, problems: &mut Problems) {
             chain.challenge_period_s
         )
     });
+}
+
+fn locks(config: &Config, problems: &mut Problems) {
+    let (locks, chain) = (&config.locks, &config.chain);
+    let needed = chain.lag_s.saturating_add(chain.act_s);
+    problems.unless(locks.delta_s >= needed, || {
+        format!(
+            "locks.delta_s: is {}, must be at least lag_s + act_s = {needed}, or the hub may pay a lock it cannot collect",
+            locks.delta_s
+        )
+    });
+    problems.range("locks.life_max_s", locks.life_max_s, 0..=limits::LOCK_LIFE_MAX_S);
+    problems.range("locks.per_client_max", locks.per_client_max, 0..=480);
+    problems.range("locks.total_max", locks.total_max, 0..=1_000_000);
 }
 
 fn tokens(config: &Config, problems: &mut Problems) {

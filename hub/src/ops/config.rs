@@ -54,6 +54,9 @@ section! {
         /// What a payment costs.
         #[serde(default)]
         pub fees: Fees,
+        /// Locked payments.
+        #[serde(default)]
+        pub locks: Locks,
         /// How long ids and events are kept.
         #[serde(default)]
         pub retention: Retention,
@@ -129,6 +132,9 @@ section! {
         pub address: Address,
         /// What the hub sets aside per channel.
         pub reserve: Reserve,
+        /// Most that one client may have in locks at once; none: as much as `reserve.initial`.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub locked_max: Option<Amount>,
     }
 
     /// The reserve policy of one token, in its base units.
@@ -151,6 +157,22 @@ section! {
         pub flat: Amount,
         /// Millionths of the amount.
         pub ppm: u32,
+    }
+
+    /// `[locks]`: what the hub forwards (R22).
+    pub struct Locks {
+        /// How much earlier the hub's lock expires than the payer's, seconds.
+        #[serde(default = "defaults::delta_s")]
+        pub delta_s: u64,
+        /// Longest life of a payer's lock, seconds.
+        #[serde(default = "defaults::lock_life_max_s")]
+        pub life_max_s: u64,
+        /// Forwarded locks of one client at once.
+        #[serde(default = "defaults::locks_per_client_max")]
+        pub per_client_max: u32,
+        /// Forwarded locks in all at once.
+        #[serde(default = "defaults::locks_total_max")]
+        pub total_max: u32,
     }
 
     /// `[retention]`.
@@ -176,6 +198,16 @@ impl Default for Fees {
         Self {
             flat: Amount::ZERO,
             ppm: 0,
+        }
+    }
+}
+impl Default for Locks {
+    fn default() -> Self {
+        Self {
+            delta_s: defaults::delta_s(),
+            life_max_s: defaults::lock_life_max_s(),
+            per_client_max: defaults::locks_per_client_max(),
+            total_max: defaults::locks_total_max(),
         }
     }
 }
@@ -205,6 +237,18 @@ mod defaults {
     }
     pub(super) fn act_s() -> u64 {
         limits::ACT_DEFAULT_S
+    }
+    pub(super) fn delta_s() -> u64 {
+        limits::DELTA_DEFAULT_S
+    }
+    pub(super) fn lock_life_max_s() -> u64 {
+        24 * 3600
+    }
+    pub(super) fn locks_per_client_max() -> u32 {
+        64
+    }
+    pub(super) fn locks_total_max() -> u32 {
+        9_000
     }
     pub(super) fn retention_s() -> u64 {
         7 * 24 * 3600
@@ -239,6 +283,10 @@ fn units<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error>
         }
     }
     deserializer.deserialize_any(Units)
+}
+
+fn maybe_units<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
+    units(deserializer).map(Some)
 }
 
 impl Config {

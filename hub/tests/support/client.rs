@@ -1,11 +1,13 @@
 //! A client with real keys and a real `Channel`, without any transport. Shared by the tests of ledger, engine and kills.
 
 use protocol_spec::{
-    Address, Amount, Channel, Config, Credit, Digest, Domain, Op, Payee, Payment, PaymentId, PublicKey,
-    Reject, Return, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, VerifiedVoucher, VoucherSignature,
+    Address, Amount, Channel, Config, Credit, Digest, Domain, Lock, Op, Payee, Payment, PaymentId, Preimage,
+    PublicKey, Reject, Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
+    VerifiedVoucher, VoucherSignature,
     channel::{Accepted, Clock, Delays},
-    message::{Frame, ResumeCall},
+    message::{Frame, Notification, ResumeCall},
 };
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// A key that is the same for the same number in every run and process.
@@ -37,6 +39,12 @@ pub(crate) struct Client {
     pub(crate) seen: BTreeMap<Seq, Digest>,
     pub(crate) credits: Vec<Credit>,
     pub(crate) returns: Vec<Return>,
+    /// Locks of the hub that came, with the payments they carry.
+    pub(crate) locks: Vec<(Lock, PaymentId)>,
+    /// Locks of the hub that it converted.
+    pub(crate) converted: Vec<u64>,
+    /// Own locks that the hub gave up, with its reasons.
+    pub(crate) given_up: BTreeMap<u64, ReturnReason>,
     /// Signed frames that the hub has not been seen to accept.
     pub(crate) unaccepted: Vec<Frame>,
     pub(crate) newest_sent: Option<SignedVoucher>,
@@ -65,6 +73,9 @@ impl Client {
             seen: BTreeMap::new(),
             credits: Vec::new(),
             returns: Vec::new(),
+            locks: Vec::new(),
+            converted: Vec::new(),
+            given_up: BTreeMap::new(),
             unaccepted: Vec::new(),
             newest_sent: None,
             number,
@@ -94,6 +105,67 @@ impl Client {
             expires_at,
             invoice: Digest::ZERO,
         })
+    }
+
+    /// A lock on the preimage `secret`, to be added by the next voucher.
+    pub(crate) fn lock(
+        &mut self,
+        payee: Payee,
+        amount: u128,
+        fee_max: u128,
+        expiry: UnixSeconds,
+        secret: Preimage,
+    ) -> Op {
+        let lock = Lock {
+            id: self.channel.sent().newest_lock + 1,
+            amount: Amount(amount + fee_max),
+            expiry,
+            hash: Digest(Sha256::digest(secret.0).into()),
+            resolver: Address::ZERO,
+        };
+        Op::LockAdd {
+            lock,
+            payment_id: self.payment_id(),
+            payee,
+            fee_max: Amount(fee_max),
+            invoice: Digest::ZERO,
+        }
+    }
+
+    /// What the hub tells unasked. Told again it changes nothing.
+    pub(crate) fn told(&mut self, told: &Notification, clock: Clock) {
+        match told {
+            Notification::Reveal(reveal) => {
+                // Unknown when it was converted before it was told again.
+                let _ = self.channel.told_preimage(reveal.lock_id, reveal.preimage, clock);
+            }
+            Notification::Consent(consent) => {
+                if self.channel.consented(consent.lock_id).is_ok() {
+                    self.given_up.insert(consent.lock_id, consent.reason);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Operations that take out every own lock that was told or given up.
+    pub(crate) fn fold(&self) -> Vec<Op> {
+        let told: Vec<_> = self
+            .channel
+            .told_preimages()
+            .map(|(id, secret)| (id, secret.0))
+            .collect();
+        let converts = told.iter().map(|(id, secret)| Op::LockConvert {
+            id: *id,
+            witness: secret.to_vec(),
+        });
+        let live = |id: &&u64| self.channel.sent().locks.lock(**id).is_some();
+        let drops = self
+            .given_up
+            .keys()
+            .filter(live)
+            .map(|id| Op::LockDrop { id: *id });
+        converts.chain(drops).collect()
     }
 
     pub(crate) fn sign(&self, voucher: protocol_spec::Voucher) -> SignedVoucher {
@@ -131,7 +203,10 @@ impl Client {
             match op {
                 Op::Credit(credit) => self.credits.push(credit.clone()),
                 Op::Return(returned) => self.returns.push(returned.clone()),
-                other => panic!("the hub sent {other:?}"),
+                Op::LockAdd { lock, payment_id, .. } => self.locks.push((lock.clone(), *payment_id)),
+                Op::LockConvert { id, .. } => self.converted.push(*id),
+                Op::LockDrop { .. } => {}
+                Op::Pay(_) => panic!("the hub sent {op:?}"),
             }
         }
         Ok(accepted)

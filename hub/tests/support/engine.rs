@@ -4,7 +4,7 @@ use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
 use hub::{
     engine::EngineOptions,
     execution::Execution,
-    ledger::{ChainBlock, ChainFact, ChainPosition, Policy, Reserve, Tariff},
+    ledger::{ChainBlock, ChainFact, ChainPosition, LockPolicy, Policy, Reserve, Tariff},
     now::Now,
     store::{ShardId, Store},
 };
@@ -30,10 +30,12 @@ pub(crate) fn policy() -> Policy {
         challenge_period_s: 3600,
         retention_s: 7 * 24 * 3600,
         events_per_channel_max: 2_000_000,
+        locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token: TOKEN,
             fee_flat: Amount(1),
             fee_ppm: 0,
+            locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
         }],
     }

@@ -113,6 +113,15 @@ struct Register {
     string server;
 }
 
+/// What a payee asks for. Never read by the adjudicator.
+struct Invoice {
+    bytes32 channelId;
+    uint128 amount;
+    bytes32 hash;
+    uint64 expiresAt;
+    bytes32 memo;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Arguments. Wherever a field is called `payer` it is a side and names a direction by who pays in it.
 // A signature is 65 bytes r||s||v (low s, v 27 or 28). A hub's signature under a voucher may instead be a batch

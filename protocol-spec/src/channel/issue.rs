@@ -68,7 +68,7 @@ impl Channel {
         self.unanswered
     }
 
-    fn expired(&self, lock: &Lock, clock: Clock) -> bool {
+    pub(super) fn expired(&self, lock: &Lock, clock: Clock) -> bool {
         clock.chain >= lock.expiry.after(self.delays.lag_s) && !self.marked.contains(&(self.me, lock.id))
     }
 }

@@ -58,6 +58,43 @@ impl Channel {
         self.marked.insert((payer, id));
     }
 
+    /// Preimages told in time for own locks that are not converted yet, by lock id (R8).
+    pub fn told_preimages(&self) -> impl Iterator<Item = (u64, &Preimage)> {
+        self.told.iter().map(|(id, preimage)| (*id, preimage))
+    }
+
+    /// R9: own locks that may be dropped for their age: expiry + lag has come, and they are neither marked nor told in time.
+    pub fn expired_locks(&self, clock: Clock) -> impl Iterator<Item = u64> {
+        let locks = self.outgoing.half.locks.iter();
+        let expired =
+            locks.filter(move |lock| self.expired(lock, clock) && !self.told.contains_key(&lock.id));
+        expired.map(|lock| lock.id)
+    }
+
+    /// R10: true while an own lock is part of the newest own voucher, or was consented away in a voucher that the other
+    /// side has not acknowledged.
+    #[must_use]
+    pub fn is_live(&self, id: u64) -> bool {
+        let leaving = |(_, lock): &(crate::Seq, Lock)| lock.id == id;
+        self.outgoing.half.locks.lock(id).is_some() || self.outgoing.leaving.iter().any(leaving)
+    }
+
+    /// Own locks that the other side has consented to let go and that are still in the newest own voucher.
+    pub fn consented_locks(&self) -> impl Iterator<Item = u64> {
+        self.consents_received.iter().copied()
+    }
+
+    /// Locks of the other side whose removal this party consented to and that are still in its newest voucher.
+    pub fn consents_given(&self) -> impl Iterator<Item = u64> {
+        self.consents_given.iter().copied()
+    }
+
+    /// R17: true when the chain shows that the lock with `id` of `payer` was resolved in time.
+    #[must_use]
+    pub fn is_marked(&self, payer: Side, id: u64) -> bool {
+        self.marked.contains(&(payer, id))
+    }
+
     /// Preimages of the other side's locks that this party can use, by lock id.
     pub fn known_preimages(&self) -> impl Iterator<Item = (u64, &Preimage)> {
         self.known.iter().map(|(id, preimage)| (*id, preimage))

@@ -20,9 +20,11 @@ const METHODS: &[&str] = &[
     "channel",
     "info",
     "ping",
+    "reveal",
+    "consent",
 ];
 
-const NOTIFICATIONS: &[&str] = &["challenge", "voucher", "event", "channel"];
+const NOTIFICATIONS: &[&str] = &["challenge", "voucher", "event", "channel", "reveal", "consent"];
 
 #[derive(Serialize)]
 struct Outgoing<'a, T: Serialize> {

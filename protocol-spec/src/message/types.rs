@@ -2,8 +2,8 @@
 
 use super::RpcError;
 use crate::{
-    Address, Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Payee, PaymentId, Receipt,
-    ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw,
+    Address, Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Payee, PaymentId, Preimage,
+    Receipt, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,10 @@ pub enum Request {
     Info(Empty),
     /// Nothing; keeps the connection busy.
     Ping(Empty),
+    /// The payee tells what opens a lock of the hub (R8).
+    Reveal(Reveal),
+    /// The payee gives up a lock of the hub for good (R11).
+    Consent(LockCall),
 }
 
 /// Answers, one kind for each request.
@@ -111,7 +115,7 @@ pub enum Reply {
     Countersigned(Countersigned),
     /// To `info`.
     Info(HubInfo),
-    /// To `unsubscribe` and `ping`.
+    /// To `unsubscribe`, `ping`, `reveal` and `consent`.
     Done(Empty),
 }
 
@@ -132,6 +136,10 @@ pub enum Notification {
     Event(Event),
     /// A channel's facts changed (deposit, withdrawal, phase).
     Channel(ChannelInfo),
+    /// The hub tells what opens a lock of the client (R8). Told again after a resume until the lock is converted.
+    Reveal(Reveal),
+    /// The hub gives up a lock of the client for good (R11). Told again after a resume until the lock is dropped.
+    Consent(Consent),
 }
 
 wire! {
@@ -340,6 +348,37 @@ wire! {
         pub receipt: Receipt,
         /// The hub's signature over it.
         pub signature: VoucherSignature,
+    }
+
+    /// What opens a lock: the payee of the lock tells its payer.
+    pub struct Reveal {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// The lock, in the direction that the receiver of this message pays in. JSON: decimal string.
+        #[serde(with = "super::decimal_u64")]
+        pub lock_id: u64,
+        /// The 32-byte preimage.
+        pub preimage: Preimage,
+    }
+
+    /// Parameters that name a lock.
+    pub struct LockCall {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// The lock, in the direction that the receiver of this message pays in. JSON: decimal string.
+        #[serde(with = "super::decimal_u64")]
+        pub lock_id: u64,
+    }
+
+    /// The hub consents to the removal of a lock, and says why.
+    pub struct Consent {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// The client's lock. JSON: decimal string.
+        #[serde(with = "super::decimal_u64")]
+        pub lock_id: u64,
+        /// Why it was not delivered.
+        pub reason: ReturnReason,
     }
 
     /// Parameters of `withdraw`.

@@ -3,7 +3,7 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
-    Address, Amount, CancelDispute, Digest, Login, Op, Payee, PaymentId, Receipt, Register, Reject,
+    Address, Amount, CancelDispute, Digest, Login, Op, Payee, PaymentId, Preimage, Receipt, Register, Reject,
     ReturnReason, Seq, Side, UnixSeconds, VoucherSignature,
     batch::{Tree, batch_digest},
     message::*,
@@ -185,6 +185,11 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
         epoch: 1,
         position: 7,
     };
+    let reveal = Reveal {
+        channel_id: id,
+        lock_id: 2,
+        preimage: Preimage([1; 32]),
+    };
     vec![
         (
             "resume",
@@ -318,6 +323,26 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
         (
             "unsubscribe",
             request(11, Request::Unsubscribe(ChannelCall { channel_id: id })),
+        ),
+        ("reveal", request(15, Request::Reveal(reveal.clone()))),
+        ("reveal notification", note(Notification::Reveal(reveal))),
+        (
+            "consent",
+            request(
+                16,
+                Request::Consent(LockCall {
+                    channel_id: id,
+                    lock_id: 3,
+                }),
+            ),
+        ),
+        (
+            "consent notification",
+            note(Notification::Consent(Consent {
+                channel_id: id,
+                lock_id: 3,
+                reason: ReturnReason::PayeeOffline,
+            })),
         ),
     ]
 }

@@ -88,6 +88,7 @@ fn types() -> String {
         abi::Receipt::eip712_encode_type(),
         abi::Login::eip712_encode_type(),
         abi::Register::eip712_encode_type(),
+        abi::Invoice::eip712_encode_type(),
     ];
     format!("```text\n{}\n```\n", all.join("\n"))
 }

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use hub::{
     app::{self, Ports, RunningHub, Setup},
     chain::{AlloyChain, ChainOptions},
-    ledger::{Policy, Reserve, Tariff},
+    ledger::{LockPolicy, Policy, Reserve, Tariff},
     now::Now,
     ops::Shutdown,
     session::{self, Drained, Settings},
@@ -173,10 +173,12 @@ impl HubMachine {
             challenge_period_s: CHALLENGE_PERIOD_S,
             retention_s: 7 * 24 * 3600,
             events_per_channel_max: 100_000,
+            locks: LockPolicy::standard(Delays::default()),
             tokens: vec![Tariff {
                 token: self.bank.deployed.token,
                 fee_flat: Amount(FEE_FLAT),
                 fee_ppm: FEE_PPM,
+                locked_max: Amount(u128::MAX >> 40),
                 reserve: RESERVE,
             }],
         }

@@ -203,7 +203,7 @@ fn r6_a_dispute_freezes_both_directions_and_its_cancel_thaws_them() {
     let (origin, paying) = world.input(0, frame);
     let outputs = world.commit(vec![paying, Input::DisputeSeen { channel, dispute_no }]);
     assert!(world.voucher_reply(origin).bounced.is_empty());
-    assert!(outputs.iter().any(|output| matches!(output, Output::Channel(..))));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Tell(..))));
     let records = world.records.len();
     world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
     assert_eq!(world.records.len(), records, "told again it changes nothing");

@@ -13,9 +13,9 @@ use proptest::{
     test_runner::{Config, RngSeed, TestRunner},
 };
 use protocol_spec::{
-    Amount, CancelDispute, ChannelId, Op, Payee, PaymentId, Seq, Side, Signature,
+    Amount, CancelDispute, ChannelId, Lock, Op, Payee, PaymentId, Preimage, Seq, Side, Signature,
     channel::Phase,
-    message::{CancelDisputeCall, CloseCall, Cursor, Frame, SubscribeCall, WithdrawCall},
+    message::{CancelDisputeCall, CloseCall, Cursor, Frame, LockCall, Reveal, SubscribeCall, WithdrawCall},
 };
 use std::collections::BTreeMap;
 
@@ -40,6 +40,24 @@ enum Step {
         from: usize,
     },
     Ack {
+        from: usize,
+    },
+    Lock {
+        from: usize,
+        to: usize,
+        amount: u64,
+        life_s: u64,
+        secret: u8,
+    },
+    Reveal {
+        who: usize,
+        nth: usize,
+    },
+    GiveUp {
+        who: usize,
+        nth: usize,
+    },
+    Fold {
         from: usize,
     },
     Offline {
@@ -93,6 +111,11 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (who.clone(), 0..8_u8).prop_map(|(from, kind)| Step::Bad { from, kind }),
         1 => who.clone().prop_map(|from| Step::Resend { from }),
         4 => who.clone().prop_map(|from| Step::Ack { from }),
+        4 => (who.clone(), 0..CLIENTS + 1, 1..400_u64, prop_oneof![4 => 6_000..20_000_u64, 1 => 0..6_000_u64], 0..4_u8)
+            .prop_map(|(from, to, amount, life_s, secret)| Step::Lock { from, to, amount, life_s, secret }),
+        3 => (who.clone(), 0..6_usize).prop_map(|(who, nth)| Step::Reveal { who, nth }),
+        1 => (who.clone(), 0..6_usize).prop_map(|(who, nth)| Step::GiveUp { who, nth }),
+        3 => who.clone().prop_map(|from| Step::Fold { from }),
         1 => who.clone().prop_map(|who| Step::Offline { who }),
         3 => who.clone().prop_map(|who| Step::Online { who }),
         1 => (who.clone(), 0..9_u64).prop_map(|(who, after)| Step::Subscribe { who, after }),
@@ -108,6 +131,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Checkpoint),
         8 => Just(Step::Commit),
     ]
+}
+
+/// One of the hub's locks that this client has, if there is any.
+fn nth_lock(client: &Client, nth: usize) -> Option<Lock> {
+    let locks: Vec<&Lock> = client.channel.received().locks.iter().collect();
+    let index = nth.checked_rem(locks.len())?;
+    locks.get(index).map(|lock| (*lock).clone())
 }
 
 struct Run {
@@ -168,6 +198,62 @@ impl Run {
             }
             Step::Ack { from } => self.voucher(from, Vec::new()),
             Step::Bad { from, kind } => self.bad(from, kind),
+            Step::Lock {
+                from,
+                to,
+                amount,
+                life_s,
+                secret,
+            } => {
+                let payee = if to < CLIENTS {
+                    Payee::Channel(world.id(to))
+                } else {
+                    Payee::Channel(ChannelId([to as u8; 32]))
+                };
+                let expiry = world.clock().chain.after(life_s);
+                let op = world.clients[from].lock(payee, amount.into(), 9, expiry, Preimage([secret; 32]));
+                self.voucher(from, vec![op]);
+                self.count("locks");
+            }
+            Step::Reveal { who, nth } => {
+                let lock = nth_lock(&world.clients[who], nth);
+                let secrets = (0..4).map(|secret| Preimage([secret; 32]));
+                if let Some(lock) = lock
+                    && let Some(preimage) = secrets.into_iter().find(|secret| lock.opens(secret))
+                {
+                    let origin = world.fresh_origin(who);
+                    let call = Reveal {
+                        channel_id: world.id(who),
+                        lock_id: lock.id,
+                        preimage,
+                    };
+                    self.batch.push(Input::Reveal(origin, call));
+                    self.count("reveals");
+                }
+            }
+            Step::GiveUp { who, nth } => {
+                let client = &mut world.clients[who];
+                let lock = client
+                    .channel
+                    .received()
+                    .locks
+                    .iter()
+                    .nth(nth)
+                    .map(|lock| lock.id);
+                if let Some(lock_id) = lock
+                    && client.channel.consent(lock_id).is_ok()
+                {
+                    let origin = world.fresh_origin(who);
+                    let channel_id = world.id(who);
+                    self.batch
+                        .push(Input::Consent(origin, LockCall { channel_id, lock_id }));
+                    self.count("consents");
+                }
+            }
+            Step::Fold { from } => {
+                let ops = world.clients[from].fold();
+                self.voucher(from, ops);
+            }
             Step::Resend { from } => {
                 if let Some(frame) = world.clients[from].unaccepted.first().cloned() {
                     let (_, input) = world.input(from, frame);
@@ -303,7 +389,7 @@ impl Run {
             2 => voucher.seq.0 += 1025,
             3 => voucher.ack_seq.0 += 1000,
             4 => voucher.ack_paid.0 += 1,
-            5 => voucher.locks.0[0] = 1,
+            5 => voucher.locks.0[0] ^= 1,
             6 => voucher.paid.0 = u128::from(u64::MAX),
             _ => voucher.channel_id = world.clients[(from + 1) % CLIENTS].channel.id(),
         }
@@ -386,11 +472,11 @@ impl Run {
             let record: Record = borsh::from_slice(bytes).unwrap();
             for change in record.changes {
                 let Change::Frame { signed, ops } = change else {
-                    continue;
+                    continue; // Locks are checked as sums, below.
                 };
                 let client = (0..CLIENTS).find(|one| self.world.id(*one) == signed.voucher.channel_id);
                 for op in ops {
-                    let Op::Pay(payment) = op else { unreachable!() };
+                    let Op::Pay(payment) = op else { continue };
                     let sum = paid.entry((client.unwrap(), payment.payment_id)).or_default();
                     sum.0 += payment.amount.0 + payment.fee_max.0;
                     sum.1 = sum.1.max(payment.fee_max.0);
@@ -439,7 +525,38 @@ impl Run {
             .iter()
             .map(|e| e.channel.received().paid.0)
             .sum();
-        assert_eq!(got, sent + fees, "O4: debits = credits + returns + fees");
+        // What payees were given and payers have not folded yet: the hub holds the preimages.
+        let owed: u128 = self
+            .world
+            .ledger
+            .entries
+            .iter()
+            .flat_map(|e| e.channel.known_preimages().map(move |(id, _)| (e, id)))
+            .filter_map(|(e, id)| e.channel.received().locks.lock(id))
+            .map(|lock| lock.amount.0)
+            .sum();
+        assert!(
+            got + owed >= sent + fees,
+            "O4: the hub lost: {got} + {owed} < {sent} + {fees}"
+        );
+        let locks: usize = self
+            .world
+            .clients
+            .iter()
+            .map(|client| client.converted.len())
+            .sum();
+        if locks == 0 && owed == 0 {
+            assert_eq!(got, sent + fees, "O4: debits = credits + returns + fees");
+        }
+        self.counts.insert("locks converted", locks as u64);
+        let forwarded: usize = self
+            .world
+            .ledger
+            .entries
+            .iter()
+            .map(|e| e.stored.forwards.len())
+            .sum();
+        assert_eq!(self.world.ledger.forwarded, forwarded as u64);
         self.counts.insert("delivered", delivered);
         let open = |phase: &Phase| *phase == Phase::Open;
         let frozen = self

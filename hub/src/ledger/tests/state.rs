@@ -41,8 +41,13 @@ pub(super) fn state(ledger: &Ledger) -> State {
         routes: ledger.by_account.iter().map(route).collect(),
         waiting: ledger.waiting.iter().copied().collect(),
         rest: format!(
-            "{:?} {} {} {:?}",
-            ledger.chain, ledger.rolled_back, ledger.next_record, ledger.policy
+            "{:?} {} {} {:?} {:?} {}",
+            ledger.chain,
+            ledger.rolled_back,
+            ledger.next_record,
+            ledger.policy,
+            ledger.locked,
+            ledger.forwarded
         ),
     }
 }

@@ -4,16 +4,20 @@ use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
 use crate::{
     engine::SessionId,
     ledger::{
-        ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, Origin, Output, Policy, Reserve,
-        Tariff,
+        ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output, Policy,
+        Reserve, Tariff,
     },
 };
 use protocol_spec::{
-    Amount, ChannelId, Digest, Op, Payee, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, VoucherSignature,
+    Amount, ChannelId, Digest, Op, Payee, Preimage, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
+    VoucherSignature,
     channel::{Clock, Delays},
-    message::{Event, Frame, RegisterCall, Reply, RpcError, VoucherReply},
+    message::{Event, Frame, LockCall, RegisterCall, Reply, Reveal, RpcError, VoucherReply},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Fee granted by locks.
+pub(super) const FEE_MAX: u128 = 50;
 
 pub(super) const START: UnixSeconds = UnixSeconds(1_700_000_000);
 
@@ -45,10 +49,12 @@ pub(super) fn policy() -> Policy {
         challenge_period_s: 3600,
         retention_s: 7 * 24 * 3600,
         events_per_channel_max: 10_000,
+        locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token: TOKEN,
             fee_flat: Amount(1),
             fee_ppm: 10_000,
+            locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
         }],
     }
@@ -249,6 +255,38 @@ impl World {
         self.clients[from].pay(payee, amount, fee_max, expires)
     }
 
+    pub(super) fn lock_op(
+        &mut self,
+        from: usize,
+        to: usize,
+        amount: u128,
+        life_s: u64,
+        secret: Preimage,
+    ) -> Op {
+        let payee = Payee::Account(self.clients[to].account());
+        let expiry = self.clock().chain.after(life_s);
+        self.clients[from].lock(payee, amount, FEE_MAX, expiry, secret)
+    }
+
+    pub(super) fn reveal(&mut self, payee: usize, lock_id: u64, preimage: Preimage) -> Origin {
+        let origin = self.fresh_origin(payee);
+        let call = Reveal {
+            channel_id: self.id(payee),
+            lock_id,
+            preimage,
+        };
+        self.commit(vec![Input::Reveal(origin, call)]);
+        origin
+    }
+
+    pub(super) fn give_up(&mut self, payee: usize, lock_id: u64) -> Origin {
+        let origin = self.fresh_origin(payee);
+        let channel_id = self.id(payee);
+        let _ = self.clients[payee].channel.consent(lock_id);
+        self.commit(vec![Input::Consent(origin, LockCall { channel_id, lock_id })]);
+        origin
+    }
+
     pub(super) fn voucher_reply(&self, origin: Origin) -> &VoucherReply {
         match self.answer(origin) {
             Ok(Reply::Voucher(reply)) => reply,
@@ -307,7 +345,14 @@ impl World {
                 self.note(*origin, Ok(Reply::Resume(reply)));
             }
             Output::Drop(session) => drop(self.dropped.insert(session.0)),
-            Output::Countersign(..) | Output::Channel(..) => {}
+            Output::Tell(session, told) => {
+                let clock = self.clock();
+                let listens = |one: &Option<u64>| *one == Some(session.0);
+                if let Some(index) = self.sessions.iter().position(listens) {
+                    self.clients[index].told(told, clock);
+                }
+            }
+            Output::Countersign(..) => {}
         }
     }
 

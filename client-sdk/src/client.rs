@@ -66,6 +66,11 @@ impl Client {
         token: Address,
         deposit: impl IntoAmount,
     ) -> Result<ChannelHandle, ChannelError> {
+        let served = &self.inner.hub.info.tokens;
+        if !served.contains(&token) {
+            let served = served.clone();
+            return Err(ChannelError::TokenNotServed { token, served });
+        }
         let chain = self.inner.chain.as_ref().ok_or(ChainError::NotConfigured)?;
         let sender = chain.sender().ok_or(ChainError::NoSender)?;
         let config = Config {

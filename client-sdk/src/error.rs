@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, ChannelId, PaymentId, Reject, ReturnReason,
+    Address, Amount, ChannelId, PaymentId, Reject, ReturnReason,
     message::{Cursor, RpcError},
 };
 use thiserror::Error;
@@ -253,6 +253,11 @@ pub enum PayError {
     Stopped(String),
 }
 
+fn list(tokens: &[Address]) -> String {
+    let names: Vec<String> = tokens.iter().map(Address::to_string).collect();
+    names.join(", ")
+}
+
 /// An operation on a channel failed.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -260,6 +265,14 @@ pub enum ChannelError {
     /// There is no such channel here.
     #[error("no such channel")]
     NoChannel,
+    /// Nothing was sent. The hub does not serve this token; name one that it serves with `token` on the builder.
+    #[error("the hub does not serve token {token}; it serves {}", list(served))]
+    TokenNotServed {
+        /// Asked for; zero is the native coin.
+        token: Address,
+        /// The hub's tokens.
+        served: Vec<Address>,
+    },
     /// A rule forbids it now.
     #[error("refused: {0}")]
     Refused(#[from] Reject),

@@ -1,5 +1,6 @@
 //! Evidence files: what `settle` needs to leave with the hub gone.
 
+use crate::{Store, StoreError, store::rows};
 use protocol_spec::{Channel, DirectionEvidence, Domain, Evidence, Side, SignedVoucher};
 use std::{
     fs::{self, OpenOptions},
@@ -28,6 +29,22 @@ pub(crate) fn of(channel: &Channel, domain: &Domain, own: Option<SignedVoucher>)
         sent,
         deposits: (funds.client_deposit, funds.hub_deposit),
     }
+}
+
+/// The evidence of every channel in `store`, with the hub gone and without a connection: what `settle` needs to leave.
+/// The store must not be in use by a client. Own vouchers are left out; they prove nothing for their signer.
+///
+/// Errors: the store cannot be read, or never met a hub.
+pub async fn from_store(store: &dyn Store) -> Result<Vec<Evidence>, StoreError> {
+    let Some(pin) = rows::pin(store).await? else {
+        return Ok(Vec::new());
+    };
+    let domain = Domain::new(pin.chain_id, pin.adjudicator);
+    let channels = rows::channels(store).await?;
+    Ok(channels
+        .iter()
+        .map(|(channel, _, _)| of(channel, &domain, None))
+        .collect())
 }
 
 /// Writes an evidence file, readable by its owner only; an older one is replaced in one step. Blocks.

@@ -50,7 +50,7 @@ pub use error::{
     CertificateProblem, ChainError, ChannelError, ConnectError, FaultKind, HubFault, LimitKind, PayError,
     PinMismatch, SignerError, StoreError, StreamError,
 };
-pub use evidence::save as save_evidence;
+pub use evidence::{from_store as evidence_from_store, save as save_evidence};
 pub use limit::{Limit, SpendLimit};
 pub use options::{Encoding, Rpc};
 pub use payments::Payments;

@@ -42,7 +42,9 @@ async fn measure(alice: &Client, merchant: &Client, till: &ChannelHandle) -> any
 
     let asked = invoices(till, 10, MEASURED).await?;
     let began = Instant::now();
-    let all = asked.iter().map(|invoice| alice.pay_locked(invoice, merchant.signer()));
+    let all = asked
+        .iter()
+        .map(|invoice| alice.pay_locked(invoice, merchant.signer()));
     for paid in futures::future::join_all(all).await {
         paid?;
     }
@@ -71,7 +73,10 @@ async fn main() -> anyhow::Result<()> {
         "the proof opens the invoice's hash"
     );
     let received = waiting.await??;
-    println!("alice paid {} and holds the merchant's secret as proof", paid.amount);
+    println!(
+        "alice paid {} and holds the merchant's secret as proof",
+        paid.amount
+    );
     println!("the merchant received {}", received.amount);
     ensure!(received.amount == Amount(250_000), "{received:?}");
 

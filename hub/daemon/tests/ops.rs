@@ -54,7 +54,8 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 let key = rest.split(" = ").next().unwrap_or_default();
                 rest.contains(" = ") && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
             });
-            let example = ["adjudicator", "address", "reserve"];
+            // The default of the confirmations depends on the chain.
+            let example = ["adjudicator", "address", "reserve", "confirmations"];
             let shown = setting.filter(|rest| !example.iter().any(|name| rest.starts_with(name)));
             shown.unwrap_or(line).to_owned() + "\n"
         })
@@ -67,17 +68,17 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
 fn every_problem_names_its_key_and_what_is_allowed() {
     let table = [
         (
-            "confirmations = 1",
+            "# confirmations = 12",
             "confirmations = 0",
             "chain.confirmations: is 0, must be 1 to 10000",
         ),
         (
-            "confirmations = 1",
+            "# confirmations = 12",
             "confirmations = \"x\"",
             "chain.confirmations: is string \"x\"",
         ),
         (
-            "confirmations = 1",
+            "# confirmations = 12",
             "confirmation = 1",
             "unknown key `confirmation`; known here: rpc_url",
         ),
@@ -146,7 +147,7 @@ fn every_problem_names_its_key_and_what_is_allowed() {
     }
     let both = DEFAULT_TEXT
         .replace("ppm = 0", "ppm = 2000000")
-        .replace("confirmations = 1", "confirmations = 0");
+        .replace("# confirmations = 12", "confirmations = 0");
     let text = parse(&both).unwrap_err();
     assert!(
         text.contains("fees.ppm") && text.contains("chain.confirmations"),

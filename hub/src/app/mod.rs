@@ -2,8 +2,10 @@
 
 pub mod contracts;
 pub mod dev;
+pub mod first_start;
 mod ports;
 pub mod serve;
+mod watch_chain;
 
 pub use ports::Ports;
 

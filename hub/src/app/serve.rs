@@ -3,6 +3,8 @@
 use super::{
     Ports, RunningHub, Setup,
     dev::{self, DevChain},
+    first_start,
+    watch_chain::watch_chain,
 };
 use crate::{
     chain::{AlloyChain, Chain, ChainOptions, embedded::DEV_ACCOUNTS},
@@ -21,6 +23,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where the embedded chain listens when the address is free.
 const EMBEDDED_DOOR: &str = "127.0.0.1:8545";
+/// With fewer, a hub on a real chain is warned.
+const CONFIRMATIONS_FEW: u64 = 2;
 /// What the hub's vault gets of each token on the embedded chain.
 const EMBEDDED_VAULT: u128 = 1_000_000_000_000_000_000_000_000;
 
@@ -33,17 +37,28 @@ pub fn start_engine(
     Box::pin(async move {
         let owner = wallet(&prepared.owner)?;
         let (setup, embedded) = if prepared.config.is_embedded() {
-            let (setup, dev) = embedded(&prepared, owner).await?;
-            (setup, Some(dev))
+            let (setup, dev, dir) = embedded(&prepared, owner).await?;
+            (setup, Some((dev, dir)))
         } else {
+            first_start::check(&prepared.config.data_dir)?;
             (remote(&prepared, owner).await?, None)
         };
-        let hub = super::start(setup).await.context("the hub did not start")?;
+        // The causes are in its text already.
+        let started = super::start(setup).await;
+        let hub = started.map_err(|error| anyhow::anyhow!("the hub did not start: {error}"))?;
+        if embedded.is_none() {
+            first_start::done(&prepared.config.data_dir)?;
+        }
+        watch_chain(&hub, readiness.clone());
         watch_failure(&hub, readiness, shutdown);
         let engine = hub.engine.clone();
         let finish = Box::pin(async move {
             let result = hub.finish().await.map_err(anyhow::Error::msg);
-            drop(embedded);
+            if let Some((chain, dir)) = embedded {
+                drop(chain);
+                // Without its chain it is worth nothing.
+                let _ = std::fs::remove_dir_all(dir);
+            }
             result
         });
         Ok(Started { engine, finish })
@@ -86,6 +101,13 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
         .await
         .context("chain.rpc_url")?;
     let tokens = tariffs(config);
+    warn_of_empty_hands(&chain, adjudicator, &tokens).await;
+    if config.confirmations() < CONFIRMATIONS_FEW {
+        tracing::warn!(
+            confirmations = config.confirmations(),
+            "few confirmations: a deposit that a reorganisation takes back is the hub's loss, and stops it"
+        );
+    }
     Ok(setup(
         prepared,
         chain,
@@ -96,9 +118,18 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
 }
 
 /// The development chain in this process: contracts deployed, vault funded, door opened.
-async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<(Setup, DevChain)> {
+async fn embedded(
+    prepared: &Prepared,
+    owner: PrivateKeySigner,
+) -> anyhow::Result<(Setup, DevChain, PathBuf)> {
     let wanted: SocketAddr = EMBEDDED_DOOR.parse()?;
     let dev = DevChain::start(wanted).await?;
+    if !dev.door.url().ends_with(&format!(":{}", wanted.port())) {
+        tracing::warn!(
+            rpc = dev.door.url(),
+            "{EMBEDDED_DOOR} is taken, perhaps by another chain of the same id: use this one's address"
+        );
+    }
     dev.chain
         .fund(owner.address(), U256::from(EMBEDDED_VAULT))
         .map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
@@ -106,7 +137,7 @@ async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Resul
     let mut tokens = tariffs(&prepared.config);
     if tokens.is_empty() {
         dev::fund_vault(&dev.bank, deployed, owner.address(), EMBEDDED_VAULT).await?;
-        tokens = vec![test_tariff(deployed.token)];
+        tokens = vec![test_tariff(&prepared.config, deployed.token)];
     }
     dev::mine_every_second(&dev.chain)?;
     let token = tokens.first().map(|tariff| tariff.token).unwrap_or_default();
@@ -122,10 +153,36 @@ async fn embedded(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Resul
     let port = AlloyChain::embedded(&dev.chain, options).await?;
     let genesis = port.genesis_hash().await?;
     let dir = prepared.config.data_dir.join(format!("embedded-{genesis}"));
-    Ok((setup(prepared, port, deployed.adjudicator, tokens, dir), dev))
+    let setup = setup(prepared, port, deployed.adjudicator, tokens, dir.clone());
+    Ok((setup, dev, dir))
 }
 
-fn test_tariff(token: Address) -> Tariff {
+/// Says what would keep the hub from doing its work; it may be mended while the hub runs.
+async fn warn_of_empty_hands(chain: &AlloyChain, adjudicator: Address, tokens: &[Tariff]) {
+    let hub = chain.sender().unwrap_or_default();
+    if chain.balance(hub).await.is_ok_and(|wei| wei.is_zero()) {
+        tracing::warn!(owner = %hub, "the owner has no coins for gas: disputes cannot be answered");
+    }
+    for tariff in tokens {
+        let token = tariff.token;
+        if token != Address::ZERO && !chain.code_hash(token).await.is_ok_and(has_code) {
+            tracing::warn!(%token, "there is no contract at this token's address");
+        }
+        let deployed = dev::Deployed { adjudicator, token };
+        if dev::vault_of(chain, deployed, hub)
+            .await
+            .is_ok_and(|units| units == 0)
+        {
+            tracing::warn!(%token, "the vault is empty: no channel gets a reserve; see `hub vault deposit`");
+        }
+    }
+}
+
+fn has_code(hash: B256) -> bool {
+    hash != B256::ZERO && hash != alloy::primitives::KECCAK256_EMPTY
+}
+
+fn test_tariff(config: &Config, token: Address) -> Tariff {
     let unit = 1_000_000_000_000_000_000;
     let reserve = Reserve {
         initial: Amount(100 * unit),
@@ -135,8 +192,9 @@ fn test_tariff(token: Address) -> Tariff {
     Tariff {
         token,
         locked_max: reserve.initial,
+        fee_flat: config.fees.flat,
+        fee_ppm: config.fees.ppm,
         reserve,
-        ..Tariff::default()
     }
 }
 
@@ -192,7 +250,7 @@ fn setup(
         adjudicator,
         signer: prepared.hub_signer.clone(),
         policy,
-        confirmations: config.chain.confirmations,
+        confirmations: config.confirmations(),
         poll_interval: Duration::from_millis(config.chain.poll_interval_ms),
         from_block: None,
     }

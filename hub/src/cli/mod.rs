@@ -3,6 +3,7 @@
 //! stdout carries data, stderr carries words; [`Failure`] decides every exit code.
 
 pub mod demo;
+pub mod deploy;
 mod exit;
 pub mod init;
 pub mod serve;
@@ -20,6 +21,7 @@ const EXAMPLES: &str = "\
 Start a hub of your own:
   hub init --dir ./myhub               write myhub/hub.toml and two keys
   hub serve --config ./myhub/hub.toml  run it, on its embedded development chain
+  hub deploy --rpc-url URL --key REF   put the contract on a chain that has none
   hub vault show                       what the hub holds on chain; also deposit and withdraw
 
 See everything at once:
@@ -45,6 +47,8 @@ pub enum Command {
     Init(init::InitArgs),
     /// Run the hub until SIGTERM or SIGINT.
     Serve(serve::ServeArgs),
+    /// Put the adjudicator contract on a chain that has none.
+    Deploy(deploy::DeployArgs),
     /// Look at the hub's money on chain, pay in, take out.
     Vault(vault::VaultArgs),
     /// Show the whole system at work on this machine.
@@ -78,6 +82,7 @@ async fn run<F: Future<Output = Result<(), Failure>>>(
     match cli.command {
         Command::Init(args) => init::init(&args),
         Command::Serve(args) => serve::serve(args).await,
+        Command::Deploy(args) => deploy::deploy(args).await,
         Command::Vault(args) => vault::vault(args).await,
         Command::Demo(args) => demo(args).await,
     }

@@ -99,14 +99,15 @@ pub fn vault(args: VaultArgs) -> BoxFuture<'static, Result<(), Failure>> {
             VaultCommand::Deposit(args) => {
                 let (vault, token) = opened(&args).await?;
                 let steps = vault.deposit(token, args.amount).await?;
-                vault.carry_out("deposit", &args, token, steps).await
+                vault.carry_out("deposit", &args, token, None, steps).await
             }
             VaultCommand::Withdraw(WithdrawArgs { what, to }) => {
                 let (vault, token) = opened(&what).await?;
-                let step = vault
-                    .withdrawal(token, what.amount, to.unwrap_or(vault.hub))
-                    .await?;
-                vault.carry_out("withdraw", &what, token, vec![step]).await
+                let to = to.unwrap_or(vault.hub);
+                let step = vault.withdrawal(token, what.amount, to).await?;
+                vault
+                    .carry_out("withdraw", &what, token, Some(to), vec![step])
+                    .await
             }
         }
     })
@@ -306,6 +307,11 @@ impl Vault {
     }
 
     async fn withdrawal(&self, token: Address, amount: Amount, to: Address) -> Result<Step, Failure> {
+        if [self.adjudicator, token, Address::ZERO].contains(&to) {
+            return Err(refused(&format!(
+                "--to: {to} is the adjudicator, the token or nobody; money sent there is gone"
+            )));
+        }
         let held = self.held(token).await?;
         if held < amount {
             return Err(Failure::Running(anyhow!(
@@ -327,6 +333,7 @@ impl Vault {
         what: &str,
         args: &MoveArgs,
         token: Address,
+        to: Option<Address>,
         steps: Vec<Step>,
     ) -> Result<(), Failure> {
         let info = self.info(token).await?;
@@ -337,6 +344,9 @@ impl Vault {
         };
         rows.add_row([what, result]);
         rows.add_row(["token", &format!("{token} {}", info.symbol)]);
+        if let Some(to) = to {
+            rows.add_row(["to", &to.to_string()]);
+        }
         rows.add_row(["amount", &show_amount(&info, args.amount)]);
         rows.add_row(["vault before", &show_amount(&info, self.held(token).await?)]);
         for (number, step) in steps.iter().enumerate() {

@@ -75,7 +75,7 @@ fn chain(config: &Config, problems: &mut Problems) {
     problems.unless(chain.adjudicator.is_none_or(|address| !address.is_zero()), || {
         "chain.adjudicator: is the zero address, must be the contract's".to_owned()
     });
-    problems.range("chain.confirmations", chain.confirmations, 1..=10_000);
+    problems.range("chain.confirmations", config.confirmations(), 1..=10_000);
     problems.range("chain.poll_interval_ms", chain.poll_interval_ms, 20..=600_000);
     let period = limits::CHALLENGE_PERIOD_MIN_S..=limits::CHALLENGE_PERIOD_MAX_S;
     problems.range("chain.challenge_period_s", chain.challenge_period_s, period);

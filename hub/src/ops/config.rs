@@ -109,9 +109,9 @@ section! {
         /// The adjudicator; none: deploy one (embedded chain only).
         #[serde(default)]
         pub adjudicator: Option<Address>,
-        /// Blocks after which something counts.
-        #[serde(default = "defaults::confirmations")]
-        pub confirmations: u64,
+        /// Blocks after which something counts; see [`Config::confirmations`].
+        #[serde(default)]
+        pub confirmations: Option<u64>,
         /// Milliseconds between looks at the chain.
         #[serde(default = "defaults::poll_interval_ms")]
         pub poll_interval_ms: u64,
@@ -223,9 +223,6 @@ impl Default for Retention {
 mod defaults {
     use super::limits;
 
-    pub(super) fn confirmations() -> u64 {
-        limits::CONFIRMATIONS_DEFAULT
-    }
     pub(super) fn poll_interval_ms() -> u64 {
         1000
     }
@@ -329,6 +326,17 @@ impl Config {
             true => Ok(config),
             false => Err(ConfigError { problems }),
         }
+    }
+
+    /// Blocks after which something counts: what is configured, or 1 on the embedded chain and 12 on a real one.
+    #[must_use]
+    pub fn confirmations(&self) -> u64 {
+        let default = if self.is_embedded() {
+            1
+        } else {
+            limits::CONFIRMATIONS_DEFAULT
+        };
+        self.chain.confirmations.unwrap_or(default)
     }
 
     /// True when the chain runs inside the process.

@@ -1,6 +1,7 @@
 //! `hub init`: a configuration and two keys, in a directory that has neither.
 
 use super::{config::DEFAULT_TEXT, secrets};
+use crate::app::first_start;
 use protocol_spec::Address;
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -59,6 +60,8 @@ pub fn init(dir: &Path) -> Result<Initialized, InitError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(fail(path))?;
     }
+    let data = dir.join("data");
+    first_start::mark(&data).map_err(fail(&data))?;
     let hub_signer = secrets::create_key(&signer)?.address();
     let owner = secrets::create_key(&owner)?.address();
     let mut options = OpenOptions::new();

@@ -273,6 +273,11 @@ impl Planner<'_> {
         if to == Address::ZERO {
             return Err(SettleError::Usage("--to must not be zero".to_owned()));
         }
+        if [self.evidence.raw().adjudicator, token].contains(&to) {
+            return Err(SettleError::Usage(format!(
+                "--to {to} is the adjudicator or the token; money sent there is gone"
+            )));
+        }
         let call = IAdjudicator::claimCall { token, to }.abi_encode();
         let mut plan = self.plan(call, None, IAdjudicator::Claimed::SIGNATURE_HASH, "Claimed");
         plan.proof.about = self.intent.sender.into_word();

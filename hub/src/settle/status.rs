@@ -39,6 +39,9 @@ impl Status {
 /// The file's deposits are what its owner saw confirmed; fewer on chain means another chain history.
 fn deposit_warning(view: &View, evidence: &CheckedEvidence) -> Option<String> {
     let (client, hub) = evidence.raw().deposits;
+    if view.phase == Phase::Closed {
+        return None; // Paid out: the deposits are gone because they were divided.
+    }
     let fewer = view.funds.client_deposit < client || view.funds.hub_deposit < hub;
     fewer.then(|| {
         format!(

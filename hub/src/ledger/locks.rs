@@ -84,8 +84,17 @@ impl Ledger {
     ) -> Result<Option<ReturnReason>, Reject> {
         let known = self.payments.outcome(payer, new.payment_id).is_some()
             || self.entry(payer)?.locks_payment(new.payment_id);
+        // A frame may convert a lock that it adds: then it is money, not a promise, and comes back as money.
+        let live = self
+            .entry(payer)?
+            .channel
+            .received()
+            .locks
+            .lock(new.lock.id)
+            .is_some();
         let way = match () {
             () if known => Err(ReturnReason::DuplicateId),
+            () if !live => Err(ReturnReason::Unavailable),
             () => self.way(payer, new, offline, clock),
         };
         match way {
@@ -104,7 +113,11 @@ impl Ledger {
                     };
                     self.remember(payer, new.payment_id, outcome);
                 }
-                self.give_up(payer, new.lock.id, reason, commit)?;
+                if live {
+                    self.give_up(payer, new.lock.id, reason, commit)?;
+                } else {
+                    self.give_back(payer, new.payment_id, new.lock.amount, reason, clock, commit)?;
+                }
                 Ok(Some(reason))
             }
         }

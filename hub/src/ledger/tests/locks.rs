@@ -1,14 +1,15 @@
 //! Locked payments: forwarded, revealed, given up, expired, on chain; R8-R11, R21-R23.
 
 use super::{
+    client::domain,
     state::Tables,
     world::{FEE_MAX, World, policy},
 };
-use crate::ledger::{ChainFact, Input};
+use crate::ledger::{ChainFact, Input, Output};
 use protocol_spec::{
-    Address, Amount, Op, Payee, Preimage, ReturnReason, Seq, Side,
+    Address, Amount, Digest, History, Op, Payee, Preimage, ReturnReason, Seq, Side,
     limits::{ACT_DEFAULT_S, DELTA_DEFAULT_S, LAG_DEFAULT_S},
-    message::{PaymentCall, PaymentStatus, Reply, SubscribeCall},
+    message::{Frame, PaymentCall, PaymentStatus, Reply, SubscribeCall},
 };
 
 const SECRET: Preimage = Preimage([5; 32]);
@@ -407,4 +408,39 @@ fn a_payer_that_converts_early_has_paid_the_payee() {
     assert_eq!(world.clients[1].converted, [id]);
     assert_eq!(world.clients[1].channel.received().paid, Amount(1_000));
     world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_lock_added_and_converted_by_one_frame_comes_back_as_money() {
+    let mut world = World::new(2, 100_000);
+    let op = world.lock_op(0, 1, 1_000, LIFE_S, SECRET);
+    let convert = Op::LockConvert {
+        id: 1,
+        witness: SECRET.0.to_vec(),
+    };
+    let ops = vec![op, convert];
+    // An honest client cannot issue it (R8 wants the preimage told first), so its key signs what `issue` would not.
+    let clock = world.clock();
+    let client = &world.clients[0];
+    let sent = client.channel.sent().history;
+    let history = ops.iter().fold(History(sent), |history, op| history.extended(op));
+    let mut copy = client.channel.clone();
+    let mut voucher = copy.issue(&ops[..1], &domain(), clock).unwrap().voucher;
+    voucher.locks = Digest::ZERO;
+    voucher.paid = Amount(1_000 + FEE_MAX);
+    voucher.history = history.0;
+    let voucher = client.sign(voucher);
+    let (_, input) = world.input(0, Frame { voucher, ops });
+    let commit = world.ledger.commit(vec![input], world.now);
+    let bounced = commit.outputs.iter().find_map(|output| match output {
+        Output::Reply(_, Ok(reply)) => match reply.as_ref() {
+            Reply::Voucher(reply) => Some(reply.bounced.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(bounced.unwrap()[0].reason, ReturnReason::Unavailable);
+    assert!(world.clients[1].locks.is_empty(), "nothing was forwarded");
+    let sent = world.ledger.entries[0].channel.sent().paid;
+    assert_eq!(sent, Amount(1_000 + FEE_MAX), "all of it came back");
 }

@@ -146,6 +146,8 @@ pub struct Balance {
     pub in_flight: Amount,
     /// Waiting to be signed, fees included.
     pub queued: Amount,
+    /// In own locks, fees included: paid or back by their expiry.
+    pub locked: Amount,
     /// Confirmed gross deposit.
     pub deposit: Amount,
     /// Withdrawn, signed withdrawals counted as done.

@@ -121,7 +121,7 @@ impl Actor {
     pub(super) async fn command(&mut self, command: Command) -> Result<(), StoreError> {
         match command {
             Command::Pay(order) => self.pay(order).await?,
-            Command::PayLocked(order) => self.pay_locked(order),
+            Command::PayLocked(order) => self.pay_locked(order).await?,
             Command::Invoice {
                 channel_id,
                 amount,

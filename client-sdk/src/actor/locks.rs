@@ -7,7 +7,7 @@ use super::{
     session::Pending,
 };
 use crate::{
-    ChannelError, ClientEvent, LockedPaid, LockedReceived, PayError, PaymentState,
+    ChannelError, ClientEvent, LockedPaid, LockedReceived, PayError, PaymentState, StoreError,
     store::rows::{self, InvoiceRow, OwnLock, PaymentRow},
 };
 use protocol_spec::{
@@ -50,18 +50,22 @@ pub(super) enum LockNews {
 impl Actor {
     // ---------------------------------------------------------------- payer
 
-    pub(super) fn pay_locked(&mut self, order: LockOrder) {
+    pub(super) async fn pay_locked(&mut self, order: LockOrder) -> Result<(), StoreError> {
         let cost = order.cost();
-        let checked = self
-            .payable(order.channel_id, order.invoice.amount)
-            .and_then(|()| {
-                let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
-                let known = order.payment_id.filter(|id| entry.locked_payment(id).is_some());
-                match known {
-                    Some(payment_id) => Err(PayError::DuplicateId { payment_id }),
-                    None => self.affordable(entry, cost),
-                }
-            });
+        let known = match order.payment_id {
+            // A payment that waits is in no row yet.
+            Some(id) => self.lock_waits(&id) || self.payment_row(&id).await?.is_some(),
+            None => false,
+        };
+        let checked = match order.payment_id.filter(|_| known) {
+            Some(payment_id) => Err(PayError::DuplicateId { payment_id }),
+            None => self
+                .payable(order.channel_id, order.invoice.amount)
+                .and_then(|()| {
+                    let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
+                    self.affordable(entry, cost)
+                }),
+        };
         match (checked, self.entries.get_mut(&order.channel_id)) {
             (Ok(()), Some(entry)) => {
                 entry.queued = Amount(entry.queued.0.saturating_add(cost.0));
@@ -73,6 +77,12 @@ impl Actor {
                 self.after_commit(order.reply, Err(error));
             }
         }
+        Ok(())
+    }
+
+    fn lock_waits(&self, id: &PaymentId) -> bool {
+        let mut queues = self.entries.values().flat_map(|entry| &entry.lock_queue);
+        queues.any(|order| order.payment_id == Some(*id))
     }
 
     /// Issues everything that changes own locks: at most one voucher.
@@ -543,11 +553,5 @@ impl Entry {
         ops.extend(drops.into_iter().map(|id| Op::LockDrop { id }));
         ops.truncate(limits::OPS_PER_FRAME_MAX);
         ops
-    }
-
-    fn locked_payment(&self, id: &PaymentId) -> Option<&LockedPayment> {
-        self.locked
-            .values()
-            .find(|locked| locked.row.payment.payment_id == *id)
     }
 }

@@ -44,6 +44,7 @@ impl Entry {
                 settled: channel.settlement().0,
                 in_flight: self.in_flight,
                 queued: Amount(self.queued.0.saturating_add(quoting)),
+                locked: channel.sent().locks.total(),
                 deposit: channel.funds().client_deposit,
                 withdrawn: channel.withdrawn(Side::Client),
                 received: channel.received().paid,

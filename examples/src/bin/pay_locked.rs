@@ -29,10 +29,10 @@ async fn invoices(till: &ChannelHandle, amount: u128, count: u32) -> anyhow::Res
 async fn measure(alice: &Client, merchant: &Client, till: &ChannelHandle) -> anyhow::Result<()> {
     let began = Instant::now();
     for _ in 0..MEASURED {
-        alice.pay(merchant.signer(), 10_u128).await?;
+        alice.pay(merchant.signer(), 1_000_u128).await?;
     }
     let direct = began.elapsed().checked_div(MEASURED).unwrap_or_default();
-    let asked = invoices(till, 10, MEASURED).await?;
+    let asked = invoices(till, 1_000, MEASURED).await?;
     let began = Instant::now();
     for invoice in &asked {
         alice.pay_locked(invoice, merchant.signer()).await?;
@@ -40,7 +40,7 @@ async fn measure(alice: &Client, merchant: &Client, till: &ChannelHandle) -> any
     let locked = began.elapsed().checked_div(MEASURED).unwrap_or_default();
     println!("one after the other: {direct:.1?} a direct payment, {locked:.1?} a locked one");
 
-    let asked = invoices(till, 10, MEASURED).await?;
+    let asked = invoices(till, 1_000, MEASURED).await?;
     let began = Instant::now();
     let all = asked
         .iter()

@@ -1,7 +1,7 @@
 //! What the people's own applications write down: every payment before it is made, every answer, every receipt. It is
 //! the one thing in the world that no crash touches, so everything is judged against it.
 
-use client_sdk::{Cursor, ReceivedPayment};
+use client_sdk::{Cursor, ReceivedPayment, SignedInvoice};
 use protocol_spec::{Address, Amount, ChannelId, Credit, Payee, PaymentId};
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
 use std::{
@@ -29,6 +29,8 @@ pub(super) struct Order {
     pub(super) payee: Option<usize>,
     pub(super) amount: Amount,
     pub(super) fee_max: Amount,
+    /// Paid by a lock on an invoice of the payee.
+    pub(super) locked: bool,
     pub(super) state: State,
     taken: bool,
 }
@@ -49,6 +51,7 @@ struct Pages {
     accounts: Vec<Account>,
     orders: Vec<Order>,
     received: BTreeMap<usize, Vec<ReceivedPayment>>,
+    invoices: BTreeMap<[u8; 16], SignedInvoice>,
 }
 
 impl Book {
@@ -104,6 +107,7 @@ impl Book {
                     payee: (random.random_range(0..12) != 0).then_some(other),
                     amount,
                     fee_max,
+                    locked: random.random_range(0..3) == 0,
                     state: State::Open,
                     taken: false,
                 });
@@ -151,6 +155,23 @@ impl Book {
             return Err(format!("payment {id} was {before:?} and is {state:?}"));
         }
         Ok(())
+    }
+
+    /// An order that this payee has not written an invoice for.
+    pub(super) fn wants_invoice(&self, payee: usize) -> Option<Order> {
+        let pages = self.pages();
+        let wanted = |order: &&Order| {
+            order.locked && order.payee == Some(payee) && !pages.invoices.contains_key(&order.id.0)
+        };
+        pages.orders.iter().find(wanted).cloned()
+    }
+
+    pub(super) fn set_invoice(&self, id: PaymentId, invoice: SignedInvoice) {
+        self.pages().invoices.insert(id.0, invoice);
+    }
+
+    pub(super) fn invoice(&self, id: PaymentId) -> Option<SignedInvoice> {
+        self.pages().invoices.get(&id.0).cloned()
     }
 
     pub(super) fn receive(&self, person: usize, payment: ReceivedPayment) {

@@ -4,15 +4,21 @@ use super::{
     book::{Book, Order, State},
     oracle::Oracle,
 };
-use client_sdk::{ChannelHandle, PayError, PayOptions, StreamError};
+use client_sdk::{
+    ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer, PaymentState,
+    StreamError,
+};
 use std::time::Duration;
 use tokio::time::sleep;
 
 /// Pause of a lane that has nothing to do, or was told to come back later.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Longer than any world lasts.
+const INVOICE_LIFE: Duration = Duration::from_secs(3600);
+
 /// Pays what the person's book has open, and after a crash asks again under the same ids.
-pub(super) async fn pay(channel: ChannelHandle, person: usize, book: Book, oracle: Oracle) {
+pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, book: Book, oracle: Oracle) {
     while !book.everybody_is_there() {
         sleep(PAUSE).await;
     }
@@ -23,14 +29,13 @@ pub(super) async fn pay(channel: ChannelHandle, person: usize, book: Book, oracl
             sleep(PAUSE).await;
             continue;
         };
-        let options = PayOptions {
-            payment_id: Some(order.id),
-            fee_max: Some(order.fee_max),
-            ..PayOptions::default()
+        // What nobody can be asked to invoice is paid directly.
+        let answer = match order.payee.filter(|_| order.locked) {
+            Some(payee) => pay_locked(&client, &channel, &order, payee, &book).await,
+            None => pay_directly(&channel, &order, &book).await,
         };
-        let payee = order.payee(&book);
-        let answer = match channel.pay_with(payee, order.amount, options).await {
-            Ok(paid) => State::Delivered { fee: paid.fee },
+        let answer = match answer {
+            Ok(paid) => paid,
             Err(PayError::Bounced { reason, .. }) => {
                 oracle.note(&format!("payment {} bounced: {reason:?}", order.id));
                 State::Bounced
@@ -45,6 +50,63 @@ pub(super) async fn pay(channel: ChannelHandle, person: usize, book: Book, oracl
         if let Err(contradiction) = book.answer(order.id, answer) {
             oracle.violation(contradiction);
         }
+    }
+}
+
+async fn pay_directly(channel: &ChannelHandle, order: &Order, book: &Book) -> Result<State, PayError> {
+    let options = PayOptions {
+        payment_id: Some(order.id),
+        fee_max: Some(order.fee_max),
+        ..PayOptions::default()
+    };
+    let paid = channel.pay_with(order.payee(book), order.amount, options).await?;
+    Ok(State::Delivered { fee: paid.fee })
+}
+
+/// Locks, and then asks until the client has settled it: the fee is known only then.
+async fn pay_locked(
+    client: &Client,
+    channel: &ChannelHandle,
+    order: &Order,
+    payee: usize,
+    book: &Book,
+) -> Result<State, PayError> {
+    let payment_id = order.id;
+    let Some(invoice) = book.invoice(payment_id) else {
+        return Err(PayError::NotSent { payment_id });
+    };
+    let options = LockOptions {
+        payment_id: Some(payment_id),
+        fee_max: Some(order.fee_max),
+        life: None,
+    };
+    match channel
+        .pay_locked(&invoice, book.account(payee).address, options)
+        .await
+    {
+        // Asked before, perhaps before a crash: what became of it?
+        Ok(_) | Err(PayError::DuplicateId { .. } | PayError::Unknown { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    match client.payment(payment_id).await {
+        Ok(PaymentAnswer::Known(PaymentState::Delivered { fee, .. })) => Ok(State::Delivered { fee }),
+        Ok(PaymentAnswer::Known(PaymentState::Bounced { reason, .. })) => {
+            Err(PayError::Bounced { payment_id, reason })
+        }
+        _ => Err(PayError::Unknown { payment_id }),
+    }
+}
+
+/// Writes the invoices that others need to pay this person by locks.
+pub(super) async fn invoice(channel: ChannelHandle, person: usize, book: Book) {
+    loop {
+        if let Some(order) = book.wants_invoice(person)
+            && let Ok(invoice) = channel.invoice(order.amount, INVOICE_LIFE, Digest::ZERO).await
+        {
+            book.set_invoice(order.id, invoice);
+            continue;
+        }
+        sleep(PAUSE).await;
     }
 }
 

@@ -100,8 +100,10 @@ impl PersonMachine {
             self.oracle.clone(),
         );
         apps.spawn(listening);
+        apps.spawn(lanes::invoice(channel.clone(), self.number, self.book.clone()));
         for _ in 0..LANES {
             let paying = lanes::pay(
+                client.clone(),
                 channel.clone(),
                 self.number,
                 self.book.clone(),

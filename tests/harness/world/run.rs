@@ -211,7 +211,10 @@ impl World {
             let channel = person.borrow().clone()?;
             let view = channel.view()?;
             // A voucher that only acknowledges is never answered, so it stays unacknowledged.
-            let idle = view.live && view.balance.in_flight.is_zero() && view.balance.queued.is_zero();
+            let idle = view.live
+                && view.balance.in_flight.is_zero()
+                && view.balance.queued.is_zero()
+                && view.balance.locked.is_zero();
             idle.then_some(channel)
         };
         self.people.iter().map(quiet).collect()

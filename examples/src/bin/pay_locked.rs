@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Payments measured of each kind.
 const MEASURED: u32 = 100;
+/// The hub forwards 64 locks of one client at once, unless its operator says otherwise.
+const AT_ONCE: u32 = 60;
 const LIFE: Duration = Duration::from_secs(3600);
 
 async fn invoices(till: &ChannelHandle, amount: u128, count: u32) -> anyhow::Result<Vec<SignedInvoice>> {
@@ -40,7 +42,7 @@ async fn measure(alice: &Client, merchant: &Client, till: &ChannelHandle) -> any
     let locked = began.elapsed().checked_div(MEASURED).unwrap_or_default();
     println!("one after the other: {direct:.1?} a direct payment, {locked:.1?} a locked one");
 
-    let asked = invoices(till, 1_000, MEASURED).await?;
+    let asked = invoices(till, 1_000, AT_ONCE).await?;
     let began = Instant::now();
     let all = asked
         .iter()
@@ -48,7 +50,7 @@ async fn measure(alice: &Client, merchant: &Client, till: &ChannelHandle) -> any
     for paid in futures::future::join_all(all).await {
         paid?;
     }
-    println!("{MEASURED} locked payments at once: {:.1?}", began.elapsed());
+    println!("{AT_ONCE} locked payments at once: {:.1?}", began.elapsed());
     Ok(())
 }
 

@@ -25,6 +25,8 @@ use tokio::{
 /// How long things may go wrong, and how long everything may take to be well again afterwards: virtual time.
 const FAULTS_MAX: Duration = Duration::from_secs(90);
 const RECOVERY_MAX: Duration = Duration::from_secs(120);
+/// No message takes longer.
+const LAST_FAULT: Duration = Duration::from_secs(1);
 /// Tasks that may still be there when all machines have stopped: the chain's ticker and what ends by a timer.
 const TASKS_LEFT_MAX: usize = 4;
 
@@ -164,6 +166,8 @@ impl World {
         self.until(FAULTS_MAX, || self.book.all_answered()).await;
         self.network.plan(Plan::end);
         self.oracle.note("no faults from here on");
+        // A fault that hangs on a message already under way strikes when that arrives.
+        sleep(LAST_FAULT).await;
         let well = || self.book.all_answered() && self.book.all_received() && self.quiet().is_some();
         if !self.until(RECOVERY_MAX, well).await {
             self.oracle

@@ -23,6 +23,8 @@ use rand::{Rng as _, rngs::StdRng};
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::sleep};
 
+/// How often somebody looks whether the machine still has power.
+const POWER_LOOK: Duration = Duration::from_millis(100);
 /// Longest time the machine is away, milliseconds.
 const AWAY_MS_MAX: u64 = 3_000;
 const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
@@ -76,6 +78,7 @@ impl HubMachine {
                 tokio::select! {
                     biased;
                     () = running.power.gone() => {}
+                    () = dead(&running.power) => {}
                     () = async { drop(failed.wait_for(Option::is_some).await) } => {}
                     () = stop.triggered() => {
                         let power = running.power.clone();
@@ -205,5 +208,13 @@ impl HubMachine {
         running.serving.await?;
         let ended = running.hub.finish().await;
         ended.map_err(|error| anyhow::anyhow!("the hub did not end well: {error}"))
+    }
+}
+
+/// Waits until the machine has no power. A disk that takes the power with it tells nobody, and a hub that happens to have
+/// nothing to write would sit there as if nothing had happened.
+async fn dead(power: &Power) {
+    while power.is_on() {
+        sleep(POWER_LOOK).await;
     }
 }

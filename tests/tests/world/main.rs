@@ -169,6 +169,9 @@ fn drawn_faults() {
 
 #[test]
 fn replay() {
+    if let Ok(filter) = std::env::var("WORLD_LOG") {
+        let _ = hub::ops::logging::start(&filter);
+    }
     let Ok(faults) = std::env::var("WORLD_FAULTS") else {
         return;
     };

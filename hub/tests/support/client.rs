@@ -139,10 +139,8 @@ impl Client {
                 // Unknown when it was converted before it was told again.
                 let _ = self.channel.told_preimage(reveal.lock_id, reveal.preimage, clock);
             }
-            Notification::Consent(consent) => {
-                if self.channel.consented(consent.lock_id).is_ok() {
-                    self.given_up.insert(consent.lock_id, consent.reason);
-                }
+            Notification::Consent(consent) if self.channel.consented(consent.lock_id).is_ok() => {
+                self.given_up.insert(consent.lock_id, consent.reason);
             }
             _ => {}
         }

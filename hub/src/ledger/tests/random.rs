@@ -465,6 +465,42 @@ impl Run {
         }
     }
 
+    /// O4 with locks: what the hub is short of it can collect with preimages that it holds.
+    fn check_locks(&mut self, sent: u128, got: u128, fees: u128) {
+        // What payees were given and payers have not folded yet: the hub holds the preimages.
+        let owed: u128 = self
+            .world
+            .ledger
+            .entries
+            .iter()
+            .flat_map(|e| e.channel.known_preimages().map(move |(id, _)| (e, id)))
+            .filter_map(|(e, id)| e.channel.received().locks.lock(id))
+            .map(|lock| lock.amount.0)
+            .sum();
+        assert!(
+            got + owed >= sent + fees,
+            "O4: the hub lost: {got} + {owed} < {sent} + {fees}"
+        );
+        let locks: usize = self
+            .world
+            .clients
+            .iter()
+            .map(|client| client.converted.len())
+            .sum();
+        if locks == 0 && owed == 0 {
+            assert_eq!(got, sent + fees, "O4: debits = credits + returns + fees");
+        }
+        self.counts.insert("locks converted", locks as u64);
+        let forwarded: usize = self
+            .world
+            .ledger
+            .entries
+            .iter()
+            .map(|e| e.stored.forwards.len())
+            .sum();
+        assert_eq!(self.world.ledger.forwarded, forwarded as u64);
+    }
+
     /// O4, from the journal and what clients received: of each payment id, what was paid in is credited once, returned, or fee.
     fn check_payments(&mut self) {
         let mut paid: BTreeMap<(usize, PaymentId), (u128, u128)> = BTreeMap::new();
@@ -525,38 +561,7 @@ impl Run {
             .iter()
             .map(|e| e.channel.received().paid.0)
             .sum();
-        // What payees were given and payers have not folded yet: the hub holds the preimages.
-        let owed: u128 = self
-            .world
-            .ledger
-            .entries
-            .iter()
-            .flat_map(|e| e.channel.known_preimages().map(move |(id, _)| (e, id)))
-            .filter_map(|(e, id)| e.channel.received().locks.lock(id))
-            .map(|lock| lock.amount.0)
-            .sum();
-        assert!(
-            got + owed >= sent + fees,
-            "O4: the hub lost: {got} + {owed} < {sent} + {fees}"
-        );
-        let locks: usize = self
-            .world
-            .clients
-            .iter()
-            .map(|client| client.converted.len())
-            .sum();
-        if locks == 0 && owed == 0 {
-            assert_eq!(got, sent + fees, "O4: debits = credits + returns + fees");
-        }
-        self.counts.insert("locks converted", locks as u64);
-        let forwarded: usize = self
-            .world
-            .ledger
-            .entries
-            .iter()
-            .map(|e| e.stored.forwards.len())
-            .sum();
-        assert_eq!(self.world.ledger.forwarded, forwarded as u64);
+        self.check_locks(sent, got, fees);
         self.counts.insert("delivered", delivered);
         let open = |phase: &Phase| *phase == Phase::Open;
         let frozen = self

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The examples are there to be tried: nobody waits longer.
-const LONGEST: Duration = Duration::from_secs(30);
+/// One that hangs fails; a slow machine that runs all of them at once does not.
+const LONGEST: Duration = Duration::from_secs(180);
 
 fn run(program: &str, expected: &[&str]) -> io::Result<()> {
     let began = Instant::now();

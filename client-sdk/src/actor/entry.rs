@@ -86,18 +86,6 @@ pub(super) struct LockedPayment {
     pub(super) deadline: Instant,
 }
 
-impl LockedPayment {
-    /// The own voucher that added the lock.
-    pub(super) fn seq(&self) -> Seq {
-        match self.row.state {
-            PaymentState::InFlight { seq }
-            | PaymentState::Delivered { seq, .. }
-            | PaymentState::Bounced { seq, .. } => seq,
-            PaymentState::Queued | PaymentState::Lost => Seq::NONE,
-        }
-    }
-}
-
 /// An own frame that no hub voucher acknowledged yet.
 pub(super) struct OwnFrame {
     pub(super) voucher: Voucher,
@@ -358,16 +346,6 @@ impl OpenPayment {
             row,
             replies: order.replies,
             deadline: order.deadline,
-        }
-    }
-
-    /// The own voucher that carries it.
-    pub(super) fn seq(&self) -> Seq {
-        match self.row.state {
-            PaymentState::InFlight { seq }
-            | PaymentState::Delivered { seq, .. }
-            | PaymentState::Bounced { seq, .. } => seq,
-            PaymentState::Queued | PaymentState::Lost => Seq::NONE,
         }
     }
 }

@@ -167,7 +167,7 @@ impl Actor {
 
     /// The final state of an acknowledged payment; an error when it bounced and not all of it came back.
     fn settled(&mut self, mut open: OpenPayment) -> Result<OpenPayment, OpenPayment> {
-        let (seq, row) = (open.seq(), &mut open.row);
+        let (seq, row) = (open.row.seq(), &mut open.row);
         let whole = row.returned >= cost(&row.payment);
         row.state = match row.bounced {
             Some(reason) if whole => PaymentState::Bounced { seq, reason },

@@ -17,7 +17,10 @@ use protocol_spec::{
     limits,
     message::{Consent, LockCall, Request, Reveal},
 };
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::sync::oneshot;
 
 pub(super) type LockReply = oneshot::Sender<Result<LockedPaid, PayError>>;
@@ -269,7 +272,7 @@ impl Actor {
         if locked.row.bounced.is_some() {
             return;
         }
-        let seq = locked.seq();
+        let seq = locked.row.seq();
         locked.row.bounced = Some(reason);
         locked.row.state = PaymentState::Bounced { seq, reason };
         self.batch.push(rows::put_payment(&locked.row));
@@ -305,7 +308,7 @@ impl Actor {
             .collect();
         for lock_id in done {
             if let Some(mut locked) = entry.locked.remove(&lock_id) {
-                let seq = locked.seq();
+                let seq = locked.row.seq();
                 let fee = locked.row.payment.fee_max.saturating_minus(locked.row.returned);
                 locked.row.state = PaymentState::Delivered { seq, fee };
                 self.batch.push(rows::put_payment(&locked.row));
@@ -534,23 +537,16 @@ impl Actor {
 impl Entry {
     /// Operations that take out own locks: told ones are converted, consented and expired ones dropped.
     fn fold(&self, clock: Clock) -> Vec<Op> {
-        let told = self.channel.told_preimages();
-        let mut ops: Vec<Op> = told
-            .map(|(id, preimage)| Op::LockConvert {
-                id,
-                witness: preimage.0.to_vec(),
-            })
-            .collect();
-        let converts: Vec<u64> = self.channel.told_preimages().map(|(id, _)| id).collect();
-        let mut drops: Vec<u64> = self
-            .channel
-            .consented_locks()
-            .chain(self.channel.expired_locks(clock))
-            .filter(|id| !converts.contains(id))
-            .collect();
-        drops.sort_unstable();
-        drops.dedup();
-        ops.extend(drops.into_iter().map(|id| Op::LockDrop { id }));
+        let convert = |(id, preimage): (u64, &Preimage)| {
+            let witness = preimage.0.to_vec();
+            (id, Op::LockConvert { id, witness })
+        };
+        let converts: BTreeMap<u64, Op> = self.channel.told_preimages().map(convert).collect();
+        let old = self.channel.expired_locks(clock);
+        let drops: BTreeSet<u64> = self.channel.consented_locks().chain(old).collect();
+        let drops = drops.into_iter().filter(|id| !converts.contains_key(id));
+        let drops: Vec<Op> = drops.map(|id| Op::LockDrop { id }).collect();
+        let mut ops: Vec<Op> = converts.into_values().chain(drops).collect();
         ops.truncate(limits::OPS_PER_FRAME_MAX);
         ops
     }

@@ -48,6 +48,18 @@ pub(crate) struct PaymentRow {
     pub(crate) lock: Option<OwnLock>,
 }
 
+impl PaymentRow {
+    /// The own voucher that carries the payment or added its lock.
+    pub(crate) fn seq(&self) -> Seq {
+        match self.state {
+            PaymentState::InFlight { seq }
+            | PaymentState::Delivered { seq, .. }
+            | PaymentState::Bounced { seq, .. } => seq,
+            PaymentState::Queued | PaymentState::Lost => Seq::NONE,
+        }
+    }
+}
+
 /// The lock of an own locked payment.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(crate) struct OwnLock {

@@ -106,7 +106,7 @@ impl ChainError {
                 }
                 status => Self::Transport(format!("{what}: HTTP status {status}")),
             },
-            RpcError::Transport(error) => Self::Transport(format!("{what}: {error}")),
+            RpcError::Transport(error) => Self::Transport(format!("{what}: {}", transport_cause(&error))),
         }
     }
 
@@ -149,6 +149,23 @@ impl ChainError {
             // A node that needs too long or sends too much; a few blocks are not why.
             Self::Timeout { .. } | Self::BadAnswer(_) => width > NARROW_BLOCKS,
             _ => false,
+        }
+    }
+}
+
+/// The innermost reason why a node was not reached. The outer ones repeat the URL, which may hold an API key.
+#[must_use]
+pub fn transport_cause(error: &TransportErrorKind) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    let mut said = None;
+    loop {
+        let text = cause.to_string();
+        if !text.contains("://") {
+            said = Some(text);
+        }
+        match cause.source() {
+            Some(inner) => cause = inner,
+            None => return said.unwrap_or_else(|| "the connection failed".to_owned()),
         }
     }
 }

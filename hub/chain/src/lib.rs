@@ -20,7 +20,7 @@ mod view;
 
 pub use client::AlloyChain;
 pub use connect::ChainOptions;
-pub use error::ChainError;
+pub use error::{ChainError, transport_cause};
 pub use types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, TxReceipt, TxRequest};
 pub use view::{ChainView, Cursor, DeepReorg, ViewEvent, ViewOptions};
 

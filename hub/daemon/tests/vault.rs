@@ -12,6 +12,8 @@
 mod anvil;
 #[path = "support/process.rs"]
 mod process;
+#[path = "vault/tls.rs"]
+mod tls;
 #[path = "support/world.rs"]
 mod world;
 

@@ -10,6 +10,9 @@ pub enum Failure {
     /// It started and then failed.
     #[error("{0:#}")]
     Running(anyhow::Error),
+    /// It never came to serve: the chain, the database or an address is refused.
+    #[error("{0:#}")]
+    Start(anyhow::Error),
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -43,6 +46,7 @@ impl Failure {
             Self::Running(_) => 1,
             Self::Config(_) | Self::Key { .. } | Self::Init(_) | Self::Logging(_) => 3,
             Self::DoesNotAddUp(_) => 4,
+            Self::Start(_) => 5,
             Self::Interrupted => 130,
         }
     }

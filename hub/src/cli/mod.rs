@@ -28,7 +28,7 @@ See everything at once:
   hub demo                             a chain, a hub, 100 paying clients, a crash, settlement
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 configuration, key or file refused;
-4 the demo's sums do not add up; 130 interrupted twice.
+4 the demo's sums do not add up; 5 did not start: chain, database or address refused; 130 interrupted twice.
 Data goes to stdout, words and logs to stderr. RUST_LOG=debug shows more.";
 
 /// The arguments of `hub`.

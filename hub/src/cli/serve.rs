@@ -91,7 +91,7 @@ where
     let shutdown = Shutdown::new();
     let work = assemble(prepared, start, shutdown.clone());
     tokio::select! {
-        outcome = work => outcome.map_err(Failure::Running),
+        outcome = work => outcome,
         signals = ops::watch_signals(shutdown) => match signals {
             Ok(()) => Err(Failure::Interrupted),
             Err(error) => Err(Failure::Running(error.into())),
@@ -103,20 +103,25 @@ async fn assemble<F>(
     prepared: Prepared,
     start: impl FnOnce(Prepared, Readiness, Shutdown) -> F,
     shutdown: Shutdown,
-) -> anyhow::Result<()>
+) -> Result<(), Failure>
 where
     F: Future<Output = anyhow::Result<Started>>,
 {
-    let metrics = ops::door::install_metrics().context("metrics")?;
+    let metrics = ops::door::install_metrics()
+        .context("metrics")
+        .map_err(Failure::Start)?;
     let readiness = Readiness::waiting_for(&["engine", "sessions"]);
     let config = prepared.config.clone();
     let address = config.ops.listen;
     let door = TcpListener::bind(address)
         .await
-        .with_context(|| format!("ops.listen: {address}"))?;
+        .with_context(|| format!("ops.listen: {address}"))
+        .map_err(Failure::Start)?;
     // Both doors are taken before the engine starts: an address in use must not cost a replay.
     let address = config.server.listen;
-    let listener = session::bind(address).with_context(|| format!("server.listen: {address}"))?;
+    let listener = session::bind(address)
+        .with_context(|| format!("server.listen: {address}"))
+        .map_err(Failure::Start)?;
     // The operator's door outlives the drain.
     let door_closes = Shutdown::new();
     let door = tokio::spawn(ops::door::serve(
@@ -126,13 +131,16 @@ where
         door_closes.clone(),
     ));
     let served = async {
-        let started = start(prepared, readiness.clone(), shutdown.clone()).await?;
+        let started = start(prepared, readiness.clone(), shutdown.clone()).await;
+        let started = started.map_err(Failure::Start)?;
         readiness.fulfil("engine");
-        serve_engine(&config, listener, started, readiness, shutdown).await
+        let served = serve_engine(&config, listener, started, readiness, shutdown).await;
+        served.map_err(Failure::Running)
     };
     let outcome = served.await;
     door_closes.trigger();
-    door.await.context("the operator's door")??;
+    let door = door.await.context("the operator's door");
+    door.and_then(|door| Ok(door?)).map_err(Failure::Running)?;
     outcome
 }
 

@@ -5,6 +5,7 @@ use crate::{
     chain::{CallRequest, ChainError, TxRequest},
     engine::Snapshot,
     ledger::{Defence, PendingTx, ReserveNeed, TxKind},
+    settle::LOCKS_PER_TX_MAX,
 };
 use alloy::{
     primitives::{Bytes, U256},
@@ -19,9 +20,6 @@ use tokio::time::Instant;
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 const BATCH_MAX: usize = 100;
-
-/// Locks resolved by one transaction, at most: about 12M gas.
-const LOCKS_PER_TX_MAX: usize = 150;
 
 /// The part of the evidence that one transaction can show; the rest follows when the chain has marked these.
 fn bounded(received: &DirectionEvidence) -> DirectionEvidence {

@@ -14,7 +14,7 @@ use crate::{
     ledger::{ChainBlock, ChainFact, ChainPosition},
 };
 use act::InFlight;
-use protocol_spec::{Address, ChannelId, Domain, Seq, UnixSeconds};
+use protocol_spec::{Address, ChannelId, Domain, Preimage, Seq, Side, UnixSeconds};
 use std::{
     collections::HashSet,
     sync::{
@@ -77,6 +77,7 @@ pub struct Driver {
     status: ChainStatus,
     in_flight: InFlight,
     disputes_told: HashSet<(ChannelId, Seq)>,
+    preimages_told: HashSet<(ChannelId, u64)>,
 }
 
 impl Driver {
@@ -111,6 +112,7 @@ impl Driver {
             status,
             in_flight: InFlight::default(),
             disputes_told: HashSet::new(),
+            preimages_told: HashSet::new(),
         }
     }
 
@@ -172,7 +174,7 @@ impl Driver {
                 }
             }
         }
-        self.tell_disputes().await?;
+        self.tell_unconfirmed().await?;
         let Some(snapshot) = self.control.snapshot().await else {
             return Ok(Turn::Stopped);
         };
@@ -181,15 +183,31 @@ impl Driver {
         Ok(Turn::Go)
     }
 
-    /// R6: a dispute freezes the channel as soon as it is seen, confirmed or not.
-    async fn tell_disputes(&mut self) -> Result<(), ChainError> {
+    /// What counts as soon as it is seen, confirmed or not: a dispute freezes its channel (R6), a preimage is used (R23).
+    async fn tell_unconfirmed(&mut self) -> Result<(), ChainError> {
         for log in self.view.unconfirmed_logs(self.options.chain.as_ref()).await? {
-            if let Some(ChainFact::Disputed { channel, dispute_no }) = facts_of(&log)
-                && self.disputes_told.insert((channel, dispute_no))
-            {
-                self.control
-                    .send(Control::DisputeSeen { channel, dispute_no })
-                    .await;
+            let told = match facts_of(&log) {
+                Some(ChainFact::Disputed { channel, dispute_no }) => self
+                    .disputes_told
+                    .insert((channel, dispute_no))
+                    .then_some(Control::DisputeSeen { channel, dispute_no }),
+                Some(ChainFact::Resolved {
+                    channel,
+                    payer: Side::Hub,
+                    lock_id,
+                    witness,
+                }) => <[u8; 32]>::try_from(witness)
+                    .ok()
+                    .filter(|_| self.preimages_told.insert((channel, lock_id)))
+                    .map(|preimage| Control::PreimageSeen {
+                        channel,
+                        lock_id,
+                        preimage: Preimage(preimage),
+                    }),
+                _ => None,
+            };
+            if let Some(told) = told {
+                self.control.send(told).await;
             }
         }
         Ok(())

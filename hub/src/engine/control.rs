@@ -1,7 +1,7 @@
 //! What the chain driver and the operator ask of the running ledger.
 
 use crate::ledger::{ChainBlock, ChainPosition, Defence, PendingTx, ReserveNeed};
-use protocol_spec::{ChannelId, Seq};
+use protocol_spec::{ChannelId, Preimage, Seq};
 use tokio::sync::oneshot;
 
 /// A request to the ledger's thread that is not a client's.
@@ -15,6 +15,15 @@ pub enum Control {
         channel: ChannelId,
         /// The contract's number.
         dispute_no: Seq,
+    },
+    /// A preimage of a lock of the hub in a block that is not confirmed yet.
+    PreimageSeen {
+        /// The payee's channel.
+        channel: ChannelId,
+        /// The hub's lock.
+        lock_id: u64,
+        /// What opened it.
+        preimage: Preimage,
     },
     /// What is to be done on chain.
     Snapshot(oneshot::Sender<Snapshot>),

@@ -148,6 +148,15 @@ impl LedgerLoop {
                 ToLedger::Control(Control::DisputeSeen { channel, dispute_no }) => {
                     inputs.push(Input::DisputeSeen { channel, dispute_no });
                 }
+                ToLedger::Control(Control::PreimageSeen {
+                    channel,
+                    lock_id,
+                    preimage,
+                }) => inputs.push(Input::PreimageSeen {
+                    channel,
+                    lock_id,
+                    preimage,
+                }),
                 ToLedger::Control(Control::Snapshot(sender)) => asked.push(sender),
             }
         }

@@ -248,20 +248,6 @@ impl Ledger {
         let disputed = |entry: &&Entry| matches!(entry.channel.phase(), Phase::Disputed { .. });
         self.entries.iter().filter(disputed).map(Entry::defence).collect()
     }
-
-    /// R21: channels with a lock whose preimage is known, that the client has not converted, and that expires soon.
-    #[must_use]
-    pub fn overdue(&self, now: UnixSeconds) -> Vec<Defence> {
-        let now = self.clock(now).now;
-        let due = |entry: &&Entry| {
-            let act_s = entry.channel.delays().act_s;
-            let locks = &entry.channel.received().locks;
-            let mut known = entry.channel.known_preimages();
-            let late = |id: u64| locks.lock(id).is_some_and(|lock| lock.expiry <= now.after(act_s));
-            *entry.channel.phase() == Phase::Open && known.any(|(id, _)| late(id))
-        };
-        self.entries.iter().filter(due).map(Entry::defence).collect()
-    }
 }
 
 /// Gross deposits from the contract's net figures; withdrawals up to here are already known.
@@ -275,7 +261,7 @@ fn deposited(channel: &mut Channel, total: Amount, (plus, minus): (Amount, Amoun
 }
 
 impl Entry {
-    fn defence(&self) -> Defence {
+    pub(super) fn defence(&self) -> Defence {
         let mut received = DirectionEvidence::received_by(&self.channel);
         let resolved = |id: &str| {
             id.parse()

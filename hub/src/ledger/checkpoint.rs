@@ -111,9 +111,13 @@ impl Ledger {
         let routed = entry.stored.routed && entry.channel.phase().name() != "closed";
         self.forwarded = self.forwarded.saturating_add(entry.stored.forwards.len() as u64);
         let locked = !entry.stored.resting.is_empty();
+        let pays = !entry.stored.forwards.is_empty();
         let index = self.insert(entry);
         if locked {
             self.locked.insert(index);
+        }
+        if pays {
+            self.payers.insert(index);
         }
         if routed {
             self.by_account.insert(key, index);

@@ -104,6 +104,11 @@ impl Ledger {
             Change::DisputeSeen { channel, dispute_no } => {
                 self.dispute_seen(&channel, dispute_no, clock.now, commit);
             }
+            Change::PreimageSeen {
+                channel,
+                lock_id,
+                preimage,
+            } => self.preimage_seen(&channel, lock_id, preimage, clock, commit),
             Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
         }
         Ok(())
@@ -153,6 +158,11 @@ impl Ledger {
             Input::DisputeSeen { channel, dispute_no } => {
                 self.dispute_seen(&channel, dispute_no, clock.now, commit);
             }
+            Input::PreimageSeen {
+                channel,
+                lock_id,
+                preimage,
+            } => self.preimage_seen(&channel, lock_id, preimage, clock, commit),
         }
     }
 

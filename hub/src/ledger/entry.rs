@@ -53,7 +53,7 @@ pub(super) struct Stored {
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(super) struct Forward {
     /// Index of the payee's channel.
-    pub(super) payee: u64,
+    pub(super) payee: usize,
     /// The hub's lock there.
     pub(super) lock_id: u64,
     pub(super) payment_id: PaymentId,
@@ -71,7 +71,7 @@ pub(super) struct Forward {
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(super) struct Resting {
     /// Index of the payer's channel.
-    pub(super) payer: u64,
+    pub(super) payer: usize,
     /// The payer's lock there.
     pub(super) lock_id: u64,
     pub(super) payment_id: PaymentId,

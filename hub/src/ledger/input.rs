@@ -87,6 +87,15 @@ pub enum Input {
         /// The contract's number.
         dispute_no: Seq,
     },
+    /// A preimage of a lock of the hub was seen in a block that is not confirmed yet: use it at once (R23).
+    PreimageSeen {
+        /// The payee's channel.
+        channel: ChannelId,
+        /// The hub's lock.
+        lock_id: u64,
+        /// What opened it.
+        preimage: Preimage,
+    },
 }
 
 /// A confirmed block.
@@ -231,6 +240,15 @@ pub enum Change {
         channel: ChannelId,
         /// What it showed.
         shown: SignedVoucher,
+    },
+    /// See [`Input::PreimageSeen`].
+    PreimageSeen {
+        /// The payee's channel.
+        channel: ChannelId,
+        /// The hub's lock.
+        lock_id: u64,
+        /// What opened it.
+        preimage: Preimage,
     },
 }
 

@@ -58,6 +58,8 @@ pub struct Ledger {
     lagging: BTreeSet<usize>,
     /// Channels with locks of the hub.
     locked: BTreeSet<usize>,
+    /// Channels with forwarded locks of their clients.
+    payers: BTreeSet<usize>,
     /// Payers' locks forwarded and not gone yet.
     forwarded: u64,
     /// Channels changed since the last checkpoint.
@@ -96,6 +98,7 @@ impl Ledger {
             waiting: BTreeSet::new(),
             lagging: BTreeSet::new(),
             locked: BTreeSet::new(),
+            payers: BTreeSet::new(),
             forwarded: 0,
             dirty: BTreeSet::new(),
         }

@@ -69,6 +69,17 @@ impl Payments {
 }
 
 impl Outcome {
+    /// A payment that came back: it may be forgotten at any time, since delivering it later takes new money.
+    pub(super) fn bounced(content: Digest, seq: Seq, reason: ReturnReason, at: UnixSeconds) -> Self {
+        Self {
+            content,
+            seq,
+            bounced: Some(reason),
+            at,
+            expires_at: at,
+        }
+    }
+
     /// False while a second delivery of the same payment would still be possible.
     pub(super) fn forgettable(&self, now: UnixSeconds) -> bool {
         self.bounced.is_some() || self.expires_at < now

@@ -30,7 +30,7 @@ pub use outlook::{LOCKS_PER_TX_MAX, Offer, Outcome, offer, outcomes};
 pub use plan::{Intent, Plan, Proof, Verb, plan};
 pub use receipt::ReceiptFile;
 pub(crate) use render::{amount as show_amount, table};
-pub use send::{Cost, Mined, Transaction};
+pub use send::{Cost, Mined, Progress, Transaction};
 pub use status::Status;
 pub use view::{Phase, TokenInfo, View, share, token_info};
 

@@ -1,6 +1,7 @@
 //! The chain as settle talks to it: any alloy provider, every request with a time limit.
 
 use super::{decode, exit::SettleError};
+use crate::chain::transport_cause;
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder as _,
@@ -194,9 +195,12 @@ pub(super) async fn timed<T>(
 
 fn classify(what: &'static str, error: &RpcError<TransportErrorKind>) -> SettleError {
     let Some(payload) = error.as_error_resp() else {
-        // The transport's own words would repeat the URL.
+        let cause = match error {
+            RpcError::Transport(error) => transport_cause(error),
+            _ => "its answer makes no sense".to_owned(),
+        };
         return SettleError::Unreachable(format!(
-            "{what} failed in transport; is the node running and the URL right?"
+            "{what} failed: {cause}; is the node running and the URL right?"
         ));
     };
     let message = decode::plain(&payload.message, 200);

@@ -1,14 +1,18 @@
 //! Runs a parsed command line: reads files, calls the library, writes stdout and stderr.
 
 use super::{
-    CheckedEvidence, Exit, Intent, Node, Plan, ReceiptFile, Settle, SettleError, TokenInfo, Verb,
+    CheckedEvidence, Exit, Intent, Node, Plan, Progress, ReceiptFile, Settle, SettleError, TokenInfo, Verb,
     cli::{ChainArgs, Cli, Command, SendArgs, VerifyArgs},
     key, render, render_verified, view,
 };
 use alloy::{eips::BlockId, network::EthereumWallet, signers::local::PrivateKeySigner};
 use protocol_spec::Address;
 use serde_json::{Value, json};
-use std::{io::Write as _, path::Path};
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    time::Duration,
+};
 
 /// Largest evidence or receipt file, bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -65,14 +69,19 @@ fn say(text: &str) {
 fn read(what: &str, path: &Path) -> Result<Vec<u8>, SettleError> {
     let unreadable =
         |error: std::io::Error| SettleError::Usage(format!("--{what} {}: {error}", path.display()));
-    let meta = std::fs::metadata(path).map_err(unreadable)?;
-    if meta.len() > FILE_BYTES_MAX {
+    let mut bytes = Vec::new();
+    // The length that the file system tells is not asked: a pipe or a device has none.
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(SettleError::Usage(format!(
             "--{what} {}: larger than 4 MiB",
             path.display()
         )));
     }
-    std::fs::read(path).map_err(unreadable)
+    Ok(bytes)
 }
 
 fn load(path: &Path) -> Result<CheckedEvidence, SettleError> {
@@ -163,8 +172,14 @@ async fn send(
         say(&format!("sent {sent}"));
         hash = Some(sent);
         if let Some(confirmations) = args.wait {
-            say(&format!("waiting for {} confirmation(s)", confirmations.max(1)));
-            mined = Some(settle.node().wait(&call, sent, confirmations).await?);
+            let mut told = None;
+            let mut tell = |progress: Progress| told = progress.told_after(told);
+            mined = Some(
+                settle
+                    .node()
+                    .wait_telling(&call, sent, confirmations, &mut tell)
+                    .await?,
+            );
         }
         after(&settle, &plan, mined.is_some()).await;
     }
@@ -188,6 +203,25 @@ async fn token(settle: &Settle, verb: Verb) -> Result<TokenInfo, SettleError> {
         _ => settle.evidence().raw().config.token,
     };
     view::token_info(settle.node(), address, BlockId::latest()).await
+}
+
+/// Pause between two lines about a transaction that is in no block yet.
+const TELL_EVERY: Duration = Duration::from_secs(15);
+
+impl Progress {
+    /// Says how far it is when that is news since `told`; what was told last.
+    fn told_after(self, told: Option<Self>) -> Option<Self> {
+        let news = match (told, self) {
+            (Some(Self::Pending { waited: before, .. }), Self::Pending { waited, .. }) => {
+                waited >= before.saturating_add(TELL_EVERY)
+            }
+            (told, now) => told != Some(now),
+        };
+        if news {
+            say(&self.to_string());
+        }
+        if news { Some(self) } else { told }
+    }
 }
 
 /// What to do next. The transaction is what counts, so a failure here is not one of the command.

@@ -88,6 +88,40 @@ impl Cost {
     }
 }
 
+/// How far a transaction is that is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// In no block yet.
+    Pending {
+        /// Since it was waited for.
+        waited: Duration,
+    },
+    /// In a block.
+    Included {
+        /// Its number.
+        block: u64,
+        /// Confirmations, its own block included.
+        seen: u64,
+        /// Confirmations it is to have.
+        wanted: u64,
+    },
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pending { waited } => write!(
+                f,
+                "in no block yet; waiting {} s more at most",
+                WAIT_TIMEOUT.saturating_sub(*waited).as_secs()
+            ),
+            Self::Included { block, seen, wanted } => {
+                write!(f, "in block {block}: {seen} of {wanted} confirmation(s)")
+            }
+        }
+    }
+}
+
 /// A transaction in a block, its event seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mined {
@@ -191,11 +225,10 @@ impl Node {
         })
     }
 
-    /// Waits until the transaction has `confirmations` (its own block is the first) and checks receipt and event then.
+    /// [`Self::wait_telling`] in silence.
     ///
     /// # Errors
-    /// [`SettleError::Reverted`] when it is in a block and failed, [`SettleError::NotIncluded`] after 15 minutes,
-    /// [`SettleError::Refused`] when the event is missing, [`SettleError::Unreachable`].
+    /// The same.
     pub fn wait<'a>(
         &'a self,
         call: &'a Transaction,
@@ -203,7 +236,26 @@ impl Node {
         confirmations: u64,
     ) -> BoxFuture<'a, Result<Mined, SettleError>> {
         Box::pin(async move {
-            let deadline = Instant::now().checked_add(WAIT_TIMEOUT);
+            let mut tell = |_| {};
+            self.wait_telling(call, hash, confirmations, &mut tell).await
+        })
+    }
+
+    /// Waits until the transaction has `confirmations` (its own block is the first) and checks receipt and event then.
+    /// Every look is told.
+    ///
+    /// # Errors
+    /// [`SettleError::Reverted`] when it is in a block and failed, [`SettleError::NotIncluded`] after 15 minutes,
+    /// [`SettleError::Refused`] when the event is missing, [`SettleError::Unreachable`].
+    pub fn wait_telling<'a>(
+        &'a self,
+        call: &'a Transaction,
+        hash: TxHash,
+        confirmations: u64,
+        tell: &'a mut (dyn FnMut(Progress) + Send),
+    ) -> BoxFuture<'a, Result<Mined, SettleError>> {
+        Box::pin(async move {
+            let (began, wanted) = (Instant::now(), confirmations.max(1));
             loop {
                 let receipt = timed(
                     "eth_getTransactionReceipt",
@@ -218,13 +270,17 @@ impl Node {
                     }
                     let seen = self.head().await?.number.saturating_sub(block).saturating_add(1);
                     // The receipt is asked for again at each look, so a reorg is seen.
-                    if seen >= confirmations.max(1) {
+                    if seen >= wanted {
                         return mined(call, &receipt, block, seen);
                     }
+                    tell(Progress::Included { block, seen, wanted });
+                } else {
+                    let waited = began.elapsed();
+                    tell(Progress::Pending { waited });
                 }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if began.elapsed() >= WAIT_TIMEOUT {
                     return Err(SettleError::NotIncluded(format!(
-                        "{hash} has not {confirmations} confirmations yet; it may still get there, see `settle status`"
+                        "{hash} has not {wanted} confirmations yet; it may still get there, see `settle status`"
                     )));
                 }
                 tokio::time::sleep(POLL).await;

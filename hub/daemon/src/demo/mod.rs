@@ -39,6 +39,9 @@ async fn play(args: DemoArgs, funding_key: Option<hub::ops::SecretRef>) -> anyho
     let report = traffic::run(&mut hub, &people, args.seconds)
         .await
         .context("paying")?;
+    if args.keep || args.dir.is_some() {
+        people.keep(&world).await.context("keeping the evidence")?;
+    }
     let left_open = settle::everybody(&world, &people).await.context("settling")?;
     let ledgers = people.ledgers(&report);
     people.shutdown().await;

@@ -5,7 +5,7 @@ use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use anyhow::Context;
 use client_sdk::{ChannelHandle, Client, RedbStore, SignerKey};
 use futures::{StreamExt, TryStreamExt, stream};
-use hub::cli::demo::DemoArgs;
+use hub::{cli::demo::DemoArgs, ops};
 use protocol_spec::{Address, Amount};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) struct Ledger {
 
 impl Person {
     async fn arrive(world: &World, name: String, endowment: u128, deposit: u128) -> anyhow::Result<Self> {
-        let key = SignerKey::from_bytes(&rand::random())?;
+        let key = ops::secrets::create_key(&world.dir.join(format!("{name}.key")))?;
         let hash = world.endow(key.address(), endowment).await?;
         world.settled(hash).await?;
         let store = RedbStore::open(world.dir.join(format!("{name}.redb")))?;
@@ -128,6 +128,15 @@ impl People {
             .zip(&report.received)
             .map(|(person, sum)| person.ledger(0, 0, *sum));
         (payers.collect(), merchants.collect())
+    }
+
+    /// Writes everybody's evidence beside their stores and keys: all that `settle` needs.
+    pub(super) async fn keep(&self, world: &World) -> anyhow::Result<()> {
+        for person in self.payers.iter().chain(&self.merchants) {
+            let evidence = serde_json::to_vec_pretty(&person.channel.evidence().await?)?;
+            std::fs::write(world.dir.join(format!("{}.evidence.json", person.name)), evidence)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn shutdown(&self) {

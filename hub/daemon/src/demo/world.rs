@@ -9,7 +9,7 @@ use alloy::{
 use anyhow::Context;
 use hub::{
     app::dev::{self, Deployed, DevChain},
-    chain::{AlloyChain, CallRequest, Chain, ChainOptions},
+    chain::{AlloyChain, CallRequest, Chain, ChainError, ChainOptions},
     cli::demo::DemoArgs,
     ops::{self, SecretRef},
 };
@@ -31,6 +31,9 @@ pub(super) const FEE_PPM: u128 = 1000;
 pub(super) const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
 /// Native coin for everybody's gas: 0.05.
 const GAS_MONEY: u128 = 50_000_000_000_000_000;
+
+/// A development node without a block for so long is asked for one.
+const IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// A directory that goes away at the end, unless it was named or is to be kept.
 pub(super) struct WorkDir {
@@ -92,7 +95,11 @@ impl World {
                 dev::mine_every_second(&dev.chain)?;
                 (dev.door.url(), dev.bank.clone(), Some(dev))
             }
-            Some(url) => (url.clone(), node(url, funding).await?, None),
+            Some(url) => {
+                let bank = node(url, funding).await?;
+                tokio::spawn(keep_mining(bank.clone()));
+                (url.clone(), bank, None)
+            }
         };
         let deployed = dev::deploy(&bank).await?;
         let Deployed { adjudicator, token } = deployed;
@@ -177,6 +184,28 @@ async fn node(url: &str, funding: Option<SecretRef>) -> anyhow::Result<AlloyChai
     AlloyChain::connect(url, options)
         .await
         .context("the chain's node")
+}
+
+/// A development node that makes a block for a transaction only never confirms anything: then the demo asks it for
+/// blocks. A node that cannot be asked makes its own.
+async fn keep_mining(bank: AlloyChain) {
+    let mut seen = None;
+    let mut said = false;
+    loop {
+        tokio::time::sleep(IDLE_MAX).await;
+        let Ok(head) = bank.head().await else { continue };
+        if seen.replace(head.number) != Some(head.number) {
+            continue;
+        }
+        match bank.mine(1).await {
+            Ok(()) => {}
+            Err(ChainError::Unsupported(_)) => return,
+            Err(_) => continue,
+        }
+        if !std::mem::replace(&mut said, true) {
+            say("this node makes no blocks by itself: the demo asks it for them");
+        }
+    }
 }
 
 /// An address nobody listens on now. The hub keeps it over its restart.

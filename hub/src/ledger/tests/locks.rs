@@ -314,6 +314,32 @@ fn r23_a_preimage_shown_on_chain_is_used_on_the_payers_lock() {
 }
 
 #[test]
+fn r23_a_preimage_in_an_unconfirmed_block_is_used_at_once_and_once() {
+    let mut world = World::new(2, 100_000);
+    let id = locked(&mut world);
+    let channel = world.id(1);
+    let seen = |lock_id, preimage| Input::PreimageSeen {
+        channel,
+        lock_id,
+        preimage,
+    };
+    let before = world.ledger.next_record;
+    world.commit(vec![seen(id, Preimage([9; 32])), seen(id + 1, SECRET)]);
+    assert_eq!(
+        world.ledger.next_record, before,
+        "a node that lies changes nothing"
+    );
+    assert!(world.clients[0].fold().is_empty());
+    world.commit(vec![seen(id, SECRET)]);
+    let told = world.ledger.next_record;
+    assert!(told > before);
+    fold(&mut world, 0);
+    assert_eq!(world.clients[0].channel.sent().paid, Amount(1_000 + FEE_MAX));
+    world.commit(vec![seen(id, SECRET)]);
+    world.check_replay(&Tables::default());
+}
+
+#[test]
 fn a_channel_paid_out_without_the_preimage_frees_the_payer() {
     let mut world = World::new(2, 100_000);
     locked(&mut world);

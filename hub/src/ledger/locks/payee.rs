@@ -1,0 +1,229 @@
+//! The payee's side: its preimages and consents, the hub's locks that grow too old, and what follows for their payers.
+
+use super::super::{
+    Commit, Ledger, Origin, Output,
+    entry::{Entry, Resting},
+    input::Change,
+    session::answer,
+};
+use protocol_spec::{
+    Amount, ChannelId, Op, Preimage, Reject, ReturnReason,
+    channel::{Clock, Phase},
+    message::{Empty, ErrorCode, LockCall, Reply, Reveal, RpcError},
+};
+
+impl Ledger {
+    pub(in crate::ledger) fn reveal(
+        &mut self,
+        origin: Origin,
+        call: &Reveal,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
+        let result = self
+            .may_speak_of_locks(origin, &call.channel_id)
+            .and_then(|index| {
+                self.revealed(index, call.lock_id, call.preimage, clock, commit)
+                    .map_err(|reject| RpcError::from(&reject))
+            });
+        answer(commit, origin, result.map(|()| Reply::Done(Empty {})));
+    }
+
+    pub(in crate::ledger) fn consented(
+        &mut self,
+        origin: Origin,
+        call: &LockCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
+        let result = self
+            .may_speak_of_locks(origin, &call.channel_id)
+            .and_then(|index| {
+                self.payee_gave_up(index, call.lock_id, clock, commit)
+                    .map_err(|reject| RpcError::from(&reject))
+            });
+        answer(commit, origin, result.map(|()| Reply::Done(Empty {})));
+    }
+
+    fn may_speak_of_locks(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
+        let index = self.owned(origin, id)?;
+        let session = self.entries.get(index).and_then(|entry| entry.session);
+        match () {
+            () if self.rolled_back => Err(RpcError::of(ErrorCode::RolledBack)),
+            () if session != Some(origin.session) => Err(RpcError::of(ErrorCode::NotResumed)),
+            () => Ok(index),
+        }
+    }
+
+    pub(in crate::ledger) fn revealed(
+        &mut self,
+        payee: usize,
+        lock_id: u64,
+        preimage: Preimage,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        if self.entry(payee)?.converts(lock_id) {
+            return Ok(());
+        }
+        self.convert(payee, lock_id, preimage, clock, commit)?;
+        let channel = self.entry(payee)?.channel.id();
+        commit.changes.push(Change::Revealed {
+            channel,
+            lock_id,
+            preimage,
+        });
+        Ok(())
+    }
+
+    pub(in crate::ledger) fn convert(
+        &mut self,
+        payee: usize,
+        lock_id: u64,
+        preimage: Preimage,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let entry = self.entry_mut(payee)?;
+        if entry.drops(lock_id) {
+            return Err(Reject::LockUnknown { id: lock_id });
+        }
+        // A lock that was added in this very commit is told to the payee only after it.
+        entry.channel.told_preimage(lock_id, preimage, clock)?;
+        self.dirty.insert(payee);
+        self.convert_told(payee, clock, commit)?;
+        self.use_preimage(payee, lock_id, preimage, clock, commit)
+    }
+
+    /// R8: what was told in time is converted, in a dispute once that is over.
+    pub(in crate::ledger) fn convert_told(
+        &mut self,
+        payee: usize,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let entry = self.entry(payee)?;
+        if *entry.channel.phase() != Phase::Open || self.rolled_back {
+            return Ok(());
+        }
+        let told = entry
+            .channel
+            .told_preimages()
+            .filter(|(id, _)| !entry.converts(*id));
+        let ops: Vec<_> = told
+            .map(|(id, preimage)| Op::LockConvert {
+                id,
+                witness: preimage.0.to_vec(),
+            })
+            .collect();
+        for op in ops {
+            self.gather(payee, op, Amount::ZERO, clock, commit)?;
+        }
+        Ok(())
+    }
+
+    /// R23: a preimage seen anywhere is used at once on the payer's lock.
+    pub(in crate::ledger) fn use_preimage(
+        &mut self,
+        payee: usize,
+        lock_id: u64,
+        preimage: Preimage,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let resting = self.entry(payee)?.stored.resting.get(&lock_id);
+        let Some((payer, payer_lock)) = resting.map(|resting| (resting.payer, resting.lock_id)) else {
+            return Ok(());
+        };
+        let entry = self.entry_mut(payer)?;
+        if entry.channel.learn_preimage(payer_lock, preimage, clock).is_err() {
+            return Ok(()); // Converted already.
+        }
+        if let Some(session) = entry.session {
+            let told = entry.reveal(payer_lock, preimage);
+            commit.outputs.push(Output::Tell(session, Box::new(told)));
+        }
+        self.dirty.insert(payer);
+        Ok(())
+    }
+
+    /// R9, R11: the payee will never use the preimage of a lock of the hub. Told twice it is dropped once.
+    pub(in crate::ledger) fn payee_gave_up(
+        &mut self,
+        payee: usize,
+        lock_id: u64,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let entry = self.entry_mut(payee)?;
+        if entry.drops(lock_id) {
+            return Ok(());
+        }
+        if entry.converts(lock_id) {
+            return Err(Reject::ConsentRefused { id: lock_id });
+        }
+        entry.channel.consented(lock_id)?;
+        let (channel, open) = (entry.channel.id(), *entry.channel.phase() == Phase::Open);
+        self.dirty.insert(payee);
+        commit.changes.push(Change::GaveUp { channel, lock_id });
+        if open {
+            self.gather(payee, Op::LockDrop { id: lock_id }, Amount::ZERO, clock, commit)?;
+        }
+        Ok(())
+    }
+
+    /// R9: drops the hub's locks whose time is over.
+    pub(in crate::ledger) fn drop_expired(&mut self, clock: Clock, commit: &mut Commit) {
+        for index in self.locked.clone() {
+            let Some(entry) = self.entries.get(index) else {
+                continue;
+            };
+            if *entry.channel.phase() != Phase::Open || self.rolled_back {
+                continue;
+            }
+            let expired = entry.channel.expired_locks(clock);
+            let due: Vec<u64> = expired
+                .filter(|id| !entry.drops(*id) && !entry.converts(*id))
+                .collect();
+            for id in due {
+                // The sum cannot overflow: a drop adds nothing.
+                let _ = self.gather(index, Op::LockDrop { id }, Amount::ZERO, clock, commit);
+            }
+        }
+    }
+
+    /// R23: gives up the payers' locks whose forwarded locks are dead by R10.
+    pub(in crate::ledger) fn release_dead(
+        &mut self,
+        payee: usize,
+        reason: ReturnReason,
+        commit: &mut Commit,
+    ) {
+        let Some(entry) = self.entries.get_mut(payee) else {
+            return;
+        };
+        let closed = *entry.channel.phase() == Phase::Closed;
+        let dead = |id: u64, entry: &Entry| !entry.adds(id) && (closed || !entry.channel.is_live(id));
+        let ids: Vec<u64> = entry
+            .stored
+            .resting
+            .keys()
+            .copied()
+            .filter(|id| dead(*id, entry))
+            .collect();
+        let gone: Vec<Resting> = ids
+            .iter()
+            .filter_map(|id| entry.stored.resting.remove(id))
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        if entry.stored.resting.is_empty() {
+            self.locked.remove(&payee);
+        }
+        self.dirty.insert(payee);
+        for resting in gone {
+            self.release(&resting, reason, commit);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The payer's side: a new lock is forwarded or given up, a converted one is settled, a dropped one forgotten.
+
+use super::super::{
+    Commit, Ledger, Output,
+    entry::{Forward, Resting},
+    payments::Outcome,
+};
+use protocol_spec::{
+    Amount, Credit, Digest, Lock, Op, Payee, PaymentId, Preimage, Reject, ReturnReason, Seq, channel::Clock,
+    limits,
+};
+
+/// A payer's new lock with what its operation says of the payment.
+pub(in crate::ledger) struct NewLock<'a> {
+    op: &'a Op,
+    pub(in crate::ledger) lock: &'a Lock,
+    pub(in crate::ledger) payment_id: PaymentId,
+    payee: Payee,
+    fee_max: Amount,
+    invoice: Digest,
+}
+
+impl<'a> NewLock<'a> {
+    pub(in crate::ledger) fn of(op: &'a Op) -> Option<Self> {
+        match op {
+            Op::LockAdd {
+                lock,
+                payment_id,
+                payee,
+                fee_max,
+                invoice,
+            } => Some(Self {
+                op,
+                lock,
+                payment_id: *payment_id,
+                payee: *payee,
+                fee_max: *fee_max,
+                invoice: *invoice,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A lock that can be forwarded.
+struct Way {
+    payee: usize,
+    fee: Amount,
+    lock: Lock,
+}
+
+impl Ledger {
+    /// Ids of the frame's new locks whose payees are not connected: journaled, because a replay has no connections.
+    pub(in crate::ledger) fn offline_locks(&self, payer: usize, ops: &[Op]) -> Vec<u64> {
+        let Some(token) = self.entries.get(payer).map(|entry| entry.channel.config().token) else {
+            return Vec::new();
+        };
+        let offline = |new: &NewLock| {
+            let payee = self
+                .find(token, new.payee)
+                .and_then(|index| self.entries.get(index));
+            payee.is_some_and(|entry| entry.session.is_none())
+        };
+        let new = ops.iter().filter_map(NewLock::of).filter(offline);
+        new.map(|new| new.lock.id).collect()
+    }
+
+    /// Forwards an accepted lock, or gives it up; `Some(reason)` when it was given up.
+    pub(in crate::ledger) fn take_lock(
+        &mut self,
+        payer: usize,
+        seq: Seq,
+        new: &NewLock<'_>,
+        offline: &[u64],
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<Option<ReturnReason>, Reject> {
+        let known = self.payments.outcome(payer, new.payment_id).is_some()
+            || self.entry(payer)?.locks_payment(new.payment_id);
+        // A frame may convert a lock that it adds: then it is money, not a promise, and comes back as money.
+        let live = self
+            .entry(payer)?
+            .channel
+            .received()
+            .locks
+            .lock(new.lock.id)
+            .is_some();
+        let way = match () {
+            () if known => Err(ReturnReason::DuplicateId),
+            () if !live => Err(ReturnReason::Unavailable),
+            () => self.way(payer, new, offline, clock),
+        };
+        match way {
+            Ok(way) => {
+                self.forward(payer, seq, new, way, clock, commit)?;
+                Ok(None)
+            }
+            Err(reason) => {
+                if !known {
+                    let outcome = Outcome::bounced(new.op.digest(), seq, reason, clock.now);
+                    self.remember(payer, new.payment_id, outcome);
+                }
+                if live {
+                    self.give_up(payer, new.lock.id, reason, commit)?;
+                } else {
+                    self.give_back(payer, new.payment_id, new.lock.amount, reason, clock, commit)?;
+                }
+                Ok(Some(reason))
+            }
+        }
+    }
+
+    /// R22: where the lock goes on to, or why it does not.
+    fn way(
+        &self,
+        payer: usize,
+        new: &NewLock<'_>,
+        offline: &[u64],
+        clock: Clock,
+    ) -> Result<Way, ReturnReason> {
+        let from = self.entries.get(payer).ok_or(ReturnReason::Unavailable)?;
+        let policy = &self.policy.locks;
+        let amount = new.lock.amount.minus(new.fee_max);
+        let amount = amount
+            .ok()
+            .filter(|amount| !amount.is_zero())
+            .ok_or(ReturnReason::FeeTooLow)?;
+        if new.lock.resolver != protocol_spec::Address::ZERO {
+            return Err(ReturnReason::ResolverRefused);
+        }
+        if new.lock.expiry > clock.now.after(policy.life_max_s) {
+            return Err(ReturnReason::ExpiryTooFar);
+        }
+        let expiry = protocol_spec::UnixSeconds(new.lock.expiry.0.saturating_sub(policy.delta_s));
+        // The payee needs the time of a transaction, should the hub not answer it.
+        if expiry <= clock.now.after(self.policy.delays.act_s) {
+            return Err(ReturnReason::LockTooShort);
+        }
+        let token = from.channel.config().token;
+        let (payee, fee) = self.price(payer, token, new.payee, amount)?;
+        if fee > new.fee_max {
+            return Err(ReturnReason::FeeTooLow);
+        }
+        if offline.contains(&new.lock.id) {
+            return Err(ReturnReason::PayeeOffline);
+        }
+        if !self.can_remember(payer, clock.now) {
+            return Err(ReturnReason::Unavailable);
+        }
+        let to = self.entries.get(payee).ok_or(ReturnReason::UnknownPayee)?;
+        let value_max = self
+            .policy
+            .tariff(token)
+            .map_or(Amount::ZERO, |tariff| tariff.locked_max);
+        let full = from.stored.forwards.len() >= policy.per_client_max as usize
+            || self.forwarded >= u64::from(policy.total_max)
+            || from.channel.received().locks.total() > value_max
+            || to.locks_to_be() >= limits::LOCKS_MAX;
+        if full {
+            return Err(ReturnReason::LocksFull);
+        }
+        let lock = Lock {
+            id: to.next_lock(),
+            amount,
+            expiry,
+            hash: new.lock.hash,
+            resolver: new.lock.resolver,
+        };
+        Ok(Way { payee, fee, lock })
+    }
+
+    fn forward(
+        &mut self,
+        payer: usize,
+        seq: Seq,
+        new: &NewLock<'_>,
+        way: Way,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let from = self.entry(payer)?.channel.id();
+        let to = self.entry(way.payee)?.channel.id();
+        let (lock_id, amount) = (way.lock.id, way.lock.amount);
+        let op = Op::LockAdd {
+            lock: way.lock,
+            payment_id: new.payment_id,
+            payee: Payee::Channel(to),
+            fee_max: Amount::ZERO,
+            invoice: new.invoice,
+        };
+        self.gather(way.payee, op, amount, clock, commit)?;
+        let resting = Resting {
+            payer,
+            lock_id: new.lock.id,
+            payment_id: new.payment_id,
+            payer_tag: Credit::payer_of(&from, &new.payment_id),
+            invoice: new.invoice,
+            amount,
+        };
+        self.entry_mut(way.payee)?.stored.resting.insert(lock_id, resting);
+        let forward = Forward {
+            payee: way.payee,
+            lock_id,
+            payment_id: new.payment_id,
+            content: new.op.digest(),
+            seq,
+            fee: way.fee,
+            fee_max: new.fee_max,
+            expiry: new.lock.expiry,
+        };
+        self.entry_mut(payer)?
+            .stored
+            .forwards
+            .insert(new.lock.id, forward);
+        self.forwarded = self.forwarded.saturating_add(1);
+        self.payers.insert(payer);
+        self.locked.insert(way.payee);
+        Ok(())
+    }
+
+    /// R11: consents to the removal of a client's lock and tells the client why.
+    fn give_up(
+        &mut self,
+        payer: usize,
+        lock_id: u64,
+        reason: ReturnReason,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let entry = self.entry_mut(payer)?;
+        entry.channel.consent(lock_id)?;
+        entry.stored.consents.insert(lock_id, reason);
+        if let Some(session) = entry.session {
+            let told = entry.consent(lock_id, reason);
+            commit.outputs.push(Output::Tell(session, Box::new(told)));
+        }
+        self.dirty.insert(payer);
+        Ok(())
+    }
+
+    /// The payer folded a lock into `paid`: the fee that was granted too much goes back.
+    pub(in crate::ledger) fn lock_converted(
+        &mut self,
+        payer: usize,
+        lock_id: u64,
+        witness: &[u8],
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let Some(forward) = self.end_forward(payer, lock_id)? else {
+            return Ok(());
+        };
+        let outcome = Outcome {
+            content: forward.content,
+            seq: forward.seq,
+            bounced: None,
+            at: clock.now,
+            expires_at: forward.expiry,
+        };
+        self.remember(payer, forward.payment_id, outcome);
+        let change = forward.fee_max.minus(forward.fee)?;
+        self.give_back(
+            payer,
+            forward.payment_id,
+            change,
+            ReturnReason::Change,
+            clock,
+            commit,
+        )?;
+        // A payer that converts before the payee asked for it has paid: the payee gets its money.
+        let preimage = <[u8; 32]>::try_from(witness).map(Preimage);
+        if let Ok(preimage) = preimage
+            && self
+                .entry(forward.payee)?
+                .stored
+                .resting
+                .contains_key(&forward.lock_id)
+        {
+            // Too late or gone: then the hub's lock is dead already, and the payer gave its money away knowingly.
+            let _ = self.convert(forward.payee, forward.lock_id, preimage, clock, commit);
+        }
+        Ok(())
+    }
+
+    /// The payer took a lock out without payment (R5 b, c).
+    pub(in crate::ledger) fn lock_dropped(&mut self, payer: usize, lock_id: u64) -> Result<(), Reject> {
+        self.end_forward(payer, lock_id)?;
+        self.entry_mut(payer)?.stored.consents.remove(&lock_id);
+        Ok(())
+    }
+
+    fn end_forward(&mut self, payer: usize, lock_id: u64) -> Result<Option<Forward>, Reject> {
+        let forwards = &mut self.entry_mut(payer)?.stored.forwards;
+        let forward = forwards.remove(&lock_id);
+        let last = forwards.is_empty();
+        if forward.is_some() {
+            self.forwarded = self.forwarded.saturating_sub(1);
+        }
+        if last {
+            self.payers.remove(&payer);
+        }
+        Ok(forward)
+    }
+
+    pub(super) fn release(&mut self, resting: &Resting, reason: ReturnReason, commit: &mut Commit) {
+        let payer = resting.payer;
+        // Refused when the preimage is known: then the payer's lock is the hub's to convert.
+        if self.give_up(payer, resting.lock_id, reason, commit).is_err() {
+            return;
+        }
+        if let Ok(Some(forward)) = self.end_forward(payer, resting.lock_id) {
+            let at = self.chain.timestamp;
+            let outcome = Outcome::bounced(forward.content, forward.seq, reason, at);
+            self.remember(payer, forward.payment_id, outcome);
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! Calldata for the adjudicator, built from the protocol's own types.
 
 use crate::{
-    CancelDispute, Close, Config, DirectionEvidence, Lock, LocksOpening, Preimage, Side, SignedVoucher,
-    Withdraw, abi, batch::Tree,
+    CancelDispute, Close, Config, Digest, DirectionEvidence, Lock, LocksOpening, Preimage, Side, Signature,
+    SignedVoucher, VoucherSignature, Withdraw, abi, batch::Tree,
 };
 use alloy_primitives::{B256, Bytes, U256};
 
@@ -21,6 +21,58 @@ pub fn submission(payer: Side, signed: &SignedVoucher, opening: Option<&LocksOpe
         signature: signed.signature.to_bytes().into(),
         opening: opening.map(LocksOpening::to_abi).into_iter().collect(),
         countersignature: Vec::new(),
+    }
+}
+
+/// What the channels of one batch have in common.
+#[must_use]
+pub fn hub_side(config: &Config) -> abi::HubSide {
+    abi::HubSide {
+        hub: config.hub,
+        hubSigner: config.hub_signer,
+        token: config.token,
+        challengePeriodS: config.challenge_period_s,
+    }
+}
+
+/// A client's voucher as an item of `submitMany`. `None`: it commits to locks, or its signature is no direct one.
+#[must_use]
+pub fn client_voucher(config: &Config, signed: &SignedVoucher) -> Option<abi::ClientVoucher> {
+    let VoucherSignature::Direct(signature) = &signed.signature else {
+        return None;
+    };
+    let voucher = signed.voucher.to_abi();
+    (signed.voucher.locks == Digest::ZERO).then(|| abi::ClientVoucher {
+        client: config.client,
+        clientSigner: config.client_signer,
+        salt: config.salt.0.into(),
+        seq: voucher.seq,
+        paid: voucher.paid,
+        ackSeq: voucher.ackSeq,
+        ackPaid: voucher.ackPaid,
+        history: voucher.history,
+        signature: signature.to_compact(),
+    })
+}
+
+/// A close as an item of `closeMany` that the hub itself sends: its own signature stays zero.
+#[must_use]
+pub fn client_close(config: &Config, message: &Close, client: &Signature) -> abi::ClientClose {
+    let close = message.to_abi();
+    abi::ClientClose {
+        client: config.client,
+        clientSigner: config.client_signer,
+        salt: config.salt.0.into(),
+        clientDeposit: close.clientDeposit,
+        hubDeposit: close.hubDeposit,
+        clientBalance: close.clientBalance,
+        hubBalance: close.hubBalance,
+        deadline: close.deadline,
+        clientSignature: client.to_compact(),
+        hubSignature: abi::CompactSignature {
+            r: B256::ZERO,
+            vs: B256::ZERO,
+        },
     }
 }
 

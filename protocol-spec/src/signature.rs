@@ -72,6 +72,23 @@ impl Signature {
         }
     }
 
+    /// EIP-2098: r, and s with the parity in its top bit, which a low s leaves free.
+    #[must_use]
+    pub fn to_compact(&self) -> crate::abi::CompactSignature {
+        let (mut r, mut vs) = ([0; 32], [0; 32]);
+        let (first, rest) = self.0.split_at(32);
+        let (second, v) = rest.split_at(32);
+        r.copy_from_slice(first);
+        vs.copy_from_slice(second);
+        if let (Some(top), [28]) = (vs.first_mut(), v) {
+            *top |= 0x80;
+        }
+        crate::abi::CompactSignature {
+            r: r.into(),
+            vs: vs.into(),
+        }
+    }
+
     /// The key that made this signature over `digest`. For first contact only: where the signer is known, [`PublicKey::verify`].
     pub fn recover(&self, digest: &Digest) -> Result<PublicKey, Reject> {
         let parts = self.parts()?;

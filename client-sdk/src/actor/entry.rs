@@ -9,7 +9,7 @@ use super::{
     stream::StreamState,
 };
 use crate::{
-    FaultKind, HubFault, PayError, PaymentState, Store, StoreError,
+    FaultKind, HubFault, PayError, Store, StoreError,
     store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
 };
 use protocol_spec::{

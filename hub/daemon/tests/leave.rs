@@ -15,13 +15,15 @@
 
 #[path = "../../tests/settle/anvil.rs"]
 mod anvil;
+#[path = "support/people.rs"]
+mod people;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/world.rs"]
 mod world;
 
-use alloy::{primitives::B256, signers::local::PrivateKeySigner};
-use client_sdk::{ChannelHandle, Client, Paid, RedbStore, SignerKey, save_evidence};
+use client_sdk::save_evidence;
+use people::{DEPOSIT, ENDOWMENT, Person};
 use process::Hub;
 use protocol_spec::Address;
 use std::{
@@ -29,12 +31,9 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 use world::{CHALLENGE_PERIOD_S, World};
 
-const ENDOWMENT: u128 = 1_000_000;
-const DEPOSIT: u128 = 800_000;
 /// She gets more than she pays: who only paid would do better to show nothing, and `settle` says so.
 const PAID: u128 = 120_000;
 const RECEIVED: u128 = 300_000;
@@ -78,46 +77,6 @@ fn cast_balance(world: &World, account: Address) -> u128 {
     said.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-struct Person {
-    key: SignerKey,
-    client: Client,
-    channel: ChannelHandle,
-}
-
-async fn arrive(world: &World, name: &str) -> Person {
-    let key = SignerKey::from_bytes(&rand::random()).unwrap();
-    world.endow(key.address(), ENDOWMENT).await;
-    let client = Client::builder(format!("ws://{}", world.listen))
-        .signer(key.clone())
-        .sender(PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes())).unwrap())
-        .store(RedbStore::open(world.dir.join(format!("{name}.redb"))).unwrap())
-        .rpc(world.rpc_url.as_str())
-        .token(world.deployed.token)
-        .chain_poll(Duration::from_millis(200))
-        .connect()
-        .await
-        .unwrap();
-    let channel = client.open(DEPOSIT).await.unwrap();
-    channel.wait_hub_deposit(1_u128).await.unwrap();
-    Person { key, client, channel }
-}
-
-/// Pays once the hub, too, has seen its reserve in the payee's channel: the payee may see it first.
-async fn pay(payer: &Person, payee: &Person, amount: u128) -> Paid {
-    let to = payee.key.address();
-    while payer
-        .client
-        .quote(to, amount)
-        .await
-        .unwrap()
-        .would_bounce
-        .is_some()
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    payer.client.pay(to, amount).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_paid_in_full_with_the_hub_deleted() {
     let dir = tempfile::tempdir().unwrap();
@@ -126,10 +85,11 @@ async fn a_client_is_paid_in_full_with_the_hub_deleted() {
     };
     let mut hub = Hub::spawn(&world);
     hub.ready();
-    let (alice, shop) = (arrive(&world, "alice").await, arrive(&world, "shop").await);
-    let paid = pay(&alice, &shop, PAID).await;
+    let alice = Person::arrive(&world, "alice", world.listen).await;
+    let shop = Person::arrive(&world, "shop", world.listen).await;
+    let paid = alice.pay(&shop, PAID).await;
     let mut back = alice.channel.payments(None);
-    pay(&shop, &alice, RECEIVED).await;
+    shop.pay(&alice, RECEIVED).await;
     let got = back.next().await.unwrap().unwrap().receipt.amount;
     let settled = alice.channel.view().unwrap().balance.settled;
     assert_eq!(settled.0, DEPOSIT - PAID - paid.fee.0 + got.0);

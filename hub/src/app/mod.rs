@@ -79,7 +79,7 @@ pub struct RunningHub {
     pub chain: ChainStatus,
     /// Asks the running ledger.
     pub control: ControlHandle,
-    /// Set once the process must exit: a commit failed, the guard refused, or a confirmed block vanished.
+    /// Set once the process must exit: a commit failed or the guard refused.
     pub failed: watch::Receiver<Option<String>>,
     driver: AbortHandle,
     supervisor: JoinHandle<Result<(), String>>,
@@ -98,6 +98,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
         let info = hub_info(&setup, hub, identity.chain_id);
         let (now, execution) = (setup.ports.now.clone(), setup.ports.execution);
         let store = open(setup.ports, identity).await?;
+        let delays = setup.policy.delays;
         let workers = match execution {
             Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             Execution::Inline => 1,
@@ -128,6 +129,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             confirmations: setup.confirmations,
             poll_interval: setup.poll_interval,
             resend_after: Duration::from_secs(30),
+            delays,
         };
         let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
         let (sender, failed) = watch::channel(None);
@@ -158,7 +160,7 @@ async fn open(ports: Ports, identity: Identity) -> Result<Arc<dyn Store>, AppErr
 /// Watches engine and driver; tells at once when one of them fails.
 async fn supervise(
     mut engine: JoinHandle<Result<(), String>>,
-    mut driver: JoinHandle<Result<(), String>>,
+    mut driver: JoinHandle<()>,
     failed: watch::Sender<Option<String>>,
 ) -> Result<(), String> {
     let mut driving = true;
@@ -172,8 +174,9 @@ async fn supervise(
             }
             ended = &mut driver, if driving => {
                 driving = false;
-                if let Ok(Err(text)) = ended {
-                    failed.send_replace(Some(text));
+                // Cancelled by `finish`, or the engine ends in a moment; nobody would answer disputes after a panic.
+                if let Err(error) = ended && error.is_panic() {
+                    failed.send_replace(Some(format!("the chain driver: {error}")));
                 }
             }
         }
@@ -202,7 +205,7 @@ async fn spawn_driver(
     control: ControlHandle,
     from_block: Option<u64>,
     status: ChainStatus,
-) -> Result<JoinHandle<Result<(), String>>, AppError> {
+) -> Result<JoinHandle<()>, AppError> {
     let snapshot = control
         .snapshot()
         .await

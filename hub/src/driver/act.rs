@@ -1,16 +1,13 @@
-//! What the driver sends: reserves, co-operative transactions, answers to disputes, finalize.
+//! What the driver sends: reserves, co-operative transactions, disputes for locks in time; and how it sends.
 
-use super::Driver;
+use super::{Driver, defence::mark};
 use crate::{
     chain::{CallRequest, ChainError, TxRequest},
     engine::Snapshot,
     ledger::{Defence, PendingTx, ReserveNeed, TxKind},
     settle::LOCKS_PER_TX_MAX,
 };
-use alloy::{
-    primitives::{Bytes, U256},
-    sol_types::SolCall,
-};
+use alloy::{primitives::Bytes, sol_types::SolCall};
 use protocol_spec::{Address, Amount, ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,24 +16,13 @@ use std::{
 use tokio::time::Instant;
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
-const BATCH_MAX: usize = 100;
+pub(super) const BATCH_MAX: usize = 100;
 
 /// The part of the evidence that one transaction can show; the rest follows when the chain has marked these.
 fn bounded(received: &DirectionEvidence) -> DirectionEvidence {
     let mut part = received.clone();
     part.preimages.truncate(LOCKS_PER_TX_MAX);
     part
-}
-
-/// Changes whenever there is something new to show.
-fn mark(defence: &Defence) -> Amount {
-    let seq = defence
-        .received
-        .voucher
-        .as_ref()
-        .map_or(0, |signed| signed.voucher.seq.0);
-    let known = defence.received.preimages.len() as u128;
-    Amount(u128::from(seq).saturating_mul(1 << 16).saturating_add(known))
 }
 
 /// What was sent lately, so that it is not sent again at once.
@@ -56,26 +42,27 @@ impl InFlight {
         }
         due
     }
+
+    /// After a reorg nothing is where it was.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 impl Driver {
     /// Sends what is due. Failures are logged and tried again later; none of them stops the hub.
     pub(super) async fn act(&mut self, snapshot: Snapshot) {
         self.reserve(snapshot.reserve_needs).await;
-        for pending in snapshot.pending {
-            self.cooperate(pending).await;
-        }
-        for defence in snapshot.disputed {
-            if let Err(error) = self.defend(&defence).await {
-                tracing::warn!(%error, "a dispute could not be looked after; trying again");
-            }
+        self.cooperate(snapshot.pending).await;
+        if let Err(error) = self.defend(snapshot.disputed).await {
+            tracing::warn!(%error, "disputes could not be looked after; trying again");
         }
         for defence in snapshot.overdue {
             self.collect(&defence).await;
         }
     }
 
-    async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
+    pub(super) async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
         let after = self.options.resend_after;
         let due = needs.into_iter().filter(|need| {
             self.in_flight
@@ -87,19 +74,16 @@ impl Driver {
             let common = (need.config.token, need.config.challenge_period_s);
             alike.entry(common).or_default().push(need);
         }
-        for (common, needs) in alike {
+        for needs in alike.into_values() {
             for chunk in needs.chunks(BATCH_MAX) {
-                self.reserve_chunk(common, chunk).await;
+                self.reserve_chunk(chunk).await;
             }
         }
     }
 
-    async fn reserve_chunk(&self, (token, challenge_period_s): (Address, u64), needs: &[ReserveNeed]) {
-        let side = abi::HubSide {
-            hub: self.options.hub,
-            hubSigner: self.options.hub_signer,
-            token,
-            challengePeriodS: challenge_period_s,
+    async fn reserve_chunk(&self, needs: &[ReserveNeed]) {
+        let Some(side) = needs.first().map(|need| calls::hub_side(&need.config)) else {
+            return;
         };
         let items = needs.iter().map(|need| abi::ClientReserve {
             client: need.config.client,
@@ -114,29 +98,34 @@ impl Driver {
         self.send("reserve", call.abi_encode()).await;
     }
 
-    async fn cooperate(&mut self, pending: PendingTx) {
-        let config = &pending.config;
-        let client = pending.client_signature.0;
-        // The sender is the hub's own account, so the hub's signature may stay empty.
-        let (what, channel, data) = match &pending.kind {
-            TxKind::Withdraw(message) => (
-                "withdraw",
-                message.channel_id,
-                calls::withdraw(config, message, &client, &[]).abi_encode(),
-            ),
-            TxKind::Close(message) => (
-                "close",
-                message.channel_id,
-                calls::close(config, message, &client, &[]).abi_encode(),
-            ),
-            TxKind::Cancel(message) => (
-                "cancel",
-                message.channel_id,
-                calls::cancel_dispute(config, message, &client, &[]).abi_encode(),
-            ),
-        };
-        let mark = Amount(pending.deadline().0.into());
-        if self.in_flight.due(channel, what, mark, self.options.resend_after) {
+    /// What both sides signed. Closes that ask for the same go together: about a quarter of the gas each.
+    async fn cooperate(&mut self, pending: Vec<PendingTx>) {
+        let after = self.options.resend_after;
+        let due = pending.into_iter().filter(|pending| {
+            let (what, channel) = pending.about();
+            let mark = Amount(pending.deadline().0.into());
+            self.in_flight.due(channel, what, mark, after)
+        });
+        let mut closes: BTreeMap<(Address, u64), Vec<PendingTx>> = BTreeMap::new();
+        let mut others = Vec::new();
+        for pending in due {
+            let config = &pending.config;
+            match pending.kind {
+                TxKind::Close(_) => {
+                    let alike = (config.token, config.challenge_period_s);
+                    closes.entry(alike).or_default().push(pending);
+                }
+                _ => others.push(pending),
+            }
+        }
+        for closes in closes.into_values() {
+            for chunk in closes.chunks(BATCH_MAX) {
+                let (what, data) = close_call(chunk);
+                self.send(what, data).await;
+            }
+        }
+        for pending in others {
+            let (what, data) = pending.call();
             self.send(what, data).await;
         }
     }
@@ -153,68 +142,29 @@ impl Driver {
         }
     }
 
-    /// R21: shows the newest voucher when it adds something, resolves what is known, and finalizes when the time has come.
-    async fn defend(&mut self, defence: &Defence) -> Result<(), ChainError> {
-        let config = &defence.config;
-        let id = config.id(&self.options.domain);
-        let state = self
-            .read(IAdjudicator::channelCall {
-                channelId: id.0.into(),
-            })
-            .await?;
-        if !matches!(state.status, abi::Status::Disputed) {
-            return Ok(());
-        }
-        let now = self.options.chain.head().await?.timestamp_s;
-        let after = self.options.resend_after;
-        let mut received = bounded(&defence.received);
-        let expired = |id: &str| {
-            let lock = received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
-            lock.is_none_or(|lock| lock.expiry.0 <= now)
-        };
-        let live = received.preimages.iter().filter(|(id, _)| !expired(id)).cloned();
-        received.preimages = live.collect();
-        let newest = received.voucher.as_ref().map_or(0, |signed| signed.voucher.seq.0);
-        let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
-        if newest <= state.clientSeq {
-            submissions.clear();
-        }
-        let useful = !submissions.is_empty() || !resolutions.is_empty();
-        if useful && now < state.windowEnd && self.in_flight.due(id, "submit", mark(defence), after) {
-            let call = IAdjudicator::submitCall {
-                config: config.to_abi(),
-                submissions,
-                resolutions,
-            };
-            self.send("submit", call.abi_encode()).await;
-        }
-        let final_at = self
-            .read(IAdjudicator::finalAtCall {
-                config: config.to_abi(),
-            })
-            .await?;
-        let mark = Amount(state.disputeNo.into());
-        if final_at != U256::ZERO
-            && U256::from(now) >= final_at
-            && self.in_flight.due(id, "finalize", mark, after)
-        {
-            self.send("finalize", calls::finalize(config).abi_encode()).await;
-        }
-        Ok(())
+    pub(super) async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
+        self.read_at(call, None).await
     }
 
-    async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
+    /// The same at a block.
+    pub(super) async fn read_at<C: SolCall>(
+        &self,
+        call: C,
+        at: Option<u64>,
+    ) -> Result<C::Return, ChainError> {
         let data: Bytes = call.abi_encode().into();
         let request = CallRequest {
             to: self.options.adjudicator,
             data,
+            at,
             ..CallRequest::default()
         };
         let answer = self.options.chain.call(request).await?;
         C::abi_decode_returns(&answer).map_err(|error| ChainError::BadAnswer(error.to_string()))
     }
 
-    async fn send(&self, what: &'static str, data: Vec<u8>) {
+    /// False when the node did not take it.
+    pub(super) async fn send(&self, what: &'static str, data: Vec<u8>) -> bool {
         let request = TxRequest {
             to: Some(self.options.adjudicator),
             data: data.into(),
@@ -224,11 +174,54 @@ impl Driver {
             Ok(sent) => {
                 tracing::info!(what, hash = %sent.hash, "transaction sent");
                 metrics::counter!("hub_transactions_total", "what" => what).increment(1);
+                true
             }
             Err(error) => {
                 metrics::counter!("hub_transactions_failed_total", "what" => what).increment(1);
                 tracing::warn!(what, %error, "transaction not sent; trying again later");
+                // What reverts now reverts again at once: then it waits its turn.
+                matches!(error, ChainError::Reverted { .. })
             }
         }
+    }
+}
+
+/// One close by itself may carry a signature of any kind; several are of signers.
+fn close_call(chunk: &[PendingTx]) -> (&'static str, Vec<u8>) {
+    if let [single] = chunk {
+        return single.call();
+    }
+    let items = chunk.iter().filter_map(|pending| match &pending.kind {
+        TxKind::Close(message) => Some(calls::client_close(
+            &pending.config,
+            message,
+            &pending.client_signature,
+        )),
+        _ => None,
+    });
+    let items = items.collect();
+    let side = chunk.first().map(|pending| calls::hub_side(&pending.config));
+    let call = side.map(|side| IAdjudicator::closeManyCall { side, items }.abi_encode());
+    ("close", call.unwrap_or_default())
+}
+
+impl PendingTx {
+    fn about(&self) -> (&'static str, ChannelId) {
+        match &self.kind {
+            TxKind::Withdraw(message) => ("withdraw", message.channel_id),
+            TxKind::Close(message) => ("close", message.channel_id),
+            TxKind::Cancel(message) => ("cancel", message.channel_id),
+        }
+    }
+
+    /// Alone. The sender is the hub's own account, so the hub's signature stays empty.
+    fn call(&self) -> (&'static str, Vec<u8>) {
+        let (config, client) = (&self.config, &self.client_signature.0);
+        let data = match &self.kind {
+            TxKind::Withdraw(message) => calls::withdraw(config, message, client, &[]).abi_encode(),
+            TxKind::Close(message) => calls::close(config, message, client, &[]).abi_encode(),
+            TxKind::Cancel(message) => calls::cancel_dispute(config, message, client, &[]).abi_encode(),
+        };
+        (self.about().0, data)
     }
 }

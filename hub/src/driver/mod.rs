@@ -4,19 +4,22 @@
 //! what is not seen on chain yet is sent again after a while, and the adjudicator refuses what came twice.
 
 mod act;
+mod defence;
 mod facts;
+mod reorg;
 
 pub use facts::facts_of;
 
 use crate::{
     chain::{BlockRef, Chain, ChainError, ChainView, Cursor, ViewEvent, ViewOptions},
     engine::{Control, ControlHandle},
-    ledger::{ChainBlock, ChainFact, ChainPosition},
+    ledger::{ChainBlock, ChainFact, ChainPosition, Input},
 };
 use act::InFlight;
-use protocol_spec::{Address, ChannelId, Domain, Preimage, Seq, Side, UnixSeconds};
+use defence::Rests;
+use protocol_spec::{Address, ChannelId, Domain, Preimage, Seq, Side, UnixSeconds, channel::Delays};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -46,6 +49,8 @@ pub struct DriverOptions {
     pub poll_interval: Duration,
     /// After this long without effect a transaction is sent again.
     pub resend_after: Duration,
+    /// lag and act: what is due within act goes before what is worth more.
+    pub delays: Delays,
 }
 
 /// What others see of the driver.
@@ -76,8 +81,11 @@ pub struct Driver {
     view: ChainView,
     status: ChainStatus,
     in_flight: InFlight,
+    rests: Rests,
     disputes_told: HashSet<(ChannelId, Seq)>,
     preimages_told: HashSet<(ChannelId, u64)>,
+    /// Channels in a dispute that the head of the chain does not show, and its number when that was first seen.
+    vanished: HashMap<ChannelId, u64>,
 }
 
 impl Driver {
@@ -99,33 +107,26 @@ impl Driver {
                 next_log_index: u64::MAX,
             }
         };
-        let view_options = ViewOptions {
-            address: options.adjudicator,
-            confirmations: options.confirmations,
-            blocks_per_poll_max: BLOCKS_PER_POLL_MAX,
-        };
-        let view = ChainView::new(view_options, cursor);
+        let view = ChainView::new(view_options(&options), cursor);
         Self {
             options,
             control,
             view,
             status,
             in_flight: InFlight::default(),
+            rests: Rests::default(),
             disputes_told: HashSet::new(),
             preimages_told: HashSet::new(),
+            vanished: HashMap::new(),
         }
     }
 
-    /// Runs until the engine stops or a confirmed block vanishes. Errors: the deep reorg; the operator decides.
-    pub async fn run(mut self) -> Result<(), String> {
+    /// Runs until the engine stops.
+    pub async fn run(mut self) {
         loop {
             match self.turn().await {
                 Ok(Turn::Go) => self.status.healthy.store(true, Ordering::Release),
-                Ok(Turn::Stopped) => return Ok(()),
-                Ok(Turn::Alarm(text)) => {
-                    self.status.healthy.store(false, Ordering::Release);
-                    return Err(text);
-                }
+                Ok(Turn::Stopped) => return,
                 Err(error) => {
                     self.status.healthy.store(false, Ordering::Release);
                     tracing::warn!(%error, "the chain could not be read; trying again");
@@ -152,7 +153,7 @@ impl Driver {
                         position: position(block),
                         facts: std::mem::take(&mut facts),
                     };
-                    if !self.control.send(Control::Block(block)).await {
+                    if !self.control.send(Control::Chain(Input::Chain(block))).await {
                         return Ok(Turn::Stopped);
                     }
                 }
@@ -161,16 +162,22 @@ impl Driver {
                         depth,
                         "reorg of unconfirmed blocks: what it dropped is sent again"
                     );
+                    self.forget();
                     // What this poll has handed out already must not be lost for it.
                     if let Err(error) = self.options.chain.resync().await {
                         tracing::warn!(%error, "the nonce could not be read again; the next send will");
                     }
                 }
                 ViewEvent::DeepReorg(alarm) => {
-                    return Ok(Turn::Alarm(format!(
-                        "confirmed block {} was {} and is {:?} now: nothing that rests on it is certain",
-                        alarm.number, alarm.expected, alarm.got
-                    )));
+                    tracing::error!(
+                        block = alarm.number, expected = %alarm.expected, got = ?alarm.got,
+                        "a confirmed block vanished: nothing new is accepted until all channels have been compared with the chain"
+                    );
+                    metrics::counter!("hub_deep_reorgs_total").increment(1);
+                    // Whatever comes of it, disputes are looked after.
+                    if let Err(error) = self.reconcile(alarm.number).await {
+                        tracing::warn!(%error, "not compared yet; trying again");
+                    }
                 }
             }
         }
@@ -178,6 +185,10 @@ impl Driver {
         let Some(snapshot) = self.control.snapshot().await else {
             return Ok(Turn::Stopped);
         };
+        metrics::gauge!("hub_frozen_channels").set(u32::try_from(snapshot.frozen.len()).unwrap_or(u32::MAX));
+        if let Err(error) = self.thaw(snapshot.frozen.clone()).await {
+            tracing::warn!(%error, "frozen channels could not be compared; trying again");
+        }
         metrics::gauge!("hub_channels").set(u32::try_from(snapshot.channels).unwrap_or(u32::MAX));
         self.act(snapshot).await;
         Ok(Turn::Go)
@@ -190,7 +201,7 @@ impl Driver {
                 Some(ChainFact::Disputed { channel, dispute_no }) => self
                     .disputes_told
                     .insert((channel, dispute_no))
-                    .then_some(Control::DisputeSeen { channel, dispute_no }),
+                    .then_some(Input::DisputeSeen { channel, dispute_no }),
                 Some(ChainFact::Resolved {
                     channel,
                     payer: Side::Hub,
@@ -199,7 +210,7 @@ impl Driver {
                 }) => <[u8; 32]>::try_from(witness)
                     .ok()
                     .filter(|_| self.preimages_told.insert((channel, lock_id)))
-                    .map(|preimage| Control::PreimageSeen {
+                    .map(|preimage| Input::PreimageSeen {
                         channel,
                         lock_id,
                         preimage: Preimage(preimage),
@@ -207,7 +218,7 @@ impl Driver {
                 _ => None,
             };
             if let Some(told) = told {
-                self.control.send(told).await;
+                self.control.send(Control::Chain(told)).await;
             }
         }
         Ok(())
@@ -217,7 +228,14 @@ impl Driver {
 enum Turn {
     Go,
     Stopped,
-    Alarm(String),
+}
+
+fn view_options(options: &DriverOptions) -> ViewOptions {
+    ViewOptions {
+        address: options.adjudicator,
+        confirmations: options.confirmations,
+        blocks_per_poll_max: BLOCKS_PER_POLL_MAX,
+    }
 }
 
 fn position(block: BlockRef) -> ChainPosition {

@@ -1,30 +1,15 @@
 //! What the chain driver and the operator ask of the running ledger.
 
-use crate::ledger::{ChainBlock, ChainPosition, Defence, PendingTx, ReserveNeed};
-use protocol_spec::{ChannelId, Preimage, Seq};
+use crate::ledger::{Belief, ChainPosition, Defence, Input, PendingTx, ReserveNeed};
 use tokio::sync::oneshot;
 
 /// A request to the ledger's thread that is not a client's.
 #[derive(Debug)]
 pub enum Control {
-    /// A newly confirmed block.
-    Block(ChainBlock),
-    /// A dispute in a block that is not confirmed yet.
-    DisputeSeen {
-        /// The channel.
-        channel: ChannelId,
-        /// The contract's number.
-        dispute_no: Seq,
-    },
-    /// A preimage of a lock of the hub in a block that is not confirmed yet.
-    PreimageSeen {
-        /// The payee's channel.
-        channel: ChannelId,
-        /// The hub's lock.
-        lock_id: u64,
-        /// What opened it.
-        preimage: Preimage,
-    },
+    /// What the chain told.
+    Chain(Input),
+    /// What is believed of every channel, to be compared with the chain.
+    Beliefs(oneshot::Sender<Vec<Belief>>),
     /// What is to be done on chain.
     Snapshot(oneshot::Sender<Snapshot>),
 }
@@ -42,6 +27,8 @@ pub struct Snapshot {
     pub disputed: Vec<Defence>,
     /// Channels that the hub itself must dispute now, to collect a lock in time (R21).
     pub overdue: Vec<Defence>,
+    /// Channels that a reorg changed and that wait for the chain to show what they rest on.
+    pub frozen: Vec<Belief>,
     /// Channels known.
     pub channels: usize,
     /// A10.

@@ -144,19 +144,11 @@ impl LedgerLoop {
                 ToLedger::Verified(Verified::Refused(origin, error)) => {
                     refused.push(Output::Reply(origin, Err(error)));
                 }
-                ToLedger::Control(Control::Block(block)) => inputs.push(Input::Chain(block)),
-                ToLedger::Control(Control::DisputeSeen { channel, dispute_no }) => {
-                    inputs.push(Input::DisputeSeen { channel, dispute_no });
+                ToLedger::Control(Control::Chain(input)) => inputs.push(input),
+                ToLedger::Control(Control::Beliefs(sender)) => {
+                    // Nobody waits any more: then nobody misses it.
+                    let _ = sender.send(self.ledger.beliefs());
                 }
-                ToLedger::Control(Control::PreimageSeen {
-                    channel,
-                    lock_id,
-                    preimage,
-                }) => inputs.push(Input::PreimageSeen {
-                    channel,
-                    lock_id,
-                    preimage,
-                }),
                 ToLedger::Control(Control::Snapshot(sender)) => asked.push(sender),
             }
         }
@@ -191,6 +183,7 @@ impl LedgerLoop {
             pending: self.ledger.pending_transactions(),
             disputed: self.ledger.disputed(),
             overdue: self.ledger.overdue(self.now.get()),
+            frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
             rolled_back: self.ledger.rolled_back(),
         }
@@ -211,7 +204,7 @@ fn commit_len(batch: &[ToLedger]) -> usize {
 fn weight(item: &ToLedger) -> usize {
     match item {
         ToLedger::Verified(Verified::Input(Input::Frame { ops, .. })) => ops.len().saturating_add(1),
-        ToLedger::Control(Control::Block(block)) => block.facts.len().saturating_add(1),
+        ToLedger::Control(Control::Chain(Input::Chain(block))) => block.facts.len().saturating_add(1),
         _ => 1,
     }
 }

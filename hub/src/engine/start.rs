@@ -92,6 +92,13 @@ impl ControlHandle {
         self.send(Control::Snapshot(sender)).await.then_some(())?;
         receiver.await.ok()
     }
+
+    /// What the ledger believes of every channel; `None` when the engine has stopped.
+    pub async fn beliefs(&self) -> Option<Vec<crate::ledger::Belief>> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.send(Control::Beliefs(sender)).await.then_some(())?;
+        receiver.await.ok()
+    }
 }
 
 /// Restores the ledger, replays the journal's tail and starts all stages. Stop it by dropping every [`Engine`] and

@@ -5,10 +5,11 @@ use super::{
     output::PendingTx,
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Config, DirectionEvidence, ReturnReason, Seq, Side, UnixSeconds,
-    channel::{Event, Phase},
+    Amount, Channel, ChannelId, Config, DirectionEvidence, Preimage, ReturnReason, Seq, Side, UnixSeconds,
+    channel::{Clock, Event, Phase},
     message::Notification,
 };
+use std::collections::BTreeSet;
 
 impl Ledger {
     /// A block is taken in once: what it adds up must not count twice when it is told again.
@@ -50,16 +51,31 @@ impl Ledger {
         }
     }
 
-    /// Keeps the list of waiting channels what a restored ledger would make of the entry.
+    /// Keeps the lists of waiting and disputed channels what a restored ledger would make of the entry.
     pub(super) fn note_waiting(&mut self, index: usize) {
-        if self.entries.get(index).is_some_and(Entry::waits) {
+        let Some(entry) = self.entries.get(index) else {
+            return;
+        };
+        if entry.waits() {
             self.waiting.insert(index);
         } else {
             self.waiting.remove(&index);
         }
+        if matches!(entry.channel.phase(), Phase::Disputed { .. }) {
+            self.disputed.insert(index);
+        } else {
+            self.disputed.remove(&index);
+        }
     }
 
     fn fact(&mut self, fact: &ChainFact, now: UnixSeconds, commit: &mut Commit) {
+        if let Some(channel) = fact.money()
+            && self
+                .index(&channel)
+                .is_some_and(|index| self.frozen.contains(&index))
+        {
+            return; // Compared as a whole: what is told in parts may have been counted before.
+        }
         match fact {
             ChainFact::Opened(config) => self.opened(config),
             ChainFact::Deposited {
@@ -98,11 +114,7 @@ impl Ledger {
                 witness,
             } => self.resolved_on_chain(channel, *payer, *lock_id, witness, self.clock(now), commit),
             ChainFact::DisputeCancelled { channel } => {
-                self.enter(channel, &Event::DisputeGone, now, commit);
-                if let Some(index) = self.index(channel) {
-                    // Converting what was told adds nothing that was not promised: it cannot overflow.
-                    let _ = self.convert_told(index, self.clock(now), commit);
-                }
+                self.reopened(channel, self.clock(now), commit);
                 self.change(channel, now, commit, |entry| {
                     entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_)))
                 });
@@ -118,7 +130,7 @@ impl Ledger {
         }
     }
 
-    fn opened(&mut self, config: &Config) {
+    pub(super) fn opened(&mut self, config: &Config) {
         let ours = config.hub == self.hub && config.hub_signer == self.hub_signer;
         let delays = self.policy.delays;
         let Ok(channel) = Channel::new(config.clone(), &self.domain, Side::Hub, delays) else {
@@ -167,13 +179,32 @@ impl Ledger {
         });
     }
 
+    /// R27: no dispute any more.
+    fn reopened(&mut self, channel: &ChannelId, clock: Clock, commit: &mut Commit) {
+        self.enter(channel, &Event::DisputeGone, clock.now, commit);
+        if let Some(index) = self.index(channel) {
+            // Converting what was told adds nothing that was not promised: it cannot overflow.
+            let _ = self.convert_told(index, clock, commit);
+        }
+    }
+
+    /// A reorg took the dispute away. Told again it changes nothing and is not journaled.
+    pub(super) fn dispute_gone(&mut self, channel: &ChannelId, clock: Clock, commit: &mut Commit) {
+        let entry = self.index(channel).and_then(|index| self.entries.get(index));
+        if !entry.is_some_and(|entry| matches!(entry.channel.phase(), Phase::Disputed { .. })) {
+            return;
+        }
+        self.reopened(channel, clock, commit);
+        commit.changes.push(Change::DisputeGone { channel: *channel });
+    }
+
     /// Moves the channel; illegal moves (an event seen twice) are ignored.
-    fn enter(&mut self, id: &ChannelId, event: &Event, now: UnixSeconds, commit: &mut Commit) {
+    pub(super) fn enter(&mut self, id: &ChannelId, event: &Event, now: UnixSeconds, commit: &mut Commit) {
         self.change(id, now, commit, |entry| drop(entry.channel.enter(event)));
     }
 
     /// Changes one channel's facts after issuing what had gathered under the old ones, and tells its client.
-    fn change(
+    pub(super) fn change(
         &mut self,
         id: &ChannelId,
         now: UnixSeconds,
@@ -207,6 +238,9 @@ impl Ledger {
     /// Channels whose reserve is below the policy.
     #[must_use]
     pub fn reserve_needs(&self) -> Vec<ReserveNeed> {
+        if self.broken {
+            return Vec::new();
+        }
         self.entries
             .iter()
             .filter_map(|entry| self.reserve_need(entry))
@@ -215,7 +249,7 @@ impl Ledger {
 
     fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
         let reserve = &self.policy.tariff(entry.channel.config().token)?.reserve;
-        if !entry.stored.registered || entry.channel.phase().name() != "open" {
+        if !entry.stored.registered || entry.stored.frozen || entry.channel.phase().name() != "open" {
             return None;
         }
         let hub_deposit = entry.channel.funds().hub_deposit;
@@ -245,8 +279,20 @@ impl Ledger {
     /// What to defend in disputes.
     #[must_use]
     pub fn disputed(&self) -> Vec<Defence> {
-        let disputed = |entry: &&Entry| matches!(entry.channel.phase(), Phase::Disputed { .. });
-        self.entries.iter().filter(disputed).map(Entry::defence).collect()
+        let disputed = self.disputed.iter().filter_map(|index| self.entries.get(*index));
+        disputed.map(Entry::defence).collect()
+    }
+}
+
+impl ChainFact {
+    /// The channel whose money changed.
+    fn money(&self) -> Option<ChannelId> {
+        match self {
+            Self::Deposited { channel, .. }
+            | Self::Reserved { channel, .. }
+            | Self::Withdrawn { channel, .. } => Some(*channel),
+            _ => None,
+        }
     }
 }
 
@@ -263,11 +309,12 @@ fn deposited(channel: &mut Channel, total: Amount, (plus, minus): (Amount, Amoun
 impl Entry {
     pub(super) fn defence(&self) -> Defence {
         let mut received = DirectionEvidence::received_by(&self.channel);
-        let resolved = |id: &str| {
-            id.parse()
-                .is_ok_and(|id| self.channel.is_marked(Side::Client, id))
-        };
-        received.preimages.retain(|(id, _)| !resolved(id));
+        // R17: what was resolved may have to be counted again in a newer voucher; the adjudicator reads no witness then.
+        let known: BTreeSet<u64> = self.channel.known_preimages().map(|(id, _)| id).collect();
+        let marked = received.locks.iter().map(|lock| lock.id);
+        let marked = marked.filter(|id| self.channel.is_marked(Side::Client, *id) && !known.contains(id));
+        let marked: Vec<_> = marked.map(|id| (id.to_string(), Preimage::ZERO)).collect();
+        received.preimages.extend(marked);
         Defence {
             config: self.channel.config().clone(),
             received,

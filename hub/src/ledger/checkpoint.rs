@@ -15,9 +15,10 @@ struct Meta {
     policy: Policy,
     chain: ChainPosition,
     rolled_back: bool,
+    broken: bool,
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const META_KEY: &[u8] = b"ledger";
 
 impl Ledger {
@@ -32,6 +33,7 @@ impl Ledger {
             policy: self.policy.clone(),
             chain: self.chain,
             rolled_back: self.rolled_back,
+            broken: self.broken,
         };
         checkpoint
             .puts
@@ -80,7 +82,8 @@ impl Ledger {
             if meta.version != VERSION {
                 return Err(Reject::RecordCorrupt);
             }
-            (self.policy, self.chain, self.rolled_back) = (meta.policy, meta.chain, meta.rolled_back);
+            (self.policy, self.chain) = (meta.policy, meta.chain);
+            (self.rolled_back, self.broken) = (meta.rolled_back, meta.broken);
         }
         let mut entries = Vec::new();
         for (_, bytes) in channels {
@@ -112,9 +115,13 @@ impl Ledger {
         self.forwarded = self.forwarded.saturating_add(entry.stored.forwards.len() as u64);
         let locked = !entry.stored.resting.is_empty();
         let pays = !entry.stored.forwards.is_empty();
+        let frozen = entry.stored.frozen;
         let index = self.insert(entry);
         if locked {
             self.locked.insert(index);
+        }
+        if frozen {
+            self.frozen.insert(index);
         }
         if pays {
             self.payers.insert(index);

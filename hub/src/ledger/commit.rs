@@ -104,6 +104,10 @@ impl Ledger {
             Change::DisputeSeen { channel, dispute_no } => {
                 self.dispute_seen(&channel, dispute_no, clock.now, commit);
             }
+            Change::ChainBroken => self.chain_broken(commit),
+            Change::Reconciled(told) => self.reconciled(told, clock.now, commit),
+            Change::Thawed { channel, money } => self.thawed(&channel, money, clock, commit),
+            Change::DisputeGone { channel } => self.dispute_gone(&channel, clock, commit),
             Change::PreimageSeen {
                 channel,
                 lock_id,
@@ -158,6 +162,10 @@ impl Ledger {
             Input::DisputeSeen { channel, dispute_no } => {
                 self.dispute_seen(&channel, dispute_no, clock.now, commit);
             }
+            Input::ChainBroken => self.chain_broken(commit),
+            Input::Reconciled(told) => self.reconciled(told, clock.now, commit),
+            Input::Thawed { channel, money } => self.thawed(&channel, money, clock, commit),
+            Input::DisputeGone { channel } => self.dispute_gone(&channel, clock, commit),
             Input::PreimageSeen {
                 channel,
                 lock_id,
@@ -197,14 +205,14 @@ impl Ledger {
             self.policy.retention_s,
             self.policy.events_per_channel_max,
         );
-        let rolled_back = self.rolled_back;
+        let uncertain = self.uncertain(index);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
         // Every way to a new state of a channel passes here before the commit ends.
         self.dirty.insert(index);
-        if rolled_back && entry.pending.is_empty() {
-            return; // A10: nothing is signed, not even an acknowledgement.
+        if uncertain && entry.pending.is_empty() {
+            return; // A10, R25: nothing is signed, not even an acknowledgement.
         }
         if entry.pending.is_empty() && !entry.channel.must_ack() {
             return;

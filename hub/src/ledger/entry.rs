@@ -5,9 +5,9 @@ use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, ReturnReason, Seq, UnixSeconds, Voucher,
-    channel::Phase,
+    channel::{Clock, Phase},
     limits,
-    message::{Bounce, ChannelInfo, Cursor},
+    message::{Bounce, ChannelInfo, Cursor, ErrorCode, RpcError},
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -45,6 +45,8 @@ pub(super) struct Stored {
     pub(super) resting: BTreeMap<u64, Resting>,
     /// This client's locks that the hub gave up and that have not left its voucher, with the reasons.
     pub(super) consents: BTreeMap<u64, ReturnReason>,
+    /// See [`super::reorg`].
+    pub(super) frozen: bool,
     /// What the answer to the newest accepted frame said: the same frame again gets the same answer (A1).
     pub(super) bounced: Vec<Bounce>,
 }
@@ -156,6 +158,19 @@ impl Entry {
         self.stored.transaction.is_some()
             || self.channel.is_withdraw_pending()
             || matches!(self.channel.phase(), Phase::Closing { .. })
+    }
+
+    /// R6: a hub whose view of the chain is older than a quarter of the challenge period may miss a dispute.
+    pub(super) fn require_fresh(&self, clock: Clock) -> Result<(), RpcError> {
+        let age_s = clock.now.0.saturating_sub(clock.chain.0);
+        let max_s = self.channel.config().challenge_period_s >> 2;
+        match age_s <= max_s {
+            true => Ok(()),
+            false => Err(RpcError::because(
+                ErrorCode::ChainStale,
+                format!("the newest confirmed block is {age_s} s old, at most {max_s} s; try again later"),
+            )),
+        }
     }
 
     /// Forgets what the client has acknowledged.

@@ -40,6 +40,10 @@ impl Ledger {
         if entry.session != Some(origin.session) {
             return Err(RpcError::of(ErrorCode::NotResumed));
         }
+        // What was accepted before is answered as before (A1).
+        if voucher.voucher().seq > entry.channel.received().seq {
+            self.require_chain(index, clock)?;
+        }
         let offline = self.offline_locks(index, &ops);
         let bounced = self
             .accept_frame(index, voucher, ops, offline, clock, commit)

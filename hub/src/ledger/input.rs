@@ -87,6 +87,22 @@ pub enum Input {
         /// The contract's number.
         dispute_no: Seq,
     },
+    /// A dispute that a reorg took away has not come back.
+    DisputeGone {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// A confirmed block is not on the chain any more.
+    ChainBroken,
+    /// The channels were compared with the chain as it is now.
+    Reconciled(Reconciled),
+    /// A frozen channel has on chain what it was believed to have, or more.
+    Thawed {
+        /// The channel.
+        channel: ChannelId,
+        /// What the chain shows.
+        money: OnChain,
+    },
     /// A preimage of a lock of the hub was seen in a block that is not confirmed yet: use it at once (R23).
     PreimageSeen {
         /// The payee's channel.
@@ -96,6 +112,32 @@ pub enum Input {
         /// What opened it.
         preimage: Preimage,
     },
+}
+
+/// A channel's money as the adjudicator has it. Deposits and withdrawals are sums since the channel was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub struct OnChain {
+    /// Paid in for the client.
+    pub client_deposit: Amount,
+    /// Paid in for the hub.
+    pub hub_deposit: Amount,
+    /// Paid out to the client while open.
+    pub client_withdrawn: Amount,
+    /// Paid out to the hub while open.
+    pub hub_withdrawn: Amount,
+}
+
+/// The end of a comparison of all channels with the chain after a confirmed block vanished.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Reconciled {
+    /// The block that was compared with.
+    pub position: super::ChainPosition,
+    /// Channels opened below it. Those that were not known yet stay frozen until they have been compared.
+    pub opened: Vec<Config>,
+    /// Channels that the chain shows otherwise than they were believed to be.
+    pub concerned: Vec<ChannelId>,
+    /// Those of them that were believed to be paid out and are not.
+    pub unpaid: Vec<ChannelId>,
 }
 
 /// A confirmed block.
@@ -240,6 +282,22 @@ pub enum Change {
         channel: ChannelId,
         /// What it showed.
         shown: SignedVoucher,
+    },
+    /// See [`Input::DisputeGone`].
+    DisputeGone {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// See [`Input::ChainBroken`].
+    ChainBroken,
+    /// See [`Input::Reconciled`].
+    Reconciled(Reconciled),
+    /// See [`Input::Thawed`].
+    Thawed {
+        /// The channel.
+        channel: ChannelId,
+        /// What the chain shows.
+        money: OnChain,
     },
     /// See [`Input::PreimageSeen`].
     PreimageSeen {

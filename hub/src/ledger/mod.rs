@@ -17,14 +17,16 @@ mod output;
 mod payments;
 mod policy;
 mod questions;
+mod reorg;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use commit::Commit;
-pub use input::{ChainBlock, ChainFact, Input, Origin, Record};
+pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record};
 pub use output::{Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
 pub use policy::{LockPolicy, Policy, Reserve, Tariff};
+pub use reorg::Belief;
 
 use crate::engine::SessionId;
 use entry::Entry;
@@ -52,8 +54,14 @@ pub struct Ledger {
     chain: ChainPosition,
     /// Set when a client showed a hub voucher that this database does not know (A10).
     rolled_back: bool,
+    /// A confirmed block vanished, and the channels have not been compared with the chain since.
+    broken: bool,
+    /// Channels that the chain shows poorer than they were believed to be.
+    frozen: BTreeSet<usize>,
     /// Channels with a pending withdrawal or close.
     waiting: BTreeSet<usize>,
+    /// Channels in a dispute.
+    disputed: BTreeSet<usize>,
     /// Channels whose subscribers have not been shown everything.
     lagging: BTreeSet<usize>,
     /// Channels with locks of the hub.
@@ -95,7 +103,10 @@ impl Ledger {
             next_record: 1,
             chain: ChainPosition::default(),
             rolled_back: false,
+            broken: false,
+            frozen: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            disputed: BTreeSet::new(),
             lagging: BTreeSet::new(),
             locked: BTreeSet::new(),
             payers: BTreeSet::new(),

@@ -97,7 +97,8 @@ pub enum TxKind {
 pub struct Defence {
     /// The channel.
     pub config: Config,
-    /// The client's newest voucher and locks, with the preimages that were not resolved on chain yet.
+    /// The client's newest voucher and locks, with the preimages of those that are the hub's; zero for one that was
+    /// resolved in time and whose preimage is lost.
     pub received: DirectionEvidence,
 }
 

@@ -18,6 +18,7 @@ mod events;
 mod locks;
 mod payments;
 mod random;
+mod reorg;
 mod resume;
 mod state;
 mod world;

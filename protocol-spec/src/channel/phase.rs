@@ -19,7 +19,7 @@ pub enum Phase {
         /// The contract's number of it.
         dispute_no: Seq,
     },
-    /// Paid out. For good.
+    /// Paid out, unless a reorg deeper than the confirmations takes that away.
     Closed,
 }
 
@@ -42,6 +42,8 @@ pub enum Event {
     DisputeGone,
     /// The payout is final.
     ClosedOnChain,
+    /// R25: a reorg took away a payout that was final.
+    PayoutGone,
 }
 
 /// Legal moves: (from, event, to), by name.
@@ -55,6 +57,7 @@ pub const MOVES: &[(&str, &str, &str)] = &[
     ("disputed", "dispute_seen", "disputed"),
     ("disputed", "dispute_gone", "open"),
     ("disputed", "closed_on_chain", "closed"),
+    ("closed", "payout_gone", "closing"),
 ];
 
 impl Phase {
@@ -80,6 +83,7 @@ impl Event {
             Self::DisputeSeen { .. } => "dispute_seen",
             Self::DisputeGone => "dispute_gone",
             Self::ClosedOnChain => "closed_on_chain",
+            Self::PayoutGone => "payout_gone",
         }
     }
 
@@ -91,6 +95,10 @@ impl Event {
                 dispute_no: *dispute_no,
             },
             Self::ClosedOnChain => Phase::Closed,
+            // What both signed may still be mined: it never lapses.
+            Self::PayoutGone => Phase::Closing {
+                deadline: UnixSeconds(u64::MAX),
+            },
         }
     }
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Tokens in the hub's vault.
-pub(crate) const VAULT: u128 = 1_000_000_000_000_000;
+pub(crate) const VAULT: u128 = 10_000_000_000_000_000;
 /// The hub's fee, millionths.
 pub(crate) const FEE_PPM: u128 = 1000;
 /// The hub's deposit in every channel.

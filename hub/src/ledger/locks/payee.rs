@@ -103,7 +103,7 @@ impl Ledger {
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         let entry = self.entry(payee)?;
-        if *entry.channel.phase() != Phase::Open || self.rolled_back {
+        if *entry.channel.phase() != Phase::Open || self.uncertain(payee) {
             return Ok(());
         }
         let told = entry
@@ -164,6 +164,7 @@ impl Ledger {
         }
         entry.channel.consented(lock_id)?;
         let (channel, open) = (entry.channel.id(), *entry.channel.phase() == Phase::Open);
+        let open = open && !self.uncertain(payee);
         self.dirty.insert(payee);
         commit.changes.push(Change::GaveUp { channel, lock_id });
         if open {
@@ -178,7 +179,7 @@ impl Ledger {
             let Some(entry) = self.entries.get(index) else {
                 continue;
             };
-            if *entry.channel.phase() != Phase::Open || self.rolled_back {
+            if *entry.channel.phase() != Phase::Open || self.uncertain(index) {
                 continue;
             }
             let expired = entry.channel.expired_locks(clock);

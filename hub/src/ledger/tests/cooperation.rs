@@ -313,3 +313,62 @@ fn a_deposit_after_a_withdrawal_is_counted_gross() {
     );
     assert_eq!(&funds, world.clients[0].channel.funds());
 }
+
+#[test]
+fn r6_nothing_new_is_accepted_under_an_old_view_of_the_chain() {
+    let mut world = World::new(2, 1_000_000);
+    world.block(vec![]);
+    let quarter = world.clients[0].channel.config().challenge_period_s / 4;
+    world.now = world.now.after(quarter);
+    let op = world.pay_op(0, 1, 5, 5);
+    let clock = world.clock();
+    let first = world.clients[0].frame(vec![op], clock).unwrap();
+    let (origin, input) = world.input(0, first.clone());
+    world.commit(vec![input]);
+    assert_eq!(world.voucher_reply(origin).seq, Seq(1), "at the boundary");
+
+    world.now = world.now.after(1);
+    let op = world.pay_op(0, 1, 5, 5);
+    let clock = world.clock();
+    let second = world.clients[0].frame(vec![op], clock).unwrap();
+    let (origin, input) = world.input(0, second.clone());
+    let before = world.ledger.next_record;
+    world.commit(vec![input]);
+    assert_eq!(world.error(origin), "ChainStale");
+    assert_eq!(world.ledger.next_record, before, "nothing is written");
+    let (origin, input) = world.input(0, first);
+    world.commit(vec![input]);
+    assert_eq!(world.voucher_reply(origin).seq, Seq(1), "A1: known before");
+
+    world.block(vec![]);
+    let (origin, input) = world.input(0, second);
+    world.commit(vec![input]);
+    assert_eq!(
+        world.voucher_reply(origin).seq,
+        Seq(2),
+        "the same bytes pass later"
+    );
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_dispute_that_a_reorg_took_away_reopens_the_channel_once() {
+    let mut world = World::new(2, 1_000_000);
+    let (channel, dispute_no) = (world.id(0), Seq(1));
+    world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
+    assert_eq!(world.ledger.disputed().len(), 1);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.commit(vec![Input::DisputeGone { channel }]);
+    assert!(world.ledger.disputed().is_empty());
+    let before = world.ledger.next_record;
+    world.commit(vec![Input::DisputeGone { channel }]);
+    assert_eq!(world.ledger.next_record, before, "told again it changes nothing");
+    let op = world.pay_op(0, 1, 5, 5);
+    let origin = world.send(0, vec![op]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    // Mined again, with the same number.
+    world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
+    assert_eq!(world.ledger.disputed().len(), 1);
+    world.check_replay(&tables);
+}

@@ -1,0 +1,92 @@
+//! Hostile roles against a real hub on the embedded chain and on anvil: whoever follows the protocol gets at least its
+//! fair balance. Prints a table of cases and amounts.
+//!
+//! `MASS_EXIT_CHANNELS=1000` makes the mass exit one of that size. The chain tools are those of `npm ci`, or at `ANVIL`; `CHANNELHUB_SKIP_ANVIL=1` skips the second test.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing; clippy exempts only functions marked #[test]"
+)]
+
+#[path = "../../tests/settle/anvil.rs"]
+mod anvil;
+#[path = "roles/clients.rs"]
+mod clients;
+#[path = "roles/court.rs"]
+mod court;
+#[path = "roles/hubs.rs"]
+mod hubs;
+#[path = "roles/locks.rs"]
+mod locks;
+#[path = "roles/mass.rs"]
+mod mass;
+#[path = "support/people.rs"]
+mod people;
+#[path = "support/process.rs"]
+mod process;
+#[path = "roles/reorgs.rs"]
+mod reorgs;
+#[path = "support/world.rs"]
+mod world;
+
+use court::Case;
+use world::World;
+
+/// When in the window the honest party answers, percent.
+const MOMENTS: [u64; 3] = [1, 50, 99];
+
+async fn all(world: &World) {
+    let mut cases = Vec::new();
+    clients::cheat(world, &mut cases).await;
+    hubs::cheat(world, &mut cases).await;
+    locks::collude(world, &mut cases).await;
+    judge(&cases);
+}
+
+/// Prints the table; fails when somebody did not get what is fair.
+fn judge(cases: &[Case]) {
+    println!("{:<66} {:>12} {:>12} {:>12}", "case", "fair", "got", "difference");
+    for Case { name, fair, got } in cases {
+        println!("{name:<66} {fair:>12} {got:>12} {:>12}", got - fair);
+    }
+    let unfair: Vec<&Case> = cases.iter().filter(|case| case.fair != case.got).collect();
+    assert!(unfair.is_empty(), "{unfair:?}");
+}
+
+async fn reorganised(world: &World) {
+    let mut cases = Vec::new();
+    reorgs::matrix(world, &mut cases).await;
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_honest_loses_on_the_embedded_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    all(&World::embedded(dir.path()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_honest_loses_on_anvil() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(world) = World::on_anvil(dir.path()).await else {
+        return;
+    };
+    all(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mass_exit_with_stale_evidence_is_answered_in_batches() {
+    let count = std::env::var("MASS_EXIT_CHANNELS").map_or(20, |text| text.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    mass::exit(&World::embedded(dir.path()).await, count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reorgs_of_any_depth_cost_nobody_on_the_embedded_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    reorganised(&World::embedded(dir.path()).await).await;
+}

@@ -1,0 +1,209 @@
+//! A payer and a merchant who collude on a lock against the hub between them.
+
+use crate::{
+    court::{Case, act, closed, pass, state, until},
+    people::{DEPOSIT, ENDOWMENT, Person},
+    process::Hub,
+    world::{CHALLENGE_PERIOD_S, World},
+};
+use client_sdk::{Digest, Evidence, PayError, ReturnReason};
+use hub::{chain::Chain, settle::Verb};
+use protocol_spec::abi;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+const AMOUNT: u128 = 100_000;
+const LIFE: Duration = Duration::from_secs(4 * 3600);
+/// How much earlier than the lock's expiry the hub must act.
+const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
+const LAG_S: u64 = protocol_spec::limits::LAG_DEFAULT_S;
+
+/// Passes everything on, until it is muted: then what the client says is swallowed.
+struct Line {
+    address: SocketAddr,
+    mute: Arc<AtomicBool>,
+}
+
+impl Line {
+    async fn start(hub: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mute = Arc::new(AtomicBool::new(false));
+        let muted = mute.clone();
+        tokio::spawn(async move {
+            while let Ok((front, _)) = listener.accept().await {
+                let Ok(back) = TcpStream::connect(hub).await else {
+                    continue;
+                };
+                let (mut from_client, mut to_client) = front.into_split();
+                let (mut from_hub, mut to_hub) = back.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut from_hub, &mut to_client).await });
+                let mute = muted.clone();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 16 << 10];
+                    while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
+                        if !mute.load(Ordering::Acquire) && to_hub.write_all(&buffer[..count]).await.is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, mute }
+    }
+}
+
+/// A lock of the hub that the merchant holds and can open, and that the hub has heard nothing of.
+struct Plot {
+    payer: Person,
+    merchant: Person,
+    /// The merchant's.
+    evidence: Evidence,
+    /// When the hub's lock in the merchant's channel expires.
+    expiry: u64,
+    paying: tokio::task::JoinHandle<Result<client_sdk::LockedPaid, PayError>>,
+}
+
+async fn plot(world: &World, name: &str) -> Plot {
+    let line = Line::start(world.listen).await;
+    let payer = Person::arrive(world, &format!("mallory-{name}"), world.listen).await;
+    let merchant = Person::arrive(world, &format!("mia-{name}"), line.address).await;
+    // The hub, too, must have seen what it can spend in her channel.
+    payer.pay(&merchant, 1_000).await;
+    let invoice = merchant
+        .channel
+        .invoice(AMOUNT, LIFE, Digest::ZERO)
+        .await
+        .unwrap();
+    line.mute.store(true, Ordering::Release);
+    let (client, signer) = (payer.client.clone(), merchant.key.address());
+    let paying = tokio::spawn(async move { client.pay_locked(&invoice, signer).await });
+    let began = Instant::now();
+    let evidence = loop {
+        let evidence = merchant.channel.evidence().await.unwrap();
+        if !evidence.received.preimages.is_empty() {
+            break evidence;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "no lock arrived");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    Plot {
+        expiry: evidence.received.locks[0].expiry.0,
+        payer,
+        merchant,
+        evidence,
+        paying,
+    }
+}
+
+async fn until_time(world: &World, time: u64) {
+    let now = world.bank.head().await.unwrap().timestamp_s;
+    pass(world, time.saturating_sub(now)).await;
+}
+
+fn signed(amount: u128) -> i128 {
+    i128::try_from(amount).unwrap()
+}
+
+/// Tokens that are the hub's on chain, as long as `merchant` and `payer` are its only channels still open.
+async fn worth(world: &World) -> i128 {
+    signed(world.vault().await)
+}
+
+pub(crate) async fn collude(world: &World, cases: &mut Vec<Case>) {
+    let mut hub = Hub::spawn(world);
+    hub.ready();
+    only_on_chain(world, cases).await;
+    too_late(world, cases).await;
+    hub.stop();
+}
+
+/// The preimage is shown on chain only, and the payer has vanished: the hub must collect from the payer's channel.
+async fn only_on_chain(world: &World, cases: &mut Vec<Case>) {
+    let before = worth(world).await;
+    let plot = plot(world, "chain").await;
+    plot.paying.abort();
+    let (payer, merchant) = (plot.payer, plot.merchant);
+    payer.client.clone().shutdown().await;
+    act(world, &merchant.key, &plot.evidence, Verb::Dispute).await;
+    let payer_lock = plot.expiry + protocol_spec::limits::DELTA_DEFAULT_S;
+    until_time(world, payer_lock - ACT_S + 1).await;
+    until(
+        world,
+        payer.channel.id(),
+        "collect from the payer in time",
+        |state| matches!(state.status, abi::Status::Disputed) && state.clientLocks.counted > 0,
+    )
+    .await;
+    let counted = state(world, payer.channel.id()).await.clientLocks.counted;
+    // R18: with locks it is final one challenge period after the window, so that a re-count fits.
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, payer.channel.id()).await;
+    closed(world, merchant.channel.id()).await;
+    let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
+    cases.push(Case {
+        name: "merchant shows the preimage on chain only: the merchant".to_owned(),
+        fair: signed(DEPOSIT + 1_000 + AMOUNT),
+        got: signed(got),
+    });
+    let paid = DEPOSIT + ENDOWMENT - DEPOSIT - world.tokens_of(payer.key.address()).await;
+    cases.push(Case {
+        name: "... and the payer has vanished: what the payer paid".to_owned(),
+        fair: signed(1_000 + 1 + counted),
+        got: signed(paid),
+    });
+    // The reserves of both channels are back, and the fees are the hub's.
+    cases.push(Case {
+        name: "... the hub between them: fees".to_owned(),
+        fair: signed(1 + counted - AMOUNT),
+        got: worth(world).await - before,
+    });
+    merchant.client.shutdown().await;
+}
+
+/// The merchant says nothing until the hub's lock has expired; then it tries the chain.
+async fn too_late(world: &World, cases: &mut Vec<Case>) {
+    let before = worth(world).await;
+    let plot = plot(world, "late").await;
+    let (payer, merchant) = (plot.payer, plot.merchant);
+    merchant.client.clone().shutdown().await;
+    until_time(world, plot.expiry + LAG_S + 1).await;
+    match plot.paying.await.unwrap() {
+        Err(PayError::Bounced { reason, .. }) => assert_eq!(reason, ReturnReason::Expired),
+        other => panic!("the payer's money does not come back: {other:?}"),
+    }
+    act(world, &merchant.key, &plot.evidence, Verb::Dispute).await;
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, merchant.channel.id()).await;
+    let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
+    cases.push(Case {
+        name: "merchant shows the preimage after the expiry: the merchant".to_owned(),
+        fair: signed(DEPOSIT + 1_000),
+        got: signed(got),
+    });
+    payer.channel.close().await.unwrap();
+    closed(world, payer.channel.id()).await;
+    let paid = ENDOWMENT - world.tokens_of(payer.key.address()).await;
+    cases.push(Case {
+        name: "... the payer, whose money came back: what it paid".to_owned(),
+        fair: signed(1_000 + 1),
+        got: signed(paid),
+    });
+    cases.push(Case {
+        name: "... the hub between them: fees".to_owned(),
+        fair: 1,
+        got: worth(world).await - before,
+    });
+    payer.client.shutdown().await;
+}

@@ -1,0 +1,536 @@
+//! Answers to disputes (R21): the newest vouchers in batches, the locks that are known, finalize. The most urgent and
+//! the most valuable first.
+
+use super::{Driver, act::BATCH_MAX};
+use crate::{
+    chain::ChainError,
+    engine::Control,
+    ledger::{Defence, Input},
+    settle::LOCKS_PER_TX_MAX,
+};
+use alloy::{primitives::B256, sol_types::SolCall};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use protocol_spec::{Address, Amount, ChannelId, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+use tokio::time::Instant;
+
+/// Channels looked at on chain at once.
+const READS_AT_ONCE: usize = 16;
+/// Channels finalized by one transaction, at most: each pays out, about 60,000 gas.
+const FINALIZE_MAX: usize = 50;
+
+/// What the chain says of a disputed channel.
+struct Look {
+    defence: Defence,
+    id: ChannelId,
+    state: abi::ChannelState,
+    /// When it is final; `None`: not asked, since the window is open.
+    final_at: Option<u64>,
+    /// Locks that were resolved in time, with the seq of the voucher they were last counted in.
+    marks: BTreeMap<u64, u64>,
+}
+
+/// What one channel needs now.
+struct Answer {
+    id: ChannelId,
+    what: What,
+    /// What the hub gets less without it.
+    at_risk: u128,
+    /// The last moment.
+    deadline: UnixSeconds,
+}
+
+enum What {
+    /// A voucher without locks: it goes with others.
+    Voucher(abi::HubSide, abi::ClientVoucher),
+    /// With locks: a transaction of its own.
+    Evidence(IAdjudicator::submitCall),
+    Finalize(abi::Config),
+}
+
+/// Channels that need no look before something changes.
+#[derive(Debug, Default)]
+pub(super) struct Rests(HashMap<ChannelId, Rest>);
+
+#[derive(Debug)]
+struct Rest {
+    /// [`mark`] of what was shown.
+    mark: Amount,
+    since: Instant,
+    /// Chain time at which there is something to do whatever happens; zero: none is known.
+    wake: u64,
+}
+
+impl Rests {
+    fn over(&self, id: &ChannelId, mark: Amount, now: u64, driver: &Driver) -> bool {
+        self.0.get(id).is_none_or(|rest| {
+            let awake = rest.wake != 0 && now >= rest.wake;
+            rest.mark != mark || awake || rest.since.elapsed() >= driver.options.resend_after
+        })
+    }
+
+    fn rest(&mut self, id: ChannelId, mark: Amount, wake: u64) {
+        let since = Instant::now();
+        self.0.insert(id, Rest { mark, since, wake });
+    }
+
+    /// After a reorg nothing is where it was.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Changes whenever there is something new to show.
+pub(super) fn mark(defence: &Defence) -> Amount {
+    let seq = seq_of(defence);
+    let known = defence.received.preimages.len() as u128;
+    Amount(u128::from(seq).saturating_mul(1 << 16).saturating_add(known))
+}
+
+fn seq_of(defence: &Defence) -> u64 {
+    let voucher = defence.received.voucher.as_ref();
+    voucher.map_or(0, |signed| signed.voucher.seq.0)
+}
+
+impl Driver {
+    /// R21, for every disputed channel. What could not be sent is tried again at the next look.
+    pub(super) async fn defend(&mut self, disputed: Vec<Defence>) -> Result<(), ChainError> {
+        metrics::gauge!("hub_disputed_channels").set(u32::try_from(disputed.len()).unwrap_or(u32::MAX));
+        if disputed.is_empty() {
+            self.rests.clear();
+            return Ok(());
+        }
+        let head = self.options.chain.head().await?;
+        let now = head.timestamp_s;
+        let ids: BTreeSet<ChannelId> = disputed.iter().map(|one| self.id(one)).collect();
+        self.rests.0.retain(|id, _| ids.contains(id));
+        let due = disputed.into_iter().filter(|one| {
+            let (id, mark) = (self.id(one), mark(one));
+            self.rests.over(&id, mark, now, self)
+        });
+        let due: Vec<Defence> = due.collect();
+        let this = &*self;
+        let looks = due.into_iter().map(|defence| this.look(defence, now).boxed());
+        let looks: Vec<Look> = all_of(looks.collect()).await?;
+        let (mut answers, mut open) = (Vec::new(), BTreeSet::new());
+        for look in looks {
+            if matches!(look.state.status, abi::Status::Open) {
+                open.insert(look.id);
+                continue;
+            }
+            self.rests.rest(look.id, mark(&look.defence), wake(&look));
+            answers.extend(answer(look, now));
+        }
+        self.reopen(open, head.number).await?;
+        let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
+        answers.sort_by_key(|one| {
+            let calm = one.deadline > urgent_until;
+            (calm, Reverse(one.at_risk), one.deadline, one.id)
+        });
+        self.send_answers(answers).await;
+        Ok(())
+    }
+
+    /// A dispute that a reorg took away is gone once a block that was not there yet is confirmed without it.
+    async fn reopen(&mut self, open: BTreeSet<ChannelId>, head: u64) -> Result<(), ChainError> {
+        self.vanished.retain(|id, _| open.contains(id));
+        let confirmed = self.view.confirmed().map_or(0, |block| block.number);
+        for id in open {
+            let since = *self.vanished.entry(id).or_insert(head);
+            if confirmed < since {
+                continue;
+            }
+            let channel = IAdjudicator::channelCall {
+                channelId: id.0.into(),
+            };
+            let state = self.read_at(channel, Some(confirmed)).await?;
+            if matches!(state.status, abi::Status::Open) {
+                tracing::warn!(channel = %id, "a reorg took the dispute away for good; the channel is open again");
+                self.disputes_told.retain(|(channel, _)| *channel != id);
+                let gone = Input::DisputeGone { channel: id };
+                self.control.send(Control::Chain(gone)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn id(&self, defence: &Defence) -> ChannelId {
+        defence.config.id(&self.options.domain)
+    }
+
+    async fn look(&self, defence: Defence, now: u64) -> Result<Look, ChainError> {
+        let id = self.id(&defence);
+        let channel = IAdjudicator::channelCall {
+            channelId: id.0.into(),
+        };
+        let state = self.read(channel).await?;
+        let mut final_at = None;
+        if matches!(state.status, abi::Status::Disputed) && now >= state.windowEnd {
+            let config = defence.config.to_abi();
+            let at = self.read(IAdjudicator::finalAtCall { config }).await?;
+            final_at = Some(u64::try_from(at).unwrap_or(u64::MAX));
+        }
+        let marks = openable(&defence).into_iter();
+        let marks = marks.map(|lock| self.mark_of(id, lock.clone()).boxed());
+        let marks = all_of(marks.collect()).await?.into_iter().flatten().collect();
+        Ok(Look {
+            defence,
+            id,
+            state,
+            final_at,
+            marks,
+        })
+    }
+
+    /// A lock that was resolved in time, with the seq of the voucher it was last counted in.
+    async fn mark_of(&self, id: ChannelId, lock: Lock) -> Result<Option<(u64, u64)>, ChainError> {
+        let call = IAdjudicator::markCall {
+            channelId: id.0.into(),
+            payer: Side::Client.index(),
+            leaf: B256::from(lock.leaf().0),
+        };
+        let mark = u64::try_from(self.read(call).await?).unwrap_or(u64::MAX);
+        Ok(mark.checked_sub(1).map(|seq| (lock.id, seq)))
+    }
+
+    /// In order; vouchers that go together leave with the first of them.
+    async fn send_answers(&mut self, answers: Vec<Answer>) {
+        let mut groups: Vec<Vec<Answer>> = Vec::new();
+        let mut open: HashMap<(Address, u64, bool), usize> = HashMap::new();
+        for one in answers {
+            let (key, max) = match &one.what {
+                What::Voucher(side, _) => (Some((side.token, side.challengePeriodS, false)), BATCH_MAX),
+                What::Finalize(_) => (Some((Address::ZERO, 0, true)), FINALIZE_MAX),
+                What::Evidence(_) => (None, 1),
+            };
+            let place = key.and_then(|key| open.get(&key).copied());
+            match place.and_then(|place| groups.get_mut(place)) {
+                Some(group) if group.len() < max => group.push(one),
+                _ => {
+                    if let Some(key) = key {
+                        open.insert(key, groups.len());
+                    }
+                    groups.push(vec![one]);
+                }
+            }
+        }
+        for group in groups {
+            self.send_group(group).await;
+        }
+    }
+
+    async fn send_group(&mut self, group: Vec<Answer>) {
+        let ids: Vec<ChannelId> = group.iter().map(|one| one.id).collect();
+        let Some((what, data)) = call_of(group) else {
+            return;
+        };
+        if !self.send(what, data).await {
+            for id in ids {
+                self.rests.0.remove(&id);
+            }
+        }
+    }
+}
+
+/// A few at a time, in order. Boxed, so that it can be seen that they may move between threads.
+pub(super) async fn all_of<T: Send>(
+    reads: Vec<BoxFuture<'_, Result<T, ChainError>>>,
+) -> Result<Vec<T>, ChainError> {
+    stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
+}
+
+/// One call for channels that need the same.
+fn call_of(group: Vec<Answer>) -> Option<(&'static str, Vec<u8>)> {
+    let (mut side, mut items, mut configs) = (None, Vec::new(), Vec::new());
+    for one in group {
+        match one.what {
+            What::Evidence(call) => return Some(("submit", call.abi_encode())),
+            What::Voucher(of, item) => {
+                side = Some(of);
+                items.push(item);
+            }
+            What::Finalize(config) => configs.push(config),
+        }
+    }
+    match side {
+        Some(side) => Some((
+            "submit",
+            IAdjudicator::submitManyCall { side, items }.abi_encode(),
+        )),
+        None if configs.is_empty() => None,
+        None => Some((
+            "finalize",
+            IAdjudicator::finalizeManyCall { configs }.abi_encode(),
+        )),
+    }
+}
+
+/// Locks of the newest voucher that the hub can open, the first to expire first, as many as one transaction takes.
+fn openable(defence: &Defence) -> Vec<&Lock> {
+    let received = &defence.received;
+    let known: BTreeSet<u64> = received
+        .preimages
+        .iter()
+        .filter_map(|(id, _)| id.parse().ok())
+        .collect();
+    let mut locks: Vec<_> = received
+        .locks
+        .iter()
+        .filter(|lock| known.contains(&lock.id))
+        .collect();
+    locks.sort_by_key(|lock| (lock.expiry, lock.id));
+    locks
+}
+
+/// When there is something to do for sure: the window's end, then the final moment.
+fn wake(look: &Look) -> u64 {
+    match look.state.status {
+        abi::Status::Disputed => look.final_at.unwrap_or(look.state.windowEnd),
+        _ => 0,
+    }
+}
+
+/// What the channel needs at chain time `now`.
+fn answer(look: Look, now: u64) -> Option<Answer> {
+    if !matches!(look.state.status, abi::Status::Disputed) {
+        return None;
+    }
+    if look.final_at.is_some_and(|final_at| now >= final_at) {
+        return Some(Answer {
+            id: look.id,
+            what: What::Finalize(look.defence.config.to_abi()),
+            at_risk: 0,
+            deadline: UnixSeconds(u64::MAX),
+        });
+    }
+    evidence(look, now)
+}
+
+/// The voucher when it is newer than the stored one, and the locks that do not count yet.
+fn evidence(look: Look, now: u64) -> Option<Answer> {
+    let Look {
+        defence,
+        id,
+        state,
+        marks,
+        ..
+    } = look;
+    let signed = defence.received.voucher.clone()?;
+    let (seq, stored) = (signed.voucher.seq.0, state.clientSeq);
+    let newer = seq > stored;
+    if seq < stored || (newer && now >= state.windowEnd) {
+        return None;
+    }
+    let mut received = defence.received.clone();
+    let open: Vec<_> = openable(&defence)
+        .into_iter()
+        .filter(|lock| match marks.get(&lock.id) {
+            Some(counted_in) => newer || *counted_in != seq,
+            None => lock.expiry.0 > now,
+        })
+        .take(LOCKS_PER_TX_MAX)
+        .collect();
+    let ids: BTreeSet<u64> = open.iter().map(|lock| lock.id).collect();
+    received
+        .preimages
+        .retain(|(id, _)| id.parse().is_ok_and(|id| ids.contains(&id)));
+    if !newer && ids.is_empty() {
+        return None;
+    }
+    let opened = open.iter().map(|lock| lock.amount.0);
+    let paid = signed.voucher.paid.0.saturating_sub(state.clientPaid);
+    let at_risk = opened.fold(paid, u128::saturating_add);
+    let unmarked = open.iter().filter(|lock| !marks.contains_key(&lock.id));
+    let expiry = unmarked.map(|lock| lock.expiry).min();
+    let window = newer.then_some(UnixSeconds(state.windowEnd));
+    let deadline = expiry.into_iter().chain(window).min();
+    let what = match calls::client_voucher(&defence.config, &signed) {
+        Some(item) => What::Voucher(calls::hub_side(&defence.config), item),
+        None => {
+            let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
+            if !newer {
+                submissions.clear();
+            }
+            What::Evidence(IAdjudicator::submitCall {
+                config: defence.config.to_abi(),
+                submissions,
+                resolutions,
+            })
+        }
+    };
+    Some(Answer {
+        id,
+        what,
+        at_risk,
+        deadline: deadline.unwrap_or(UnixSeconds(u64::MAX)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol_spec::{
+        Config, Digest, DirectionEvidence, Domain, Preimage, Seq, SignedVoucher, SignerKey, Voucher,
+        VoucherSignature, batch::Tree,
+    };
+    use sha2::{Digest as _, Sha256};
+
+    const NOW: u64 = 1_000_000;
+    const WINDOW_END: u64 = NOW + 1000;
+    const SECRET: Preimage = Preimage([7; 32]);
+
+    fn lock(id: u64, expiry: u64) -> Lock {
+        Lock {
+            id,
+            amount: Amount(10),
+            expiry: UnixSeconds(expiry),
+            hash: Digest(Sha256::digest(SECRET.0).into()),
+            resolver: Address::ZERO,
+        }
+    }
+
+    /// The hub holds voucher 5 with `paid` 100 and `locks`, all of which it can open; the chain knows voucher `stored`.
+    fn look(stored: u64, locks: Vec<Lock>, marks: &[(u64, u64)]) -> Look {
+        let key = SignerKey::from_bytes(&[3; 32]).unwrap();
+        let domain = Domain::new(1, Address::repeat_byte(1));
+        let config = Config {
+            client: key.address(),
+            client_signer: key.address(),
+            hub: Address::repeat_byte(2),
+            hub_signer: Address::repeat_byte(3),
+            token: Address::ZERO,
+            challenge_period_s: 86_400,
+            salt: Digest::ZERO,
+        };
+        let opening = locks.iter().map(|lock| lock.expiry).max().map(|max_expiry| {
+            let root = Tree::new(locks.iter().map(Lock::leaf).collect()).root();
+            let total = Amount(10 * locks.len() as u128);
+            protocol_spec::LocksOpening {
+                root,
+                total,
+                max_expiry,
+            }
+        });
+        let voucher = Voucher {
+            channel_id: config.id(&domain),
+            seq: Seq(5),
+            paid: Amount(100),
+            ack_seq: Seq::NONE,
+            ack_paid: Amount::ZERO,
+            locks: opening.map_or(Digest::ZERO, |opening| opening.commitment()),
+            history: Digest::ZERO,
+        };
+        let signature = VoucherSignature::Direct(key.sign(&voucher.digest(&domain)));
+        let preimages = locks.iter().map(|lock| (lock.id.to_string(), SECRET)).collect();
+        let received = DirectionEvidence {
+            voucher: Some(SignedVoucher { voucher, signature }),
+            locks,
+            opening,
+            preimages,
+        };
+        let state = abi::ChannelState {
+            status: abi::Status::Disputed,
+            clientSeq: stored,
+            clientPaid: 40,
+            windowEnd: WINDOW_END,
+            ..empty()
+        };
+        Look {
+            id: config.id(&domain),
+            defence: Defence { config, received },
+            state,
+            final_at: None,
+            marks: marks.iter().copied().collect(),
+        }
+    }
+
+    fn empty() -> abi::ChannelState {
+        let locks = || abi::LocksState {
+            live: false,
+            opened: false,
+            commitment: B256::ZERO,
+            base: 0,
+            counted: 0,
+            maxExpiry: 0,
+        };
+        abi::ChannelState {
+            status: abi::Status::Open,
+            total: 0,
+            clientNet: 0,
+            clientWithdrawn: 0,
+            hubWithdrawn: 0,
+            clientSeq: 0,
+            clientPaid: 0,
+            hubSeq: 0,
+            hubPaid: 0,
+            windowEnd: 0,
+            disputeNo: 1,
+            clientLocks: locks(),
+            hubLocks: locks(),
+        }
+    }
+
+    /// Vouchers and locks shown.
+    fn shown(answer: Option<Answer>) -> Option<(usize, Vec<u64>)> {
+        match answer?.what {
+            What::Voucher(..) => Some((1, vec![])),
+            What::Evidence(call) => {
+                let unlocks = call.resolutions.iter().flat_map(|one| &one.unlocks);
+                Some((
+                    call.submissions.len(),
+                    unlocks.map(|unlock| unlock.lock.id).collect(),
+                ))
+            }
+            What::Finalize(_) => None,
+        }
+    }
+
+    #[test]
+    fn r21_a_newer_voucher_is_shown_until_the_window_ends_and_never_an_older_one() {
+        let answer_at = |stored, now| shown(answer(look(stored, vec![], &[]), now));
+        assert_eq!(answer_at(4, NOW), Some((1, vec![])));
+        assert_eq!(answer_at(4, WINDOW_END - 1), Some((1, vec![])));
+        assert_eq!(answer_at(4, WINDOW_END), None);
+        assert_eq!(answer_at(5, NOW), None, "it adds nothing");
+        assert_eq!(answer_at(6, NOW), None);
+        assert_eq!(answer(look(4, vec![], &[]), NOW).unwrap().at_risk, 60);
+    }
+
+    #[test]
+    fn r17_locks_are_resolved_before_they_expire_and_counted_once_per_voucher() {
+        let locks = || vec![lock(1, NOW + 1), lock(2, NOW), lock(3, NOW + 5)];
+        let shows = |stored, marks: &[(u64, u64)]| shown(answer(look(stored, locks(), marks), NOW));
+        assert_eq!(shows(4, &[]), Some((1, vec![1, 3])), "2 has expired");
+        assert_eq!(
+            shows(5, &[]),
+            Some((0, vec![1, 3])),
+            "the voucher is there already"
+        );
+        assert_eq!(shows(5, &[(1, 5), (3, 5)]), None, "all of it counts");
+        // Marked in time under voucher 3: it may be counted in the stored one, also after its expiry.
+        assert_eq!(shows(5, &[(1, 5), (2, 3), (3, 5)]), Some((0, vec![2])));
+        // A newer voucher drops what was counted.
+        assert_eq!(shows(4, &[(1, 4)]), Some((1, vec![1, 3])));
+        let answer = answer(look(4, locks(), &[]), NOW).unwrap();
+        assert_eq!((answer.at_risk, answer.deadline), (80, UnixSeconds(NOW + 1)));
+    }
+
+    #[test]
+    fn what_is_final_is_finalized_and_what_is_not_disputed_is_left_alone() {
+        let mut done = look(4, vec![], &[]);
+        done.final_at = Some(WINDOW_END);
+        assert!(matches!(
+            answer(done, WINDOW_END).unwrap().what,
+            What::Finalize(_)
+        ));
+        let mut early = look(4, vec![], &[]);
+        early.final_at = Some(WINDOW_END + 9);
+        assert!(answer(early, WINDOW_END + 8).is_none());
+        let mut open = look(4, vec![], &[]);
+        open.state.status = abi::Status::Open;
+        assert!(answer(open, NOW).is_none());
+    }
+}

@@ -1,0 +1,170 @@
+//! A confirmed block vanished: the channels are compared with the chain as it is now, and only those that it shows
+//! otherwise stay frozen.
+
+use super::{Driver, defence::all_of, facts_of, position, view_options};
+use crate::{
+    chain::{BlockRef, ChainError, ChainView, Cursor, LogQuery},
+    engine::Control,
+    ledger::{Belief, ChainFact, Input, OnChain, Reconciled, ReserveNeed},
+};
+use futures::FutureExt;
+use protocol_spec::{Amount, Config, Seq, abi, abi::IAdjudicator};
+
+/// So far below the vanished block channels may have been opened that are on another branch now, blocks.
+const OPENED_SCAN: u64 = 10_000;
+
+impl Driver {
+    /// Compares everything, and follows the chain again from a block that it has now.
+    pub(super) async fn reconcile(&mut self, vanished: u64) -> Result<(), ChainError> {
+        let chain = self.options.chain.clone();
+        self.control.send(Control::Chain(Input::ChainBroken)).await;
+        let head = chain.head().await?;
+        let number = head.number.saturating_sub(self.options.confirmations);
+        let anchor = chain.block(number).await?.ok_or_else(moved)?;
+        let Some(beliefs) = self.control.beliefs().await else {
+            return Ok(()); // The engine has stopped.
+        };
+        let looks = self.compare(beliefs, anchor).await?;
+        let opened = self.opened_below(vanished, anchor).await?;
+        // All of that was of one branch.
+        if chain.block(number).await? != Some(anchor) {
+            return Err(moved());
+        }
+        let mut told = Reconciled {
+            position: position(anchor),
+            opened,
+            concerned: Vec::new(),
+            unpaid: Vec::new(),
+        };
+        for (belief, state) in &looks {
+            let closed = matches!(state.status, abi::Status::Closed);
+            if belief.closed && !closed {
+                told.unpaid.push(belief.channel);
+            }
+            if belief.closed != closed || money(state) != belief.money {
+                tracing::error!(channel = %belief.channel, believed = ?belief.money, on_chain = ?money(state), "frozen: a reorganisation changed it");
+                told.concerned.push(belief.channel);
+            }
+        }
+        tracing::warn!(
+            block = anchor.number,
+            channels = looks.len(),
+            concerned = told.concerned.len(),
+            "compared with the chain"
+        );
+        self.control.send(Control::Chain(Input::Reconciled(told))).await;
+        for (belief, state) in looks {
+            if matches!(state.status, abi::Status::Disputed) && !belief.disputed {
+                let (channel, dispute_no) = (belief.channel, Seq(state.disputeNo));
+                let seen = Input::DisputeSeen { channel, dispute_no };
+                self.control.send(Control::Chain(seen)).await;
+            }
+        }
+        let cursor = Cursor {
+            block_number: anchor.number,
+            block_hash: anchor.hash,
+            next_log_index: u64::MAX,
+        };
+        self.view = ChainView::new(view_options(&self.options), cursor);
+        self.forget();
+        Ok(())
+    }
+
+    /// Frozen channels that the chain shows, confirmed, as rich as they were believed to be.
+    /// What is missing of the hub's own deposits is paid in again.
+    pub(super) async fn thaw(&mut self, frozen: Vec<Belief>) -> Result<(), ChainError> {
+        let Some(confirmed) = self.view.confirmed().filter(|_| !frozen.is_empty()) else {
+            return Ok(());
+        };
+        let mut lost = Vec::new();
+        for (belief, state) in self.compare(frozen, confirmed).await? {
+            let (money, channel) = (money(&state), belief.channel);
+            if matches!(state.status, abi::Status::None) {
+                continue;
+            }
+            if money.covers(&belief.money) {
+                tracing::warn!(%channel, "what it rests on is back on the chain: it goes on");
+                let thawed = Input::Thawed { channel, money };
+                self.control.send(Control::Chain(thawed)).await;
+            } else if matches!(state.status, abi::Status::Open) {
+                lost.push(ReserveNeed {
+                    channel,
+                    config: belief.config,
+                    hub_deposit: money.hub_deposit,
+                    amount: belief.money.hub_deposit.saturating_minus(money.hub_deposit),
+                });
+            }
+        }
+        lost.retain(|need| !need.amount.is_zero());
+        self.reserve(lost).await;
+        Ok(())
+    }
+
+    async fn compare(
+        &self,
+        beliefs: Vec<Belief>,
+        at: BlockRef,
+    ) -> Result<Vec<(Belief, abi::ChannelState)>, ChainError> {
+        let looks = beliefs
+            .into_iter()
+            .map(|belief| self.look_at(belief, at.number).boxed());
+        all_of(looks.collect()).await
+    }
+
+    async fn look_at(&self, belief: Belief, at: u64) -> Result<(Belief, abi::ChannelState), ChainError> {
+        let call = IAdjudicator::channelCall {
+            channelId: belief.channel.0.into(),
+        };
+        let state = self.read_at(call, Some(at)).await?;
+        Ok((belief, state))
+    }
+
+    async fn opened_below(&self, vanished: u64, anchor: BlockRef) -> Result<Vec<Config>, ChainError> {
+        let query = LogQuery {
+            address: self.options.adjudicator,
+            from: vanished.min(anchor.number).saturating_sub(OPENED_SCAN),
+            to: anchor.number,
+        };
+        let logs = self.options.chain.logs(query).await?;
+        let opened = logs.iter().filter_map(|log| match facts_of(log) {
+            Some(ChainFact::Opened(config)) => Some(config),
+            _ => None,
+        });
+        Ok(opened.collect())
+    }
+
+    /// After a reorg nothing is where it was.
+    pub(super) fn forget(&mut self) {
+        self.disputes_told.clear();
+        self.preimages_told.clear();
+        self.in_flight.clear();
+        self.rests.clear();
+    }
+}
+
+/// Gross sums from the contract's net figures.
+fn money(state: &abi::ChannelState) -> OnChain {
+    let net = state.clientNet;
+    let size = net.unsigned_abs();
+    let client_withdrawn = state.clientWithdrawn;
+    let client_deposit = match net.is_negative() {
+        true => client_withdrawn.saturating_sub(size),
+        false => client_withdrawn.saturating_add(size),
+    };
+    // What is there and what was paid out, less what the client paid in.
+    let paid_out = client_withdrawn.saturating_add(state.hubWithdrawn);
+    let hub_deposit = state
+        .total
+        .saturating_add(paid_out)
+        .saturating_sub(client_deposit);
+    OnChain {
+        client_deposit: Amount(client_deposit),
+        hub_deposit: Amount(hub_deposit),
+        client_withdrawn: Amount(client_withdrawn),
+        hub_withdrawn: Amount(state.hubWithdrawn),
+    }
+}
+
+fn moved() -> ChainError {
+    ChainError::BadAnswer("the chain changed while it was compared".to_owned())
+}

@@ -1,0 +1,151 @@
+//! A confirmed block vanished. Until the channels have been compared with the chain nothing new is accepted or signed;
+//! then those that the chain shows poorer than they were believed stay frozen until it does not. Disputes are answered
+//! all the while.
+
+use super::{
+    Commit, Ledger,
+    entry::Entry,
+    input::{Change, OnChain, Reconciled},
+};
+use protocol_spec::{
+    ChannelId, Config, Side, UnixSeconds,
+    channel::{Clock, Event, Phase},
+    message::{ErrorCode, RpcError},
+};
+
+/// What the ledger believes of a channel, to be compared with the chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Belief {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its facts.
+    pub config: Config,
+    /// Its money.
+    pub money: OnChain,
+    /// It is in a dispute.
+    pub disputed: bool,
+    /// It was paid out.
+    pub closed: bool,
+}
+
+impl Ledger {
+    /// What is believed of every channel.
+    #[must_use]
+    pub fn beliefs(&self) -> Vec<Belief> {
+        self.entries.iter().map(Entry::belief).collect()
+    }
+
+    /// The same of those that are frozen.
+    #[must_use]
+    pub fn frozen(&self) -> Vec<Belief> {
+        let frozen = self.frozen.iter().filter_map(|index| self.entries.get(*index));
+        frozen.map(Entry::belief).collect()
+    }
+
+    /// Told again it changes nothing and is not journaled.
+    pub(super) fn chain_broken(&mut self, commit: &mut Commit) {
+        if !std::mem::replace(&mut self.broken, true) {
+            commit.changes.push(Change::ChainBroken);
+        }
+    }
+
+    /// All channels were compared with a block that the chain has now.
+    pub(super) fn reconciled(&mut self, told: Reconciled, now: UnixSeconds, commit: &mut Commit) {
+        if !self.broken {
+            return;
+        }
+        self.broken = false;
+        self.chain = told.position;
+        for config in &told.opened {
+            let before = self.entries.len();
+            self.opened(config);
+            if self.entries.len() > before {
+                self.freeze(before);
+            }
+        }
+        for channel in &told.concerned {
+            let Some(index) = self.index(channel) else {
+                continue;
+            };
+            self.freeze(index);
+            if told.unpaid.contains(channel) {
+                self.enter(channel, &Event::PayoutGone, now, commit);
+            }
+        }
+        commit.changes.push(Change::Reconciled(told));
+    }
+
+    fn freeze(&mut self, index: usize) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.stored.frozen = true;
+            self.frozen.insert(index);
+            self.dirty.insert(index);
+        }
+    }
+
+    /// The chain shows a frozen channel at least as rich as it was believed to be: it goes on with what is there.
+    pub(super) fn thawed(&mut self, channel: &ChannelId, money: OnChain, clock: Clock, commit: &mut Commit) {
+        let Some(index) = self.index(channel).filter(|index| self.frozen.contains(index)) else {
+            return;
+        };
+        self.frozen.remove(&index);
+        self.change(channel, clock.now, commit, |entry| {
+            entry.stored.frozen = false;
+            let channel = &mut entry.channel;
+            channel.deposit_confirmed(Side::Client, money.client_deposit);
+            channel.deposit_confirmed(Side::Hub, money.hub_deposit);
+            channel.withdraw_confirmed(Side::Client, money.client_withdrawn);
+            channel.withdraw_confirmed(Side::Hub, money.hub_withdrawn);
+        });
+        // What was told meanwhile. It adds nothing that was not promised: it cannot overflow.
+        let _ = self.convert_told(index, clock, commit);
+        let channel = *channel;
+        commit.changes.push(Change::Thawed { channel, money });
+    }
+
+    /// Nothing new is accepted or signed while the chain is not seen (R6) or not certain.
+    pub(super) fn require_chain(&self, index: usize, clock: Clock) -> Result<(), RpcError> {
+        let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+        if self.broken || self.frozen.contains(&index) {
+            return Err(RpcError::because(
+                ErrorCode::ChainStale,
+                "a reorganisation of the chain took away what this channel rests on; it goes on when that is back",
+            ));
+        }
+        entry.require_fresh(clock)
+    }
+
+    /// True when nothing may be signed in the channel because its money is not certain.
+    pub(super) fn uncertain(&self, index: usize) -> bool {
+        self.rolled_back || self.broken || self.frozen.contains(&index)
+    }
+}
+
+impl Entry {
+    fn belief(&self) -> Belief {
+        let funds = self.channel.funds();
+        Belief {
+            channel: self.channel.id(),
+            config: self.channel.config().clone(),
+            money: OnChain {
+                client_deposit: funds.client_deposit,
+                hub_deposit: funds.hub_deposit,
+                client_withdrawn: funds.client_withdrawn,
+                hub_withdrawn: funds.hub_withdrawn,
+            },
+            disputed: matches!(self.channel.phase(), Phase::Disputed { .. }),
+            closed: *self.channel.phase() == Phase::Closed,
+        }
+    }
+}
+
+impl OnChain {
+    /// True when no deposit is smaller than in `believed`, and no withdrawal is missing.
+    #[must_use]
+    pub fn covers(&self, believed: &Self) -> bool {
+        self.client_deposit >= believed.client_deposit
+            && self.hub_deposit >= believed.hub_deposit
+            && self.client_withdrawn >= believed.client_withdrawn
+            && self.hub_withdrawn >= believed.hub_withdrawn
+    }
+}

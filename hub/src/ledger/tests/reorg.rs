@@ -1,0 +1,162 @@
+//! A confirmed block vanished: R25, R26; attack E3.
+
+use super::{
+    state::Tables,
+    world::{START, World},
+};
+use crate::ledger::{ChainFact, ChainPosition, Input, OnChain, Reconciled};
+use protocol_spec::{Amount, ChannelId, ReturnReason, Seq};
+
+/// The comparison with block `number`, in which `concerned` channels are not what they were.
+fn compared(world: &World, number: u64, concerned: Vec<ChannelId>, unpaid: Vec<ChannelId>) -> Input {
+    Input::Reconciled(Reconciled {
+        position: ChainPosition {
+            number,
+            hash: [8; 32],
+            timestamp: world.now,
+        },
+        opened: vec![world.clients[0].channel.config().clone()],
+        concerned,
+        unpaid,
+    })
+}
+
+fn error_of_payment(world: &mut World, from: usize) -> String {
+    let op = world.pay_op(from, 2, 5, 5);
+    let clock = world.clock();
+    let frame = world.clients[from].frame(vec![op], clock).unwrap();
+    let (origin, input) = world.input(from, frame);
+    world.commit(vec![input]);
+    world.error(origin)
+}
+
+#[test]
+fn nothing_is_accepted_until_compared_and_then_only_where_nothing_changed() {
+    let mut world = World::new(3, 1_000_000);
+    world.commit(vec![Input::ChainBroken]);
+    let before = world.ledger.next_record;
+    world.commit(vec![Input::ChainBroken]);
+    assert_eq!(world.ledger.next_record, before, "told again it changes nothing");
+    assert_eq!(error_of_payment(&mut world, 0), "ChainStale");
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+
+    let lost = world.id(0);
+    let number = world.ledger.chain().number - 2;
+    let told = compared(&world, number, vec![lost], vec![]);
+    world.commit(vec![told]);
+    assert_eq!(world.ledger.chain().number, number);
+    assert_eq!(world.ledger.frozen().len(), 1);
+    let frame = world.clients[0].unaccepted[0].clone();
+    let (origin, input) = world.input(0, frame.clone());
+    world.commit(vec![input]);
+    assert_eq!(world.error(origin), "ChainStale", "its deposit is gone");
+    let op = world.pay_op(1, 0, 5, 5);
+    let origin = world.send(1, vec![op]);
+    let bounced = &world.voucher_reply(origin).bounced;
+    assert_eq!(
+        bounced[0].reason,
+        ReturnReason::Unavailable,
+        "nothing is credited there"
+    );
+    let op = world.pay_op(1, 2, 5, 5);
+    let origin = world.send(1, vec![op]);
+    assert!(world.voucher_reply(origin).bounced.is_empty(), "others go on");
+
+    // Told in parts it would be counted twice.
+    let amount = Amount(1_000_000);
+    world.block(vec![ChainFact::Reserved {
+        channel: lost,
+        amount,
+    }]);
+    assert_eq!(world.ledger.entries[0].channel.funds().hub_deposit, amount);
+    let money = OnChain {
+        client_deposit: amount,
+        hub_deposit: Amount(1_000_007),
+        ..OnChain::default()
+    };
+    world.commit(vec![Input::Thawed { channel: lost, money }]);
+    assert!(world.ledger.frozen().is_empty());
+    assert_eq!(
+        world.ledger.entries[0].channel.funds().hub_deposit,
+        money.hub_deposit
+    );
+    let (origin, input) = world.input(0, frame);
+    world.commit(vec![input]);
+    assert_eq!(world.voucher_reply(origin).seq, Seq(1), "the same bytes pass now");
+    world.check_replay(&tables);
+}
+
+#[test]
+fn a_frozen_channel_is_frozen_after_a_restart_and_defended() {
+    let mut world = World::new(3, 1_000_000);
+    let lost = world.id(0);
+    world.commit(vec![Input::ChainBroken]);
+    let told = compared(&world, 1, vec![lost], vec![]);
+    world.commit(vec![told]);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    let dispute_no = Seq(1);
+    world.commit(vec![Input::DisputeSeen {
+        channel: lost,
+        dispute_no,
+    }]);
+    assert_eq!(world.ledger.disputed().len(), 1);
+    world.check_replay(&tables);
+}
+
+#[test]
+fn r25_a_payout_that_vanished_leaves_the_channel_to_be_defended_and_nothing_else() {
+    let mut world = World::new(3, 1_000_000);
+    let channel = world.id(0);
+    world.block(vec![ChainFact::Closed { channel }]);
+    world.commit(vec![Input::ChainBroken]);
+    let told = compared(&world, 1, vec![channel], vec![channel]);
+    world.commit(vec![told]);
+    assert_eq!(world.ledger.entries[0].channel.phase().name(), "closing");
+    world.now = START.after(3 * 24 * 3600);
+    world.block(vec![]);
+    assert_eq!(
+        world.ledger.entries[0].channel.phase().name(),
+        "closing",
+        "it does not lapse"
+    );
+    let dispute_no = Seq(1);
+    world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
+    assert_eq!(world.ledger.disputed().len(), 1);
+    world.block(vec![ChainFact::Closed { channel }]);
+    assert_eq!(world.ledger.entries[0].channel.phase().name(), "closed");
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn covers_means_nothing_is_missing() {
+    let money = OnChain {
+        client_deposit: Amount(5),
+        hub_deposit: Amount(6),
+        client_withdrawn: Amount(1),
+        hub_withdrawn: Amount(2),
+    };
+    assert!(money.covers(&money));
+    for less in [
+        OnChain {
+            client_deposit: Amount(4),
+            ..money
+        },
+        OnChain {
+            hub_deposit: Amount(5),
+            ..money
+        },
+        OnChain {
+            client_withdrawn: Amount(0),
+            ..money
+        },
+        OnChain {
+            hub_withdrawn: Amount(1),
+            ..money
+        },
+    ] {
+        assert!(!less.covers(&money));
+        assert!(money.covers(&less));
+    }
+}

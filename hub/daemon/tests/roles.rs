@@ -1,7 +1,7 @@
 //! Hostile roles against a real hub on the embedded chain and on anvil: whoever follows the protocol gets at least its
 //! fair balance. Prints a table of cases and amounts.
 //!
-//! `MASS_EXIT_CHANNELS=1000` makes the mass exit one of that size. The chain tools are those of `npm ci`, or at `ANVIL`; `CHANNELHUB_SKIP_ANVIL=1` skips the second test.
+//! `REORGS=all` tries all reorganisations, `MASS_EXIT_CHANNELS=1000` makes the mass exit one of that size. The chain tools are those of `npm ci`, or at `ANVIL`; `CHANNELHUB_SKIP_ANVIL=1` skips the second test.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

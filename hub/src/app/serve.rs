@@ -65,8 +65,8 @@ pub fn start_engine(
     })
 }
 
-/// A failed commit, a refused signature or a vanished confirmed block stops the process at once: nothing that
-/// happens after it could be trusted, and a restart recovers from what is durable.
+/// A failed commit or a refused signature stops the process at once: nothing that happens after it could be trusted, and
+/// a restart recovers from what is durable.
 fn watch_failure(hub: &RunningHub, readiness: Readiness, shutdown: Shutdown) {
     let mut failed = hub.failed.clone();
     tokio::spawn(async move {

@@ -121,7 +121,7 @@ impl Driver {
                 open.insert(look.id);
                 continue;
             }
-            self.rests.rest(look.id, mark(&look.defence), wake(&look));
+            self.rests.rest(look.id, mark(&look.defence), wake(&look, now));
             answers.extend(answer(look, now));
         }
         self.reopen(open, head.number).await?;
@@ -285,12 +285,13 @@ fn openable(defence: &Defence) -> Vec<&Lock> {
     locks
 }
 
-/// When there is something to do for sure: the window's end, then the final moment.
-fn wake(look: &Look) -> u64 {
-    match look.state.status {
+/// When there is something to do for sure: the window's end, then the final moment. Zero: no such moment lies ahead.
+fn wake(look: &Look, now: u64) -> u64 {
+    let moment = match look.state.status {
         abi::Status::Disputed => look.final_at.unwrap_or(look.state.windowEnd),
         _ => 0,
-    }
+    };
+    if moment > now { moment } else { 0 }
 }
 
 /// What the channel needs at chain time `now`.
@@ -529,6 +530,15 @@ mod tests {
         let mut early = look(4, vec![], &[]);
         early.final_at = Some(WINDOW_END + 9);
         assert!(answer(early, WINDOW_END + 8).is_none());
+        let mut late = look(4, vec![], &[]);
+        assert_eq!(wake(&late, NOW), WINDOW_END);
+        late.final_at = Some(WINDOW_END + 9);
+        assert_eq!(wake(&late, WINDOW_END), WINDOW_END + 9);
+        assert_eq!(
+            wake(&late, WINDOW_END + 9),
+            0,
+            "what was sent is not sent at every look"
+        );
         let mut open = look(4, vec![], &[]);
         open.state.status = abi::Status::Open;
         assert!(answer(open, NOW).is_none());

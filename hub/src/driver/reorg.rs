@@ -35,21 +35,27 @@ impl Driver {
             opened,
             concerned: Vec::new(),
             unpaid: Vec::new(),
+            paid: Vec::new(),
         };
         for (belief, state) in &looks {
             let closed = matches!(state.status, abi::Status::Closed);
-            if belief.closed && !closed {
-                told.unpaid.push(belief.channel);
-            }
-            if belief.closed != closed || money(state) != belief.money {
-                tracing::error!(channel = %belief.channel, believed = ?belief.money, on_chain = ?money(state), "frozen: a reorganisation changed it");
-                told.concerned.push(belief.channel);
+            match (belief.closed, closed) {
+                (true, true) => {}
+                (false, true) => told.paid.push(belief.channel),
+                (true, false) => told.unpaid.push(belief.channel),
+                (false, false) if money(state) == belief.money => {}
+                (false, false) => told.concerned.push(belief.channel),
             }
         }
+        for channel in told.concerned.iter().chain(&told.unpaid) {
+            tracing::error!(%channel, "frozen: a reorganisation took away a deposit, a withdrawal or a payout");
+        }
+        let (concerned, unpaid) = (told.concerned.len(), told.unpaid.len());
         tracing::warn!(
             block = anchor.number,
             channels = looks.len(),
-            concerned = told.concerned.len(),
+            concerned,
+            unpaid,
             "compared with the chain"
         );
         self.control.send(Control::Chain(Input::Reconciled(told))).await;
@@ -65,6 +71,7 @@ impl Driver {
             block_hash: anchor.hash,
             next_log_index: u64::MAX,
         };
+        chain.resync().await?;
         self.view = ChainView::new(view_options(&self.options), cursor);
         self.forget();
         Ok(())

@@ -119,14 +119,21 @@ impl Ledger {
                     entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_)))
                 });
             }
-            ChainFact::Closed { channel } => {
-                self.enter(channel, &Event::ClosedOnChain, now, commit);
-                self.change(channel, now, commit, |entry| entry.forget_transaction(|_| true));
-                self.unroute(channel);
-                if let Some(index) = self.index(channel) {
-                    self.release_dead(index, ReturnReason::PayeeClosed, commit);
-                }
-            }
+            ChainFact::Closed { channel } => self.closed(channel, now, commit),
+        }
+    }
+
+    /// Paid out; a frozen channel has nothing more to wait for.
+    pub(super) fn closed(&mut self, channel: &ChannelId, now: UnixSeconds, commit: &mut Commit) {
+        self.enter(channel, &Event::ClosedOnChain, now, commit);
+        self.change(channel, now, commit, |entry| {
+            entry.stored.frozen = false;
+            entry.forget_transaction(|_| true);
+        });
+        self.unroute(channel);
+        if let Some(index) = self.index(channel) {
+            self.frozen.remove(&index);
+            self.release_dead(index, ReturnReason::PayeeClosed, commit);
         }
     }
 

@@ -134,10 +134,12 @@ pub struct Reconciled {
     pub position: super::ChainPosition,
     /// Channels opened below it. Those that were not known yet stay frozen until they have been compared.
     pub opened: Vec<Config>,
-    /// Channels that the chain shows otherwise than they were believed to be.
+    /// Open channels whose money is not what it was believed to be.
     pub concerned: Vec<ChannelId>,
-    /// Those of them that were believed to be paid out and are not.
+    /// Channels that were believed to be paid out and are not.
     pub unpaid: Vec<ChannelId>,
+    /// Channels that were paid out.
+    pub paid: Vec<ChannelId>,
 }
 
 /// A confirmed block.

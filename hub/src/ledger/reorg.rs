@@ -63,14 +63,16 @@ impl Ledger {
                 self.freeze(before);
             }
         }
-        for channel in &told.concerned {
-            let Some(index) = self.index(channel) else {
-                continue;
-            };
-            self.freeze(index);
-            if told.unpaid.contains(channel) {
-                self.enter(channel, &Event::PayoutGone, now, commit);
+        for channel in told.concerned.iter().chain(&told.unpaid) {
+            if let Some(index) = self.index(channel) {
+                self.freeze(index);
             }
+        }
+        for channel in &told.unpaid {
+            self.enter(channel, &Event::PayoutGone, now, commit);
+        }
+        for channel in &told.paid {
+            self.closed(channel, now, commit);
         }
         commit.changes.push(Change::Reconciled(told));
     }

@@ -112,6 +112,7 @@ fn moves_are_exactly_the_table() {
         Event::DisputeSeen { dispute_no: Seq(1) },
         Event::DisputeGone,
         Event::ClosedOnChain,
+        Event::PayoutGone,
     ];
     let ways: [&[usize]; 4] = [&[], &[0], &[2], &[4]];
     let mut legal = 0;

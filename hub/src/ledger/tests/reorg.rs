@@ -18,6 +18,7 @@ fn compared(world: &World, number: u64, concerned: Vec<ChannelId>, unpaid: Vec<C
         opened: vec![world.clients[0].channel.config().clone()],
         concerned,
         unpaid,
+        paid: vec![],
     })
 }
 
@@ -111,7 +112,7 @@ fn r25_a_payout_that_vanished_leaves_the_channel_to_be_defended_and_nothing_else
     let channel = world.id(0);
     world.block(vec![ChainFact::Closed { channel }]);
     world.commit(vec![Input::ChainBroken]);
-    let told = compared(&world, 1, vec![channel], vec![channel]);
+    let told = compared(&world, 1, vec![], vec![channel]);
     world.commit(vec![told]);
     assert_eq!(world.ledger.entries[0].channel.phase().name(), "closing");
     world.now = START.after(3 * 24 * 3600);

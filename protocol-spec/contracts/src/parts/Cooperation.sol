@@ -39,7 +39,7 @@ abstract contract Cooperation is Settlement {
         BatchHashing.Buffer buffer = BatchHashing.start(domainSeparator(), side, Hashing.CLOSE_TYPEHASH);
         bool byHub = msg.sender == side.hub || msg.sender == side.hubSigner;
         uint256[] memory clientBalances = new uint256[](items.length);
-        uint256 hubBalances;
+        uint256 hubBalances = 0;
         for (uint256 i = 0; i < items.length; ++i) {
             (bytes32 id, bytes4 fault, uint256 clientBalance, uint256 hubBalance) =
                 _closeInBatch(buffer, side, items[i], byHub);

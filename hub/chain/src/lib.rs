@@ -13,10 +13,12 @@ mod client;
 mod connect;
 mod convert;
 mod error;
+mod outlet;
 mod rpc;
 mod send;
 mod types;
 mod view;
+mod wait;
 
 pub use client::AlloyChain;
 pub use connect::ChainOptions;

@@ -4,6 +4,7 @@ use super::Chain;
 use super::connect::ChainOptions;
 use super::convert::{block_ref, chain_log, tx_receipt};
 use super::error::ChainError;
+use super::outlet::{Outlet, Prices};
 use super::rpc::Rpc;
 use super::send::SendQueue;
 use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, TxReceipt, TxRequest};
@@ -13,10 +14,7 @@ use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy::providers::{Provider as _, RootProvider};
 use alloy::rpc::types::{Filter, TransactionRequest};
 use async_trait::async_trait;
-use tokio::time::Instant;
-
-/// Looks at a transaction that is nowhere before it counts as dropped; load-balanced nodes lag behind each other.
-const LOOKS_BEFORE_DROPPED: u32 = 5;
+use std::sync::Arc;
 
 /// A chain behind an alloy provider.
 #[derive(Clone, Debug)]
@@ -33,21 +31,36 @@ impl AlloyChain {
             provider,
             timeout: options.request_timeout,
         };
-        let signer = options.signer.clone();
-        let queue =
-            signer.map(|signer| SendQueue::start(rpc.clone(), signer, chain_id, options.max_fee_per_gas));
-        Self {
+        let mut chain = Self {
             rpc,
             chain_id,
             options,
-            queue,
+            queue: None,
+        };
+        if let Some(signer) = chain.options.signer.clone() {
+            let outlet = Arc::new(chain.clone());
+            chain.queue = Some(SendQueue::start(outlet, signer, chain_id, &chain.options));
         }
+        chain
     }
 
     /// The provider underneath, for what the port does not offer.
     #[must_use]
     pub fn provider(&self) -> &RootProvider {
         &self.rpc.provider
+    }
+
+    /// [`Chain::code_hash`] after the block at a height; `None` is the newest.
+    pub(super) async fn code_hash_at(&self, address: Address, at: Option<u64>) -> Result<B256, ChainError> {
+        let code = self.provider().get_code_at(address).block_id(block_id(at));
+        let code = self.rpc.timed("eth_getCode", async { code.await }).await?;
+        Ok(keccak256(code))
+    }
+
+    /// [`Chain::balance`] after the block at a height; `None` is the newest.
+    pub(super) async fn balance_at(&self, address: Address, at: Option<u64>) -> Result<U256, ChainError> {
+        let balance = self.provider().get_balance(address).block_id(block_id(at));
+        self.rpc.timed("eth_getBalance", async { balance.await }).await
     }
 
     async fn block_by(&self, tag: BlockNumberOrTag) -> Result<Option<BlockRef>, ChainError> {
@@ -72,40 +85,6 @@ impl AlloyChain {
             .map(chain_log)
             .collect()
     }
-
-    /// One look at a transaction that is waited for.
-    async fn look(&self, hash: B256, confirmations: u64) -> Result<Look, ChainError> {
-        let Some(receipt) = self.receipt(hash).await? else {
-            let waiting = self.provider().get_transaction_by_hash(hash);
-            let waiting = self.rpc.timed("eth_getTransactionByHash", waiting).await?;
-            return Ok(if waiting.is_some() {
-                Look::Waiting
-            } else {
-                Look::Nowhere
-            });
-        };
-        let number = self
-            .rpc
-            .timed("eth_blockNumber", self.provider().get_block_number())
-            .await?;
-        if number < receipt.block_number.saturating_add(confirmations) {
-            return Ok(Look::Waiting);
-        }
-        // The receipt may be older than a reorg that happened between the two requests.
-        let block = self.block(receipt.block_number).await?;
-        let canonical = block.is_some_and(|block| block.hash == receipt.block_hash);
-        Ok(if canonical {
-            Look::Deep(receipt)
-        } else {
-            Look::Waiting
-        })
-    }
-}
-
-enum Look {
-    Deep(TxReceipt),
-    Waiting,
-    Nowhere,
 }
 
 #[async_trait]
@@ -122,13 +101,7 @@ impl Chain for AlloyChain {
     }
 
     async fn code_hash(&self, address: Address) -> Result<B256, ChainError> {
-        let code = self
-            .rpc
-            .timed("eth_getCode", async {
-                self.provider().get_code_at(address).await
-            })
-            .await?;
-        Ok(keccak256(code))
+        self.code_hash_at(address, None).await
     }
 
     async fn head(&self) -> Result<BlockRef, ChainError> {
@@ -178,19 +151,12 @@ impl Chain for AlloyChain {
         if !request.value.is_zero() {
             call.value = Some(request.value);
         }
-        let at = request
-            .at
-            .map_or(BlockNumberOrTag::Latest, BlockNumberOrTag::Number);
-        let call = self.provider().call(call).block(BlockId::Number(at));
+        let call = self.provider().call(call).block(block_id(request.at));
         self.rpc.timed("eth_call", async { call.await }).await
     }
 
     async fn balance(&self, address: Address) -> Result<U256, ChainError> {
-        self.rpc
-            .timed("eth_getBalance", async {
-                self.provider().get_balance(address).await
-            })
-            .await
+        self.balance_at(address, None).await
     }
 
     fn sender(&self) -> Option<Address> {
@@ -215,30 +181,7 @@ impl Chain for AlloyChain {
     }
 
     async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError> {
-        let after = self.options.wait_timeout;
-        let deadline = Instant::now().checked_add(after);
-        let mut nowhere = 0_u32;
-        loop {
-            match self.look(hash, confirmations).await {
-                Ok(Look::Deep(receipt)) => return Ok(receipt),
-                Ok(Look::Waiting) => nowhere = 0,
-                Ok(Look::Nowhere) => nowhere = nowhere.saturating_add(1),
-                Err(error) if error.is_retryable() => tracing::debug!(%error, %hash, "waiting goes on"),
-                Err(error) => return Err(error),
-            }
-            if nowhere >= LOOKS_BEFORE_DROPPED {
-                self.resync().await?;
-                return Err(ChainError::Dropped { hash });
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(ChainError::WaitTimeout {
-                    hash,
-                    confirmations,
-                    after,
-                });
-            }
-            tokio::time::sleep(self.options.poll_interval).await;
-        }
+        super::wait::wait(self, &self.options, hash, confirmations).await
     }
 
     async fn mine(&self, blocks: u64) -> Result<(), ChainError> {
@@ -262,4 +205,35 @@ impl AlloyChain {
             .as_ref()
             .ok_or_else(|| ChainError::Config("this chain port has no key to send with".to_owned()))
     }
+}
+
+#[async_trait]
+impl Outlet for AlloyChain {
+    async fn height(&self) -> Result<u64, ChainError> {
+        self.rpc.height().await
+    }
+
+    async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
+        self.rpc.knows(hash).await
+    }
+
+    async fn next_nonce(&self, address: Address) -> Result<u64, ChainError> {
+        self.rpc.next_nonce(address).await
+    }
+
+    async fn estimate_gas(&self, call: TransactionRequest) -> Result<u64, ChainError> {
+        self.rpc.estimate_gas(call).await
+    }
+
+    async fn prices(&self) -> Result<Prices, ChainError> {
+        self.rpc.prices().await
+    }
+
+    async fn submit(&self, raw: Bytes) -> Result<(), ChainError> {
+        self.rpc.submit(raw).await
+    }
+}
+
+fn block_id(at: Option<u64>) -> BlockId {
+    at.map_or(BlockId::latest(), BlockId::number)
 }

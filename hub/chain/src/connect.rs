@@ -48,17 +48,7 @@ impl AlloyChain {
     /// [`ChainError::Config`] for a bad URL or the wrong chain, retryable errors if the node is not there.
     pub fn connect<'a>(url: &'a str, options: ChainOptions) -> BoxFuture<'a, Result<Self, ChainError>> {
         Box::pin(async move {
-            if !["http://", "https://", "ws://", "wss://"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme))
-            {
-                return Err(ChainError::Config(
-                    "the chain URL must begin with http, https, ws or wss".to_owned(),
-                ));
-            }
-            // The URL may hold an API key: it stays out of the errors.
-            let target = BuiltInConnectionString::from_str(url)
-                .map_err(|_| ChainError::Config("the chain URL cannot be read".to_owned()))?;
+            let target = target(url)?;
             let timeout = options.request_timeout;
             let connected = tokio::time::timeout(timeout, target.connect_boxed()).await;
             let transport = connected
@@ -118,4 +108,18 @@ impl AlloyChain {
             }
         })
     }
+}
+
+/// Reads a URL. It may hold an API key: it stays out of the errors.
+pub(super) fn target(url: &str) -> Result<BuiltInConnectionString, ChainError> {
+    if !["http://", "https://", "ws://", "wss://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(ChainError::Config(
+            "the chain URL must begin with http, https, ws or wss".to_owned(),
+        ));
+    }
+    BuiltInConnectionString::from_str(url)
+        .map_err(|_| ChainError::Config("the chain URL cannot be read".to_owned()))
 }

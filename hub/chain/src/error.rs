@@ -3,10 +3,31 @@
 use alloy::primitives::{B256, Bytes};
 use alloy::rpc::json_rpc::ErrorPayload;
 use alloy::transports::{RpcError, TransportErrorKind};
+use std::fmt;
 use std::time::Duration;
 
 /// A range of so many blocks is narrow: if it fails without a reason, narrower ones will fail too.
 const NARROW_BLOCKS: u64 = 1_000;
+
+/// What one of several endpoints said, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSaid {
+    /// Name of the endpoint, such as `rpc 1 (host)`; never its URL, which may hold an API key.
+    pub endpoint: String,
+    /// Its answer in short, or why there is none.
+    pub said: String,
+}
+
+impl fmt::Display for EndpointSaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} says: {}", self.endpoint, self.said)
+    }
+}
+
+fn list(said: &[EndpointSaid]) -> String {
+    let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+    said.join("; ")
+}
 
 /// Why the chain did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +84,27 @@ pub enum ChainError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// Endpoints contradict each other and no answer has the agreement that was asked for: one of them lies, or they
+    /// are on two branches. Nothing was believed. Retry; if it lasts, look at the endpoints.
+    #[error("chain endpoints disagree on {what}, {agree} must agree: {}", list(said))]
+    Disagreement {
+        /// What was asked.
+        what: &'static str,
+        /// Endpoints that must agree.
+        agree: usize,
+        /// Every endpoint that was asked, with its answer.
+        said: Vec<EndpointSaid>,
+    },
+    /// Too few endpoints answered, without contradicting each other: the others are down or behind. Retry.
+    #[error("too few chain endpoints answer {what}, {agree} must agree: {}", list(said))]
+    TooFewAnswers {
+        /// What was asked.
+        what: &'static str,
+        /// Endpoints that must agree.
+        agree: usize,
+        /// Every endpoint, with its answer or why there is none.
+        said: Vec<EndpointSaid>,
+    },
     /// Wrong URL, wrong chain, no key. Fix the configuration.
     #[error("chain configuration: {0}")]
     Config(String),
@@ -77,7 +119,12 @@ impl ChainError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Transport(_) | Self::Timeout { .. } | Self::Busy(_) | Self::BadAnswer(_)
+            Self::Transport(_)
+                | Self::Timeout { .. }
+                | Self::Busy(_)
+                | Self::BadAnswer(_)
+                | Self::Disagreement { .. }
+                | Self::TooFewAnswers { .. }
         )
     }
 

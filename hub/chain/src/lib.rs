@@ -1,6 +1,7 @@
 //! The chain: the port that the hub uses, its implementation over alloy, confirmations, and a dev chain.
 //!
 //! * [`Chain`]: the port. Implemented by [`AlloyChain`] for every node that alloy reaches.
+//! * [`QuorumChain`]: the port over several nodes, none of which is believed alone.
 //! * [`ChainView`]: confirmed logs, in order, exactly once, with reorgs noticed.
 //! * [`embedded`]: a development chain in this process.
 //!
@@ -13,14 +14,18 @@ mod client;
 mod connect;
 mod convert;
 mod error;
+mod outlet;
+mod quorum;
 mod rpc;
 mod send;
 mod types;
 mod view;
+mod wait;
 
 pub use client::AlloyChain;
 pub use connect::ChainOptions;
-pub use error::{ChainError, transport_cause};
+pub use error::{ChainError, EndpointSaid, transport_cause};
+pub use quorum::{Endpoint, EndpointStatus, QuorumChain, QuorumOptions};
 pub use types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, TxReceipt, TxRequest};
 pub use view::{ChainView, Cursor, DeepReorg, ViewEvent, ViewOptions};
 

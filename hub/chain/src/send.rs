@@ -1,16 +1,17 @@
-//! One queue per key: gives out nonces, signs, sends, and knows what to do when a node answers badly.
+//! One queue per key: gives out nonces, signs once, hands the bytes to the node or nodes, and knows what to do when
+//! they answer badly.
 
+use super::connect::ChainOptions;
 use super::error::ChainError;
-use super::rpc::Rpc;
+use super::outlet::{Outlet, is_nonce_stale};
 use super::types::{Fees, SentTx, TxRequest};
 use alloy::consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
-use alloy::eips::BlockNumberOrTag;
 use alloy::eips::eip2718::Encodable2718 as _;
 use alloy::network::TxSignerSync as _;
-use alloy::primitives::{Address, B256, TxKind};
-use alloy::providers::Provider as _;
+use alloy::primitives::{Address, Bytes, TxKind};
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ const GAS_LIMIT_MAX: u64 = 1 << 24;
 /// The handle that callers hold; the queue's task ends when all handles are gone.
 #[derive(Clone, Debug)]
 pub(super) struct SendQueue {
-    rpc: Rpc,
+    outlet: Arc<dyn Outlet>,
     address: Address,
     max_fee_per_gas: Option<u128>,
     orders: mpsc::Sender<Order>,
@@ -55,24 +56,24 @@ struct Ready {
 
 impl SendQueue {
     pub(super) fn start(
-        rpc: Rpc,
+        outlet: Arc<dyn Outlet>,
         signer: PrivateKeySigner,
         chain_id: u64,
-        max_fee_per_gas: Option<u128>,
+        options: &ChainOptions,
     ) -> Self {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let address = signer.address();
         let worker = Worker {
-            rpc: rpc.clone(),
+            outlet: outlet.clone(),
             signer,
             chain_id,
             nonce: None,
         };
         tokio::spawn(worker.run(inbox));
         Self {
-            rpc,
+            outlet,
             address,
-            max_fee_per_gas,
+            max_fee_per_gas: options.max_fee_per_gas,
             orders,
         }
     }
@@ -117,11 +118,7 @@ impl SendQueue {
             input: request.data.clone().into(),
             ..TransactionRequest::default()
         };
-        let estimate = self.rpc.provider.estimate_gas(call);
-        let estimate = self
-            .rpc
-            .timed("eth_estimateGas", async { estimate.await })
-            .await?;
+        let estimate = self.outlet.estimate_gas(call).await?;
         let fifth = estimate.checked_div(5).unwrap_or(0);
         Ok(estimate.saturating_add(fifth).min(GAS_LIMIT_MAX.max(estimate)))
     }
@@ -130,21 +127,12 @@ impl SendQueue {
         if let Some(given) = request.fees {
             return Ok(given);
         }
-        let provider = &self.rpc.provider;
-        let history = provider.get_fee_history(1, BlockNumberOrTag::Latest, &[]);
-        let (history, tip) = tokio::try_join!(
-            self.rpc.timed("eth_feeHistory", history),
-            self.rpc.timed("eth_maxPriorityFeePerGas", async {
-                provider.get_max_priority_fee_per_gas().await
-            }),
-        )?;
-        let base_fee = history.base_fee_per_gas.last().copied();
-        let base_fee = base_fee.ok_or(ChainError::Unsupported("EIP-1559 fees"))?;
-        let wanted = base_fee.saturating_mul(2).saturating_add(tip);
+        let prices = self.outlet.prices().await?;
+        let wanted = prices.wanted();
         let max_fee_per_gas = self.max_fee_per_gas.map_or(wanted, |limit| wanted.min(limit));
         Ok(Fees {
             max_fee_per_gas,
-            max_priority_fee_per_gas: tip.min(max_fee_per_gas),
+            max_priority_fee_per_gas: prices.tip.min(max_fee_per_gas),
         })
     }
 }
@@ -155,7 +143,7 @@ fn gone() -> ChainError {
 
 /// Owner of the key and of the next nonce.
 struct Worker {
-    rpc: Rpc,
+    outlet: Arc<dyn Outlet>,
     signer: PrivateKeySigner,
     chain_id: u64,
     /// The next nonce, and when it was last known to be right; `None`: ask the node.
@@ -208,14 +196,14 @@ impl Worker {
     async fn next_nonce(&self) -> Result<u64, ChainError> {
         match self.nonce {
             Some((next, at)) if at.elapsed() < NONCE_FRESH_FOR => Ok(next),
-            _ => self.rpc.next_nonce(self.signer.address()).await,
+            _ => self.outlet.next_nonce(self.signer.address()).await,
         }
     }
 
     /// Sends one set of bytes until the node has it or refuses it: the same bytes can never be executed twice.
     async fn try_nonce(&self, ready: &Ready, nonce: u64) -> Result<SentTx, ChainError> {
         let envelope = self.sign(ready, nonce)?;
-        let (raw, hash) = (envelope.encoded_2718(), *envelope.tx_hash());
+        let (raw, hash) = (Bytes::from(envelope.encoded_2718()), *envelope.tx_hash());
         let sent = SentTx {
             hash,
             nonce,
@@ -224,26 +212,12 @@ impl Worker {
         let mut tries = 0_u32;
         loop {
             tries = tries.saturating_add(1);
-            let sending = self.rpc.provider.client().request(
-                "eth_sendRawTransaction",
-                (alloy::primitives::Bytes::from(raw.clone()),),
-            );
-            let answer: Result<B256, ChainError> = self.rpc.timed("eth_sendRawTransaction", sending).await;
-            let error = match answer {
-                Ok(_) => return Ok(sent),
-                Err(error)
-                    if says(
-                        &error,
-                        &["already known", "already imported", "known transaction"],
-                    ) =>
-                {
-                    return Ok(sent);
-                }
-                Err(error) => error,
+            let Err(error) = self.outlet.submit(raw.clone()).await else {
+                return Ok(sent);
             };
             // An answer that got lost, or a retry of bytes that did arrive.
             let unclear = error.is_retryable() || is_nonce_stale(&error);
-            if unclear && self.rpc.knows(hash).await.unwrap_or(false) {
+            if unclear && self.outlet.knows(hash).await.unwrap_or(false) {
                 return Ok(sent);
             }
             if !error.is_retryable() || tries >= TRIES_MAX {
@@ -269,19 +243,4 @@ impl Worker {
         let signature = signature.map_err(|error| ChainError::Config(format!("signing failed: {error}")))?;
         Ok(tx.into_signed(signature).into())
     }
-}
-
-fn is_nonce_stale(error: &ChainError) -> bool {
-    says(
-        error,
-        &["nonce too low", "nonce is too low", "invalid nonce", "oldnonce"],
-    )
-}
-
-fn says(error: &ChainError, words: &[&str]) -> bool {
-    let ChainError::Rejected { message, .. } = error else {
-        return false;
-    };
-    let lower = message.to_lowercase();
-    words.iter().any(|word| lower.contains(word))
 }

@@ -21,6 +21,7 @@ mod contract;
 mod embedded_only;
 mod measure;
 mod node;
+mod quorum;
 mod remote;
 mod scenarios;
 

@@ -1,0 +1,93 @@
+//! One send queue before several endpoints.
+
+use super::{Fault, World};
+use crate::contract::store;
+use crate::node::BOB;
+use alloy::primitives::U256;
+use futures::future::join_all;
+use hub_chain::{Chain as _, ChainError, TxRequest};
+use std::collections::BTreeSet;
+
+fn coin() -> TxRequest {
+    TxRequest {
+        to: Some(BOB),
+        value: U256::from(1),
+        ..TxRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn every_endpoint_that_is_up_gets_the_same_bytes() {
+    let world = World::new().await;
+    world.doors[1].set(Fault::Status(500));
+    let sent = world.chain.send(coin()).await.unwrap();
+    assert!(world.chain.wait(sent.hash, 0).await.unwrap().success);
+    for (door, expected) in [(0, 1), (2, 1)] {
+        let asked = world.doors[door].asked();
+        assert_eq!(asked.get("eth_sendRawTransaction"), Some(&expected), "{door}");
+    }
+}
+
+#[tokio::test]
+async fn nonces_come_from_one_queue() {
+    let world = World::new().await;
+    let send = |_| async { world.chain.send(coin()).await.unwrap() };
+    let sent = join_all((0..20).map(send)).await;
+    let nonces: BTreeSet<u64> = sent.iter().map(|sent| sent.nonce).collect();
+    assert_eq!(nonces, (1..21).collect(), "the contract was created with nonce 0");
+    for sent in sent {
+        assert!(world.chain.wait(sent.hash, 0).await.unwrap().success);
+    }
+}
+
+#[tokio::test]
+async fn sends_work_while_one_endpoint_is_down_lies_or_swallows() {
+    let world = World::new().await;
+    for fault in [
+        Fault::SwallowsSends,
+        Fault::NoSends,
+        Fault::WrongNonce,
+        Fault::Status(429),
+        Fault::Hangs,
+        Fault::HalfJson,
+        Fault::Behind(3),
+    ] {
+        for door in 0..3 {
+            world.doors[door].set(fault);
+            let sent = world.chain.send(store(world.contract, 7)).await.unwrap();
+            let receipt = world.direct.wait(sent.hash, 0).await.unwrap();
+            assert!(receipt.success, "{fault:?} {door}");
+            world.heals(door).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_all_endpoints_is_told_as_it_is() {
+    let world = World::new().await;
+    let error = world
+        .chain
+        .send(TxRequest {
+            value: U256::from(10).pow(U256::from(25)),
+            gas_limit: Some(21_000),
+            ..coin()
+        })
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ChainError::InsufficientFunds(_)), "{error:?}");
+    let reverts = TxRequest {
+        to: Some(world.contract),
+        data: crate::contract::calldata(2, &[1]),
+        ..TxRequest::default()
+    };
+    let error = world.chain.send(reverts).await.unwrap_err();
+    assert!(matches!(error, ChainError::Reverted { .. }), "{error:?}");
+    // Nothing of that moved the nonce.
+    let sent = world.chain.send(coin()).await.unwrap();
+    assert_eq!(sent.nonce, 1);
+    for door in &world.doors {
+        door.set(Fault::Status(500));
+    }
+    let error = world.chain.send(coin()).await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+}

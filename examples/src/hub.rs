@@ -17,7 +17,7 @@ use hub::{
     session::{self, Drained, Settings},
 };
 use protocol_spec::channel::Delays;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 /// Owns the vault and pays for the hub's gas.
@@ -65,7 +65,7 @@ impl Hub {
         std::fs::create_dir(&dir)?;
         let running = app::start(Setup {
             ports: Ports::machine(dir.clone()),
-            chain,
+            chain: Arc::new(chain),
             adjudicator: deployed.adjudicator,
             signer: SignerKey::from_bytes(&SIGNER.private_key.0)?,
             policy: policy(deployed.token),

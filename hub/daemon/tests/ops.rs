@@ -315,6 +315,14 @@ fn the_environment_overrides_the_file_and_leaks_nothing() {
         "{}",
         both(&output)
     );
+    let output = check(&[("HUB_CHAIN__AGREE", "2")]);
+    assert!(
+        both(&output).contains("chain.agree: must be 1 to 1"),
+        "{}",
+        both(&output)
+    );
+    let output = check(&[("HUB_CHAIN__MORE_RPC_URLS", "[\"http://127.0.0.1:1\"]")]);
+    assert!(both(&output).contains("embedded"), "{}", both(&output));
     let output = check(&[("HUB_CHIAN__CONFIRMATIONS", "3")]);
     assert!(
         both(&output).contains("unknown key"),

@@ -24,6 +24,8 @@ mod hubs;
 mod locks;
 #[path = "roles/mass.rs"]
 mod mass;
+#[path = "roles/nodes.rs"]
+mod nodes;
 #[path = "support/people.rs"]
 mod people;
 #[path = "support/process.rs"]
@@ -89,4 +91,10 @@ async fn a_mass_exit_with_stale_evidence_is_answered_in_batches() {
 async fn reorgs_of_any_depth_cost_nobody_on_the_embedded_chain() {
     let dir = tempfile::tempdir().unwrap();
     reorganised(&World::embedded(dir.path()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lies_and_one_that_is_dead_do_not_stop_the_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    nodes::one_lies_and_one_is_dead(&World::embedded(dir.path()).await).await;
 }

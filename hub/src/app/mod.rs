@@ -10,7 +10,7 @@ mod watch_chain;
 pub use ports::Ports;
 
 use crate::{
-    chain::{AlloyChain, Chain, ChainError},
+    chain::{Chain, ChainError},
     driver::{ChainStatus, Driver, DriverOptions},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
     execution::Execution,
@@ -39,7 +39,7 @@ pub struct Setup {
     /// Time, threads and disk.
     pub ports: Ports,
     /// The chain, sending from the hub's own account.
-    pub chain: AlloyChain,
+    pub chain: Arc<dyn Chain>,
     /// The adjudicator on it.
     pub adjudicator: Address,
     /// The voucher key.
@@ -121,7 +121,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
         })
         .await?;
         let options = DriverOptions {
-            chain: Arc::new(setup.chain),
+            chain: setup.chain.clone(),
             adjudicator: setup.adjudicator,
             domain: Domain::new(identity.chain_id, setup.adjudicator),
             hub,

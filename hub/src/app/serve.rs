@@ -4,10 +4,10 @@ use super::{
     Ports, RunningHub, Setup,
     dev::{self, DevChain},
     first_start,
-    watch_chain::watch_chain,
+    watch_chain::{watch_chain, watch_endpoints},
 };
 use crate::{
-    chain::{AlloyChain, Chain, ChainOptions, embedded::DEV_ACCOUNTS},
+    chain::{AlloyChain, Chain, ChainOptions, Endpoint, QuorumChain, QuorumOptions, embedded::DEV_ACCOUNTS},
     cli::serve::{Prepared, Started},
     ledger::{LockPolicy, Policy, Reserve, Tariff},
     ops::{Config, Readiness, Shutdown},
@@ -19,7 +19,7 @@ use alloy::{
 use anyhow::Context;
 use futures::future::BoxFuture;
 use protocol_spec::{Address, Amount, SignerKey, channel::Delays};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where the embedded chain listens when the address is free.
 const EMBEDDED_DOOR: &str = "127.0.0.1:8545";
@@ -97,15 +97,13 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
         signer: Some(owner),
         ..ChainOptions::default()
     };
-    let chain = AlloyChain::connect(&config.chain.rpc_url, options)
-        .await
-        .context("chain.rpc_url")?;
+    let chain = nodes(config, options).await?;
     let tokens = tariffs(config);
-    warn_of_empty_hands(&chain, adjudicator, &tokens).await;
+    warn_of_empty_hands(chain.as_ref(), adjudicator, &tokens).await;
     if config.confirmations() < CONFIRMATIONS_FEW {
         tracing::warn!(
             confirmations = config.confirmations(),
-            "few confirmations: a deposit that a reorganisation takes back is the hub's loss, and stops it"
+            "few confirmations: a deposit that a reorganisation takes back may be the hub's loss"
         );
     }
     Ok(setup(
@@ -115,6 +113,26 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
         tokens,
         config.data_dir.clone(),
     ))
+}
+
+/// The port on the configured nodes.
+async fn nodes(config: &Config, options: ChainOptions) -> anyhow::Result<Arc<dyn Chain>> {
+    let urls = config.rpc_urls();
+    let endpoints = urls.iter().enumerate().map(|(index, url)| {
+        let place = index.saturating_add(1);
+        Endpoint::url(place, url).with_context(|| format!("chain.rpc_url: node {place}"))
+    });
+    let endpoints = endpoints.collect::<anyhow::Result<Vec<_>>>()?;
+    let majority = QuorumOptions::majority(urls.len());
+    let quorum = QuorumOptions {
+        agree: config.chain.agree.unwrap_or(majority.agree),
+        ..majority
+    };
+    let chain = QuorumChain::connect(endpoints, options, quorum)
+        .await
+        .context("chain.rpc_url")?;
+    watch_endpoints(chain.clone());
+    Ok(Arc::new(chain))
 }
 
 /// The development chain in this process: contracts deployed, vault funded, door opened.
@@ -153,12 +171,18 @@ async fn embedded(
     let port = AlloyChain::embedded(&dev.chain, options).await?;
     let genesis = port.genesis_hash().await?;
     let dir = prepared.config.data_dir.join(format!("embedded-{genesis}"));
-    let setup = setup(prepared, port, deployed.adjudicator, tokens, dir.clone());
+    let setup = setup(
+        prepared,
+        Arc::new(port),
+        deployed.adjudicator,
+        tokens,
+        dir.clone(),
+    );
     Ok((setup, dev, dir))
 }
 
 /// Says what would keep the hub from doing its work; it may be mended while the hub runs.
-async fn warn_of_empty_hands(chain: &AlloyChain, adjudicator: Address, tokens: &[Tariff]) {
+async fn warn_of_empty_hands(chain: &dyn Chain, adjudicator: Address, tokens: &[Tariff]) {
     let hub = chain.sender().unwrap_or_default();
     if chain.balance(hub).await.is_ok_and(|wei| wei.is_zero()) {
         tracing::warn!(owner = %hub, "the owner has no coins for gas: disputes cannot be answered");
@@ -225,7 +249,7 @@ fn tariffs(config: &Config) -> Vec<Tariff> {
 
 fn setup(
     prepared: &Prepared,
-    chain: AlloyChain,
+    chain: Arc<dyn Chain>,
     adjudicator: Address,
     tokens: Vec<Tariff>,
     data_dir: PathBuf,

@@ -1,7 +1,7 @@
 //! Readiness follows the chain: a hub that cannot see disputes should get no traffic.
 
 use super::RunningHub;
-use crate::{driver::ChainStatus, ops::Readiness};
+use crate::{chain::QuorumChain, driver::ChainStatus, ops::Readiness};
 use protocol_spec::UnixSeconds;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,18 @@ pub(super) fn watch_chain(hub: &RunningHub, readiness: Readiness) {
                 _ = failed.wait_for(Option::is_some) => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
+        }
+    });
+}
+
+/// Shows for each node whether it is asked, for as long as the process runs.
+pub(super) fn watch_endpoints(chain: QuorumChain) {
+    tokio::spawn(async move {
+        loop {
+            for node in chain.status() {
+                metrics::gauge!("hub_chain_node_up", "node" => node.name).set(u8::from(node.up));
+            }
+            tokio::time::sleep(EVERY).await;
         }
     });
 }

@@ -69,6 +69,18 @@ fn chain(config: &Config, problems: &mut Problems) {
     problems.unless(remote || config.is_embedded(), || {
         "chain.rpc_url: must be \"embedded\" or start with http://, https://, ws:// or wss://".to_owned()
     });
+    let known = |url: &String| schemes.iter().any(|scheme| url.starts_with(scheme));
+    problems.unless(chain.more_rpc_urls.iter().all(known), || {
+        "chain.more_rpc_urls: each must start with http://, https://, ws:// or wss://".to_owned()
+    });
+    problems.unless(chain.more_rpc_urls.is_empty() || !config.is_embedded(), || {
+        "chain.more_rpc_urls: the embedded chain has no further nodes; set chain.rpc_url".to_owned()
+    });
+    let nodes = config.rpc_urls().len().max(1);
+    problems.unless(
+        chain.agree.is_none_or(|agree| (1..=nodes).contains(&agree)),
+        || format!("chain.agree: must be 1 to {nodes}, the number of nodes"),
+    );
     problems.unless(config.is_embedded() || chain.adjudicator.is_some(), || {
         "chain.adjudicator: is missing; only the embedded chain gets one deployed by the hub".to_owned()
     });

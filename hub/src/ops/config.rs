@@ -106,6 +106,12 @@ section! {
     pub struct Chain {
         /// `embedded` or the URL of a node.
         pub rpc_url: String,
+        /// Further nodes of the same chain.
+        #[serde(default)]
+        pub more_rpc_urls: Vec<String>,
+        /// Nodes that must say the same before it is believed; none: more than half.
+        #[serde(default)]
+        pub agree: Option<usize>,
         /// The adjudicator; none: deploy one (embedded chain only).
         #[serde(default)]
         pub adjudicator: Option<Address>,
@@ -337,6 +343,14 @@ impl Config {
             limits::CONFIRMATIONS_DEFAULT
         };
         self.chain.confirmations.unwrap_or(default)
+    }
+
+    /// The chain's nodes, in order; empty when the chain runs inside the process.
+    #[must_use]
+    pub fn rpc_urls(&self) -> Vec<&str> {
+        let first = (!self.is_embedded()).then_some(&self.chain.rpc_url);
+        let all = first.into_iter().chain(&self.chain.more_rpc_urls);
+        all.map(String::as_str).collect()
     }
 
     /// True when the chain runs inside the process.

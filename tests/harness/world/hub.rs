@@ -158,7 +158,7 @@ impl HubMachine {
         };
         Ok(Setup {
             ports: Ports::simulated(self.now(), open),
-            chain,
+            chain: Arc::new(chain),
             adjudicator: self.bank.deployed.adjudicator,
             signer: SignerKey::from_bytes(&key_bytes(self.seed, "hub signer"))?,
             policy: self.policy(),

@@ -14,10 +14,14 @@
 
 mod anvil;
 mod cli;
+mod cooperative;
 mod embedded;
 mod exits;
 mod locks;
 mod offline;
+mod packages;
+mod plan;
 mod refusals;
+mod resume;
 mod vouchers;
 mod world;

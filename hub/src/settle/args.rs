@@ -1,7 +1,7 @@
 //! The options of `settle`, in groups that the commands share.
 
 use super::text::gwei;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use protocol_spec::{Address, UnixSeconds};
 use std::path::PathBuf;
 
@@ -204,4 +204,50 @@ pub struct ExportArgs {
     /// Where to write it; stdout when absent. Replaced at one stroke, so a watchtower never reads half of it.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `batch`.
+#[derive(Args, Debug)]
+pub struct BatchArgs {
+    /// What to do with every channel.
+    #[command(subcommand)]
+    pub verb: BatchVerb,
+}
+
+/// The verbs that `batch` knows.
+#[derive(Subcommand, Debug)]
+pub enum BatchVerb {
+    /// Who gets what in every channel, and in all.
+    Plan(BatchPlanArgs),
+    /// Start a dispute in every open channel.
+    Dispute(BatchSendArgs),
+    /// Show what the evidence adds, in every channel.
+    Submit(BatchSendArgs),
+    /// Pay out every dispute that is final, many in one transaction.
+    Finalize(BatchSendArgs),
+}
+
+/// `batch plan`.
+#[derive(Args, Debug)]
+pub struct BatchPlanArgs {
+    /// The directory with the evidence: every *.json in it.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub node: NodeArgs,
+}
+
+/// `batch dispute`, `submit`, `finalize`.
+#[derive(Args, Debug)]
+pub struct BatchSendArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub plan: BatchPlanArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub tx: TxArgs,
+    /// Go on although it would lose money.
+    #[arg(long)]
+    pub force: bool,
 }

@@ -64,6 +64,10 @@ pub enum Command {
     /// Countersign your evidence for a watchtower, which can then defend you with nothing but a key for gas.
     #[command(after_help = EXPORT_HELP)]
     Export(ExportArgs),
+    /// The verbs over a directory of evidence, with one key.
+    Batch(BatchArgs),
+    /// Check an evidence file or a receipt offline: every signature, lock, preimage and acknowledgement.
+    Verify(VerifyArgs),
 }
 
 const EXPORT_HELP: &str = "\

@@ -46,6 +46,8 @@ exits! {
     NotNow = 7, "not_now", "too early, or the deadline has passed (watch: a window ended before its evidence was on chain)";
     /// The chain said no.
     Reverted = 8, "reverted", "the adjudicator reverted, in simulation or on chain";
+    /// Of many, some were not done.
+    Partly = 9, "partly", "batch: some channels were not done; the table says which and why";
 }
 
 impl Exit {

@@ -5,6 +5,7 @@
 //! sent and checked ([`Node`]). [`Settle`] ties them together.
 
 mod args;
+mod batch;
 pub mod cli;
 mod cooperative;
 mod decode;
@@ -34,6 +35,7 @@ mod run_send;
 mod run_verify;
 mod send;
 mod status;
+mod sweep;
 pub mod text;
 mod view;
 mod wait;

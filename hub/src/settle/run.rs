@@ -3,6 +3,7 @@
 use super::{
     Exit, Node, Settle, SettleError, Verb,
     args::{ChainArgs, ClaimArgs, CooperativeArgs, Format, PlanArgs},
+    batch,
     cli::{Cli, Command},
     cooperative::CooperativeFile,
     files::{load, read, say},
@@ -76,6 +77,7 @@ async fn dispatch(command: Command, format: Format) -> Result<Output, SettleErro
         Command::Withdraw(args) => cooperate(&args, format, "withdraw").await,
         Command::CancelDispute(args) => cooperate(&args, format, "cancel-dispute").await,
         Command::Export(args) => run_export::export(&args).await,
+        Command::Batch(args) => batch::run(&args.verb, format).await,
         Command::Verify(args) => run_verify::verify(&args),
     }
 }

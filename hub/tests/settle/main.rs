@@ -13,6 +13,7 @@
 )]
 
 mod anvil;
+mod batch;
 mod cli;
 mod cooperative;
 mod embedded;

@@ -206,6 +206,43 @@ pub struct ExportArgs {
     pub out: Option<PathBuf>,
 }
 
+/// `watch`.
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// The directory with packages (and, for locks, evidence of the key's own side): every *.json in it.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub node: NodeArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub key: KeyArgs,
+    /// Send what is due. Without this it only says what it would do.
+    #[arg(long)]
+    pub broadcast: bool,
+    /// One look, then wait for what was sent, then end: for cron.
+    #[arg(long)]
+    pub once: bool,
+    /// Take packages by POST /packages, too. There is no login: only signed packages for this key, of channels that are on
+    /// chain, are taken. Loopback, or behind a proxy that limits.
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "once")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Seconds between two looks. Far below the shortest challenge period.
+    #[arg(long, value_name = "SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub every: u64,
+    /// Where transactions are written down before they are sent; DIR/settle.journal when absent.
+    #[arg(long, value_name = "PATH")]
+    pub journal: Option<PathBuf>,
+    /// Most gwei per gas that a transaction may ever cost. One that is stuck is replaced with higher fees up to here;
+    /// no limit when absent: the sender's balance is one.
+    #[arg(long, value_name = "GWEI", value_parser = gwei)]
+    pub max_fee_gwei: Option<u128>,
+    /// A transaction that is in no block after so many seconds is replaced with higher fees, under the same nonce.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub bump_after: u64,
+}
+
 /// `batch`.
 #[derive(Args, Debug)]
 pub struct BatchArgs {

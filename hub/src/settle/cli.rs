@@ -64,6 +64,9 @@ pub enum Command {
     /// Countersign your evidence for a watchtower, which can then defend you with nothing but a key for gas.
     #[command(after_help = EXPORT_HELP)]
     Export(ExportArgs),
+    /// Guard channels for others: answer every dispute with the newest package, finalize when it is time.
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArgs),
     /// The verbs over a directory of evidence, with one key.
     Batch(BatchArgs),
     /// Check an evidence file or a receipt offline: every signature, lock, preimage and acknowledgement.
@@ -76,6 +79,19 @@ The key must be the SIGNER's of your side. The package holds your newest receive
 A submitter cannot resolve locks: come back before they expire, or run `settle watch` yourself with your own key.
 
   settle export --evidence alice.json --key-file signer.key --submitter 0x... --out tower/alice.json";
+
+const WATCH_HELP: &str = "\
+  settle watch --dir tower --rpc-url URL --key-file gas.key --broadcast --ndjson
+  settle watch --dir tower --rpc-url URL --key-file gas.key --broadcast --once     from cron
+
+Packages are made by `settle export` for the address of this key. A file may be replaced at any time (write beside it,
+then rename): the newer voucher is used, an older or damaged one is reported and left aside. A file that vanishes is
+guarded until the end of the process. Nothing is kept but the journal of what was sent; stop and start it as you like.
+It answers by R21: in a dispute the newest voucher is always shown, whoever gains by that, so nobody falls below what
+both sides signed. Evidence of the key's own side works like a package, and its locks are resolved, too.
+
+Events (--ndjson): listening, guarding, replaced, kept, bad_file, vanished, open, disputed, cancelled, closed, due, sent, bumped, mined, reverted, lost,
+alarm, too_late, cannot, unreachable, looked.";
 
 fn help() -> String {
     format!(

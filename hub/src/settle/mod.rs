@@ -39,6 +39,7 @@ mod sweep;
 pub mod text;
 mod view;
 mod wait;
+mod watch;
 
 pub use cooperative::{CooperativeFile, Message};
 pub use decode::revert as decode_revert;

@@ -11,7 +11,7 @@ use super::{
     output::{Output, line},
     render, render_forecast, run_export,
     run_send::{What, send},
-    run_verify,
+    run_verify, watch,
 };
 use std::io::Write as _;
 
@@ -77,6 +77,7 @@ async fn dispatch(command: Command, format: Format) -> Result<Output, SettleErro
         Command::Withdraw(args) => cooperate(&args, format, "withdraw").await,
         Command::CancelDispute(args) => cooperate(&args, format, "cancel-dispute").await,
         Command::Export(args) => run_export::export(&args).await,
+        Command::Watch(args) => watch::run(&args, format).await,
         Command::Batch(args) => batch::run(&args.verb, format).await,
         Command::Verify(args) => run_verify::verify(&args),
     }

@@ -24,5 +24,7 @@ mod packages;
 mod plan;
 mod refusals;
 mod resume;
+mod stuck;
 mod vouchers;
+mod watch;
 mod world;

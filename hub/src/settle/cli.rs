@@ -1,9 +1,9 @@
 //! The command line of `settle`: what the words mean. [`super::run`] does the work.
 
-use super::{exit::Exit, run};
-use clap::{Args, Parser, Subcommand};
-use protocol_spec::Address;
-use std::{path::PathBuf, process::ExitCode};
+pub use super::args::*;
+use super::{cooperative, exit::Exit, run};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Leave or defend a payment channel alone, with the hub gone: from an evidence file, a node and a key.
 #[derive(Parser, Debug)]
@@ -12,9 +12,27 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Print JSON instead of tables; amounts are decimal strings in base units.
-    #[arg(long, global = true)]
+    /// Print one JSON document; amounts are decimal strings in base units.
+    #[arg(long, global = true, conflicts_with_all = ["table", "ndjson"])]
     pub json: bool,
+    /// Print tables for people (the default).
+    #[arg(long, global = true, conflicts_with = "ndjson")]
+    pub table: bool,
+    /// Print one JSON object per line: progress and events as they happen, then the result.
+    #[arg(long, global = true)]
+    pub ndjson: bool,
+}
+
+impl Cli {
+    /// How results are printed.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match (self.json, self.ndjson) {
+            (_, true) => Format::Ndjson,
+            (true, false) => Format::Json,
+            (false, false) => Format::Table,
+        }
+    }
 }
 
 /// The verbs.
@@ -22,114 +40,64 @@ pub struct Cli {
 pub enum Command {
     /// Show the channel on chain, who gets what, and what to do next. Needs no key.
     Status(ChainArgs),
+    /// Who gets what under each course of events, every step with its gas, every deadline. Sends nothing, needs no key.
+    Plan(PlanArgs),
     /// Start a dispute and show the evidence in the same transaction. Pays out after the challenge period.
     Dispute(DisputeArgs),
     /// Show evidence: in the window of a dispute, or as a checkpoint while the channel is open.
     Submit(SubmitArgs),
+    /// Count the locks whose preimages are known, in a running dispute, without showing a voucher.
+    Resolve(SendArgs),
     /// Pay out a dispute whose time is over. Anybody may.
     Finalize(SendArgs),
     /// Fetch a payout that could not be delivered.
     Claim(ClaimArgs),
+    /// Pay out at once by a close that both sides signed.
+    #[command(after_help = cooperative::HELP)]
+    Close(CooperativeArgs),
+    /// Pay one side by a withdrawal that both sides signed; the channel stays open.
+    #[command(after_help = cooperative::HELP)]
+    Withdraw(CooperativeArgs),
+    /// End a running dispute by a message that both sides signed; the channel is open again.
+    #[command(after_help = cooperative::HELP)]
+    CancelDispute(CooperativeArgs),
+    /// Countersign your evidence for a watchtower, which can then defend you with nothing but a key for gas.
+    #[command(after_help = EXPORT_HELP)]
+    Export(ExportArgs),
+    /// Guard channels for others: answer every dispute with the newest package, finalize when it is time.
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArgs),
+    /// The verbs over a directory of evidence, with one key.
+    Batch(BatchArgs),
     /// Check an evidence file or a receipt offline: every signature, lock, preimage and acknowledgement.
     Verify(VerifyArgs),
 }
 
-/// Evidence and node.
-#[derive(Args, Debug)]
-pub struct ChainArgs {
-    /// The evidence file of your side of the channel.
-    #[arg(long, value_name = "FILE")]
-    pub evidence: PathBuf,
-    /// A node of the channel's chain: http, https, ws or wss.
-    #[arg(long, value_name = "URL", env = "SETTLE_RPC_URL", hide_env_values = true)]
-    pub rpc_url: String,
-}
+const EXPORT_HELP: &str = "\
+The key must be the SIGNER's of your side. The package holds your newest received voucher and its countersignature
+(`Accept`), and neither preimages nor what you sent. Export again after payments: a watchtower shows only what it has.
+A submitter cannot resolve locks: come back before they expire, or run `settle watch` yourself with your own key.
 
-/// Evidence, node, key, and whether to send.
-#[derive(Args, Debug)]
-pub struct SendArgs {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub chain: ChainArgs,
-    /// File with the sender's private key: 64 hex digits, mode 0600.
-    #[arg(long, value_name = "PATH", conflicts_with = "key_env")]
-    pub key_file: Option<PathBuf>,
-    /// Environment variable with the sender's private key.
-    #[arg(long, value_name = "NAME")]
-    pub key_env: Option<String>,
-    /// Sender of a dry run without a key; the account of your side when absent.
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["key_env", "key_file", "broadcast"])]
-    pub from: Option<Address>,
-    /// Only here to refuse a key on the command line.
-    #[arg(long, alias = "private-key", hide = true)]
-    pub key: Option<String>,
-    /// Send it. Without this nothing leaves: the call is simulated and priced.
-    #[arg(long)]
-    pub broadcast: bool,
-    /// After sending, wait for this many confirmations (1 when no number is given) and check receipt and event.
-    #[arg(long, value_name = "CONFIRMATIONS", num_args = 0..=1, require_equals = true,
-        default_missing_value = "1", requires = "broadcast")]
-    pub wait: Option<u64>,
-}
+  settle export --evidence alice.json --key-file signer.key --submitter 0x... --out tower/alice.json";
 
-/// `submit`.
-#[derive(Args, Debug)]
-pub struct SubmitArgs {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub send: SendArgs,
-    /// Go on although it would lose money.
-    #[arg(long)]
-    pub force: bool,
-}
+const WATCH_HELP: &str = "\
+  settle watch --dir tower --rpc-url URL --key-file gas.key --broadcast --ndjson
+  settle watch --dir tower --rpc-url URL --key-file gas.key --broadcast --once     from cron
 
-/// `dispute`.
-#[derive(Args, Debug)]
-pub struct DisputeArgs {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub send: SendArgs,
-    /// Go on although it would lose money.
-    #[arg(long)]
-    pub force: bool,
-    /// Start the dispute and show nothing: for a side that only paid, whose evidence only acknowledges that.
-    #[arg(long)]
-    pub without_evidence: bool,
-}
+Packages are made by `settle export` for the address of this key. A file may be replaced at any time (write beside it,
+then rename): the newer voucher is used, an older or damaged one is reported and left aside. A file that vanishes is
+guarded until the end of the process. Nothing is kept but the journal of what was sent; stop and start it as you like.
+It answers by R21: in a dispute the newest voucher is always shown, whoever gains by that, so nobody falls below what
+both sides signed. Evidence of the key's own side works like a package, and its locks are resolved, too.
 
-/// `claim`.
-#[derive(Args, Debug)]
-pub struct ClaimArgs {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub send: SendArgs,
-    /// The token; zero address for the native coin; the channel's own when absent.
-    #[arg(long, value_name = "ADDRESS")]
-    pub token: Option<Address>,
-    /// Where the money goes.
-    #[arg(long, value_name = "ADDRESS")]
-    pub to: Address,
-}
-
-/// `verify`.
-#[derive(Args, Debug)]
-pub struct VerifyArgs {
-    /// An evidence file; with --receipt, the payee's, whose config names the hub's signer.
-    #[arg(long, value_name = "FILE", required_unless_present = "receipt")]
-    pub evidence: Option<PathBuf>,
-    /// A receipt file.
-    #[arg(long, value_name = "FILE")]
-    pub receipt: Option<PathBuf>,
-    /// The hub's signer, for a receipt without the payee's evidence.
-    #[arg(long, value_name = "ADDRESS", requires = "receipt")]
-    pub hub_signer: Option<Address>,
-}
+Events (--ndjson): listening, guarding, replaced, kept, bad_file, vanished, open, disputed, cancelled, closed, due, sent, bumped, mined, reverted, lost,
+alarm, too_late, cannot, unreachable, looked.";
 
 fn help() -> String {
     format!(
         "{}\nTables and JSON go to stdout, words to stderr.\n\n\
          A complete exit:\n  settle verify   --evidence alice.json\n  \
-         settle status   --evidence alice.json --rpc-url URL\n  \
+         settle plan     --evidence alice.json --rpc-url URL\n  \
          settle dispute  --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait\n  \
          settle finalize --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait",
         Exit::help()
@@ -140,6 +108,7 @@ fn help() -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Signals, timers and sockets; one thread is enough.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let exit = match runtime {
         Ok(runtime) => runtime.block_on(run::run(cli)),

@@ -61,7 +61,7 @@ fn words(error: &E) -> String {
             e.sender
         ),
         E::BadSignature(e) => format!(
-            "BadSignature: the voucher (digest {}) is not signed by {}. The evidence is of another channel, or damaged",
+            "BadSignature: the voucher or message (digest {}) is not signed by {}. It is of another channel, or damaged",
             e.digest, e.signer
         ),
         E::WrongChannel(e) => format!("WrongChannel: expected {}, got {}", e.expected, e.got),
@@ -111,8 +111,39 @@ fn locks(error: &E) -> String {
         ),
         E::SeqTooLarge(e) => format!("SeqTooLarge: seq {}, at most {}", e.seq, e.limit),
         E::PaidTooLarge(e) => format!("PaidTooLarge: paid {}, at most {}", e.paid, e.limit),
+        error => cooperative(error),
+    }
+}
+
+fn cooperative(error: &E) -> String {
+    match error {
         E::BadCountersignature(e) => format!("BadCountersignature: not {}'s over {}", e.signer, e.digest),
         E::DeadlinePassed(e) => format!("DeadlinePassed: it was {}, chain time is {}", e.deadline, e.nowS),
+        E::DeadlineTooFar(e) => format!(
+            "DeadlineTooFar: {} is more than a day ahead, taken are deadlines up to {}",
+            e.deadline, e.limit
+        ),
+        E::DepositMissing(e) => format!(
+            "DepositMissing: the message divides a deposit of {}, the chain has {}",
+            e.named, e.actual
+        ),
+        E::SumMismatch(e) => format!(
+            "SumMismatch: balances and withdrawals make {}, the named deposits are {}. A withdrawal came in between; \
+             sign a new close",
+            e.got, e.expected
+        ),
+        E::WithdrawalNotNewer(e) => format!(
+            "WithdrawalNotNewer: {} in all were withdrawn already, the message says {}",
+            e.withdrawn, e.total
+        ),
+        E::InsufficientTotal(e) => format!(
+            "InsufficientTotal: the channel holds {}, {} were to leave it",
+            e.total, e.amount
+        ),
+        E::WrongDisputeNo(e) => format!(
+            "WrongDisputeNo: dispute {} is running, the message cancels {}",
+            e.expected, e.got
+        ),
         other => {
             let name = E::signature_by_selector(other.selector()).unwrap_or("an error");
             format!("{name}: not expected from this command; run `settle status`")

@@ -1,6 +1,7 @@
 //! Evidence that passed every check which needs no chain.
 
 pub use super::evidence_error::EvidenceError;
+use super::package::{Package, SignedAccept};
 use protocol_spec::{
     Address, Amount, ChannelId, Digest, DirectionEvidence, Domain, Evidence, Lock, LocksOpening, Preimage,
     Reject, Seq, Side, SignedVoucher, VerifiedVoucher, VoucherSignature, batch, limits,
@@ -29,10 +30,11 @@ pub struct CheckedEvidence {
     id: ChannelId,
     received: CheckedDirection,
     sent: CheckedDirection,
+    accept: Option<SignedAccept>,
 }
 
 impl CheckedEvidence {
-    /// Reads the file's bytes and checks them.
+    /// Reads the file's bytes and checks them: evidence, or a watchtower's [`Package`].
     ///
     /// # Errors
     /// Every [`EvidenceError`]; the file is not usable then.
@@ -42,8 +44,12 @@ impl CheckedEvidence {
         };
         let value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
         // The format first, so that a later version is named rather than called malformed.
-        if let Some(format) = value.get("format").and_then(serde_json::Value::as_str) {
-            check_format(format)?;
+        match value.get("format").and_then(serde_json::Value::as_str) {
+            Some(Package::FORMAT) => {
+                return Package::check(serde_json::from_slice(bytes).map_err(malformed)?);
+            }
+            Some(format) => check_format(format)?,
+            None => {}
         }
         Self::check(serde_json::from_slice(bytes).map_err(malformed)?)
     }
@@ -76,7 +82,20 @@ impl CheckedEvidence {
             received,
             sent,
             evidence,
+            accept: None,
         })
+    }
+
+    /// The same evidence for a submitter. Only [`Package::check`] calls it, after checking `accept`.
+    pub(super) fn with_accept(mut self, accept: SignedAccept) -> Self {
+        self.accept = Some(accept);
+        self
+    }
+
+    /// The payee's countersignature, when this is a watchtower's package. Locks cannot be resolved with it.
+    #[must_use]
+    pub fn accept(&self) -> Option<&SignedAccept> {
+        self.accept.as_ref()
     }
 
     /// The channel, computed from config, chain id and adjudicator.
@@ -115,9 +134,16 @@ impl CheckedEvidence {
         &self.sent
     }
 
-    /// True when `address` may submit for this side: its account or its signer.
+    /// True when `address` may submit: this side's account or signer, or the submitter that a package names.
     #[must_use]
     pub fn may_submit(&self, address: Address) -> bool {
+        let named = self.accept.as_ref().map(|signed| signed.accept.submitter);
+        self.is_party(address) || named == Some(address)
+    }
+
+    /// True when `address` is this side's account or signer: it may also resolve locks and start a dispute.
+    #[must_use]
+    pub fn is_party(&self, address: Address) -> bool {
         let (config, side) = (&self.evidence.config, self.side());
         address == config.account(side) || address == config.signer(side)
     }

@@ -80,6 +80,12 @@ pub enum EvidenceError {
         /// By the acknowledgement.
         got: Amount,
     },
+    /// A package's countersignature is not the payee's over its voucher.
+    #[error("the countersignature: {what}")]
+    Accept {
+        /// What does not fit.
+        what: String,
+    },
     /// The deposits are outside what the adjudicator can hold.
     #[error("deposits are outside the adjudicator's range")]
     Deposits,

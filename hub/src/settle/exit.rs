@@ -37,15 +37,17 @@ exits! {
     /// The evidence, the chain or the key is not what the command needs.
     Refused = 3, "refused", "refused: invalid evidence, wrong chain, wrong adjudicator or wrong key";
     /// Nothing would change.
-    NothingToDo = 4, "nothing_to_do", "nothing to do";
+    NothingToDo = 4, "nothing_to_do", "nothing to do: the chain says already what this would say";
     /// Somebody would pay for it.
     WouldLose = 5, "would_lose", "would lose money (--force overrides)";
     /// No answer from the node, or the transaction was not seen in time.
     Unreachable = 6, "unreachable", "chain unreachable, or not included in time (it may still be)";
     /// Before or after its time.
-    NotNow = 7, "not_now", "too early, or the deadline has passed";
+    NotNow = 7, "not_now", "too early, or the deadline has passed (watch: a window ended before its evidence was on chain)";
     /// The chain said no.
     Reverted = 8, "reverted", "the adjudicator reverted, in simulation or on chain";
+    /// Of many, some were not done.
+    Partly = 9, "partly", "batch: some channels were not done; the table says which and why";
 }
 
 impl Exit {

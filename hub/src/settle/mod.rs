@@ -4,35 +4,59 @@
 //! the chain is read at one block ([`View`]), a verb is decided and built without I/O ([`plan::plan`]), then simulated,
 //! sent and checked ([`Node`]). [`Settle`] ties them together.
 
+mod args;
+mod batch;
 pub mod cli;
+mod cooperative;
 mod decode;
 mod evidence;
 mod evidence_error;
 mod exit;
+mod files;
+mod forecast;
+mod journal;
 mod key;
 mod node;
+mod outbox;
 mod outlook;
+mod output;
+mod package;
 mod plan;
+mod planner;
 mod receipt;
+mod relay;
 mod render;
+mod render_forecast;
 mod render_verified;
+mod resume;
 mod run;
+mod run_export;
+mod run_send;
+mod run_verify;
 mod send;
 mod status;
+mod sweep;
 pub mod text;
 mod view;
+mod wait;
+mod watch;
 
+pub use cooperative::{CooperativeFile, Message};
 pub use decode::revert as decode_revert;
 pub use evidence::{CheckedDirection, CheckedEvidence, EvidenceError};
 pub use exit::{Exit, SettleError};
+pub use forecast::{Forecast, Price, Step, forecast};
+pub use journal::{Ending, Entry, Journal, Purpose};
 pub use node::{Head, Node};
-pub use outlook::{LOCKS_PER_TX_MAX, Offer, Outcome, offer, outcomes};
+pub use outlook::{LOCKS_PER_TX_MAX, Offer, Outcome, offer, offer_locks, outcomes, unanswered};
+pub use package::{Package, Permission, SignedAccept};
 pub use plan::{Intent, Plan, Proof, Verb, plan};
 pub use receipt::ReceiptFile;
 pub(crate) use render::{amount as show_amount, table};
-pub use send::{Cost, Mined, Progress, Transaction};
+pub use send::{Cost, Fees, NotSent, Signed, Transaction};
 pub use status::Status;
 pub use view::{Phase, TokenInfo, View, share, token_info};
+pub use wait::{Mined, Progress};
 
 use alloy::{eips::BlockId, network::EthereumWallet};
 use protocol_spec::{Address, abi::IAdjudicator};

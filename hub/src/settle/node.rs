@@ -19,7 +19,7 @@ use protocol_spec::{Domain, UnixSeconds, abi::IAdjudicator};
 use std::{future::IntoFuture, str::FromStr as _, time::Duration};
 
 /// Limit of one request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A block: what a consistent set of reads is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,6 +128,39 @@ impl Node {
         })
     }
 
+    /// True when there is code at `account`: a contract wallet, perhaps.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub fn has_code<'a>(&'a self, account: Address) -> BoxFuture<'a, Result<bool, SettleError>> {
+        Box::pin(async move {
+            let code = timed("eth_getCode", async { self.provider.get_code_at(account).await }).await?;
+            Ok(!code.is_empty())
+        })
+    }
+
+    /// Milliseconds between two blocks, on the average of the last hundred; `None` when there are too few.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub fn block_time_ms<'a>(&'a self, head: Head) -> BoxFuture<'a, Result<Option<u64>, SettleError>> {
+        Box::pin(async move {
+            let before = BlockNumberOrTag::Number(head.number.saturating_sub(100));
+            let block = timed("eth_getBlockByNumber", async {
+                self.provider.get_block_by_number(before).await
+            })
+            .await?;
+            Ok(block.and_then(|block| {
+                let span = head
+                    .time
+                    .0
+                    .saturating_sub(block.header.timestamp)
+                    .saturating_mul(1000);
+                span.checked_div(head.number.saturating_sub(block.header.number))
+            }))
+        })
+    }
+
     /// The newest block.
     ///
     /// # Errors
@@ -186,14 +219,18 @@ pub(super) async fn timed<T>(
 ) -> Result<T, SettleError> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request.into_future()).await {
         Ok(answer) => answer.map_err(|error| classify(what, &error)),
-        Err(_) => Err(SettleError::Unreachable(format!(
-            "no answer to {what} within {} s; try another node",
-            REQUEST_TIMEOUT.as_secs()
-        ))),
+        Err(_) => Err(no_answer(what)),
     }
 }
 
-fn classify(what: &'static str, error: &RpcError<TransportErrorKind>) -> SettleError {
+pub(super) fn no_answer(what: &'static str) -> SettleError {
+    SettleError::Unreachable(format!(
+        "no answer to {what} within {} s; try another node",
+        REQUEST_TIMEOUT.as_secs()
+    ))
+}
+
+pub(super) fn classify(what: &'static str, error: &RpcError<TransportErrorKind>) -> SettleError {
     let Some(payload) = error.as_error_resp() else {
         let cause = match error {
             RpcError::Transport(error) => transport_cause(error),

@@ -72,13 +72,39 @@ pub fn offer(view: &View, evidence: &CheckedEvidence, starting: bool) -> Offer {
         Phase::Open => starting,
         Phase::None | Phase::Closed => false,
     };
-    let (unlocks, more) = match disputed {
+    // Only the payee itself resolves (R17).
+    let (unlocks, more) = match disputed && evidence.accept().is_none() {
         true => unlocks(&mut after, payer, received, view.head.time),
         false => (BTreeSet::new(), false),
     };
     Offer {
         voucher,
         unlocks,
+        more,
+        after,
+    }
+}
+
+/// What the evidence adds in a running dispute without showing a voucher: locks of the stored one.
+#[must_use]
+pub fn offer_locks(view: &View, evidence: &CheckedEvidence) -> Offer {
+    let payer = evidence.side().other();
+    let received = evidence.received();
+    let mut after = view.adjudication.clone();
+    let (mut known, mut more) = (BTreeSet::new(), false);
+    if let Phase::Disputed { final_at, .. } = view.phase
+        && view.head.time < final_at
+        && evidence.accept().is_none()
+    {
+        // In the window a resolution brings the opening along.
+        if let Some(opening) = received.opening.as_ref().filter(|_| view.takes_vouchers()) {
+            after.open_locks(payer, opening);
+        }
+        (known, more) = unlocks(&mut after, payer, received, view.head.time);
+    }
+    Offer {
+        voucher: false,
+        unlocks: known,
         more,
         after,
     }
@@ -147,6 +173,20 @@ pub fn outcomes(view: &View, evidence: &CheckedEvidence) -> Vec<Outcome> {
         ));
     }
     rows
+}
+
+/// What is left when this side shows nothing and the other side the newest voucher this side signed.
+#[must_use]
+pub fn unanswered(view: &View, evidence: &CheckedEvidence) -> Option<Outcome> {
+    let sent = evidence.sent();
+    let voucher = sent.voucher.as_ref().filter(|_| view.takes_vouchers())?;
+    let mut after = view.adjudication.clone();
+    after.submit(evidence.side(), voucher.voucher(), sent.opening.as_ref());
+    Some(Outcome::new(
+        "unanswered",
+        "if I show nothing and the other side shows the newest voucher I signed",
+        after.balances(&view.funds),
+    ))
 }
 
 fn resolve_all(after: &mut Adjudication, payer: Side, direction: &CheckedDirection) -> bool {

@@ -3,11 +3,13 @@
 use super::{
     evidence::CheckedEvidence,
     exit::SettleError,
+    journal::Entry,
     plan::Plan,
-    send::{Cost, Mined},
+    send::Cost,
     status::Status,
     text::{self, decimal, moment},
     view::{Phase, TokenInfo, share},
+    wait::Mined,
 };
 use alloy::primitives::TxHash;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
@@ -43,7 +45,7 @@ pub(crate) fn amount(token: &TokenInfo, amount: Amount) -> String {
     }
 }
 
-fn phase_word(phase: Phase) -> &'static str {
+pub(super) fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::None => "none",
         Phase::Open => "open",
@@ -105,7 +107,7 @@ pub(super) fn status_table(evidence: &CheckedEvidence, status: &Status) -> Strin
     }
 }
 
-fn right(table: &mut Table) {
+pub(super) fn right(table: &mut Table) {
     table
         .column_iter_mut()
         .skip(1)
@@ -160,7 +162,7 @@ pub(super) fn status_json(evidence: &CheckedEvidence, status: &Status) -> Value 
     })
 }
 
-fn token_json(token: &TokenInfo) -> Value {
+pub(super) fn token_json(token: &TokenInfo) -> Value {
     json!({"address": token.address, "symbol": token.symbol, "decimals": token.decimals})
 }
 
@@ -173,7 +175,7 @@ pub(super) fn sent_table(sent: &Sent<'_>) -> String {
         (Some(_), None) => "sent, not yet seen in a block".to_owned(),
         (None, None) => "dry run: nothing was sent; add --broadcast".to_owned(),
     };
-    table.add_row([plan.verb.name(), &result]);
+    table.add_row([plan.command, &result]);
     table.add_row(["channel", &sent.evidence.id().to_string()]);
     table.add_row(["sender", &plan.sender.to_string()]);
     for (name, shares) in [("as it stands", plan.now), ("afterwards", plan.after)] {
@@ -207,16 +209,9 @@ pub(super) fn sent_table(sent: &Sent<'_>) -> String {
 pub(super) fn sent_json(sent: &Sent<'_>) -> Value {
     let shares =
         |shares: Option<(Amount, Amount)>| shares.map(|(client, hub)| json!({"client": client, "hub": hub}));
-    let mined = sent.mined.map(|mined| {
-        json!({
-            "block": mined.block.to_string(),
-            "gas_used": mined.gas_used.to_string(),
-            "cost_wei": mined.wei.to_string(),
-            "confirmations": mined.confirmations.to_string(),
-        })
-    });
+    let mined = sent.mined.as_ref().map(mined_json);
     json!({
-        "command": sent.plan.verb.name(),
+        "command": sent.plan.command,
         "channel_id": sent.evidence.id(),
         "sender": sent.plan.sender,
         "to": sent.plan.to,
@@ -232,6 +227,41 @@ pub(super) fn sent_json(sent: &Sent<'_>) -> Value {
         "transaction": sent.hash,
         "mined": mined,
         "notes": sent.plan.notes,
+    })
+}
+
+/// What an earlier run sent and this one found, for people.
+pub(super) fn resumed_table(evidence: &CheckedEvidence, entry: &Entry, mined: &Mined) -> String {
+    let mut table = table(&[]);
+    let result = format!("mined in block {}; an earlier run sent it", mined.block);
+    table.add_row([entry.purpose.command.as_str(), &result]);
+    table.add_row(["channel", &evidence.id().to_string()]);
+    table.add_row(["sender", &entry.sender.to_string()]);
+    table.add_row(["gas", &format!("{} used, {} wei paid", mined.gas_used, mined.wei)]);
+    table.add_row(["transaction", &mined.hash.to_string()]);
+    table.to_string()
+}
+
+/// The same for programs.
+pub(super) fn resumed_json(evidence: &CheckedEvidence, entry: &Entry, mined: &Mined) -> Value {
+    json!({
+        "command": entry.purpose.command,
+        "channel_id": evidence.id(),
+        "sender": entry.sender,
+        "nonce": entry.nonce,
+        "broadcast": true,
+        "resumed": true,
+        "transaction": mined.hash,
+        "mined": mined_json(mined),
+    })
+}
+
+pub(super) fn mined_json(mined: &Mined) -> Value {
+    json!({
+        "block": mined.block.to_string(),
+        "gas_used": mined.gas_used.to_string(),
+        "cost_wei": mined.wei.to_string(),
+        "confirmations": mined.confirmations.to_string(),
     })
 }
 

@@ -1,31 +1,23 @@
-//! From a plan to the chain: simulate, estimate, sign, send, wait, and check what came of it.
+//! From a plan to the chain: simulate, estimate, sign, send.
 
 use super::{
     exit::SettleError,
-    node::{Node, timed},
+    node::{Node, REQUEST_TIMEOUT, classify, no_answer, timed},
     plan::{Plan, Proof},
 };
 use alloy::{
     eips::{BlockId, eip2718::Encodable2718 as _},
-    network::{
-        EthereumWallet, NetworkTransactionBuilder as _, ReceiptResponse as _, TransactionBuilder as _,
-    },
-    primitives::{Address, B256, Bytes, TxHash, U256},
+    network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _},
+    primitives::{Address, Bytes, TxHash, U256},
     providers::Provider as _,
-    rpc::types::{TransactionReceipt, TransactionRequest},
+    rpc::types::TransactionRequest,
 };
 use futures::future::BoxFuture;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// Hard limit of one transaction's gas (EIP-7825).
 const GAS_MAX: u64 = 1 << 24;
 /// The limit asked for is the estimate plus one in this many.
 const GAS_MARGIN_PART: u64 = 4;
-/// Pause between two looks.
-const POLL: Duration = Duration::from_millis(400);
-/// How long a transaction is waited for.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// A call that is to be sent, and how it is known that it did what it was sent for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,57 +80,69 @@ impl Cost {
     }
 }
 
-/// How far a transaction is that is waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// In no block yet.
-    Pending {
-        /// Since it was waited for.
-        waited: Duration,
-    },
-    /// In a block.
-    Included {
-        /// Its number.
-        block: u64,
-        /// Confirmations, its own block included.
-        seen: u64,
-        /// Confirmations it is to have.
-        wanted: u64,
-    },
+/// What the caller wants otherwise than the node estimates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fees {
+    /// Wei per gas, at most.
+    pub fee_per_gas_max: Option<u128>,
+    /// Tip in it, wei per gas.
+    pub priority_fee_per_gas_max: Option<u128>,
+    /// The gas limit sent.
+    pub gas_limit: Option<u64>,
 }
 
-impl std::fmt::Display for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Pending { waited } => write!(
-                f,
-                "in no block yet; waiting {} s more at most",
-                WAIT_TIMEOUT.saturating_sub(*waited).as_secs()
-            ),
-            Self::Included { block, seen, wanted } => {
-                write!(f, "in block {block}: {seen} of {wanted} confirmation(s)")
-            }
+impl Fees {
+    /// Overrides what the node estimated; the tip never exceeds the whole.
+    fn apply(self, cost: Cost) -> Result<Cost, SettleError> {
+        let fee = self.fee_per_gas_max.unwrap_or(cost.fee_per_gas_max);
+        let tip = self
+            .priority_fee_per_gas_max
+            .unwrap_or_else(|| cost.priority_fee_per_gas_max.min(fee));
+        // A tip beyond the estimated whole raises the whole; beyond a whole that was asked for it is a mistake.
+        let fee = if self.fee_per_gas_max.is_none() {
+            fee.max(tip)
+        } else {
+            fee
+        };
+        if tip > fee {
+            return Err(SettleError::Usage(
+                "--priority-fee-gwei is a part of --max-fee-gwei and cannot exceed it".to_owned(),
+            ));
         }
+        let gas_limit = self.gas_limit.unwrap_or(cost.gas_limit);
+        if gas_limit < cost.gas_estimate {
+            return Err(SettleError::Usage(format!(
+                "--gas-limit {gas_limit} is below the {} gas that it needs",
+                cost.gas_estimate
+            )));
+        }
+        if gas_limit > GAS_MAX {
+            return Err(SettleError::Usage(format!(
+                "--gas-limit {gas_limit}: one transaction may use {GAS_MAX} (EIP-7825)"
+            )));
+        }
+        Ok(Cost {
+            gas_limit,
+            fee_per_gas_max: fee,
+            priority_fee_per_gas_max: tip,
+            ..cost
+        })
     }
 }
 
-/// A transaction in a block, its event seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mined {
-    /// The transaction.
+/// A transaction that is signed and can be sent, any number of times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// Its hash.
     pub hash: TxHash,
-    /// Its block.
-    pub block: u64,
-    /// Gas used.
-    pub gas_used: u64,
-    /// Wei paid.
-    pub wei: U256,
-    /// Confirmations seen.
-    pub confirmations: u64,
+    /// The sender's nonce in it.
+    pub nonce: u64,
+    /// The bytes for the node.
+    pub raw: Bytes,
 }
 
 impl Node {
-    fn request(call: &Transaction) -> TransactionRequest {
+    pub(super) fn request(call: &Transaction) -> TransactionRequest {
         TransactionRequest::default()
             .with_from(call.sender)
             .with_to(call.to)
@@ -155,13 +159,15 @@ impl Node {
             self.call(Self::request(call), BlockId::latest()).await?;
             let (estimate, balance) = tokio::try_join!(
                 timed("eth_estimateGas", async {
-                    self.provider.estimate_gas(Self::request(call)).await
+                    // Not on the pending state: there a transaction that is to be replaced has been mined already.
+                    let estimate = self.provider.estimate_gas(Self::request(call));
+                    estimate.block(BlockId::latest()).await
                 }),
                 timed("eth_getBalance", async {
                     self.provider.get_balance(call.sender).await
                 }),
             )?;
-            let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
+            let (fee, tip) = self.fees().await?;
             let gas_limit = estimate
                 .saturating_add(estimate.div_ceil(GAS_MARGIN_PART))
                 .min(GAS_MAX);
@@ -173,11 +179,111 @@ impl Node {
             Ok(Cost {
                 gas_estimate: estimate,
                 gas_limit,
-                fee_per_gas_max: fees.max_fee_per_gas,
-                priority_fee_per_gas_max: fees.max_priority_fee_per_gas,
+                fee_per_gas_max: fee,
+                priority_fee_per_gas_max: tip,
                 value: call.value,
                 balance,
             })
+        })
+    }
+
+    /// [`Self::simulate`], then what `fees` say instead of the node's estimates.
+    ///
+    /// # Errors
+    /// The same, and [`SettleError::Usage`] when `fees` cannot be.
+    pub fn simulate_with<'a>(
+        &'a self,
+        call: &'a Transaction,
+        fees: Fees,
+    ) -> BoxFuture<'a, Result<Cost, SettleError>> {
+        Box::pin(async move { fees.apply(self.simulate(call).await?) })
+    }
+
+    /// (fee, tip) per gas that the node estimates now, wei.
+    pub(super) fn fees<'a>(&'a self) -> BoxFuture<'a, Result<(u128, u128), SettleError>> {
+        Box::pin(async move {
+            let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
+            Ok((fees.max_fee_per_gas, fees.max_priority_fee_per_gas))
+        })
+    }
+
+    /// The sender's next nonce, transactions that wait in the node's pool counted.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub fn next_nonce<'a>(&'a self, sender: Address) -> BoxFuture<'a, Result<u64, SettleError>> {
+        Box::pin(async move {
+            timed("eth_getTransactionCount", async {
+                self.provider.get_transaction_count(sender).pending().await
+            })
+            .await
+        })
+    }
+
+    /// Signs the call with the sender's key in `wallet`. Sends nothing.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`] when the sender cannot pay or the wallet lacks its key, [`SettleError::Unreachable`].
+    pub fn sign<'a>(
+        &'a self,
+        call: &'a Transaction,
+        cost: &'a Cost,
+        wallet: &'a EthereumWallet,
+        nonce: u64,
+    ) -> BoxFuture<'a, Result<Signed, SettleError>> {
+        Box::pin(async move {
+            if cost.too_expensive() {
+                return Err(SettleError::Refused(format!(
+                    "the sender {} holds {} wei and this may cost {} wei: fund it",
+                    call.sender,
+                    cost.balance,
+                    cost.wei_max()
+                )));
+            }
+            let request = Self::request(call)
+                .with_chain_id(self.chain_id().await?)
+                .with_nonce(nonce)
+                .with_gas_limit(cost.gas_limit)
+                .with_max_fee_per_gas(cost.fee_per_gas_max)
+                .with_max_priority_fee_per_gas(cost.priority_fee_per_gas_max);
+            let signed = request.build(wallet).await.map_err(|error| {
+                SettleError::Refused(format!("the key cannot sign for {}: {error}", call.sender))
+            })?;
+            Ok(Signed {
+                hash: *signed.tx_hash(),
+                nonce,
+                raw: signed.encoded_2718().into(),
+            })
+        })
+    }
+
+    /// Sends signed bytes. That they are known already is no failure.
+    ///
+    /// # Errors
+    /// [`NotSent::Refused`] when the node answered that it will not take them, [`NotSent::Unknown`] when they may have
+    /// arrived.
+    pub fn send_raw<'a>(&'a self, raw: &'a [u8]) -> BoxFuture<'a, Result<(), NotSent>> {
+        Box::pin(async move {
+            let send = async { self.provider.send_raw_transaction(raw).await.map(drop) };
+            let answer = match tokio::time::timeout(REQUEST_TIMEOUT, send).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(NotSent::Unknown(no_answer("eth_sendRawTransaction"))),
+            };
+            let Err(error) = answer else { return Ok(()) };
+            let Some(payload) = error.as_error_resp() else {
+                return Err(NotSent::Unknown(classify("eth_sendRawTransaction", &error)));
+            };
+            let message = payload.message.to_lowercase();
+            let known = [
+                "already known",
+                "already imported",
+                "known transaction",
+                "already exists",
+            ];
+            match known.iter().any(|words| message.contains(words)) {
+                true => Ok(()),
+                false => Err(NotSent::Refused(classify("eth_sendRawTransaction", &error))),
+            }
         })
     }
 
@@ -192,139 +298,29 @@ impl Node {
         wallet: &'a EthereumWallet,
     ) -> BoxFuture<'a, Result<TxHash, SettleError>> {
         Box::pin(async move {
-            if cost.too_expensive() {
-                return Err(SettleError::Refused(format!(
-                    "the sender {} holds {} wei and this may cost {} wei: fund it",
-                    call.sender,
-                    cost.balance,
-                    cost.wei_max()
-                )));
-            }
-            let (chain_id, nonce) = tokio::try_join!(
-                timed("eth_chainId", self.provider.get_chain_id()),
-                timed("eth_getTransactionCount", async {
-                    self.provider.get_transaction_count(call.sender).pending().await
-                }),
-            )?;
-            let request = Self::request(call)
-                .with_chain_id(chain_id)
-                .with_nonce(nonce)
-                .with_gas_limit(cost.gas_limit)
-                .with_max_fee_per_gas(cost.fee_per_gas_max)
-                .with_max_priority_fee_per_gas(cost.priority_fee_per_gas_max);
-            let signed = request.build(wallet).await.map_err(|error| {
-                SettleError::Refused(format!("the key cannot sign for {}: {error}", call.sender))
-            })?;
-            let hash = *signed.tx_hash();
-            let bytes = signed.encoded_2718();
-            let _pending = timed("eth_sendRawTransaction", async {
-                self.provider.send_raw_transaction(&bytes).await
-            })
-            .await?;
-            Ok(hash)
+            let nonce = self.next_nonce(call.sender).await?;
+            let signed = self.sign(call, cost, wallet, nonce).await?;
+            self.send_raw(&signed.raw).await.map_err(NotSent::into_error)?;
+            Ok(signed.hash)
         })
     }
+}
 
-    /// [`Self::wait_telling`] in silence.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn wait<'a>(
-        &'a self,
-        call: &'a Transaction,
-        hash: TxHash,
-        confirmations: u64,
-    ) -> BoxFuture<'a, Result<Mined, SettleError>> {
-        Box::pin(async move {
-            let mut tell = |_| {};
-            self.wait_telling(call, hash, confirmations, &mut tell).await
-        })
-    }
+/// Why signed bytes were not sent, or may not have been.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotSent {
+    /// The node will not take them.
+    Refused(SettleError),
+    /// No answer: they may be on their way.
+    Unknown(SettleError),
+}
 
-    /// Waits until the transaction has `confirmations` (its own block is the first) and checks receipt and event then.
-    /// Every look is told.
-    ///
-    /// # Errors
-    /// [`SettleError::Reverted`] when it is in a block and failed, [`SettleError::NotIncluded`] after 15 minutes,
-    /// [`SettleError::Refused`] when the event is missing, [`SettleError::Unreachable`].
-    pub fn wait_telling<'a>(
-        &'a self,
-        call: &'a Transaction,
-        hash: TxHash,
-        confirmations: u64,
-        tell: &'a mut (dyn FnMut(Progress) + Send),
-    ) -> BoxFuture<'a, Result<Mined, SettleError>> {
-        Box::pin(async move {
-            let (began, wanted) = (Instant::now(), confirmations.max(1));
-            loop {
-                let receipt = timed(
-                    "eth_getTransactionReceipt",
-                    self.provider.get_transaction_receipt(hash),
-                )
-                .await?;
-                if let Some((receipt, block)) =
-                    receipt.and_then(|receipt| Some((receipt.block_number?, receipt)).map(|(b, r)| (r, b)))
-                {
-                    if !receipt.status() {
-                        return Err(self.explain(call, block).await);
-                    }
-                    let seen = self.head().await?.number.saturating_sub(block).saturating_add(1);
-                    // The receipt is asked for again at each look, so a reorg is seen.
-                    if seen >= wanted {
-                        return mined(call, &receipt, block, seen);
-                    }
-                    tell(Progress::Included { block, seen, wanted });
-                } else {
-                    let waited = began.elapsed();
-                    tell(Progress::Pending { waited });
-                }
-                if began.elapsed() >= WAIT_TIMEOUT {
-                    return Err(SettleError::NotIncluded(format!(
-                        "{hash} has not {wanted} confirmations yet; it may still get there, see `settle status`"
-                    )));
-                }
-                tokio::time::sleep(POLL).await;
-            }
-        })
-    }
-
-    /// Why a mined transaction failed, by running it again on its block.
-    async fn explain(&self, call: &Transaction, block: u64) -> SettleError {
-        match self.call(Self::request(call), BlockId::number(block)).await {
-            Err(SettleError::Reverted(reason)) => {
-                SettleError::Reverted(format!("in block {block}: {reason}"))
-            }
-            _ => SettleError::Reverted(format!("in block {block}; run `settle status` and plan again")),
+impl NotSent {
+    /// The failure, whichever it is.
+    #[must_use]
+    pub fn into_error(self) -> SettleError {
+        match self {
+            Self::Refused(error) | Self::Unknown(error) => error,
         }
     }
-}
-
-fn mined(
-    call: &Transaction,
-    receipt: &TransactionReceipt,
-    block: u64,
-    seen: u64,
-) -> Result<Mined, SettleError> {
-    if !has_event(receipt, call) {
-        return Err(SettleError::Refused(format!(
-            "{} is in block {block} but {} emitted no {} for it: do not trust this node",
-            receipt.transaction_hash, call.to, call.proof.name
-        )));
-    }
-    Ok(Mined {
-        hash: receipt.transaction_hash,
-        block,
-        gas_used: receipt.gas_used,
-        wei: U256::from(receipt.effective_gas_price()).saturating_mul(U256::from(receipt.gas_used)),
-        confirmations: seen,
-    })
-}
-
-fn has_event(receipt: &TransactionReceipt, call: &Transaction) -> bool {
-    let Proof { event, about, .. } = call.proof;
-    let expected: [&B256; 2] = [&event, &about];
-    receipt
-        .logs()
-        .iter()
-        .any(|log| log.address() == call.to && log.topics().iter().take(2).eq(expected))
 }

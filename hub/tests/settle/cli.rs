@@ -33,6 +33,23 @@ impl Output {
         self
     }
 
+    /// The objects of `--ndjson`.
+    #[track_caller]
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The names of the events of `--ndjson`, the result left out.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<String> {
+        let lines = self.lines();
+        lines
+            .iter()
+            .filter_map(|line| Some(line["event"].as_str()?.to_owned()))
+            .collect()
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: stdout is\n{}", self.stdout))
@@ -74,4 +91,75 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     path
+}
+
+/// The real binary running beside the test; killed with it, by its own process id.
+pub(crate) struct Running {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+    seen: Vec<Value>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Starts it; its stdout is `--ndjson`.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_settle"))
+            .args(args)
+            .env_remove("SETTLE_RPC_URL")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            let lines = std::io::BufRead::lines(stdout).map_while(Result::ok);
+            lines.for_each(|line| drop(sender.send(line)));
+        });
+        Self {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Waits for the next event called `name`.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, name: &str) -> Value {
+        self.find(name, |value| value["event"] == name)
+    }
+
+    /// Waits for the result of a command.
+    #[track_caller]
+    pub(crate) fn expect_result(&mut self) -> Value {
+        self.find("result", |value| value["event"].is_null())
+    }
+
+    #[track_caller]
+    fn find(&mut self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(std::time::Instant::now()))
+        {
+            let value: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            self.seen.push(value.clone());
+            if is(&value) {
+                return value;
+            }
+        }
+        panic!("no event {name:?} after {:#?}", self.seen);
+    }
+
+    /// Kills it at once, without a chance to do anything more.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }

@@ -13,11 +13,18 @@
 )]
 
 mod anvil;
+mod batch;
 mod cli;
+mod cooperative;
 mod embedded;
 mod exits;
 mod locks;
 mod offline;
+mod packages;
+mod plan;
 mod refusals;
+mod resume;
+mod stuck;
 mod vouchers;
+mod watch;
 mod world;

@@ -281,6 +281,79 @@ impl World {
             .to_string()
     }
 
+    /// Any JSON file of the test.
+    pub(crate) fn named(&self, name: &str, value: &impl serde::Serialize) -> String {
+        let json = serde_json::to_string_pretty(value).unwrap();
+        write(self.dir.path(), name, &json).display().to_string()
+    }
+
+    /// A subdirectory for packages or evidence.
+    pub(crate) fn subdirectory(&self, name: &str) -> std::path::PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// `settle export` with the client's signer, for `submitter`.
+    pub(crate) fn export(
+        &self,
+        evidence: &Evidence,
+        submitter: u8,
+        out: &std::path::Path,
+        args: &[&str],
+    ) -> Output {
+        let file = self.named("to-export.json", evidence);
+        let signer = self.key_file(crate::vouchers::CLIENT_SIGNER);
+        let (submitter, out) = (key(submitter).address().to_string(), out.display().to_string());
+        let base = [
+            "export",
+            "--evidence",
+            &file,
+            "--key-file",
+            &signer,
+            "--submitter",
+            &submitter,
+            "--out",
+            &out,
+        ];
+        settle(&[&base, args].concat())
+    }
+
+    /// `settle watch --broadcast --once --ndjson` over `dir`.
+    pub(crate) fn watch_once(&self, dir: &std::path::Path, seed: u8, args: &[&str]) -> Output {
+        let (dir, key) = (dir.display().to_string(), self.key_file(seed));
+        let base = [
+            "watch",
+            "--dir",
+            &dir,
+            "--rpc-url",
+            &self.url,
+            "--key-file",
+            &key,
+            "--broadcast",
+            "--once",
+            "--ndjson",
+        ];
+        settle(&[&base, args].concat())
+    }
+
+    /// Whether transactions are mined at once.
+    pub(crate) async fn automine(&self, on: bool) {
+        let _: serde_json::Value = self
+            .provider
+            .raw_request("evm_setAutomine".into(), (on,))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn mine(&self) {
+        let _: serde_json::Value = self.provider.raw_request("evm_mine".into(), ()).await.unwrap();
+    }
+
+    pub(crate) async fn nonce(&self, account: Address) -> u64 {
+        self.provider.get_transaction_count(account).await.unwrap()
+    }
+
     pub(crate) fn key_file(&self, seed: u8) -> String {
         let text = hex::encode(key(seed).to_bytes());
         write(self.dir.path(), &format!("{seed:x}.key"), &text)

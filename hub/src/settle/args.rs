@@ -1,0 +1,290 @@
+//! The options of `settle`, in groups that the commands share.
+
+use super::text::gwei;
+use clap::{Args, Subcommand, ValueEnum};
+use protocol_spec::{Address, UnixSeconds};
+use std::path::PathBuf;
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One indented JSON document.
+    Json,
+    /// One JSON object per line: progress and events as they happen, then the result.
+    Ndjson,
+}
+
+/// A node.
+#[derive(Args, Debug, Clone)]
+pub struct NodeArgs {
+    /// A node of the channel's chain: http, https, ws or wss.
+    #[arg(long, value_name = "URL", env = "SETTLE_RPC_URL", hide_env_values = true)]
+    pub rpc_url: String,
+}
+
+/// Evidence and node.
+#[derive(Args, Debug)]
+pub struct ChainArgs {
+    /// The evidence file of your side of the channel, or a watchtower's package.
+    #[arg(long, value_name = "FILE")]
+    pub evidence: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub node: NodeArgs,
+}
+
+/// The sender's key.
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    /// File with the private key: 64 hex digits, mode 0600.
+    #[arg(long, value_name = "PATH", conflicts_with = "key_env")]
+    pub key_file: Option<PathBuf>,
+    /// Environment variable with the private key.
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+    /// Only here to refuse a key on the command line.
+    #[arg(long, alias = "private-key", hide = true)]
+    pub key: Option<String>,
+}
+
+/// What a transaction may cost, instead of the node's estimates.
+#[derive(Args, Debug, Clone, Copy, Default)]
+pub struct FeeArgs {
+    /// Most gwei per gas; twice the base fee and the tip when absent.
+    #[arg(long, value_name = "GWEI", value_parser = gwei)]
+    pub max_fee_gwei: Option<u128>,
+    /// Tip in it, gwei per gas.
+    #[arg(long, value_name = "GWEI", value_parser = gwei)]
+    pub priority_fee_gwei: Option<u128>,
+}
+
+/// Key, whether to send, and how.
+#[derive(Args, Debug)]
+pub struct TxArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub key: KeyArgs,
+    /// Sender of a dry run without a key; the account of your side when absent.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["key_env", "key_file", "broadcast"])]
+    pub from: Option<Address>,
+    /// Send it. Without this nothing leaves: the call is simulated and priced.
+    #[arg(long)]
+    pub broadcast: bool,
+    /// After sending, wait for this many confirmations (1 when no number is given) and check receipt and event.
+    #[arg(long, value_name = "CONFIRMATIONS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "1", requires = "broadcast")]
+    pub wait: Option<u64>,
+    /// Where transactions are written down before they are sent, so that a killed run goes on with the same one;
+    /// beside the evidence when absent: NAME.journal.
+    #[arg(long, value_name = "PATH")]
+    pub journal: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub fees: FeeArgs,
+}
+
+/// Evidence, node, key, and whether to send.
+#[derive(Args, Debug)]
+pub struct SendArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub chain: ChainArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub tx: TxArgs,
+    /// The sender's nonce: that of a transaction that is stuck replaces it.
+    #[arg(long, value_name = "N")]
+    pub nonce: Option<u64>,
+    /// Gas limit; the estimate and a quarter when absent.
+    #[arg(long, value_name = "GAS")]
+    pub gas_limit: Option<u64>,
+}
+
+/// `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub chain: ChainArgs,
+    /// Who would send; the account of your side when absent.
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<Address>,
+}
+
+/// `submit`.
+#[derive(Args, Debug)]
+pub struct SubmitArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub send: SendArgs,
+    /// Go on although it would lose money.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `dispute`.
+#[derive(Args, Debug)]
+pub struct DisputeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub send: SendArgs,
+    /// Go on although it would lose money.
+    #[arg(long)]
+    pub force: bool,
+    /// Start the dispute and show nothing: for a side that only paid, whose evidence only acknowledges that.
+    #[arg(long)]
+    pub without_evidence: bool,
+}
+
+/// `close`, `withdraw`, `cancel-dispute`.
+#[derive(Args, Debug)]
+pub struct CooperativeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub send: SendArgs,
+    /// The message with its signatures, see below.
+    #[arg(long, value_name = "FILE")]
+    pub message: PathBuf,
+    /// Go on although it would lose money.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `claim`.
+#[derive(Args, Debug)]
+pub struct ClaimArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub send: SendArgs,
+    /// The token; zero address for the native coin; the channel's own when absent.
+    #[arg(long, value_name = "ADDRESS")]
+    pub token: Option<Address>,
+    /// Where the money goes.
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Address,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// An evidence file or a package; with --receipt, the payee's evidence, whose config names the hub's signer.
+    #[arg(long, value_name = "FILE", required_unless_present = "receipt")]
+    pub evidence: Option<PathBuf>,
+    /// A receipt file.
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// The hub's signer, for a receipt without the payee's evidence.
+    #[arg(long, value_name = "ADDRESS", requires = "receipt")]
+    pub hub_signer: Option<Address>,
+}
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The evidence file of your side of the channel.
+    #[arg(long, value_name = "FILE")]
+    pub evidence: PathBuf,
+    /// Needed when the voucher has locks: whether one is marked on chain (R28).
+    #[arg(long, value_name = "URL", env = "SETTLE_RPC_URL", hide_env_values = true)]
+    pub rpc_url: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub key: KeyArgs,
+    /// The watchtower's account: only it can use the package.
+    #[arg(long, value_name = "ADDRESS")]
+    pub submitter: Address,
+    /// Permit the watchtower to start a dispute, too.
+    #[arg(long)]
+    pub may_dispute: bool,
+    /// The last chain time at which the package counts; no end when absent.
+    #[arg(long, value_name = "UNIX_SECONDS")]
+    pub deadline: Option<UnixSeconds>,
+    /// Where to write it; stdout when absent. Replaced at one stroke, so a watchtower never reads half of it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `watch`.
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// The directory with packages (and, for locks, evidence of the key's own side): every *.json in it.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub node: NodeArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub key: KeyArgs,
+    /// Send what is due. Without this it only says what it would do.
+    #[arg(long)]
+    pub broadcast: bool,
+    /// One look, then wait for what was sent, then end: for cron.
+    #[arg(long)]
+    pub once: bool,
+    /// Take packages by POST /packages, too. There is no login: only signed packages for this key, of channels that are on
+    /// chain, are taken. Loopback, or behind a proxy that limits.
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "once")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Seconds between two looks. Far below the shortest challenge period.
+    #[arg(long, value_name = "SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub every: u64,
+    /// Where transactions are written down before they are sent; DIR/settle.journal when absent.
+    #[arg(long, value_name = "PATH")]
+    pub journal: Option<PathBuf>,
+    /// Most gwei per gas that a transaction may ever cost. One that is stuck is replaced with higher fees up to here;
+    /// no limit when absent: the sender's balance is one.
+    #[arg(long, value_name = "GWEI", value_parser = gwei)]
+    pub max_fee_gwei: Option<u128>,
+    /// A transaction that is in no block after so many seconds is replaced with higher fees, under the same nonce.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub bump_after: u64,
+}
+
+/// `batch`.
+#[derive(Args, Debug)]
+pub struct BatchArgs {
+    /// What to do with every channel.
+    #[command(subcommand)]
+    pub verb: BatchVerb,
+}
+
+/// The verbs that `batch` knows.
+#[derive(Subcommand, Debug)]
+pub enum BatchVerb {
+    /// Who gets what in every channel, and in all.
+    Plan(BatchPlanArgs),
+    /// Start a dispute in every open channel.
+    Dispute(BatchSendArgs),
+    /// Show what the evidence adds, in every channel.
+    Submit(BatchSendArgs),
+    /// Pay out every dispute that is final, many in one transaction.
+    Finalize(BatchSendArgs),
+}
+
+/// `batch plan`.
+#[derive(Args, Debug)]
+pub struct BatchPlanArgs {
+    /// The directory with the evidence: every *.json in it.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub node: NodeArgs,
+}
+
+/// `batch dispute`, `submit`, `finalize`.
+#[derive(Args, Debug)]
+pub struct BatchSendArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub plan: BatchPlanArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub tx: TxArgs,
+    /// Go on although it would lose money.
+    #[arg(long)]
+    pub force: bool,
+}

@@ -1,0 +1,158 @@
+//! `settle batch`: the verbs over a directory of evidence, with one key. A failure of one channel does not stop the others.
+
+mod render;
+mod send;
+
+use super::{
+    Exit, Node, SettleError, Verb,
+    args::{BatchPlanArgs, BatchVerb, Format},
+    evidence::CheckedEvidence,
+    files::{evidence_files, load},
+    outlook::{Outcome, outcomes},
+    output::Output,
+    view::View,
+};
+use alloy::primitives::TxHash;
+use futures::{StreamExt as _, stream};
+use protocol_spec::{Address, ChannelId};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Reads under way at once.
+const READS_AT_ONCE: usize = 8;
+
+/// One file and what became of it.
+pub(super) struct Row {
+    file: PathBuf,
+    evidence: Option<CheckedEvidence>,
+    result: Result<Good, SettleError>,
+    /// What an earlier run did for it, and this one found.
+    earlier: Option<(String, TxHash)>,
+}
+
+/// What is known of a channel whose file is good.
+#[derive(Clone, Debug, Default)]
+struct Good {
+    view: Option<View>,
+    outcomes: Vec<Outcome>,
+    /// Words for the table.
+    word: String,
+    transaction: Option<TxHash>,
+}
+
+impl Row {
+    fn id(&self) -> Option<ChannelId> {
+        self.evidence.as_ref().map(CheckedEvidence::id)
+    }
+}
+
+/// Runs one of the verbs.
+pub(super) async fn run(verb: &BatchVerb, format: Format) -> Result<Output, SettleError> {
+    match verb {
+        BatchVerb::Plan(args) => plan(args).await,
+        BatchVerb::Dispute(args) => send::run(args, Verb::Dispute, format).await,
+        BatchVerb::Submit(args) => send::run(args, Verb::Submit, format).await,
+        BatchVerb::Finalize(args) => send::run(args, Verb::Finalize, format).await,
+    }
+}
+
+async fn plan(args: &BatchPlanArgs) -> Result<Output, SettleError> {
+    let node = Node::connect(&args.node.rpc_url).await?;
+    let mut rows = rows(&args.dir, &node).await?;
+    look(&node, &mut rows).await;
+    Ok(Output {
+        exit: exit(&rows),
+        text: render::plan_table(&rows),
+        json: render::plan_json(&rows),
+    })
+}
+
+/// The files, each checked, and checked against the node.
+async fn rows(dir: &Path, node: &Node) -> Result<Vec<Row>, SettleError> {
+    let paths = evidence_files(dir)?;
+    if paths.is_empty() {
+        return Err(SettleError::Usage(format!(
+            "--dir {}: there is no *.json in it",
+            dir.display()
+        )));
+    }
+    let mut checked: BTreeMap<(u64, Address), Result<(), SettleError>> = BTreeMap::new();
+    let mut seen: BTreeMap<ChannelId, PathBuf> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for file in paths {
+        let (evidence, result) = match load(&file) {
+            Err(error) => (None, Err(error)),
+            Ok(evidence) => {
+                let domain = (evidence.raw().chain_id, evidence.raw().adjudicator);
+                let fine = match checked.get(&domain) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let answer = node.check(evidence.domain()).await;
+                        checked.insert(domain, answer.clone());
+                        answer
+                    }
+                };
+                let first = seen.entry(evidence.id()).or_insert_with(|| file.clone());
+                let result = match *first == file {
+                    true => fine.map(|()| Good::default()),
+                    false => Err(SettleError::Usage(format!(
+                        "of the same channel as {}: keep the newer one only",
+                        first.display()
+                    ))),
+                };
+                (Some(evidence), result)
+            }
+        };
+        rows.push(Row {
+            file,
+            evidence,
+            result,
+            earlier: None,
+        });
+    }
+    Ok(rows)
+}
+
+/// Reads every good channel.
+async fn look(node: &Node, rows: &mut [Row]) {
+    let reads = rows.iter().enumerate().filter_map(|(at, row)| {
+        let evidence = row.evidence.as_ref().filter(|_| row.result.is_ok())?;
+        Some(async move { (at, View::read(node, evidence).await) })
+    });
+    let views: Vec<_> = stream::iter(reads)
+        .buffer_unordered(READS_AT_ONCE)
+        .collect()
+        .await;
+    for (at, view) in views {
+        let Some(row) = rows.get_mut(at) else { continue };
+        let Some(evidence) = &row.evidence else { continue };
+        row.result = view.map(|view| Good {
+            outcomes: outcomes(&view, evidence),
+            view: Some(view),
+            ..Good::default()
+        });
+    }
+}
+
+/// Some failed: that. Else nothing to do anywhere, or done.
+fn exit(rows: &[Row]) -> Exit {
+    let idle = |row: &Row| matches!(row.result, Err(SettleError::NothingToDo(_)));
+    let failed = rows
+        .iter()
+        .filter(|row| row.result.is_err() && !idle(row))
+        .count();
+    let alike = rows
+        .iter()
+        .filter_map(|row| row.result.as_ref().err())
+        .filter(|error| !matches!(error, SettleError::NothingToDo(_)));
+    let codes: Vec<Exit> = alike.map(SettleError::exit).collect();
+    match codes.first() {
+        // All failed in the same way: then that says more.
+        Some(first) if failed == rows.len() && codes.iter().all(|code| code == first) => *first,
+        Some(_) => Exit::Partly,
+        None if rows.iter().all(idle) => Exit::NothingToDo,
+        None => Exit::Done,
+    }
+}

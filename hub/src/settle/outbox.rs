@@ -1,0 +1,127 @@
+//! Sends with a journal: signed, written down durably, sent. In this order.
+
+use super::{
+    exit::SettleError,
+    journal::{Ending, Entry, Journal, Purpose},
+    node::Node,
+    plan::Plan,
+    send::{Cost, NotSent, Transaction},
+    wait::{Included, Mined, Progress},
+};
+use alloy::{
+    network::EthereumWallet,
+    primitives::{Address, B256},
+};
+use futures::future::BoxFuture;
+use protocol_spec::ChannelId;
+
+/// One key, one node, one journal.
+#[derive(Debug)]
+pub(super) struct Outbox<'a> {
+    pub(super) node: &'a Node,
+    pub(super) wallet: &'a EthereumWallet,
+    pub(super) journal: &'a mut Journal,
+    pub(super) chain_id: u64,
+}
+
+impl Purpose {
+    /// Of a plan about one channel.
+    #[must_use]
+    pub fn of(plan: &Plan, channel: ChannelId) -> Self {
+        Self {
+            command: plan.command.to_owned(),
+            channels: vec![channel],
+            event: plan.proof.name.to_owned(),
+            about: plan.proof.about,
+        }
+    }
+
+    /// Of one `finalize` for many channels, of which each has its own event.
+    #[must_use]
+    pub fn finalize_many(channels: Vec<ChannelId>) -> Self {
+        Self {
+            command: "finalize".to_owned(),
+            channels,
+            event: String::new(),
+            about: B256::ZERO,
+        }
+    }
+}
+
+impl Outbox<'_> {
+    /// The sender's next nonce: the node's count, and never one that the journal has open.
+    ///
+    /// # Errors
+    /// [`SettleError::Unreachable`].
+    pub(super) async fn next_nonce(&self, sender: Address) -> Result<u64, SettleError> {
+        let counted = self.node.next_nonce(sender).await?;
+        let entries = self.journal.open_entries().iter();
+        let own = entries.filter(|entry| entry.sender == sender && entry.chain_id.0 == self.chain_id);
+        let free = own.map(|entry| entry.nonce.0.saturating_add(1)).max();
+        Ok(free.unwrap_or_default().max(counted))
+    }
+
+    /// Signs, writes down, sends.
+    ///
+    /// # Errors
+    /// As [`Node::sign`] and [`Journal::record`]; what the node said when it will not take it; and
+    /// [`SettleError::NotIncluded`] when it may have arrived: running again goes on with it.
+    pub(super) fn send<'a>(
+        &'a mut self,
+        purpose: Purpose,
+        call: &'a Transaction,
+        cost: &'a Cost,
+        nonce: u64,
+    ) -> BoxFuture<'a, Result<Entry, SettleError>> {
+        Box::pin(async move {
+            let signed = self.node.sign(call, cost, self.wallet, nonce).await?;
+            let entry = self.journal.record(purpose, call, self.chain_id, &signed)?;
+            match self.node.send_raw(&signed.raw).await {
+                Ok(()) => Ok(entry),
+                Err(NotSent::Refused(error)) => {
+                    self.journal.end(signed.hash, Ending::Refused)?;
+                    Err(error)
+                }
+                Err(NotSent::Unknown(error)) => Err(SettleError::NotIncluded(format!(
+                    "{} may have arrived although there was no answer ({error}); run the same again, it goes on from {}",
+                    signed.hash,
+                    self.journal.path().display()
+                ))),
+            }
+        })
+    }
+
+    /// Waits for what was sent and writes down what became of it.
+    ///
+    /// # Errors
+    /// As [`Node::wait_telling`].
+    pub(super) fn wait<'a>(
+        &'a mut self,
+        entry: &'a Entry,
+        call: &'a Transaction,
+        confirmations: u64,
+        tell: &'a mut (dyn FnMut(Progress) + Send),
+    ) -> BoxFuture<'a, Result<Mined, SettleError>> {
+        Box::pin(async move {
+            let found = self.node.wait_included(entry.hash, confirmations, tell).await?;
+            self.ended(entry, &found)?;
+            match found.receipt.status() {
+                true => found.proven(call),
+                false => Err(self.node.explain(call, found.block).await),
+            }
+        })
+    }
+
+    /// Writes down that it is in a block.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub(super) fn ended(&mut self, entry: &Entry, found: &Included) -> Result<(), SettleError> {
+        let ending = if found.receipt.status() {
+            Ending::Mined
+        } else {
+            Ending::Reverted
+        };
+        self.journal.end(entry.hash, ending)
+    }
+}

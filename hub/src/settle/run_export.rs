@@ -1,0 +1,140 @@
+//! `settle export`: evidence, countersigned for a watchtower.
+
+use super::{
+    CheckedEvidence, Node, SettleError,
+    args::ExportArgs,
+    files::{load, replace, say},
+    output::Output,
+    package::{Package, Permission},
+    run_send::signer,
+    text,
+    view::{Phase, View},
+};
+use protocol_spec::{Address, Digest, SignerKey, UnixSeconds};
+use serde_json::json;
+
+/// Writes the package.
+pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
+    let key = signer(&args.key, false)?.ok_or_else(|| {
+        SettleError::Usage("the signer's key is needed: --key-file PATH or --key-env NAME".to_owned())
+    })?;
+    let key = SignerKey::from_bytes(&key.to_bytes().0)
+        .map_err(|_| SettleError::Usage("the key is out of range".to_owned()))?;
+    if args.submitter == Address::ZERO {
+        return Err(SettleError::Usage("--submitter must not be zero".to_owned()));
+    }
+    let evidence = load(&args.evidence)?;
+    if evidence.accept().is_some() {
+        return Err(SettleError::Usage(
+            "--evidence is a package already; export from the evidence file".to_owned(),
+        ));
+    }
+    evidence
+        .warnings()
+        .iter()
+        .for_each(|warning| say(&format!("warning: {warning}")));
+    require_no_mark(args, &evidence).await?;
+    let permission = Permission {
+        submitter: args.submitter,
+        may_dispute: args.may_dispute,
+        deadline: args.deadline,
+    };
+    let package = Package::sign(&evidence, permission, &key)?;
+    let text =
+        serde_json::to_string_pretty(&package).map_err(|error| SettleError::Internal(error.to_string()))?;
+    // It is checked as its reader will check it.
+    CheckedEvidence::from_json(text.as_bytes())?;
+    match &args.out {
+        Some(path) => replace(path, text.as_bytes())?,
+        None => {
+            let value =
+                serde_json::to_value(&package).map_err(|error| SettleError::Internal(error.to_string()))?;
+            return Ok(Output::done(text, value));
+        }
+    }
+    let seq = evidence
+        .received()
+        .voucher
+        .as_ref()
+        .map_or(0, |voucher| voucher.voucher().seq.0);
+    let path = args
+        .out
+        .as_deref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    Ok(Output::done(
+        format!(
+            "{path}: voucher {seq} of channel {}, for {}{}, {}",
+            evidence.id(),
+            args.submitter,
+            if args.may_dispute {
+                ", which may also start a dispute"
+            } else {
+                ""
+            },
+            args.deadline.map_or_else(
+                || "without an end".to_owned(),
+                |at| format!("until {}", text::utc(at))
+            )
+        ),
+        json!({
+            "command": "export", "package": path, "channel_id": evidence.id(), "seq": seq.to_string(),
+            "submitter": args.submitter, "may_dispute": args.may_dispute, "deadline": args.deadline,
+        }),
+    ))
+}
+
+/// R28: never while a marked lock is unconverted, because showing a newer voucher drops its count, and a submitter cannot
+/// count it again. A voucher without locks has none: a marked lock leaves only by conversion (R5).
+async fn require_no_mark(args: &ExportArgs, evidence: &CheckedEvidence) -> Result<(), SettleError> {
+    let received = evidence.received();
+    let locked = received
+        .voucher
+        .as_ref()
+        .is_some_and(|voucher| voucher.voucher().locks != Digest::ZERO);
+    let (true, payer) = (locked, evidence.side().other()) else {
+        return Ok(());
+    };
+    if received.locks.is_empty() {
+        return Err(SettleError::Refused(
+            "the voucher has locks that this file does not list: whether one is marked (R28) cannot be known"
+                .to_owned(),
+        ));
+    }
+    let Some(url) = &args.rpc_url else {
+        return Err(SettleError::Usage(
+            "--rpc-url is needed: the voucher has locks, and whether one is marked (R28) is on chain"
+                .to_owned(),
+        ));
+    };
+    let node = Node::connect(url).await?;
+    node.check(evidence.domain()).await?;
+    let view = View::read(&node, evidence).await?;
+    if matches!(view.phase, Phase::Closed | Phase::None) {
+        return Err(SettleError::NothingToDo("the channel is not open".to_owned()));
+    }
+    let marked = received
+        .locks
+        .iter()
+        .filter(|lock| view.adjudication.marks.contains_key(&(payer, lock.leaf())));
+    match marked.count() {
+        0 => {
+            let last = received
+                .locks
+                .iter()
+                .map(|lock| lock.expiry)
+                .max()
+                .unwrap_or(UnixSeconds(0));
+            say(&format!(
+                "warning: {} locks can be resolved by you only, the last by {}",
+                received.locks.len(),
+                text::utc(last)
+            ));
+            Ok(())
+        }
+        count => Err(SettleError::Refused(format!(
+            "R28: {count} locks were resolved on chain and are not converted yet: a watchtower that showed this voucher would \
+             drop what they count; have them converted first"
+        ))),
+    }
+}

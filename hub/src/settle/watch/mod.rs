@@ -1,0 +1,132 @@
+//! `settle watch`: a watchtower. It guards channels of others with a key that can do nothing but show their vouchers.
+
+mod door;
+mod event;
+mod folder;
+mod send;
+mod told;
+mod tower;
+
+use super::{
+    Exit, Node, SettleError,
+    args::{Format, WatchArgs},
+    journal::Journal,
+    output::Output,
+    run_send::signer,
+};
+use event::Event;
+use serde_json::json;
+use std::time::Duration;
+use tower::{Looked, Tower};
+
+/// Rounds of one `--once`: what one round sends may make another due.
+const ROUNDS_MAX: usize = 4;
+
+/// Watches until a signal, or looks once.
+pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, SettleError> {
+    let signer = signer(&args.key, false)?.ok_or_else(|| {
+        SettleError::Usage("the watchtower's key is needed: --key-file PATH or --key-env NAME".to_owned())
+    })?;
+    let node = Node::connect(&args.node.rpc_url).await?;
+    let journal = match args.broadcast {
+        true => {
+            let path = args
+                .journal
+                .clone()
+                .unwrap_or_else(|| args.dir.join("settle.journal"));
+            Some(Journal::open(&path)?)
+        }
+        false => None,
+    };
+    if let Some(address) = args.listen {
+        let key = signer.address();
+        let bound = door::listen(address, args.dir.clone(), key, node.clone()).await?;
+        Event::new(
+            "listening",
+            format!("packages for {key} are taken at http://{bound}/packages"),
+        )
+        .with("address", json!(bound.to_string()))
+        .emit(format);
+    }
+    let mut tower = Tower::new(args, node, signer, journal, format);
+    match args.once {
+        true => once(&mut tower).await,
+        false => watch(&mut tower, Duration::from_secs(args.every)).await,
+    }
+}
+
+async fn once(tower: &mut Tower) -> Result<Output, SettleError> {
+    let mut all = Looked::default();
+    for _ in 0..ROUNDS_MAX {
+        let looked = tower.look().await?;
+        all.add(&looked);
+        if looked.sent == 0 {
+            break;
+        }
+        if let Err(error) = tower.finish().await {
+            Event::new("unreachable", error.to_string()).emit(tower.format());
+            all.unreachable = true;
+            break;
+        }
+    }
+    Ok(output(&all))
+}
+
+fn output(all: &Looked) -> Output {
+    let exit = match () {
+        () if all.too_late > 0 => Exit::NotNow,
+        () if all.unreachable => Exit::Unreachable,
+        () if all.cannot > 0 || all.faults > 0 => Exit::Refused,
+        () => Exit::Done,
+    };
+    let text = format!(
+        "{} channels guarded, {} disputed, {} transactions sent, {} failed, {} too late, {} files unusable",
+        all.guarded, all.disputed, all.sent, all.cannot, all.too_late, all.faults
+    );
+    let json = json!({
+        "command": "watch", "exit": exit.word(), "guarded": all.guarded, "disputed": all.disputed, "sent": all.sent,
+        "cannot": all.cannot, "too_late": all.too_late, "files_unusable": all.faults, "unreachable": all.unreachable,
+    });
+    Output { exit, text, json }
+}
+
+async fn watch(tower: &mut Tower, every: Duration) -> Result<Output, SettleError> {
+    let mut ended = std::pin::pin!(ended());
+    let mut last = Looked::default();
+    loop {
+        // A look is never cut: what was written down is also sent.
+        let looked = tower.look().await?;
+        last.add(&looked);
+        tokio::select! {
+            () = &mut ended => break,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+    let mut output = output(&last);
+    output.exit = Exit::Done;
+    Ok(output)
+}
+
+/// When the process is asked to end.
+#[cfg(unix)]
+async fn ended() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+/// When the process is asked to end.
+#[cfg(not(unix))]
+async fn ended() {
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,243 @@
+//! The watchtower's transactions: nonces in order, every one in the journal, those that are stuck replaced.
+
+use super::event::Event;
+use crate::settle::{
+    Node, SettleError,
+    args::{Format, WatchArgs},
+    journal::{Entry, Journal, Purpose},
+    outbox::Outbox,
+    plan::Plan,
+    resume::{self, Fate, Resumed},
+    send::{Cost, Fees, Transaction},
+    wait::Progress,
+};
+use alloy::{
+    network::EthereumWallet,
+    primitives::{Address, TxHash},
+    signers::local::PrivateKeySigner,
+};
+use protocol_spec::ChannelId;
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+pub(super) struct Sender {
+    node: Node,
+    wallet: EthereumWallet,
+    address: Address,
+    journal: Journal,
+    chain_id: Option<u64>,
+    fee_max: Option<u128>,
+    bump_after: Duration,
+    /// The nonce of the next transaction of this look.
+    nonce: Option<u64>,
+    /// When each transaction was first seen pending by this process.
+    pending_since: BTreeMap<TxHash, Instant>,
+    format: Format,
+}
+
+impl Sender {
+    pub(super) fn new(
+        args: &WatchArgs,
+        node: Node,
+        signer: PrivateKeySigner,
+        journal: Journal,
+        format: Format,
+    ) -> Self {
+        Self {
+            node,
+            address: signer.address(),
+            wallet: EthereumWallet::from(signer),
+            journal,
+            chain_id: None,
+            fee_max: args.max_fee_gwei,
+            bump_after: Duration::from_secs(args.bump_after),
+            nonce: None,
+            pending_since: BTreeMap::new(),
+            format,
+        }
+    }
+
+    async fn chain_id(&mut self) -> Result<u64, SettleError> {
+        match self.chain_id {
+            Some(chain_id) => Ok(chain_id),
+            None => {
+                let chain_id = self.node.chain_id().await?;
+                self.chain_id = Some(chain_id);
+                Ok(chain_id)
+            }
+        }
+    }
+
+    /// Looks after what was sent before. Returns the channels for which something is on its way.
+    pub(super) async fn resume(&mut self) -> Result<BTreeSet<ChannelId>, SettleError> {
+        let chain_id = self.chain_id().await?;
+        self.nonce = None;
+        let looked = resume::look(&self.node, &mut self.journal, chain_id).await?;
+        self.tell(&looked);
+        let pending = looked.iter().filter(|one| matches!(one.fate, Fate::Pending));
+        // The last of one nonce is the one with the highest fees.
+        let newest: BTreeMap<u64, &Entry> = pending.map(|one| (one.entry.nonce.0, &one.entry)).collect();
+        let on_their_way = newest
+            .values()
+            .flat_map(|entry| entry.purpose.channels.iter().copied())
+            .collect();
+        self.pending_since
+            .retain(|hash, _| newest.values().any(|entry| entry.hash == *hash));
+        for entry in newest.into_values() {
+            let since = *self.pending_since.entry(entry.hash).or_insert_with(Instant::now);
+            if since.elapsed() >= self.bump_after {
+                self.bump(entry).await?;
+            }
+        }
+        Ok(on_their_way)
+    }
+
+    /// Waits for everything that was sent.
+    pub(super) async fn finish(&mut self) -> Result<(), SettleError> {
+        let chain_id = self.chain_id().await?;
+        let mut tell = |_: Progress| {};
+        let looked = resume::finish(&self.node, &mut self.journal, chain_id, 1, &mut tell).await?;
+        self.tell(&looked);
+        Ok(())
+    }
+
+    fn tell(&self, looked: &[Resumed]) {
+        for one in looked {
+            let name = match &one.fate {
+                Fate::Pending => continue,
+                Fate::Included(found) if found.receipt.status() => "mined",
+                Fate::Included(_) => "reverted",
+                // Its own successor took the nonce.
+                Fate::Lost(_) if looked.iter().any(|other| replaced(one, other)) => continue,
+                Fate::Lost(_) => "lost",
+            };
+            Event::new(name, one.text())
+                .with("command", json!(one.entry.purpose.command))
+                .with("channels", json!(one.entry.purpose.channels))
+                .with("transaction", json!(one.entry.hash))
+                .emit(self.format);
+        }
+    }
+
+    /// Simulates, prices, signs, writes down, sends.
+    pub(super) async fn post(&mut self, purpose: Purpose, call: &Transaction) -> Result<(), SettleError> {
+        let cost = self.node.simulate_with(call, Fees::default()).await?;
+        let cost = match self.fee_max {
+            Some(most) => Cost {
+                fee_per_gas_max: cost.fee_per_gas_max.min(most),
+                priority_fee_per_gas_max: cost.priority_fee_per_gas_max.min(most),
+                ..cost
+            },
+            None => cost,
+        };
+        let nonce = match self.nonce {
+            Some(nonce) => nonce,
+            None => {
+                let sender = self.address;
+                self.outbox().await?.next_nonce(sender).await?
+            }
+        };
+        // An unanswered transaction counts as sent: the next look gives it to the node again.
+        self.nonce = None;
+        let sent = self
+            .outbox()
+            .await?
+            .send(purpose.clone(), call, &cost, nonce)
+            .await;
+        if matches!(sent, Ok(_) | Err(SettleError::NotIncluded(_))) {
+            self.nonce = Some(nonce.saturating_add(1));
+        }
+        let entry = sent?;
+        Event::new(
+            "sent",
+            format!("{} as {}, nonce {nonce}", purpose.command, entry.hash),
+        )
+        .with("command", json!(purpose.command))
+        .with("channels", json!(purpose.channels))
+        .with("transaction", json!(entry.hash))
+        .with("nonce", json!(nonce.to_string()))
+        .emit(self.format);
+        Ok(())
+    }
+
+    /// [`Self::post`] of a plan.
+    pub(super) async fn send(&mut self, plan: &Plan, channel: ChannelId) -> Result<(), SettleError> {
+        self.post(Purpose::of(plan, channel), &plan.transaction()).await
+    }
+
+    async fn outbox(&mut self) -> Result<Outbox<'_>, SettleError> {
+        let chain_id = self.chain_id().await?;
+        Ok(Outbox {
+            node: &self.node,
+            wallet: &self.wallet,
+            journal: &mut self.journal,
+            chain_id,
+        })
+    }
+
+    /// The same call under the same nonce with higher fees (E10).
+    async fn bump(&mut self, entry: &Entry) -> Result<(), SettleError> {
+        let Some((call, old)) = entry.call() else {
+            return Ok(());
+        };
+        let fees = self.node.fees().await?;
+        // Nodes ask for a tenth more; the node's own estimate may be far above that.
+        let more = |fee: u128| fee.saturating_add(fee.div_ceil(4));
+        let most = self.fee_max.unwrap_or(u128::MAX);
+        let fee = more(old.fee_per_gas_max).max(fees.0).min(most);
+        if fee
+            < old
+                .fee_per_gas_max
+                .saturating_add(old.fee_per_gas_max.div_ceil(10))
+        {
+            let text = format!("{} is stuck, and --max-fee-gwei does not permit more", entry.hash);
+            Event::new("alarm", text)
+                .with("transaction", json!(entry.hash))
+                .emit(self.format);
+            self.pending_since.insert(entry.hash, Instant::now());
+            return Ok(());
+        }
+        let cost = Cost {
+            fee_per_gas_max: fee,
+            priority_fee_per_gas_max: more(old.priority_fee_per_gas_max).max(fees.1).min(fee),
+            balance: self.node.coins(self.address).await?,
+            ..old
+        };
+        let sent = self
+            .outbox()
+            .await?
+            .send(entry.purpose.clone(), &call, &cost, entry.nonce.0)
+            .await;
+        // Whatever came of it: the next attempt is as far away as the first was.
+        self.pending_since.insert(entry.hash, Instant::now());
+        match sent {
+            Ok(next) => {
+                let text = format!(
+                    "{} was stuck and is replaced by {} with higher fees",
+                    entry.hash, next.hash
+                );
+                Event::new("bumped", text)
+                    .with("transaction", json!(next.hash))
+                    .with("fee_per_gas_max_wei", json!(fee.to_string()))
+                    .emit(self.format);
+                Ok(())
+            }
+            Err(error @ (SettleError::Usage(_) | SettleError::Internal(_))) => Err(error),
+            Err(error) => {
+                Event::new("cannot", format!("{} could not be replaced: {error}", entry.hash))
+                    .emit(self.format);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// True when `other` is the transaction that took the nonce of `one`.
+fn replaced(one: &Resumed, other: &Resumed) -> bool {
+    matches!(other.fate, Fate::Included(_))
+        && (one.entry.sender, one.entry.nonce) == (other.entry.sender, other.entry.nonce)
+}

@@ -1,0 +1,96 @@
+//! What was said about a channel, so that it is said once.
+
+use super::event::Event;
+use crate::settle::{SettleError, args::Format, evidence::CheckedEvidence, text::moment};
+use protocol_spec::{
+    ChannelId, UnixSeconds,
+    abi::{ChannelState, Status},
+};
+use serde_json::json;
+
+/// What was told of one channel.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Told {
+    /// Status and number of the dispute.
+    phase: Option<(u8, u64)>,
+    alarmed: bool,
+    late: bool,
+    fault: String,
+}
+
+impl Told {
+    /// Where the channel is in its life.
+    pub(super) fn phase(&mut self, id: ChannelId, state: &ChannelState, format: Format) {
+        let status = match state.status {
+            Status::Open => 1,
+            Status::Disputed => 2,
+            Status::Closed => 3,
+            _ => 0,
+        };
+        let phase = Some((status, state.disputeNo));
+        if self.phase == phase {
+            return;
+        }
+        let before = std::mem::take(self).phase;
+        self.phase = phase;
+        let (name, text) = match state.status {
+            Status::Disputed => (
+                "disputed",
+                format!(
+                    "dispute {}; vouchers are taken until {}",
+                    state.disputeNo, state.windowEnd
+                ),
+            ),
+            Status::Closed => ("closed", "paid out".to_owned()),
+            Status::Open if before.is_some() => ("cancelled", "open again".to_owned()),
+            Status::Open => ("open", "open".to_owned()),
+            _ => ("cannot", "never opened at this adjudicator".to_owned()),
+        };
+        Event::new(name, text)
+            .channel(id)
+            .with("dispute_no", json!(state.disputeNo.to_string()))
+            .with("window_end", json!(state.windowEnd.to_string()))
+            .emit(format);
+    }
+
+    /// Half of the window is over and the voucher is not on chain.
+    pub(super) fn alarm(
+        &mut self,
+        evidence: &CheckedEvidence,
+        now: UnixSeconds,
+        window_end: UnixSeconds,
+        format: Format,
+    ) {
+        let half = evidence.raw().config.challenge_period_s.div_ceil(2);
+        if now.after(half) < window_end || self.alarmed {
+            return;
+        }
+        self.alarmed = true;
+        let text = format!(
+            "half of the window is over and the evidence is not on chain; it ends at {}",
+            moment(window_end, now)
+        );
+        Event::new("alarm", text).channel(evidence.id()).emit(format);
+    }
+
+    /// The window is over, and the chain knows an older voucher than the one held.
+    pub(super) fn late(&mut self, id: ChannelId, known: u64, held: u64, format: Format) {
+        if !std::mem::replace(&mut self.late, true) {
+            let text = format!("the window ended with voucher {known} on chain, this one is {held}");
+            Event::new("too_late", text).channel(id).emit(format);
+        }
+    }
+
+    /// Something could not be done.
+    pub(super) fn fault(&mut self, id: ChannelId, error: &SettleError, format: Format) {
+        let text = error.to_string();
+        if self.fault == text {
+            return;
+        }
+        self.fault.clone_from(&text);
+        Event::new("cannot", text)
+            .channel(id)
+            .with("kind", json!(error.exit().word()))
+            .emit(format);
+    }
+}

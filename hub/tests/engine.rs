@@ -17,7 +17,7 @@ mod support;
 
 use client::Client;
 use hub::{
-    engine::{Control, Inbound, Running, SessionId, start},
+    engine::{Inbound, Running, SessionId, start},
     ledger::Input,
     store::{
         Checkpoint, Durable, Epoch, Identity, JournalRecord, Loaded, MemoryStore, RedbStore, Row, ShardId,
@@ -208,7 +208,7 @@ async fn begin(store: Arc<dyn Store>, clients: &[Client]) -> Running {
     let running = start(options(store)).await.unwrap();
     running
         .control
-        .send(Control::Chain(Input::Chain(opening(clients, 1_000_000))))
+        .tell(Input::Chain(opening(clients, 1_000_000)))
         .await;
     running
 }

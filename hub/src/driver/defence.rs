@@ -4,7 +4,6 @@
 use super::{Driver, act::BATCH_MAX};
 use crate::{
     chain::ChainError,
-    engine::Control,
     ledger::{Defence, Input},
     settle::LOCKS_PER_TX_MAX,
 };
@@ -151,7 +150,7 @@ impl Driver {
                 tracing::warn!(channel = %id, "a reorg took the dispute away for good; the channel is open again");
                 self.disputes_told.retain(|(channel, _)| *channel != id);
                 let gone = Input::DisputeGone { channel: id };
-                self.control.send(Control::Chain(gone)).await;
+                self.control.tell(gone).await;
             }
         }
         Ok(())
@@ -408,7 +407,7 @@ mod tests {
         };
         let opening = locks.iter().map(|lock| lock.expiry).max().map(|max_expiry| {
             let root = Tree::new(locks.iter().map(Lock::leaf).collect()).root();
-            let total = Amount(10 * locks.len() as u128);
+            let total = Amount::sum(locks.iter().map(|lock| lock.amount)).unwrap();
             protocol_spec::LocksOpening {
                 root,
                 total,

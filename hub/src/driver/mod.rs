@@ -12,7 +12,7 @@ pub use facts::facts_of;
 
 use crate::{
     chain::{BlockRef, Chain, ChainError, ChainView, Cursor, ViewEvent, ViewOptions},
-    engine::{Control, ControlHandle},
+    engine::ControlHandle,
     ledger::{ChainBlock, ChainFact, ChainPosition, Input},
 };
 use act::InFlight;
@@ -153,7 +153,7 @@ impl Driver {
                         position: position(block),
                         facts: std::mem::take(&mut facts),
                     };
-                    if !self.control.send(Control::Chain(Input::Chain(block))).await {
+                    if !self.control.tell(Input::Chain(block)).await {
                         return Ok(Turn::Stopped);
                     }
                 }
@@ -218,7 +218,7 @@ impl Driver {
                 _ => None,
             };
             if let Some(told) = told {
-                self.control.send(Control::Chain(told)).await;
+                self.control.tell(told).await;
             }
         }
         Ok(())

@@ -4,7 +4,6 @@
 use super::{Driver, defence::all_of, facts_of, position, view_options};
 use crate::{
     chain::{BlockRef, ChainError, ChainView, Cursor, LogQuery},
-    engine::Control,
     ledger::{Belief, ChainFact, Input, OnChain, Reconciled, ReserveNeed},
 };
 use futures::FutureExt;
@@ -17,7 +16,7 @@ impl Driver {
     /// Compares everything, and follows the chain again from a block that it has now.
     pub(super) async fn reconcile(&mut self, vanished: u64) -> Result<(), ChainError> {
         let chain = self.options.chain.clone();
-        self.control.send(Control::Chain(Input::ChainBroken)).await;
+        self.control.tell(Input::ChainBroken).await;
         let head = chain.head().await?;
         let number = head.number.saturating_sub(self.options.confirmations);
         let anchor = chain.block(number).await?.ok_or_else(moved)?;
@@ -58,12 +57,12 @@ impl Driver {
             unpaid,
             "compared with the chain"
         );
-        self.control.send(Control::Chain(Input::Reconciled(told))).await;
+        self.control.tell(Input::Reconciled(told)).await;
         for (belief, state) in looks {
             if matches!(state.status, abi::Status::Disputed) && !belief.disputed {
                 let (channel, dispute_no) = (belief.channel, Seq(state.disputeNo));
                 let seen = Input::DisputeSeen { channel, dispute_no };
-                self.control.send(Control::Chain(seen)).await;
+                self.control.tell(seen).await;
             }
         }
         let cursor = Cursor {
@@ -92,7 +91,7 @@ impl Driver {
             if money.covers(&belief.money) {
                 tracing::warn!(%channel, "what it rests on is back on the chain: it goes on");
                 let thawed = Input::Thawed { channel, money };
-                self.control.send(Control::Chain(thawed)).await;
+                self.control.tell(thawed).await;
             } else if matches!(state.status, abi::Status::Open) {
                 lost.push(ReserveNeed {
                     channel,

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub enum Control {
     /// What the chain told.
-    Chain(Input),
+    Chain(Box<Input>),
     /// What is believed of every channel, to be compared with the chain.
     Beliefs(oneshot::Sender<Vec<Belief>>),
     /// What is to be done on chain.

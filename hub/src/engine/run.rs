@@ -144,7 +144,7 @@ impl LedgerLoop {
                 ToLedger::Verified(Verified::Refused(origin, error)) => {
                     refused.push(Output::Reply(origin, Err(error)));
                 }
-                ToLedger::Control(Control::Chain(input)) => inputs.push(input),
+                ToLedger::Control(Control::Chain(input)) => inputs.push(*input),
                 ToLedger::Control(Control::Beliefs(sender)) => {
                     // Nobody waits any more: then nobody misses it.
                     let _ = sender.send(self.ledger.beliefs());
@@ -204,7 +204,10 @@ fn commit_len(batch: &[ToLedger]) -> usize {
 fn weight(item: &ToLedger) -> usize {
     match item {
         ToLedger::Verified(Verified::Input(Input::Frame { ops, .. })) => ops.len().saturating_add(1),
-        ToLedger::Control(Control::Chain(Input::Chain(block))) => block.facts.len().saturating_add(1),
+        ToLedger::Control(Control::Chain(input)) => match input.as_ref() {
+            Input::Chain(block) => block.facts.len().saturating_add(1),
+            _ => 1,
+        },
         _ => 1,
     }
 }

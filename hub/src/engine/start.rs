@@ -86,6 +86,11 @@ impl ControlHandle {
         self.0.send(ToLedger::Control(control)).await.is_ok()
     }
 
+    /// Tells the ledger what the chain told. False when the engine has stopped.
+    pub async fn tell(&self, input: crate::ledger::Input) -> bool {
+        self.send(Control::Chain(Box::new(input))).await
+    }
+
     /// What is to be done on chain; `None` when the engine has stopped.
     pub async fn snapshot(&self) -> Option<super::Snapshot> {
         let (sender, receiver) = tokio::sync::oneshot::channel();

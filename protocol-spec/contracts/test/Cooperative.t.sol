@@ -240,6 +240,16 @@ contract CooperativeTest is Base {
         adj.closeMany(_side(), items);
     }
 
+    function test_closeMany_paysBothSides() public {
+        ClientClose[] memory items = new ClientClose[](1);
+        items[0] = _closeItem(_closeMessage(1300, 700));
+        uint256 vaultBefore = adj.vault(address(token), hub);
+        uint256 purseBefore = token.balanceOf(config.client);
+        adj.closeMany(_side(), items);
+        assertEq(adj.vault(address(token), hub), vaultBefore + 700);
+        assertEq(token.balanceOf(config.client), purseBefore + 1300);
+    }
+
     function test_closeMany_needsNoSignatureOfTheSender() public {
         ClientClose[] memory items = new ClientClose[](1);
         items[0] = _closeItem(_closeMessage(1300, 700));

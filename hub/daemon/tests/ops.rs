@@ -55,7 +55,15 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 rest.contains(" = ") && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
             });
             // The default of the confirmations depends on the chain.
-            let example = ["adjudicator", "address", "reserve", "locked_max", "confirmations"];
+            let example = [
+                "adjudicator",
+                "address",
+                "reserve",
+                "locked_max",
+                "confirmations",
+                "more_rpc_urls",
+                "agree",
+            ];
             let shown = setting.filter(|rest| !example.iter().any(|name| rest.starts_with(name)));
             shown.unwrap_or(line).to_owned() + "\n"
         })

@@ -1,6 +1,6 @@
 //! What the driver sends: reserves, co-operative transactions, disputes for locks in time; and how it sends.
 
-use super::{Driver, defence::mark};
+use super::{Driver, defence::mark, reorg::money};
 use crate::{
     chain::{CallRequest, ChainError, TxRequest},
     engine::Snapshot,
@@ -18,12 +18,38 @@ use tokio::time::Instant;
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 pub(super) const BATCH_MAX: usize = 100;
 
-/// The part of the evidence that one transaction can show; the rest follows when the chain has marked these.
-fn bounded(received: &DirectionEvidence) -> DirectionEvidence {
+/// Channels paid out by one transaction, at most: 14M gas with [`PAYOUT_GAS`].
+pub(super) const PAYOUTS_MAX: usize = 50;
+
+/// Gas for one payout in a batch, whatever its receiver or token does with the most that it is given. An estimate would
+/// believe a receiver that burns its gas only when it counts, and then the whole batch would fail.
+const PAYOUT_GAS: u64 = 280_000;
+/// For what is around the payouts.
+const BASE_GAS: u64 = 200_000;
+
+/// The limit of a batch with so many payouts; none: estimated.
+pub(super) fn payout_gas(count: usize) -> Option<u64> {
+    let count = u64::try_from(count).ok().filter(|count| *count > 0)?;
+    Some(count.saturating_mul(PAYOUT_GAS).saturating_add(BASE_GAS))
+}
+
+/// What one transaction at chain time `now` can show of the evidence: locks that have not expired, the first to expire
+/// first. The rest follows when the chain has marked these.
+fn bounded(received: &DirectionEvidence, now: u64) -> DirectionEvidence {
     let mut part = received.clone();
+    let expiry = |id: &str| {
+        let lock = received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
+        lock.map_or(0, |lock| lock.expiry.0)
+    };
+    part.preimages.retain(|(id, _)| expiry(id) > now);
+    part.preimages.sort_by_key(|(id, _)| expiry(id));
     part.preimages.truncate(LOCKS_PER_TX_MAX);
     part
 }
+
+/// Tries to read one thing: a node may be busy.
+const READ_TRIES_MAX: u32 = 3;
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was sent lately, so that it is not sent again at once.
 #[derive(Debug, Default)]
@@ -52,14 +78,12 @@ impl InFlight {
 impl Driver {
     /// Sends what is due. Failures are logged and tried again later; none of them stops the hub.
     pub(super) async fn act(&mut self, snapshot: Snapshot) {
-        self.reserve(snapshot.reserve_needs).await;
-        self.cooperate(snapshot.pending).await;
         if let Err(error) = self.defend(snapshot.disputed).await {
             tracing::warn!(%error, "disputes could not be looked after; trying again");
         }
-        for defence in snapshot.overdue {
-            self.collect(&defence).await;
-        }
+        self.collect(snapshot.overdue).await;
+        self.reserve(snapshot.reserve_needs).await;
+        self.cooperate(snapshot.pending).await;
     }
 
     pub(super) async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
@@ -68,9 +92,15 @@ impl Driver {
             self.in_flight
                 .due(need.channel, "reserve", need.hub_deposit, after)
         });
+        let due: Vec<ReserveNeed> = due.collect();
         // One call names the token and the challenge period of all its channels.
         let mut alike: BTreeMap<(Address, u64), Vec<ReserveNeed>> = BTreeMap::new();
         for need in due {
+            // Paid in already, and only not confirmed yet: it would be paid in twice.
+            let state = self.state(need.channel).await;
+            if state.is_ok_and(|state| money(&state).hub_deposit > need.hub_deposit) {
+                continue;
+            }
             let common = (need.config.token, need.config.challenge_period_s);
             alike.entry(common).or_default().push(need);
         }
@@ -95,7 +125,7 @@ impl Driver {
             side,
             items: items.collect(),
         };
-        self.send("reserve", call.abi_encode()).await;
+        self.send("reserve", call.abi_encode(), None).await;
     }
 
     /// What both sides signed. Closes that ask for the same go together: about a quarter of the gas each.
@@ -106,9 +136,15 @@ impl Driver {
             let mark = Amount(pending.deadline().0.into());
             self.in_flight.due(channel, what, mark, after)
         });
+        let due: Vec<PendingTx> = due.collect();
         let mut closes: BTreeMap<(Address, u64), Vec<PendingTx>> = BTreeMap::new();
         let mut others = Vec::new();
         for pending in due {
+            // Done already, and only not confirmed yet: a batch would not notice.
+            let state = self.state(pending.about().1).await;
+            if state.is_ok_and(|state| matches!(state.status, abi::Status::Closed)) {
+                continue;
+            }
             let config = &pending.config;
             match pending.kind {
                 TxKind::Close(_) => {
@@ -119,27 +155,40 @@ impl Driver {
             }
         }
         for closes in closes.into_values() {
-            for chunk in closes.chunks(BATCH_MAX) {
+            for chunk in closes.chunks(PAYOUTS_MAX) {
                 let (what, data) = close_call(chunk);
-                self.send(what, data).await;
+                let several = if chunk.len() > 1 { chunk.len() } else { 0 };
+                self.send(what, data, payout_gas(several)).await;
             }
         }
         for pending in others {
             let (what, data) = pending.call();
-            self.send(what, data).await;
+            self.send(what, data, None).await;
         }
     }
 
-    /// R21: a lock is about to expire and its payer has not converted it: the chain converts it.
-    async fn collect(&mut self, defence: &Defence) {
-        let id = defence.config.id(&self.options.domain);
-        let after = self.options.resend_after;
-        if self.in_flight.due(id, "dispute", mark(defence), after) {
-            tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
-            let received = bounded(&defence.received);
-            let call = calls::dispute(&defence.config, Side::Client, &received);
-            self.send("dispute", call.abi_encode()).await;
+    /// R21: locks are about to expire and their payers have not converted them: the chain converts them.
+    async fn collect(&mut self, overdue: Vec<Defence>) {
+        let Ok(head) = self.options.chain.head().await else {
+            return; // Tried again at the next look.
+        };
+        for defence in overdue {
+            let id = defence.config.id(&self.options.domain);
+            let received = bounded(&defence.received, head.timestamp_s);
+            let after = self.options.resend_after;
+            if !received.preimages.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
+                tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
+                let call = calls::dispute(&defence.config, Side::Client, &received);
+                self.send("dispute", call.abi_encode(), None).await;
+            }
         }
+    }
+
+    async fn state(&self, channel: ChannelId) -> Result<abi::ChannelState, ChainError> {
+        self.read(IAdjudicator::channelCall {
+            channelId: channel.0.into(),
+        })
+        .await
     }
 
     pub(super) async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
@@ -159,15 +208,25 @@ impl Driver {
             at,
             ..CallRequest::default()
         };
-        let answer = self.options.chain.call(request).await?;
+        let mut tries = 1_u32;
+        let answer = loop {
+            match self.options.chain.call(request.clone()).await {
+                Err(error) if error.is_retryable() && tries < READ_TRIES_MAX => {
+                    tries = tries.saturating_add(1);
+                    tokio::time::sleep(READ_PAUSE).await;
+                }
+                answer => break answer?,
+            }
+        };
         C::abi_decode_returns(&answer).map_err(|error| ChainError::BadAnswer(error.to_string()))
     }
 
     /// False when the node did not take it.
-    pub(super) async fn send(&self, what: &'static str, data: Vec<u8>) -> bool {
+    pub(super) async fn send(&self, what: &'static str, data: Vec<u8>, gas_limit: Option<u64>) -> bool {
         let request = TxRequest {
             to: Some(self.options.adjudicator),
             data: data.into(),
+            gas_limit,
             ..TxRequest::default()
         };
         match self.options.chain.send(request).await {

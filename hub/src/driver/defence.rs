@@ -1,15 +1,20 @@
 //! Answers to disputes (R21): the newest vouchers in batches, the locks that are known, finalize. The most urgent and
 //! the most valuable first.
 
-use super::{Driver, act::BATCH_MAX};
+use super::{
+    Driver,
+    act::{BATCH_MAX, PAYOUTS_MAX, payout_gas},
+};
 use crate::{
     chain::ChainError,
     ledger::{Defence, Input},
     settle::LOCKS_PER_TX_MAX,
 };
 use alloy::{primitives::B256, sol_types::SolCall};
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
-use protocol_spec::{Address, Amount, ChannelId, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use protocol_spec::{
+    Address, Amount, ChannelId, Digest, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls,
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,8 +23,6 @@ use tokio::time::Instant;
 
 /// Channels looked at on chain at once.
 const READS_AT_ONCE: usize = 16;
-/// Channels finalized by one transaction, at most: each pays out, about 60,000 gas.
-const FINALIZE_MAX: usize = 50;
 
 /// What the chain says of a disputed channel.
 struct Look {
@@ -28,6 +31,8 @@ struct Look {
     state: abi::ChannelState,
     /// When it is final; `None`: not asked, since the window is open.
     final_at: Option<u64>,
+    /// What the hub gets once it is final.
+    share: u128,
     /// Locks that were resolved in time, with the seq of the voucher they were last counted in.
     marks: BTreeMap<u64, u64>,
 }
@@ -100,6 +105,7 @@ impl Driver {
         metrics::gauge!("hub_disputed_channels").set(u32::try_from(disputed.len()).unwrap_or(u32::MAX));
         if disputed.is_empty() {
             self.rests.clear();
+            self.vanished.clear();
             return Ok(());
         }
         let head = self.options.chain.head().await?;
@@ -113,9 +119,17 @@ impl Driver {
         let due: Vec<Defence> = due.collect();
         let this = &*self;
         let looks = due.into_iter().map(|defence| this.look(defence, now).boxed());
-        let looks: Vec<Look> = all_of(looks.collect()).await?;
+        let looks = all_of(looks.collect()).await;
         let (mut answers, mut open) = (Vec::new(), BTreeSet::new());
         for look in looks {
+            // One that cannot be read keeps nobody else waiting.
+            let look = match look {
+                Ok(look) => look,
+                Err(error) => {
+                    tracing::warn!(%error, "a disputed channel could not be read; trying again");
+                    continue;
+                }
+            };
             if matches!(look.state.status, abi::Status::Open) {
                 open.insert(look.id);
                 continue;
@@ -123,14 +137,13 @@ impl Driver {
             self.rests.rest(look.id, mark(&look.defence), wake(&look, now));
             answers.extend(answer(look, now));
         }
-        self.reopen(open, head.number).await?;
         let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
         answers.sort_by_key(|one| {
             let calm = one.deadline > urgent_until;
             (calm, Reverse(one.at_risk), one.deadline, one.id)
         });
         self.send_answers(answers).await;
-        Ok(())
+        self.reopen(open, head.number).await
     }
 
     /// A dispute that a reorg took away is gone once a block that was not there yet is confirmed without it.
@@ -172,14 +185,27 @@ impl Driver {
             let at = self.read(IAdjudicator::finalAtCall { config }).await?;
             final_at = Some(u64::try_from(at).unwrap_or(u64::MAX));
         }
+        let mut share = 0;
+        if final_at.is_some_and(|final_at| now >= final_at) {
+            let channel = IAdjudicator::balancesCall {
+                channelId: id.0.into(),
+            };
+            share = u128::try_from(self.read(channel).await?.hubBalance).unwrap_or(u128::MAX);
+        }
         let marks = openable(&defence).into_iter();
         let marks = marks.map(|lock| self.mark_of(id, lock.clone()).boxed());
-        let marks = all_of(marks.collect()).await?.into_iter().flatten().collect();
+        let marks = all_of(marks.collect()).await.into_iter();
+        let marks = marks
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect();
         Ok(Look {
             defence,
             id,
             state,
             final_at,
+            share,
             marks,
         })
     }
@@ -202,7 +228,7 @@ impl Driver {
         for one in answers {
             let (key, max) = match &one.what {
                 What::Voucher(side, _) => (Some((side.token, side.challengePeriodS, false)), BATCH_MAX),
-                What::Finalize(_) => (Some((Address::ZERO, 0, true)), FINALIZE_MAX),
+                What::Finalize(_) => (Some((Address::ZERO, 0, true)), PAYOUTS_MAX),
                 What::Evidence(_) => (None, 1),
             };
             let place = key.and_then(|key| open.get(&key).copied());
@@ -223,10 +249,12 @@ impl Driver {
 
     async fn send_group(&mut self, group: Vec<Answer>) {
         let ids: Vec<ChannelId> = group.iter().map(|one| one.id).collect();
+        let payouts = group.iter().filter(|one| matches!(one.what, What::Finalize(_)));
+        let gas_limit = payout_gas(payouts.count());
         let Some((what, data)) = call_of(group) else {
             return;
         };
-        if !self.send(what, data).await {
+        if !self.send(what, data, gas_limit).await {
             for id in ids {
                 self.rests.0.remove(&id);
             }
@@ -237,8 +265,8 @@ impl Driver {
 /// A few at a time, in order. Boxed, so that it can be seen that they may move between threads.
 pub(super) async fn all_of<T: Send>(
     reads: Vec<BoxFuture<'_, Result<T, ChainError>>>,
-) -> Result<Vec<T>, ChainError> {
-    stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
+) -> Vec<Result<T, ChainError>> {
+    stream::iter(reads).buffered(READS_AT_ONCE).collect().await
 }
 
 /// One call for channels that need the same.
@@ -299,10 +327,11 @@ fn answer(look: Look, now: u64) -> Option<Answer> {
         return None;
     }
     if look.final_at.is_some_and(|final_at| now >= final_at) {
-        return Some(Answer {
+        // Whose channel pays the hub nothing finalizes it himself: gas is no gift.
+        return (look.share > 0).then(|| Answer {
             id: look.id,
             what: What::Finalize(look.defence.config.to_abi()),
-            at_risk: 0,
+            at_risk: look.share,
             deadline: UnixSeconds(u64::MAX),
         });
     }
@@ -320,7 +349,9 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     } = look;
     let signed = defence.received.voucher.clone()?;
     let (seq, stored) = (signed.voucher.seq.0, state.clientSeq);
-    let newer = seq > stored;
+    // An acknowledgement raises the seq that the chain knows without showing the voucher's locks: then it is shown, too.
+    let unseen = seq == stored && signed.voucher.locks != Digest::ZERO && !state.clientLocks.live;
+    let newer = seq > stored || unseen;
     if seq < stored || (newer && now >= state.windowEnd) {
         return None;
     }
@@ -373,7 +404,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
 mod tests {
     use super::*;
     use protocol_spec::{
-        Config, Digest, DirectionEvidence, Domain, Preimage, Seq, SignedVoucher, SignerKey, Voucher,
+        Config, DirectionEvidence, Domain, Preimage, Seq, SignedVoucher, SignerKey, Voucher,
         VoucherSignature, batch::Tree,
     };
     use sha2::{Digest as _, Sha256};
@@ -431,18 +462,20 @@ mod tests {
             opening,
             preimages,
         };
-        let state = abi::ChannelState {
+        let mut state = abi::ChannelState {
             status: abi::Status::Disputed,
             clientSeq: stored,
             clientPaid: 40,
             windowEnd: WINDOW_END,
             ..empty()
         };
+        state.clientLocks.live = stored == 5;
         Look {
             id: config.id(&domain),
             defence: Defence { config, received },
             state,
             final_at: None,
+            share: 9,
             marks: marks.iter().copied().collect(),
         }
     }
@@ -519,6 +552,16 @@ mod tests {
     }
 
     #[test]
+    fn a_voucher_that_was_only_acknowledged_is_shown_for_its_locks() {
+        let mut acknowledged = look(5, vec![lock(1, NOW + 1)], &[]);
+        acknowledged.state.clientLocks.live = false;
+        assert_eq!(shown(answer(acknowledged, NOW)), Some((1, vec![1])));
+        let mut without = look(5, vec![], &[]);
+        without.state.clientLocks.live = false;
+        assert_eq!(shown(answer(without, NOW)), None, "it has nothing to add");
+    }
+
+    #[test]
     fn what_is_final_is_finalized_and_what_is_not_disputed_is_left_alone() {
         let mut done = look(4, vec![], &[]);
         done.final_at = Some(WINDOW_END);
@@ -526,6 +569,9 @@ mod tests {
             answer(done, WINDOW_END).unwrap().what,
             What::Finalize(_)
         ));
+        let mut empty = look(4, vec![], &[]);
+        (empty.final_at, empty.share) = (Some(WINDOW_END), 0);
+        assert!(answer(empty, WINDOW_END).is_none(), "nothing in it for the hub");
         let mut early = look(4, vec![], &[]);
         early.final_at = Some(WINDOW_END + 9);
         assert!(answer(early, WINDOW_END + 8).is_none());

@@ -144,7 +144,7 @@ impl Driver {
                 .fetch_max(head.timestamp_s, Ordering::AcqRel);
             metrics::gauge!("hub_chain_head_block").set(u32::try_from(head.number).unwrap_or(u32::MAX));
         }
-        let mut facts = Vec::new();
+        let (mut facts, mut alarmed) = (Vec::new(), false);
         for event in events {
             match event {
                 ViewEvent::Log { log, .. } => facts.extend(facts_of(&log)),
@@ -174,6 +174,7 @@ impl Driver {
                         "a confirmed block vanished: nothing new is accepted until all channels have been compared with the chain"
                     );
                     metrics::counter!("hub_deep_reorgs_total").increment(1);
+                    alarmed = true;
                     // Whatever comes of it, disputes are looked after.
                     if let Err(error) = self.reconcile(alarm.number).await {
                         tracing::warn!(%error, "not compared yet; trying again");
@@ -185,6 +186,13 @@ impl Driver {
         let Some(snapshot) = self.control.snapshot().await else {
             return Ok(Turn::Stopped);
         };
+        // The process ended before it had compared, and the block is back.
+        if snapshot.broken
+            && !alarmed
+            && let Err(error) = self.reconcile(snapshot.chain.number).await
+        {
+            tracing::warn!(%error, "not compared yet; trying again");
+        }
         metrics::gauge!("hub_frozen_channels").set(u32::try_from(snapshot.frozen.len()).unwrap_or(u32::MAX));
         if let Err(error) = self.thaw(snapshot.frozen.clone()).await {
             tracing::warn!(%error, "frozen channels could not be compared; trying again");

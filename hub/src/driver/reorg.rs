@@ -9,8 +9,8 @@ use crate::{
 use futures::FutureExt;
 use protocol_spec::{Amount, Config, Seq, abi, abi::IAdjudicator};
 
-/// So far below the vanished block channels may have been opened that are on another branch now, blocks.
-const OPENED_SCAN: u64 = 10_000;
+/// So far below the vanished block something may have happened that is on another branch now, blocks.
+const PASSED_SCAN: u64 = 10_000;
 
 impl Driver {
     /// Compares everything, and follows the chain again from a block that it has now.
@@ -24,7 +24,7 @@ impl Driver {
             return Ok(()); // The engine has stopped.
         };
         let looks = self.compare(beliefs, anchor).await?;
-        let opened = self.opened_below(vanished, anchor).await?;
+        let (opened, resolved) = self.passed_over(vanished, anchor).await?;
         // All of that was of one branch.
         if chain.block(number).await? != Some(anchor) {
             return Err(moved());
@@ -32,6 +32,7 @@ impl Driver {
         let mut told = Reconciled {
             position: position(anchor),
             opened,
+            resolved,
             concerned: Vec::new(),
             unpaid: Vec::new(),
             paid: Vec::new(),
@@ -114,7 +115,7 @@ impl Driver {
         let looks = beliefs
             .into_iter()
             .map(|belief| self.look_at(belief, at.number).boxed());
-        all_of(looks.collect()).await
+        all_of(looks.collect()).await.into_iter().collect()
     }
 
     async fn look_at(&self, belief: Belief, at: u64) -> Result<(Belief, abi::ChannelState), ChainError> {
@@ -125,18 +126,27 @@ impl Driver {
         Ok((belief, state))
     }
 
-    async fn opened_below(&self, vanished: u64, anchor: BlockRef) -> Result<Vec<Config>, ChainError> {
+    /// What happened on this branch below the block that is compared with, and is in no channel's state: channels that
+    /// may be new, and locks that were resolved.
+    async fn passed_over(
+        &self,
+        vanished: u64,
+        anchor: BlockRef,
+    ) -> Result<(Vec<Config>, Vec<ChainFact>), ChainError> {
         let query = LogQuery {
             address: self.options.adjudicator,
-            from: vanished.min(anchor.number).saturating_sub(OPENED_SCAN),
+            from: vanished.min(anchor.number).saturating_sub(PASSED_SCAN),
             to: anchor.number,
         };
-        let logs = self.options.chain.logs(query).await?;
-        let opened = logs.iter().filter_map(|log| match facts_of(log) {
-            Some(ChainFact::Opened(config)) => Some(config),
-            _ => None,
-        });
-        Ok(opened.collect())
+        let (mut opened, mut resolved) = (Vec::new(), Vec::new());
+        for log in self.options.chain.logs(query).await? {
+            match facts_of(&log) {
+                Some(ChainFact::Opened(config)) => opened.push(config),
+                Some(fact @ ChainFact::Resolved { .. }) => resolved.push(fact),
+                _ => {}
+            }
+        }
+        Ok((opened, resolved))
     }
 
     /// After a reorg nothing is where it was.
@@ -149,7 +159,7 @@ impl Driver {
 }
 
 /// Gross sums from the contract's net figures.
-fn money(state: &abi::ChannelState) -> OnChain {
+pub(super) fn money(state: &abi::ChannelState) -> OnChain {
     let net = state.clientNet;
     let size = net.unsigned_abs();
     let client_withdrawn = state.clientWithdrawn;

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub disputed: Vec<Defence>,
     /// Channels that the hub itself must dispute now, to collect a lock in time (R21).
     pub overdue: Vec<Defence>,
+    /// A confirmed block vanished, and the channels have not been compared with the chain since.
+    pub broken: bool,
     /// Channels that a reorg changed and that wait for the chain to show what they rest on.
     pub frozen: Vec<Belief>,
     /// Channels known.

@@ -138,6 +138,7 @@ impl LedgerLoop {
         let mut inputs = Vec::with_capacity(batch.len());
         let mut refused = Vec::new();
         let mut asked = Vec::new();
+        let mut believed = Vec::new();
         for item in batch {
             match item {
                 ToLedger::Verified(Verified::Input(input)) => inputs.push(input),
@@ -145,10 +146,7 @@ impl LedgerLoop {
                     refused.push(Output::Reply(origin, Err(error)));
                 }
                 ToLedger::Control(Control::Chain(input)) => inputs.push(*input),
-                ToLedger::Control(Control::Beliefs(sender)) => {
-                    // Nobody waits any more: then nobody misses it.
-                    let _ = sender.send(self.ledger.beliefs());
-                }
+                ToLedger::Control(Control::Beliefs(sender)) => believed.push(sender),
                 ToLedger::Control(Control::Snapshot(sender)) => asked.push(sender),
             }
         }
@@ -163,6 +161,11 @@ impl LedgerLoop {
                 outputs: commit.outputs,
             };
             self.journal.send(commit).await.ok()?;
+        }
+        // After what came with the question.
+        for sender in believed {
+            // Nobody waits any more: then nobody misses it.
+            let _ = sender.send(self.ledger.beliefs());
         }
         for sender in asked {
             let answer = ToJournal::Snapshot(sender, Box::new(self.snapshot()));
@@ -183,6 +186,7 @@ impl LedgerLoop {
             pending: self.ledger.pending_transactions(),
             disputed: self.ledger.disputed(),
             overdue: self.ledger.overdue(self.now.get()),
+            broken: self.ledger.broken(),
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
             rolled_back: self.ledger.rolled_back(),

@@ -68,7 +68,7 @@ impl Ledger {
         }
     }
 
-    fn fact(&mut self, fact: &ChainFact, now: UnixSeconds, commit: &mut Commit) {
+    pub(super) fn fact(&mut self, fact: &ChainFact, now: UnixSeconds, commit: &mut Commit) {
         if let Some(channel) = fact.money()
             && self
                 .index(&channel)
@@ -190,8 +190,7 @@ impl Ledger {
     fn reopened(&mut self, channel: &ChannelId, clock: Clock, commit: &mut Commit) {
         self.enter(channel, &Event::DisputeGone, clock.now, commit);
         if let Some(index) = self.index(channel) {
-            // Converting what was told adds nothing that was not promised: it cannot overflow.
-            let _ = self.convert_told(index, clock, commit);
+            self.catch_up(index, clock, commit);
         }
     }
 

@@ -105,7 +105,7 @@ impl Ledger {
                 self.dispute_seen(&channel, dispute_no, clock.now, commit);
             }
             Change::ChainBroken => self.chain_broken(commit),
-            Change::Reconciled(told) => self.reconciled(told, clock.now, commit),
+            Change::Reconciled(told) => self.reconciled(told, clock, commit),
             Change::Thawed { channel, money } => self.thawed(&channel, money, clock, commit),
             Change::DisputeGone { channel } => self.dispute_gone(&channel, clock, commit),
             Change::PreimageSeen {
@@ -163,7 +163,7 @@ impl Ledger {
                 self.dispute_seen(&channel, dispute_no, clock.now, commit);
             }
             Input::ChainBroken => self.chain_broken(commit),
-            Input::Reconciled(told) => self.reconciled(told, clock.now, commit),
+            Input::Reconciled(told) => self.reconciled(told, clock, commit),
             Input::Thawed { channel, money } => self.thawed(&channel, money, clock, commit),
             Input::DisputeGone { channel } => self.dispute_gone(&channel, clock, commit),
             Input::PreimageSeen {

@@ -11,7 +11,7 @@ impl Ledger {
     pub(super) fn withdraw(&mut self, origin: Origin, call: WithdrawCall, clock: Clock, commit: &mut Commit) {
         let what = Countersign::Withdraw(call.withdraw.clone());
         let allowed = self
-            .may_countersign(origin, &call.withdraw.channel_id, clock)
+            .may_countersign(origin, &call.withdraw.channel_id)
             .and_then(|()| {
                 if call.withdraw.side == Side::Client {
                     return Ok(());
@@ -31,7 +31,7 @@ impl Ledger {
     pub(super) fn close(&mut self, origin: Origin, call: CloseCall, clock: Clock, commit: &mut Commit) {
         let what = Countersign::Close(call.close.clone());
         let result = self
-            .may_countersign(origin, &call.close.channel_id, clock)
+            .may_countersign(origin, &call.close.channel_id)
             .and_then(|()| {
                 self.sign_close(call, clock, commit)
                     .map_err(|reject| RpcError::from(&reject))
@@ -48,7 +48,7 @@ impl Ledger {
     ) {
         let what = Countersign::Cancel(call.cancel.clone());
         let result = self
-            .may_countersign(origin, &call.cancel.channel_id, clock)
+            .may_countersign(origin, &call.cancel.channel_id)
             .and_then(|()| {
                 self.sign_cancel(call, clock, commit)
                     .map_err(|reject| RpcError::from(&reject))
@@ -56,12 +56,12 @@ impl Ledger {
         countersign(commit, origin, what, result);
     }
 
-    fn may_countersign(&self, origin: Origin, id: &ChannelId, clock: Clock) -> Result<(), RpcError> {
+    fn may_countersign(&self, origin: Origin, id: &ChannelId) -> Result<(), RpcError> {
         if self.rolled_back {
             return Err(RpcError::of(ErrorCode::RolledBack));
         }
         let index = self.owned(origin, id)?;
-        self.require_chain(index, clock)
+        self.require_certain(index)
     }
 
     pub(super) fn sign_withdraw(

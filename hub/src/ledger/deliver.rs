@@ -84,10 +84,17 @@ impl Ledger {
         }
         let token = from.channel.config().token;
         let (payee, fee) = self.price(payer, token, payment.payee, payment.amount)?;
+        self.require_seen(payee, clock)?;
         if fee > payment.fee_max {
             return Err(ReturnReason::FeeTooLow);
         }
         Ok(Route { payee, fee })
+    }
+
+    /// R6: nothing is credited where a dispute may have been missed.
+    pub(super) fn require_seen(&self, payee: usize, clock: Clock) -> Result<(), ReturnReason> {
+        let to = self.entries.get(payee).ok_or(ReturnReason::UnknownPayee)?;
+        to.require_fresh(clock).map_err(|_| ReturnReason::Unavailable)
     }
 
     /// The payee's index, if its channel is known.

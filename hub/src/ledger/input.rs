@@ -134,6 +134,8 @@ pub struct Reconciled {
     pub position: super::ChainPosition,
     /// Channels opened below it. Those that were not known yet stay frozen until they have been compared.
     pub opened: Vec<Config>,
+    /// Locks resolved below it: [`ChainFact::Resolved`].
+    pub resolved: Vec<ChainFact>,
     /// Open channels whose money is not what it was believed to be.
     pub concerned: Vec<ChannelId>,
     /// Channels that were believed to be paid out and are not.

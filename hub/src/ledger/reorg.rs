@@ -8,7 +8,7 @@ use super::{
     input::{Change, OnChain, Reconciled},
 };
 use protocol_spec::{
-    ChannelId, Config, Side, UnixSeconds,
+    Amount, ChannelId, Config, Op, Side,
     channel::{Clock, Event, Phase},
     message::{ErrorCode, RpcError},
 };
@@ -35,6 +35,12 @@ impl Ledger {
         self.entries.iter().map(Entry::belief).collect()
     }
 
+    /// True while the channels have to be compared with the chain.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.broken
+    }
+
     /// The same of those that are frozen.
     #[must_use]
     pub fn frozen(&self) -> Vec<Belief> {
@@ -50,7 +56,8 @@ impl Ledger {
     }
 
     /// All channels were compared with a block that the chain has now.
-    pub(super) fn reconciled(&mut self, told: Reconciled, now: UnixSeconds, commit: &mut Commit) {
+    pub(super) fn reconciled(&mut self, told: Reconciled, clock: Clock, commit: &mut Commit) {
+        let now = clock.now;
         if !self.broken {
             return;
         }
@@ -63,6 +70,10 @@ impl Ledger {
                 self.freeze(before);
             }
         }
+        // Before anything is given up: a preimage is used first (R23).
+        for fact in &told.resolved {
+            self.fact(fact, now, commit);
+        }
         for channel in told.concerned.iter().chain(&told.unpaid) {
             if let Some(index) = self.index(channel) {
                 self.freeze(index);
@@ -74,7 +85,28 @@ impl Ledger {
         for channel in &told.paid {
             self.closed(channel, now, commit);
         }
+        for index in 0..self.entries.len() {
+            self.catch_up(index, self.clock(now), commit);
+        }
         commit.changes.push(Change::Reconciled(told));
+    }
+
+    /// What was told while nothing could be signed. It adds nothing that was not promised: it cannot overflow.
+    pub(super) fn catch_up(&mut self, index: usize, clock: Clock, commit: &mut Commit) {
+        let Some(entry) = self.entries.get(index) else {
+            return;
+        };
+        if *entry.channel.phase() != Phase::Open || self.uncertain(index) {
+            return;
+        }
+        let _ = self.convert_told(index, clock, commit);
+        // What is converted now is not dropped, too.
+        let given_up = self.entries.get(index).map(Entry::consented_away);
+        for id in given_up.unwrap_or_default() {
+            let _ = self.gather(index, Op::LockDrop { id }, Amount::ZERO, clock, commit);
+        }
+        // An acknowledgement may be due.
+        commit.touched.insert(index);
     }
 
     fn freeze(&mut self, index: usize) {
@@ -99,22 +131,27 @@ impl Ledger {
             channel.withdraw_confirmed(Side::Client, money.client_withdrawn);
             channel.withdraw_confirmed(Side::Hub, money.hub_withdrawn);
         });
-        // What was told meanwhile. It adds nothing that was not promised: it cannot overflow.
-        let _ = self.convert_told(index, clock, commit);
+        self.catch_up(index, clock, commit);
         let channel = *channel;
         commit.changes.push(Change::Thawed { channel, money });
     }
 
-    /// Nothing new is accepted or signed while the chain is not seen (R6) or not certain.
+    /// No voucher is accepted while the chain is not seen (R6) or not certain.
     pub(super) fn require_chain(&self, index: usize, clock: Clock) -> Result<(), RpcError> {
+        self.require_certain(index)?;
         let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+        entry.require_fresh(clock)
+    }
+
+    /// What both sides sign for the chain needs certain deposits, but no fresh view: if it does not fit, it reverts.
+    pub(super) fn require_certain(&self, index: usize) -> Result<(), RpcError> {
         if self.broken || self.frozen.contains(&index) {
             return Err(RpcError::because(
                 ErrorCode::ChainStale,
                 "a reorganisation of the chain took away what this channel rests on; it goes on when that is back",
             ));
         }
-        entry.require_fresh(clock)
+        Ok(())
     }
 
     /// True when nothing may be signed in the channel because its money is not certain.

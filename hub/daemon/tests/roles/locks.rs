@@ -194,8 +194,8 @@ async fn too_late(world: &World, cases: &mut Vec<Case>) {
     });
     let began = Instant::now();
     // Days have passed at once: for a moment the hub's newest confirmed block is that old (R6).
-    while payer.channel.close().await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(30), "no close");
+    while let Err(error) = payer.channel.close().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "no close: {error}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     closed(world, payer.channel.id()).await;

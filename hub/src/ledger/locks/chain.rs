@@ -2,7 +2,7 @@
 
 use super::super::{Commit, Defence, Ledger, entry::Entry, input::Change};
 use protocol_spec::{
-    ChannelId, Preimage, Side, UnixSeconds,
+    ChannelId, Lock, Preimage, Side, UnixSeconds,
     channel::{Clock, Phase},
 };
 
@@ -74,12 +74,15 @@ impl Ledger {
     #[must_use]
     pub fn overdue(&self, now: UnixSeconds) -> Vec<Defence> {
         let now = self.clock(now).now;
-        let payers = self.payers.iter().filter_map(|index| self.entries.get(*index));
+        // A10: what may be old is no reason to start a dispute.
+        let payers = self.payers.iter().filter(|_| !self.rolled_back);
+        let payers = payers.filter_map(|index| self.entries.get(*index));
         let due = payers.filter(|entry| {
             let act_s = entry.channel.delays().act_s;
             let locks = &entry.channel.received().locks;
             let mut known = entry.channel.known_preimages();
-            let late = |id: u64| locks.lock(id).is_some_and(|lock| lock.expiry <= now.after(act_s));
+            let due = |lock: &Lock| lock.expiry > now && lock.expiry <= now.after(act_s);
+            let late = |id: u64| locks.lock(id).is_some_and(due);
             *entry.channel.phase() == Phase::Open && known.any(|(id, _)| late(id))
         });
         due.map(Entry::defence).collect()

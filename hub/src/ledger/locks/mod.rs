@@ -82,6 +82,14 @@ impl Entry {
             .any(|op| matches!(op, Op::LockDrop { id } if *id == lock_id))
     }
 
+    /// The hub's locks that this client gave up and that are still in the hub's voucher.
+    pub(super) fn consented_away(&self) -> Vec<u64> {
+        let given_up = self.channel.consented_locks();
+        given_up
+            .filter(|id| !self.drops(*id) && !self.converts(*id))
+            .collect()
+    }
+
     pub(super) fn locks_payment(&self, id: PaymentId) -> bool {
         self.stored
             .forwards

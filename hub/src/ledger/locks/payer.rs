@@ -138,6 +138,7 @@ impl Ledger {
         }
         let token = from.channel.config().token;
         let (payee, fee) = self.price(payer, token, new.payee, amount)?;
+        self.require_seen(payee, clock)?;
         if fee > new.fee_max {
             return Err(ReturnReason::FeeTooLow);
         }

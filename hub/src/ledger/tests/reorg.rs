@@ -5,7 +5,7 @@ use super::{
     world::{START, World},
 };
 use crate::ledger::{ChainFact, ChainPosition, Input, OnChain, Reconciled};
-use protocol_spec::{Amount, ChannelId, ReturnReason, Seq};
+use protocol_spec::{Amount, ChannelId, Preimage, ReturnReason, Seq, Side};
 
 /// The comparison with block `number`, in which `concerned` channels are not what they were.
 fn compared(world: &World, number: u64, concerned: Vec<ChannelId>, unpaid: Vec<ChannelId>) -> Input {
@@ -16,6 +16,7 @@ fn compared(world: &World, number: u64, concerned: Vec<ChannelId>, unpaid: Vec<C
             timestamp: world.now,
         },
         opened: vec![world.clients[0].channel.config().clone()],
+        resolved: vec![],
         concerned,
         unpaid,
         paid: vec![],
@@ -127,6 +128,54 @@ fn r25_a_payout_that_vanished_leaves_the_channel_to_be_defended_and_nothing_else
     assert_eq!(world.ledger.disputed().len(), 1);
     world.block(vec![ChainFact::Closed { channel }]);
     assert_eq!(world.ledger.entries[0].channel.phase().name(), "closed");
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_preimage_on_the_new_branch_is_used_before_anything_is_given_up() {
+    let mut world = World::new(2, 1_000_000);
+    let secret = Preimage([5; 32]);
+    let op = world.lock_op(0, 1, 1_000, 4 * 3600, secret);
+    world.send(0, vec![op]);
+    let lock_id = world.clients[1].locks[0].0.id;
+    let channel = world.id(1);
+    world.commit(vec![Input::ChainBroken]);
+    let Input::Reconciled(mut told) = compared(&world, 1, vec![], vec![]) else {
+        unreachable!()
+    };
+    told.resolved = vec![ChainFact::Resolved {
+        channel,
+        payer: Side::Hub,
+        lock_id,
+        witness: secret.0.to_vec(),
+    }];
+    told.paid = vec![channel];
+    world.commit(vec![Input::Reconciled(told)]);
+    assert!(world.clients[0].given_up.is_empty(), "R11: the hub will use it");
+    assert_eq!(world.clients[0].fold().len(), 1, "the payer is told");
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn what_was_told_and_given_up_while_nothing_could_be_signed_is_made_up_for() {
+    let mut world = World::new(2, 1_000_000);
+    let secrets = [Preimage([5; 32]), Preimage([6; 32])];
+    for secret in secrets {
+        let op = world.lock_op(0, 1, 1_000, 4 * 3600, secret);
+        world.send(0, vec![op]);
+    }
+    let ids: Vec<u64> = world.clients[1].locks.iter().map(|(lock, _)| lock.id).collect();
+    world.commit(vec![Input::ChainBroken]);
+    world.reveal(1, ids[0], secrets[0]);
+    world.give_up(1, ids[1]);
+    assert!(world.clients[1].converted.is_empty());
+    let told = compared(&world, 1, vec![], vec![]);
+    world.commit(vec![told]);
+    assert_eq!(world.clients[1].converted, [ids[0]]);
+    assert!(
+        world.clients[1].channel.received().locks.is_empty(),
+        "and the other is dropped"
+    );
     world.check_replay(&Tables::default());
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A rest that ends by itself within a test, and is long enough to be seen.
 const REST: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn quorum(agree: usize) -> QuorumOptions {
     QuorumOptions {
@@ -119,7 +119,7 @@ impl World {
     /// Looks at the chain until the endpoint is up again.
     pub(crate) async fn heals(&self, door: usize) {
         self.doors[door].set(Fault::None);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         while !self.status(door).up {
             assert!(tokio::time::Instant::now() < deadline, "{:?}", self.status(door));
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,7 +7,7 @@ use super::error::ChainError;
 use super::outlet::{Outlet, Prices};
 use super::rpc::Rpc;
 use super::send::SendQueue;
-use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, TxReceipt, TxRequest};
+use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::TransactionBuilder as _;
 use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
@@ -174,6 +174,13 @@ impl Chain for AlloyChain {
         }
     }
 
+    async fn tend(&self) -> Result<Tended, ChainError> {
+        match &self.queue {
+            Some(queue) => queue.tend().await,
+            None => Ok(Tended::default()),
+        }
+    }
+
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
         let receipt = self.provider().get_transaction_receipt(hash);
         let receipt = self.rpc.timed("eth_getTransactionReceipt", receipt).await?;
@@ -181,7 +188,7 @@ impl Chain for AlloyChain {
     }
 
     async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError> {
-        super::wait::wait(self, &self.options, hash, confirmations).await
+        super::wait::wait(self, self.queue.as_ref(), &self.options, hash, confirmations).await
     }
 
     async fn mine(&self, blocks: u64) -> Result<(), ChainError> {
@@ -219,6 +226,10 @@ impl Outlet for AlloyChain {
 
     async fn next_nonce(&self, address: Address) -> Result<u64, ChainError> {
         self.rpc.next_nonce(address).await
+    }
+
+    async fn used_nonce(&self, address: Address) -> Result<u64, ChainError> {
+        self.rpc.used_nonce(address).await
     }
 
     async fn estimate_gas(&self, call: TransactionRequest) -> Result<u64, ChainError> {

@@ -26,6 +26,8 @@ pub struct ChainOptions {
     pub poll_interval: Duration,
     /// Most wei per gas that a transaction without given fees may offer.
     pub max_fee_per_gas: Option<u128>,
+    /// Blocks that do not take a transaction after which [`super::Chain::tend`] raises its fees; at least 1.
+    pub stuck_after_blocks: u64,
 }
 
 impl Default for ChainOptions {
@@ -37,6 +39,7 @@ impl Default for ChainOptions {
             wait_timeout: Duration::from_secs(300),
             poll_interval: Duration::from_millis(500),
             max_fee_per_gas: None,
+            stuck_after_blocks: 3,
         }
     }
 }

@@ -26,7 +26,7 @@ pub use client::AlloyChain;
 pub use connect::ChainOptions;
 pub use error::{ChainError, EndpointSaid, transport_cause};
 pub use quorum::{Endpoint, EndpointStatus, QuorumChain, QuorumOptions};
-pub use types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, TxReceipt, TxRequest};
+pub use types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
 pub use view::{ChainView, Cursor, DeepReorg, ViewEvent, ViewOptions};
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -68,6 +68,20 @@ pub trait Chain: Send + Sync {
     /// Cancel safety: a transaction whose future was dropped may still be sent.
     async fn send(&self, request: TxRequest) -> Result<SentTx, ChainError>;
 
+    /// Looks after what was sent and is not deep in a block yet; call it at each look at the chain, it has no timer
+    /// of its own. What a mempool has lost is handed over again; what no block has taken for
+    /// [`ChainOptions::stuck_after_blocks`] is replaced by a transaction of the same nonce that offers more, within
+    /// [`TxRequest::fee_budget_wei`] and faster the nearer [`TxRequest::deadline_s`]; a request whose nonce another
+    /// transaction used is sent again with a new one; gaps below our nonces are filled with empty transactions.
+    /// Nothing is asked while nothing is remembered.
+    ///
+    /// The memory ends with the process: afterwards the caller sends again what its own durable state says is not
+    /// on the chain yet. Transactions of the process before keep their nonces and fees.
+    ///
+    /// # Errors
+    /// Those of the port; what was not looked after is at the next call.
+    async fn tend(&self) -> Result<Tended, ChainError>;
+
     /// Forgets the next nonce, which is then read from the chain again; call it after a reorg.
     async fn resync(&self) -> Result<(), ChainError>;
 
@@ -75,7 +89,9 @@ pub trait Chain: Send + Sync {
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError>;
 
     /// Waits until `confirmations` blocks are on top of the transaction's. A revert is a receipt with
-    /// `success == false`. Retryable errors are retried until the time is up.
+    /// `success == false`. Retryable errors are retried until the time is up. Follows transactions that [`Self::tend`]
+    /// has put in its place: the receipt tells the hash that was executed. After [`ChainError::Dropped`] the request
+    /// is the caller's again.
     async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError>;
 
     /// Mines `blocks` blocks. Dev chains only, else [`ChainError::Unsupported`].

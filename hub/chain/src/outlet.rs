@@ -19,6 +19,9 @@ pub(crate) trait Outlet: Chain + Debug {
     /// The account's next nonce, counting what waits in the mempool.
     async fn next_nonce(&self, address: Address) -> Result<u64, ChainError>;
 
+    /// The account's next nonce, counting blocks only.
+    async fn used_nonce(&self, address: Address) -> Result<u64, ChainError>;
+
     /// Gas that a transaction would use. A revert is [`ChainError::Reverted`].
     async fn estimate_gas(&self, call: TransactionRequest) -> Result<u64, ChainError>;
 

@@ -43,6 +43,12 @@ impl Rpc {
         self.timed("eth_getTransactionCount", count).await
     }
 
+    /// The account's next nonce, counting blocks only.
+    pub(super) async fn used_nonce(&self, address: Address) -> Result<u64, ChainError> {
+        let count = async { self.provider.get_transaction_count(address).await };
+        self.timed("eth_getTransactionCount", count).await
+    }
+
     /// Whether the node has a transaction, in a block or waiting.
     pub(super) async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
         let tx = self.provider.get_transaction_by_hash(hash);

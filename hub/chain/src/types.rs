@@ -61,12 +61,22 @@ pub struct CallRequest {
 }
 
 /// Prices of a transaction, in wei per gas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fees {
     /// Most that is paid in all.
     pub max_fee_per_gas: u128,
     /// Tip.
     pub max_priority_fee_per_gas: u128,
+}
+
+impl Fees {
+    /// The higher of the two, each by itself.
+    pub(crate) fn at_least(self, other: Self) -> Self {
+        Self {
+            max_fee_per_gas: self.max_fee_per_gas.max(other.max_fee_per_gas),
+            max_priority_fee_per_gas: self.max_priority_fee_per_gas.max(other.max_priority_fee_per_gas),
+        }
+    }
 }
 
 /// A transaction to send from the port's own account.
@@ -80,10 +90,16 @@ pub struct TxRequest {
     pub value: U256,
     /// `None`: estimated plus a fifth, never above 2^24.
     pub gas_limit: Option<u64>,
-    /// `None`: twice the next base fee plus the tip that the node suggests.
+    /// The first offer. `None`: twice the next base fee plus the tip that the node suggests.
     pub fees: Option<Fees>,
     /// `None`: the next of the queue. Given: that nonce, to replace a stuck transaction; the queue is not moved.
     pub nonce: Option<u64>,
+    /// Chain time, in seconds since the Unix epoch, by which it must be in a block: the fees rise towards the most
+    /// that is allowed as it comes nearer, and are not raised after it. `None`: they follow the market.
+    pub deadline_s: Option<u64>,
+    /// Most wei that its gas may cost, however urgent; a share of what is lost without it. `None`: no limit but
+    /// [`super::ChainOptions::max_fee_per_gas`].
+    pub fee_budget_wei: Option<u128>,
 }
 
 /// A transaction that the node took.
@@ -95,6 +111,27 @@ pub struct SentTx {
     pub nonce: u64,
     /// The fees it offers.
     pub fees: Fees,
+}
+
+/// What one [`super::Chain::tend`] has found and done; counts of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tended {
+    /// Not in a block.
+    pub waiting: usize,
+    /// Found in a block for the first time.
+    pub mined: usize,
+    /// Replaced by a transaction that offers more.
+    pub replaced: usize,
+    /// Stuck, but not raised: the ceiling, the budget, the funds or the deadline forbid it. Worth an alarm.
+    pub held: usize,
+    /// Lost by the mempool and handed over again, unchanged.
+    pub handed_over: usize,
+    /// Sent again with a new nonce, because another transaction used theirs.
+    pub sent_again: usize,
+    /// Not sent again although another transaction used their nonce: too late, or they would revert.
+    pub given_up: usize,
+    /// Nonces below ours that nobody used, filled with empty transactions.
+    pub gaps_filled: usize,
 }
 
 /// What became of a transaction in a block.

@@ -3,6 +3,7 @@
 use super::connect::ChainOptions;
 use super::error::ChainError;
 use super::outlet::Outlet;
+use super::send::SendQueue;
 use super::types::TxReceipt;
 use alloy::primitives::B256;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ enum Look {
 /// See [`super::Chain::wait`].
 pub(super) async fn wait(
     outlet: &dyn Outlet,
+    queue: Option<&SendQueue>,
     options: &ChainOptions,
     hash: B256,
     confirmations: u64,
@@ -27,7 +29,8 @@ pub(super) async fn wait(
     let deadline = Instant::now().checked_add(after);
     let mut nowhere = 0_u32;
     loop {
-        match look(outlet, hash, confirmations).await {
+        let line = queue.map_or_else(|| vec![hash], |queue| queue.line(hash));
+        match look(outlet, &line, confirmations).await {
             Ok(Look::Deep(receipt)) => return Ok(receipt),
             Ok(Look::Waiting) => nowhere = 0,
             Ok(Look::Nowhere) => nowhere = nowhere.saturating_add(1),
@@ -35,7 +38,9 @@ pub(super) async fn wait(
             Err(error) => return Err(error),
         }
         if nowhere >= LOOKS_BEFORE_DROPPED {
-            outlet.resync().await?;
+            if let Some(queue) = queue {
+                queue.resync_without(Some(hash)).await?;
+            }
             return Err(ChainError::Dropped { hash });
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -49,14 +54,15 @@ pub(super) async fn wait(
     }
 }
 
-/// One look at a transaction that is waited for.
-async fn look(outlet: &dyn Outlet, hash: B256, confirmations: u64) -> Result<Look, ChainError> {
-    let Some(receipt) = outlet.receipt(hash).await? else {
-        return Ok(if outlet.knows(hash).await? {
-            Look::Waiting
-        } else {
-            Look::Nowhere
-        });
+/// One look at a transaction that is waited for, and at those that took its place.
+async fn look(outlet: &dyn Outlet, line: &[B256], confirmations: u64) -> Result<Look, ChainError> {
+    let Some(receipt) = receipt(outlet, line).await? else {
+        for hash in line.iter().rev() {
+            if outlet.knows(*hash).await? {
+                return Ok(Look::Waiting);
+            }
+        }
+        return Ok(Look::Nowhere);
     };
     if outlet.height().await? < receipt.block_number.saturating_add(confirmations) {
         return Ok(Look::Waiting);
@@ -69,4 +75,14 @@ async fn look(outlet: &dyn Outlet, hash: B256, confirmations: u64) -> Result<Loo
     } else {
         Look::Waiting
     })
+}
+
+async fn receipt(outlet: &dyn Outlet, line: &[B256]) -> Result<Option<TxReceipt>, ChainError> {
+    for hash in line.iter().rev() {
+        let receipt = outlet.receipt(*hash).await?;
+        if receipt.is_some() {
+            return Ok(receipt);
+        }
+    }
+    Ok(None)
 }

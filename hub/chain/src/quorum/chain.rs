@@ -4,7 +4,7 @@ use super::super::Chain;
 use super::super::client::AlloyChain;
 use super::super::error::ChainError;
 use super::super::send::SendQueue;
-use super::super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, TxReceipt, TxRequest};
+use super::super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
 use super::QuorumChain;
 use super::ask::Ask;
 use super::ballot::{Ballot, Brief, nth_highest};
@@ -205,6 +205,13 @@ impl Chain for QuorumChain {
         }
     }
 
+    async fn tend(&self) -> Result<Tended, ChainError> {
+        match &self.queue {
+            Some(queue) => queue.tend().await,
+            None => Ok(Tended::default()),
+        }
+    }
+
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
         self.panel
             .agreed("a receipt", None, &move |port| {
@@ -214,7 +221,7 @@ impl Chain for QuorumChain {
     }
 
     async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError> {
-        super::super::wait::wait(self, &self.options, hash, confirmations).await
+        super::super::wait::wait(self, self.queue.as_ref(), &self.options, hash, confirmations).await
     }
 
     async fn mine(&self, blocks: u64) -> Result<(), ChainError> {

@@ -55,6 +55,13 @@ impl Outlet for QuorumChain {
         .await
     }
 
+    async fn used_nonce(&self, address: Address) -> Result<u64, ChainError> {
+        self.measured("the nonce in blocks", &move |port| {
+            Box::pin(async move { port.used_nonce(address).await.map(Some) })
+        })
+        .await
+    }
+
     async fn estimate_gas(&self, call: TransactionRequest) -> Result<u64, ChainError> {
         let (what, agree) = ("a gas estimate", self.panel.options.agree);
         let ballots = self

@@ -74,4 +74,13 @@ conformance! {
     view::restart_repeats_and_loses_nothing,
     view::deep_reorg_is_an_alarm,
     view::dropped_transaction_is_told_and_sent_again,
+    stuck::stuck_transaction_is_raised_and_mined,
+    stuck::budget_is_respected_and_the_deadline_presses,
+    stuck::budget_is_never_exceeded,
+    stuck::each_raise_is_at_least_an_eighth,
+    stuck::dropped_transaction_is_handed_over_again,
+    stuck::reorg_loses_blocks_and_mempool_and_all_comes_back,
+    stuck::nonce_used_by_another_is_noticed_and_sent_again,
+    stuck::gap_left_by_an_earlier_process_is_filled,
+    stuck::those_behind_a_stuck_one_are_left_alone,
 }

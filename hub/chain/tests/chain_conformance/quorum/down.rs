@@ -1,7 +1,9 @@
 //! Endpoints that are down, busy, hang, are behind, or on another chain.
 
-use super::{Fault, PATIENCE, World, connect, impatient, quorum, topics};
-use hub_chain::{Chain as _, ChainError, ChainView, Cursor, Endpoint, QuorumChain, ViewEvent, ViewOptions};
+use super::{Fault, World, connect, impatient, quorum, topics};
+use hub_chain::{
+    Chain as _, ChainError, ChainView, Cursor, Endpoint, QuorumChain, QuorumOptions, ViewEvent, ViewOptions,
+};
 use std::time::{Duration, Instant};
 
 /// Every read of the hub works, whatever one of three endpoints does, and that one is back once it is well.
@@ -59,12 +61,18 @@ async fn one_of_three_answers_half_json() {
 
 #[tokio::test]
 async fn one_of_three_hangs() {
+    let patience = Duration::from_secs(1);
+    let options = QuorumOptions {
+        patience,
+        ..quorum(2)
+    };
+    let world = World::with(3, options).await;
     let begin = Instant::now();
-    one_may_fail(World::new().await, Some(Fault::Hangs)).await;
+    one_may_fail(world, Some(Fault::Hangs)).await;
     // Not once was the whole time limit of a request waited for.
     let waited = begin.elapsed();
     assert!(waited < impatient().request_timeout, "{waited:?}");
-    assert!(waited > PATIENCE);
+    assert!(waited > patience);
 }
 
 #[tokio::test]
@@ -168,7 +176,7 @@ async fn an_endpoint_that_moves_to_another_chain_is_shut_out() {
 async fn at_the_start_a_minority_may_be_down_or_on_another_chain() {
     let mut world = World::new().await;
     world.doors[0].set(Fault::ChainId(5));
-    let chain = connect(&world.doors, 2).await.unwrap();
+    let chain = connect(&world.doors, quorum(2)).await.unwrap();
     assert_eq!(chain.chain_id().await.unwrap(), 31_337);
     assert_eq!(
         chain.genesis_hash().await.unwrap(),
@@ -176,13 +184,13 @@ async fn at_the_start_a_minority_may_be_down_or_on_another_chain() {
     );
     assert!(chain.status()[0].wrong_chain);
     assert!(!chain.status()[1].wrong_chain);
-    let error = connect(&world.doors, 3).await.unwrap_err();
+    let error = connect(&world.doors, quorum(3)).await.unwrap_err();
     assert!(matches!(error, ChainError::Disagreement { .. }), "{error}");
     world.doors[0].set(Fault::None);
     world.doors[2].close().await;
-    let chain = connect(&world.doors, 2).await.unwrap();
+    let chain = connect(&world.doors, quorum(2)).await.unwrap();
     assert_eq!(chain.head().await.unwrap().number, world.height().await);
-    let error = connect(&world.doors, 3).await.unwrap_err();
+    let error = connect(&world.doors, quorum(3)).await.unwrap_err();
     assert!(matches!(error, ChainError::TooFewAnswers { .. }), "{error}");
     assert!(!error.to_string().contains("secret-key"), "{error}");
     world.doors[2].open().await;
@@ -226,7 +234,7 @@ async fn options_that_cannot_work_are_refused() {
 /// With one endpoint each read costs what it costs without a quorum, and errors come as they are.
 #[tokio::test]
 async fn one_endpoint_costs_and_does_what_it_always_did() {
-    let world = World::with(1, 1).await;
+    let world = World::with(1, quorum(1)).await;
     assert_eq!(world.doors[0].asked(), [("eth_chainId".to_owned(), 1)].into());
     world.log(1).await;
     let head = world.chain.head().await.unwrap();

@@ -80,7 +80,7 @@ async fn an_invented_log_that_is_not_outvoted_is_a_disagreement() {
 
 #[tokio::test]
 async fn two_endpoints_that_must_agree_and_do_not() {
-    let world = World::with(2, 2).await;
+    let world = World::with(2, super::quorum(2)).await;
     world.log(1).await;
     let to = world.height().await;
     world.doors[1].set(Fault::HidesLog);

@@ -4,6 +4,7 @@ mod down;
 mod lies;
 mod proxy;
 mod sending;
+mod stuck;
 
 use crate::contract::{self, topic};
 use crate::node::{Node, options};
@@ -16,8 +17,9 @@ pub(crate) use proxy::{Fault, Proxy};
 use std::time::Duration;
 
 /// A rest that ends by itself within a test, and is long enough to be seen.
-const REST: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_millis(1_500);
+/// Only one who hangs is given up: a busy machine is no reason.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) fn quorum(agree: usize) -> QuorumOptions {
     QuorumOptions {
@@ -30,7 +32,7 @@ pub(crate) fn quorum(agree: usize) -> QuorumOptions {
 
 pub(crate) fn impatient() -> ChainOptions {
     ChainOptions {
-        request_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(30),
         ..options()
     }
 }
@@ -47,23 +49,23 @@ pub(crate) struct World {
 impl World {
     /// Three doors to an embedded chain, two of which must agree.
     pub(crate) async fn new() -> Self {
-        Self::with(3, 2).await
+        Self::with(3, quorum(2)).await
     }
 
-    pub(crate) async fn with(count: usize, agree: usize) -> Self {
+    pub(crate) async fn with(count: usize, quorum: QuorumOptions) -> Self {
         let embedded = EmbeddedChain::new(EmbeddedConfig::default());
         let direct = AlloyChain::embedded(&embedded, options()).await.unwrap();
-        Self::before(direct, None, count, agree).await
+        Self::before(direct, None, count, quorum).await
     }
 
     /// The same before a real anvil.
     pub(crate) async fn anvil() -> Option<Self> {
         let node = Node::anvil().await?;
         let direct = node.chain.clone();
-        Some(Self::before(direct, Some(node), 3, 2).await)
+        Some(Self::before(direct, Some(node), 3, quorum(2)).await)
     }
 
-    async fn before(direct: AlloyChain, node: Option<Node>, count: usize, agree: usize) -> Self {
+    async fn before(direct: AlloyChain, node: Option<Node>, count: usize, quorum: QuorumOptions) -> Self {
         let sent = direct
             .send(hub_chain::TxRequest {
                 data: contract::CREATION,
@@ -77,7 +79,7 @@ impl World {
         for _ in 0..count {
             doors.push(Proxy::before(direct.provider().clone()).await);
         }
-        let chain = connect(&doors, agree).await.unwrap();
+        let chain = connect(&doors, quorum).await.unwrap();
         Self {
             direct,
             doors,
@@ -128,10 +130,10 @@ impl World {
     }
 }
 
-pub(crate) async fn connect(doors: &[Proxy], agree: usize) -> Result<QuorumChain, ChainError> {
+pub(crate) async fn connect(doors: &[Proxy], quorum: QuorumOptions) -> Result<QuorumChain, ChainError> {
     let endpoints = doors.iter().enumerate();
     let endpoints = endpoints.map(|(index, door)| door.endpoint(index + 1)).collect();
-    QuorumChain::connect(endpoints, impatient(), quorum(agree)).await
+    QuorumChain::connect(endpoints, impatient(), quorum).await
 }
 
 pub(crate) fn topics(values: impl IntoIterator<Item = u64>) -> Vec<B256> {

@@ -3,6 +3,7 @@
 pub(crate) mod basics;
 pub(crate) mod control;
 pub(crate) mod pool;
+pub(crate) mod stuck;
 pub(crate) mod view;
 
 use alloy::primitives::U256;

@@ -1,0 +1,267 @@
+//! Looking after what was sent: handing over again what a node has lost, raising what no block takes, and sending
+//! again what lost its nonce to another transaction.
+//!
+//! One request is never in danger of being executed twice: as long as its nonce is free, everything made for it has
+//! that nonce; another nonce is taken only when a block has used the first one, for some blocks already, for a
+//! transaction that is not ours.
+
+use super::super::error::ChainError;
+use super::super::outlet::{Prices, is_nonce_stale};
+use super::super::types::{BlockRef, Fees, Tended, TxReceipt, TxRequest};
+use super::book::Entry;
+use super::fees::{is_payable, limit};
+use super::prepare::prepare;
+use super::worker::{Delivered, Worker};
+
+/// Blocks on top after which a transaction is forgotten: no reorg goes so deep.
+const KEPT_BLOCKS: u64 = 64;
+/// Most empty transactions that one look fills a gap with.
+const FILLED_MAX: usize = 16;
+
+/// One look at the chain.
+struct Look {
+    head: BlockRef,
+    /// Nonces below are in blocks.
+    used: u64,
+    /// Asked once, when the first transaction is to be raised.
+    prices: Option<Prices>,
+    told: Tended,
+}
+
+impl Worker {
+    /// See [`crate::Chain::tend`].
+    pub(super) async fn tend(&mut self) -> Result<Tended, ChainError> {
+        if self.book.is_empty() {
+            return Ok(Tended::default());
+        }
+        let mut look = Look {
+            head: self.outlet.head().await?,
+            used: self.outlet.used_nonce(self.address()).await?,
+            prices: None,
+            told: Tended::default(),
+        };
+        self.fill_gap(&mut look).await?;
+        for entry in self.book.all() {
+            if entry.nonce < look.used {
+                self.follow(entry, &mut look).await?;
+            } else if self.book.is_newest(&entry) {
+                self.press(entry, &mut look).await?;
+            }
+        }
+        look.told.waiting = self.book.waiting();
+        Ok(look.told)
+    }
+
+    /// Its nonce is used: is it in a block, or was it another?
+    async fn follow(&mut self, mut entry: Entry, look: &mut Look) -> Result<(), ChainError> {
+        let head = look.head.number;
+        let deep = |at: u64| head >= at.saturating_add(KEPT_BLOCKS);
+        if entry.mined_at.is_some_and(|at| !deep(at)) {
+            return Ok(());
+        }
+        if let Some(receipt) = self.receipt_of(&entry).await? {
+            if entry.mined_at.is_none() {
+                look.told.mined = look.told.mined.saturating_add(1);
+            }
+            if deep(receipt.block_number) {
+                self.forget(&entry);
+                return Ok(());
+            }
+            entry.mined_at = Some(receipt.block_number);
+            entry.taken_at = None;
+            self.book.put(entry);
+            return Ok(());
+        }
+        entry.mined_at = None;
+        let taken_at = *entry.taken_at.get_or_insert(head);
+        self.book.put(entry.clone());
+        if head < taken_at.saturating_add(self.policy.stuck_after_blocks) {
+            return Ok(());
+        }
+        self.send_again(entry, look).await
+    }
+
+    async fn receipt_of(&self, entry: &Entry) -> Result<Option<TxReceipt>, ChainError> {
+        for hash in entry.hashes.iter().rev() {
+            let receipt = self.outlet.receipt(*hash).await?;
+            if receipt.is_some() {
+                return Ok(receipt);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Its nonce went to another transaction: it gets a new one, unless it has no sense any more.
+    async fn send_again(&mut self, mut entry: Entry, look: &mut Look) -> Result<(), ChainError> {
+        let (hash, nonce) = (entry.newest(), entry.nonce);
+        let replaced = entry.ready.request.nonce.is_some();
+        if replaced || entry.is_late(look.head.timestamp_s) {
+            tracing::warn!(%hash, nonce, "another transaction took the nonce; not sent again: fixed nonce, or too late");
+            return self.give_up(&entry, look);
+        }
+        let request = entry.ready.request.clone();
+        let prepared = prepare(self.outlet.as_ref(), self.address(), self.policy, request).await;
+        let mut ready = match prepared {
+            Ok(ready) => ready,
+            Err(error @ ChainError::Reverted { .. }) => {
+                tracing::warn!(%hash, nonce, %error, "another transaction took the nonce; not sent again: it would revert");
+                return self.give_up(&entry, look);
+            }
+            Err(error) => return Err(error),
+        };
+        ready.fees = ready.fees.at_least(entry.ready.fees);
+        let Delivered { signed, nonce: new } = self.deliver(&ready).await?;
+        tracing::warn!(%hash, nonce, new_hash = %signed.hash, new_nonce = new,
+            "another transaction took the nonce: sent again with a new one");
+        self.heirs.link(hash, signed.hash);
+        entry.replace(ready, new, signed.raw, signed.hash);
+        self.book.put(entry);
+        look.told.sent_again = look.told.sent_again.saturating_add(1);
+        Ok(())
+    }
+
+    fn give_up(&mut self, entry: &Entry, look: &mut Look) -> Result<(), ChainError> {
+        look.told.given_up = look.told.given_up.saturating_add(1);
+        self.forget(entry);
+        Ok(())
+    }
+
+    /// Its nonce is free: a node must have it, and blocks must want it.
+    async fn press(&mut self, mut entry: Entry, look: &mut Look) -> Result<(), ChainError> {
+        let head = look.head.number;
+        if entry.mined_at.take().is_some() || entry.taken_at.take().is_some() {
+            // A reorg gave the nonce back.
+            entry.offered_at = None;
+        }
+        let offered_at = *entry.offered_at.get_or_insert(head);
+        entry.since_s.get_or_insert(look.head.timestamp_s);
+        self.book.put(entry.clone());
+        let (hash, nonce) = (entry.newest(), entry.nonce);
+        let mut refused = false;
+        if !self.outlet.knows(hash).await? {
+            match self.outlet.submit(entry.raw.clone()).await {
+                Ok(()) => {
+                    tracing::warn!(%hash, nonce, "the mempool had lost a transaction: handed over again");
+                    look.told.handed_over = look.told.handed_over.saturating_add(1);
+                }
+                // Mined or taken since the look began; the next one finds out.
+                Err(error) if is_nonce_stale(&error) => return Ok(()),
+                Err(error @ ChainError::InsufficientFunds(_)) => {
+                    tracing::warn!(%hash, nonce, %error, "a transaction cannot be paid for");
+                    look.told.held = look.told.held.saturating_add(1);
+                    return Ok(());
+                }
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%hash, nonce, %error, "the mempool refuses a transaction that was taken before");
+                    refused = true;
+                }
+            }
+        }
+        if refused || head >= offered_at.saturating_add(self.policy.stuck_after_blocks) {
+            return self.raise(entry, look).await;
+        }
+        Ok(())
+    }
+
+    /// Replaces it by one that offers more, if that is allowed and of use.
+    async fn raise(&mut self, mut entry: Entry, look: &mut Look) -> Result<(), ChainError> {
+        let prices = match look.prices {
+            Some(prices) => prices,
+            None => *look.prices.insert(self.outlet.prices().await?),
+        };
+        let is_first = self.book.lowest_waiting(look.used) == Some(entry.nonce);
+        if !is_first && is_payable(entry.ready.fees, prices) {
+            // It waits for the one before it, not for better fees.
+            return Ok(());
+        }
+        let limit = limit(&entry.ready.request, entry.ready.gas_limit, self.policy);
+        let offer = entry.offer(limit, look.head.timestamp_s);
+        entry.ceiling = offer.ceiling_now(prices);
+        let fees = offer.raised(prices, entry.ceiling);
+        self.book.put(entry.clone());
+        match fees.filter(|_| !entry.is_late(look.head.timestamp_s)) {
+            Some(fees) => self.replace(entry, fees, look).await,
+            None => {
+                self.hold(entry, prices, look);
+                Ok(())
+            }
+        }
+    }
+
+    async fn replace(&mut self, before: Entry, fees: Fees, look: &mut Look) -> Result<(), ChainError> {
+        let mut entry = before.clone();
+        let mut ready = entry.ready.clone();
+        ready.fees = fees;
+        let signed = self.sign(&ready, entry.nonce)?;
+        let (old, new, nonce) = (entry.newest(), signed.hash, entry.nonce);
+        // Written down first: the bytes may arrive even if the answer does not.
+        self.heirs.link(old, new);
+        entry.replace(ready, nonce, signed.raw.clone(), new);
+        entry.offered_at = Some(look.head.number);
+        self.book.put(entry);
+        match self.outlet.submit(signed.raw).await {
+            Ok(()) => {
+                let (max, tip) = (fees.max_fee_per_gas, fees.max_priority_fee_per_gas);
+                tracing::info!(%old, %new, nonce, max_fee_per_gas = max, tip, "a stuck transaction offers more");
+                look.told.replaced = look.told.replaced.saturating_add(1);
+            }
+            Err(error) if is_nonce_stale(&error) => {}
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error @ ChainError::InsufficientFunds(_)) => {
+                tracing::warn!(%old, nonce, %error, "a stuck transaction cannot be raised");
+                look.told.held = look.told.held.saturating_add(1);
+                self.book.put(before);
+            }
+            // Something of the same nonce offers more: the next raise goes from here.
+            Err(error) => tracing::warn!(%new, nonce, %error, "a replacement was refused"),
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, mut entry: Entry, prices: Prices, look: &mut Look) {
+        look.told.held = look.told.held.saturating_add(1);
+        let head = look.head.number;
+        let again = |at: u64| head >= at.saturating_add(self.policy.stuck_after_blocks);
+        if entry.told_at.is_none_or(again) {
+            let (hash, nonce) = (entry.newest(), entry.nonce);
+            let (offered, base_fee) = (entry.ready.fees.max_fee_per_gas, prices.base_fee);
+            let (ceiling, late) = (entry.ceiling, entry.is_late(look.head.timestamp_s));
+            tracing::warn!(%hash, nonce, offered, ceiling, base_fee, late, "a stuck transaction is not raised");
+            entry.told_at = Some(head);
+            self.book.put(entry);
+        }
+    }
+
+    /// Nonces below ours that nobody uses: transactions of an earlier process, lost by the mempool. Ours would wait
+    /// for them forever, and must not be moved: both could then be executed.
+    async fn fill_gap(&mut self, look: &mut Look) -> Result<(), ChainError> {
+        let lowest = self.book.lowest_waiting(look.used);
+        let Some(lowest) = lowest.filter(|lowest| *lowest > look.used) else {
+            self.book.gap_at = None;
+            return Ok(());
+        };
+        let free = self.outlet.next_nonce(self.address()).await?;
+        if free >= lowest {
+            self.book.gap_at = None;
+            return Ok(());
+        }
+        let head = look.head.number;
+        let gap_at = *self.book.gap_at.get_or_insert(head);
+        if head < gap_at.saturating_add(self.policy.stuck_after_blocks) {
+            return Ok(());
+        }
+        for nonce in (free..lowest).take(FILLED_MAX) {
+            let request = TxRequest {
+                to: Some(self.address()),
+                nonce: Some(nonce),
+                ..TxRequest::default()
+            };
+            let ready = prepare(self.outlet.as_ref(), self.address(), self.policy, request).await?;
+            let sent = self.send(ready).await?;
+            tracing::warn!(nonce, hash = %sent.hash, "a gap below our transactions was filled with an empty one");
+            look.told.gaps_filled = look.told.gaps_filled.saturating_add(1);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,332 @@
+//! Transactions that no block takes, that mempools lose, and whose nonces go elsewhere.
+
+use super::quantity;
+use crate::contract::{self, word};
+use crate::node::{ALICE, BOB, Hand, Node};
+use alloy::primitives::{B256, U256};
+use alloy::providers::Provider as _;
+use hub_chain::{Chain as _, Fees, SentTx, Tended, TxReceipt, TxRequest};
+use serde_json::json;
+
+const GWEI: u128 = 1_000_000_000;
+/// Blocks after which a transaction is stuck: the default.
+const N: u64 = 3;
+
+fn coin() -> TxRequest {
+    TxRequest {
+        to: Some(BOB),
+        value: U256::from(1),
+        gas_limit: Some(21_000),
+        ..TxRequest::default()
+    }
+}
+
+async fn manual(node: &Node) {
+    node.ask("evm_setAutomine", json!([false])).await;
+}
+
+/// A block in which nobody pays less than `gwei`.
+async fn block_at(node: &Node, gwei: u128) {
+    let wei = format!("{:#x}", gwei * GWEI);
+    node.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
+    node.chain.mine(1).await.unwrap();
+}
+
+/// `N` blocks at a base fee that nothing of ours pays, with a look at each, until something is raised. Nodes may
+/// keep what cannot pay, or throw it out at once (anvil): it is then raised at once too.
+async fn spike(node: &Node, gwei: u128) -> Vec<Tended> {
+    let mut told = vec![node.chain.tend().await.unwrap()];
+    for _ in 0..N {
+        block_at(node, gwei).await;
+        // What the next block will ask for is announced when the look comes.
+        let wei = format!("{:#x}", gwei * GWEI);
+        node.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
+        let look = node.chain.tend().await.unwrap();
+        told.push(look);
+        if look.replaced > 0 {
+            break;
+        }
+    }
+    told
+}
+
+async fn keeps_what_cannot_pay(node: &Node) -> bool {
+    let version = node.ask("web3_clientVersion", json!([])).await;
+    version.as_str().unwrap().contains("embedded")
+}
+
+/// Looks and blocks until everything that can be mined is.
+async fn settle(node: &Node) {
+    for _ in 0..4 {
+        node.chain.tend().await.unwrap();
+        node.chain.mine(1).await.unwrap();
+    }
+}
+
+/// The receipt under whatever hash it has now.
+async fn landed(node: &Node, sent: SentTx) -> TxReceipt {
+    let receipt = node.chain.wait(sent.hash, 0).await.unwrap();
+    assert!(receipt.success);
+    receipt
+}
+
+async fn waiting_fees(node: &Node) -> Vec<(u64, u64, u64)> {
+    let block = node.ask("eth_getBlockByNumber", json!(["pending", true])).await;
+    let txs = block["transactions"].as_array().unwrap().clone();
+    let fees = |tx: &serde_json::Value| {
+        let field = |name: &str| quantity(&tx[name]);
+        (
+            field("nonce"),
+            field("maxFeePerGas"),
+            field("maxPriorityFeePerGas"),
+        )
+    };
+    txs.iter().map(fees).collect()
+}
+
+async fn transaction(node: &Node, hash: B256) -> bool {
+    node.provider()
+        .get_transaction_by_hash(hash)
+        .await
+        .unwrap()
+        .is_some()
+}
+
+pub(crate) async fn stuck_transaction_is_raised_and_mined(node: Node) {
+    manual(&node).await;
+    let sent = node.chain.send(coin()).await.unwrap();
+    assert!(sent.fees.max_fee_per_gas < 100 * GWEI);
+    let told = spike(&node, 100).await;
+    let replaced: Vec<usize> = told.iter().map(|told| told.replaced).collect();
+    if keeps_what_cannot_pay(&node).await {
+        assert_eq!(replaced, [0, 0, 0, 1], "after N blocks, not before");
+    }
+    assert_eq!(replaced.last(), Some(&1));
+    assert!(told.iter().all(|told| told.waiting == 1 && told.held == 0));
+    assert!(
+        !transaction(&node, sent.hash).await,
+        "the old one is out of the mempool"
+    );
+    node.chain.mine(1).await.unwrap();
+    // The caller waits for the hash that it knows.
+    let receipt = landed(&node, sent).await;
+    assert_ne!(receipt.tx_hash, sent.hash);
+    assert!(receipt.effective_gas_price >= 100 * GWEI);
+    let told = node.chain.tend().await.unwrap();
+    assert_eq!((told.mined, told.waiting), (1, 0));
+    assert_eq!(node.provider().get_transaction_count(ALICE).await.unwrap(), 1);
+    assert_eq!(node.chain.send(coin()).await.unwrap().nonce, 1);
+}
+
+pub(crate) async fn budget_is_respected_and_the_deadline_presses(node: Node) {
+    node.chain.mine(1).await.unwrap();
+    manual(&node).await;
+    let now_s = node.chain.head().await.unwrap().timestamp_s;
+    let sent = node
+        .chain
+        .send(TxRequest {
+            deadline_s: Some(now_s + 100_000),
+            fee_budget_wei: Some(21_000 * 500 * GWEI),
+            ..coin()
+        })
+        .await
+        .unwrap();
+    // The market asks for 200 gwei; the deadline is far, so the spike is waited out.
+    let told = spike(&node, 200).await;
+    assert_eq!(told.iter().map(|told| told.replaced).sum::<usize>(), 0);
+    assert_eq!(told.last().unwrap().held, 1);
+    // Most of the time is gone: now it is paid, within the budget.
+    node.chain.increase_time(80_000).await.unwrap();
+    block_at(&node, 200).await;
+    node.ask(
+        "anvil_setNextBlockBaseFeePerGas",
+        json!([format!("{:#x}", 200 * GWEI)]),
+    )
+    .await;
+    assert_eq!(node.chain.tend().await.unwrap().replaced, 1);
+    node.chain.mine(1).await.unwrap();
+    let receipt = landed(&node, sent).await;
+    assert!(receipt.effective_gas_price >= 200 * GWEI);
+    assert!(u128::from(receipt.gas_used) * receipt.effective_gas_price <= 21_000 * 500 * GWEI);
+}
+
+pub(crate) async fn budget_is_never_exceeded(node: Node) {
+    manual(&node).await;
+    let sent = node
+        .chain
+        .send(TxRequest {
+            fee_budget_wei: Some(21_000 * 90 * GWEI),
+            ..coin()
+        })
+        .await
+        .unwrap();
+    // 60 gwei are within the budget, 100 are not.
+    assert_eq!(spike(&node, 60).await.last().unwrap().replaced, 1);
+    for _ in 0..3 {
+        let told = spike(&node, 100).await;
+        assert_eq!(told.iter().map(|told| told.replaced).sum::<usize>(), 0);
+        assert_eq!(told.last().unwrap().held, 1);
+    }
+    let wei = format!("{:#x}", 50 * GWEI);
+    node.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
+    node.chain.tend().await.unwrap();
+    let max_fee = waiting_fees(&node).await[0].1;
+    assert!(u128::from(max_fee) <= 90 * GWEI, "{max_fee}");
+    node.chain.mine(1).await.unwrap();
+    let receipt = landed(&node, sent).await;
+    assert!(receipt.effective_gas_price <= 90 * GWEI);
+}
+
+pub(crate) async fn each_raise_is_at_least_an_eighth(node: Node) {
+    manual(&node).await;
+    // Far more than the market asks, and still not taken: a tip too low for whoever builds the blocks.
+    let sent = node
+        .chain
+        .send(TxRequest {
+            fees: Some(Fees {
+                max_fee_per_gas: 30 * GWEI,
+                max_priority_fee_per_gas: 2 * GWEI,
+            }),
+            ..coin()
+        })
+        .await
+        .unwrap();
+    let mut fees = (30 * GWEI, 2 * GWEI);
+    for round in 0..3 {
+        // The blocks cost just above what is offered.
+        let asked = fees.0 / GWEI + 1;
+        let told = spike(&node, asked).await;
+        assert_eq!(told.last().unwrap().replaced, 1, "{round}");
+        let waiting = waiting_fees(&node).await;
+        assert_eq!(waiting.len(), 1);
+        let (nonce, max_fee, tip) = waiting[0];
+        assert_eq!(nonce, sent.nonce);
+        assert!(u128::from(max_fee) * 8 >= fees.0 * 9 && u128::from(tip) * 8 >= fees.1 * 9);
+        fees = (max_fee.into(), tip.into());
+    }
+    node.chain.mine(1).await.unwrap();
+    landed(&node, sent).await;
+}
+
+pub(crate) async fn dropped_transaction_is_handed_over_again(node: Node) {
+    manual(&node).await;
+    let sent = node.chain.send(coin()).await.unwrap();
+    node.ask("anvil_dropTransaction", json!([sent.hash])).await;
+    assert!(!transaction(&node, sent.hash).await);
+    let told = node.chain.tend().await.unwrap();
+    assert_eq!((told.handed_over, told.waiting, told.replaced), (1, 1, 0));
+    assert!(transaction(&node, sent.hash).await);
+    assert_eq!(node.chain.tend().await.unwrap().handed_over, 0);
+    node.chain.mine(1).await.unwrap();
+    assert_eq!(landed(&node, sent).await.tx_hash, sent.hash);
+}
+
+pub(crate) async fn reorg_loses_blocks_and_mempool_and_all_comes_back(node: Node) {
+    node.chain.mine(2).await.unwrap();
+    manual(&node).await;
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.push(node.chain.send(coin()).await.unwrap());
+    }
+    node.chain.mine(1).await.unwrap();
+    assert_eq!(node.chain.tend().await.unwrap().mined, 3);
+    sent.push(node.chain.send(coin()).await.unwrap());
+    node.ask("anvil_reorg", json!([1, []])).await;
+    node.chain.resync().await.unwrap();
+    let told = node.chain.tend().await.unwrap();
+    // The newest was in no block: a node may have kept it.
+    assert!(told.handed_over >= 3 && told.waiting == 4, "{told:?}");
+    settle(&node).await;
+    for sent in sent {
+        assert_eq!(landed(&node, sent).await.tx_hash, sent.hash);
+    }
+    assert_eq!(node.provider().get_transaction_count(ALICE).await.unwrap(), 4);
+}
+
+pub(crate) async fn nonce_used_by_another_is_noticed_and_sent_again(node: Node) {
+    let to = node.deploy().await;
+    manual(&node).await;
+    let sent = node
+        .chain
+        .send(TxRequest {
+            gas_limit: Some(100_000),
+            ..contract::store(to, 42)
+        })
+        .await
+        .unwrap();
+    assert_eq!(sent.nonce, 1);
+    // Somebody with the same key takes the nonce.
+    let foreign = Hand {
+        nonce: 1,
+        tip_gwei: 50,
+        max_fee_gwei: 500,
+        ..Hand::default()
+    }
+    .sign();
+    node.send_raw(&foreign).await.unwrap();
+    node.chain.mine(1).await.unwrap();
+    assert!(node.chain.receipt(foreign.hash).await.unwrap().is_some());
+    let mut told = Vec::new();
+    for _ in 0..=N {
+        told.push(node.chain.tend().await.unwrap().sent_again);
+        node.chain.mine(1).await.unwrap();
+    }
+    assert_eq!(
+        told,
+        [0, 0, 0, 1],
+        "only when the other is some blocks deep: never two in the race"
+    );
+    let receipt = landed(&node, sent).await;
+    assert_ne!(receipt.tx_hash, sent.hash);
+    let stored = node.provider().get_storage_at(to, U256::ZERO).await.unwrap();
+    assert_eq!(stored.to_be_bytes::<32>(), word(42));
+    assert_eq!(node.chain.tend().await.unwrap().mined, 1);
+    assert_eq!(node.provider().get_transaction_count(ALICE).await.unwrap(), 3);
+}
+
+pub(crate) async fn gap_left_by_an_earlier_process_is_filled(node: Node) {
+    manual(&node).await;
+    // The process before sent nonce 0, which waits; we go on behind it.
+    let old = Hand::default().sign();
+    node.send_raw(&old).await.unwrap();
+    let sent = node.chain.send(coin()).await.unwrap();
+    assert_eq!(sent.nonce, 1);
+    node.ask("anvil_dropTransaction", json!([old.hash])).await;
+    let mut told = Vec::new();
+    for _ in 0..=N {
+        told.push(node.chain.tend().await.unwrap().gaps_filled);
+        node.chain.mine(1).await.unwrap();
+    }
+    assert_eq!(told, [0, 0, 0, 1]);
+    landed(&node, sent).await;
+    assert_eq!(node.provider().get_transaction_count(ALICE).await.unwrap(), 2);
+}
+
+pub(crate) async fn those_behind_a_stuck_one_are_left_alone(node: Node) {
+    manual(&node).await;
+    let cheap = Fees {
+        max_fee_per_gas: 20 * GWEI,
+        max_priority_fee_per_gas: GWEI,
+    };
+    let dear = Fees {
+        max_fee_per_gas: 900 * GWEI,
+        max_priority_fee_per_gas: GWEI,
+    };
+    let mut sent = Vec::new();
+    for fees in [cheap, dear, dear] {
+        let fees = Some(fees);
+        sent.push(node.chain.send(TxRequest { fees, ..coin() }).await.unwrap());
+    }
+    let told = spike(&node, 100).await;
+    assert_eq!(
+        told.last().unwrap().replaced,
+        1,
+        "only the first waits for better fees"
+    );
+    settle(&node).await;
+    let mut changed = Vec::new();
+    for sent in sent {
+        changed.push(landed(&node, sent).await.tx_hash != sent.hash);
+    }
+    assert_eq!(changed, [true, false, false]);
+}

@@ -12,6 +12,7 @@ use hub::{
         AlloyChain, ChainOptions,
         embedded::{DEV_ACCOUNTS, DevAccount},
     },
+    driver::Budget,
     ledger::{LockPolicy, Policy, Reserve, Tariff},
     ops::Shutdown,
     session::{self, Drained, Settings},
@@ -71,6 +72,7 @@ impl Hub {
             policy: policy(deployed.token),
             confirmations: 1,
             poll_interval: Duration::from_millis(100),
+            budget: Budget::default(),
             from_block: None,
         });
         let running = running.await.context("the hub does not start")?;

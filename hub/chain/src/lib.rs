@@ -59,6 +59,9 @@ pub trait Chain: Send + Sync {
     /// Balance in wei.
     async fn balance(&self, address: Address) -> Result<U256, ChainError>;
 
+    /// What a transaction that is in no hurry offers now.
+    async fn fees(&self) -> Result<Fees, ChainError>;
+
     /// The account that [`Self::send`] sends from, `None` without a key.
     fn sender(&self) -> Option<Address>;
 
@@ -76,7 +79,8 @@ pub trait Chain: Send + Sync {
     /// Nothing is asked while nothing is remembered.
     ///
     /// The memory ends with the process: afterwards the caller sends again what its own durable state says is not
-    /// on the chain yet. Transactions of the process before keep their nonces and fees.
+    /// on the chain yet. Transactions of the process before keep their nonces and fees; one that no block takes, and that
+    /// ours wait for, is replaced by an empty one.
     ///
     /// # Errors
     /// Those of the port; what was not looked after is at the next call.

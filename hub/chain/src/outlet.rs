@@ -2,6 +2,7 @@
 
 use super::Chain;
 use super::error::ChainError;
+use super::types::Fees;
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::rpc::types::TransactionRequest;
 use async_trait::async_trait;
@@ -45,6 +46,13 @@ impl Prices {
     /// What a new transaction offers: it stays payable while the base fee doubles.
     pub(crate) fn wanted(self) -> u128 {
         self.base_fee.saturating_mul(2).saturating_add(self.tip)
+    }
+
+    pub(crate) fn fees(self) -> Fees {
+        Fees {
+            max_fee_per_gas: self.wanted(),
+            max_priority_fee_per_gas: self.tip,
+        }
     }
 }
 

@@ -114,10 +114,10 @@ pub struct SentTx {
 }
 
 /// What one [`super::Chain::tend`] has found and done; counts of requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tended {
-    /// Not in a block.
-    pub waiting: usize,
+    /// Requests that are in no block, by the hash that [`super::Chain::send`] told: they need no second sending.
+    pub waiting: Vec<B256>,
     /// Found in a block for the first time.
     pub mined: usize,
     /// Replaced by a transaction that offers more.
@@ -132,6 +132,8 @@ pub struct Tended {
     pub given_up: usize,
     /// Nonces below ours that nobody used, filled with empty transactions.
     pub gaps_filled: usize,
+    /// Transactions of an earlier process that no block takes and that ours wait for, replaced by empty ones.
+    pub unblocked: usize,
 }
 
 /// What became of a transaction in a block.

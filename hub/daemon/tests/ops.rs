@@ -63,6 +63,8 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 "confirmations",
                 "more_rpc_urls",
                 "agree",
+                "worth",
+                "max_fee_gwei",
             ];
             let shown = setting.filter(|rest| !example.iter().any(|name| rest.starts_with(name)));
             shown.unwrap_or(line).to_owned() + "\n"

@@ -11,7 +11,7 @@ pub use ports::Ports;
 
 use crate::{
     chain::{Chain, ChainError},
-    driver::{ChainStatus, Driver, DriverOptions},
+    driver::{Budget, ChainStatus, Driver, DriverOptions},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
     execution::Execution,
     ledger::Policy,
@@ -50,6 +50,8 @@ pub struct Setup {
     pub confirmations: u64,
     /// Pause between looks at the chain.
     pub poll_interval: Duration,
+    /// What gas may cost.
+    pub budget: Budget,
     /// First block to read for a new database; none: the newest confirmed one.
     pub from_block: Option<u64>,
 }
@@ -130,6 +132,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             poll_interval: setup.poll_interval,
             resend_after: Duration::from_secs(30),
             delays,
+            budget: setup.budget,
         };
         let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
         let (sender, failed) = watch::channel(None);

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     chain::{AlloyChain, Chain, ChainOptions, Endpoint, QuorumChain, QuorumOptions, embedded::DEV_ACCOUNTS},
     cli::serve::{Prepared, Started},
+    driver::{Budget, Worth},
     ledger::{LockPolicy, Policy, Reserve, Tariff},
     ops::{Config, Readiness, Shutdown},
 };
@@ -93,8 +94,11 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
         .chain
         .adjudicator
         .context("chain.adjudicator must be set for a real node")?;
+    let gwei = |gwei: u64| u128::from(gwei).saturating_mul(1_000_000_000);
     let options = ChainOptions {
         signer: Some(owner),
+        max_fee_per_gas: config.gas.max_fee_gwei.map(gwei),
+        stuck_after_blocks: config.gas.stuck_after_blocks,
         ..ChainOptions::default()
     };
     let chain = nodes(config, options).await?;
@@ -247,6 +251,18 @@ fn tariffs(config: &Config) -> Vec<Tariff> {
     config.tokens.iter().map(tariff).collect()
 }
 
+fn budget(config: &Config) -> Budget {
+    let worth = config.tokens.iter().filter_map(|token| {
+        let worth = token.worth.as_ref()?;
+        let (units, wei) = (worth.units.0, worth.wei.0);
+        Some((token.address, Worth { units, wei }))
+    });
+    Budget {
+        floor_wei: config.gas.floor_wei.0,
+        worth: worth.collect(),
+    }
+}
+
 fn setup(
     prepared: &Prepared,
     chain: Arc<dyn Chain>,
@@ -276,6 +292,7 @@ fn setup(
         policy,
         confirmations: config.confirmations(),
         poll_interval: Duration::from_millis(config.chain.poll_interval_ms),
+        budget: budget(config),
         from_block: None,
     }
 }

@@ -1,19 +1,17 @@
 //! What the driver sends: reserves, co-operative transactions, disputes for locks in time; and how it sends.
 
-use super::{Driver, defence::mark, reorg::money};
+use super::{Driver, defence::mark, outgoing::Urgency, reorg::money};
 use crate::{
-    chain::{CallRequest, ChainError, TxRequest},
+    chain::{CallRequest, ChainError},
     engine::Snapshot,
     ledger::{Defence, PendingTx, ReserveNeed, TxKind},
     settle::LOCKS_PER_TX_MAX,
 };
 use alloy::{primitives::Bytes, sol_types::SolCall};
-use protocol_spec::{Address, Amount, ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
+use protocol_spec::{
+    Address, Amount, ChannelId, DirectionEvidence, Side, UnixSeconds, abi, abi::IAdjudicator, calls,
 };
-use tokio::time::Instant;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 pub(super) const BATCH_MAX: usize = 100;
@@ -51,30 +49,6 @@ fn bounded(received: &DirectionEvidence, now: u64) -> DirectionEvidence {
 const READ_TRIES_MAX: u32 = 3;
 const READ_PAUSE: Duration = Duration::from_millis(100);
 
-/// What was sent lately, so that it is not sent again at once.
-#[derive(Debug, Default)]
-pub(super) struct InFlight(HashMap<(ChannelId, &'static str), (Instant, Amount)>);
-
-impl InFlight {
-    /// True when it is time to send: never sent, sent long ago, or `mark` (what it should change) has changed since.
-    fn due(&mut self, channel: ChannelId, what: &'static str, mark: Amount, after: Duration) -> bool {
-        let key = (channel, what);
-        let due = self
-            .0
-            .get(&key)
-            .is_none_or(|(sent, seen)| *seen != mark || sent.elapsed() >= after);
-        if due {
-            self.0.insert(key, (Instant::now(), mark));
-        }
-        due
-    }
-
-    /// After a reorg nothing is where it was.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
 impl Driver {
     /// Sends what is due. Failures are logged and tried again later; none of them stops the hub.
     pub(super) async fn act(&mut self, snapshot: Snapshot) {
@@ -111,7 +85,7 @@ impl Driver {
         }
     }
 
-    async fn reserve_chunk(&self, needs: &[ReserveNeed]) {
+    async fn reserve_chunk(&mut self, needs: &[ReserveNeed]) {
         let Some(side) = needs.first().map(|need| calls::hub_side(&need.config)) else {
             return;
         };
@@ -125,7 +99,9 @@ impl Driver {
             side,
             items: items.collect(),
         };
-        self.send("reserve", call.abi_encode(), None).await;
+        let channels: Vec<ChannelId> = needs.iter().map(|need| need.channel).collect();
+        self.send_for("reserve", &channels, call.abi_encode(), None, Urgency::default())
+            .await;
     }
 
     /// What both sides signed. Closes that ask for the same go together: about a quarter of the gas each.
@@ -158,12 +134,17 @@ impl Driver {
             for chunk in closes.chunks(PAYOUTS_MAX) {
                 let (what, data) = close_call(chunk);
                 let several = if chunk.len() > 1 { chunk.len() } else { 0 };
-                self.send(what, data, payout_gas(several)).await;
+                let channels: Vec<ChannelId> = chunk.iter().map(|pending| pending.about().1).collect();
+                // After its deadline nobody takes it, and one that is late spoils its batch for nobody.
+                let deadline = chunk.iter().map(PendingTx::deadline).min();
+                self.send_for(what, &channels, data, payout_gas(several), by(deadline))
+                    .await;
             }
         }
         for pending in others {
-            let (what, data) = pending.call();
-            self.send(what, data, None).await;
+            let ((what, data), channel) = (pending.call(), pending.about().1);
+            let deadline = Some(pending.deadline());
+            self.send_for(what, &[channel], data, None, by(deadline)).await;
         }
     }
 
@@ -179,8 +160,31 @@ impl Driver {
             if !received.preimages.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
                 tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
                 let call = calls::dispute(&defence.config, Side::Client, &received);
-                self.send("dispute", call.abi_encode(), None).await;
+                let shown = received.locks.iter().filter(|lock| shows(&received, lock.id));
+                let at_risk = shown.clone().map(|lock| lock.amount.0);
+                let at_risk = at_risk.fold(0, u128::saturating_add);
+                let saved = [(defence.config.token, at_risk)];
+                let urgency = Urgency {
+                    deadline: shown.map(|lock| lock.expiry).min(),
+                    budget_wei: self.options.budget.of_all(saved.into_iter()),
+                };
+                self.send_for("dispute", &[id], call.abi_encode(), None, urgency)
+                    .await;
             }
+        }
+    }
+
+    /// Sends what [`super::outgoing::InFlight::due`] found due for these channels.
+    async fn send_for(
+        &mut self,
+        what: &'static str,
+        channels: &[ChannelId],
+        data: Vec<u8>,
+        gas_limit: Option<u64>,
+        urgency: Urgency,
+    ) {
+        if let Ok(sent) = self.send(what, data, gas_limit, urgency).await {
+            self.in_flight.carries(sent, what, channels);
         }
     }
 
@@ -220,29 +224,16 @@ impl Driver {
         };
         C::abi_decode_returns(&answer).map_err(|error| ChainError::BadAnswer(error.to_string()))
     }
+}
 
-    /// False when the node did not take it.
-    pub(super) async fn send(&self, what: &'static str, data: Vec<u8>, gas_limit: Option<u64>) -> bool {
-        let request = TxRequest {
-            to: Some(self.options.adjudicator),
-            data: data.into(),
-            gas_limit,
-            ..TxRequest::default()
-        };
-        match self.options.chain.send(request).await {
-            Ok(sent) => {
-                tracing::info!(what, hash = %sent.hash, "transaction sent");
-                metrics::counter!("hub_transactions_total", "what" => what).increment(1);
-                true
-            }
-            Err(error) => {
-                metrics::counter!("hub_transactions_failed_total", "what" => what).increment(1);
-                tracing::warn!(what, %error, "transaction not sent; trying again later");
-                // What reverts now reverts again at once: then it waits its turn.
-                matches!(error, ChainError::Reverted { .. })
-            }
-        }
-    }
+fn by(deadline: Option<UnixSeconds>) -> Urgency {
+    let budget_wei = None;
+    Urgency { deadline, budget_wei }
+}
+
+/// Whether the evidence opens this lock.
+fn shows(received: &DirectionEvidence, lock: u64) -> bool {
+    received.preimages.iter().any(|(id, _)| id.parse() == Ok(lock))
 }
 
 /// One close by itself may carry a signature of any kind; several are of signers.

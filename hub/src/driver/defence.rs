@@ -4,6 +4,7 @@
 use super::{
     Driver,
     act::{BATCH_MAX, PAYOUTS_MAX, payout_gas},
+    outgoing::Urgency,
 };
 use crate::{
     chain::ChainError,
@@ -40,11 +41,12 @@ struct Look {
 /// What one channel needs now.
 struct Answer {
     id: ChannelId,
+    token: Address,
     what: What,
     /// What the hub gets less without it.
     at_risk: u128,
-    /// The last moment.
-    deadline: UnixSeconds,
+    /// The last moment; `None`: whenever.
+    deadline: Option<UnixSeconds>,
 }
 
 enum What {
@@ -63,7 +65,10 @@ pub(super) struct Rests(HashMap<ChannelId, Rest>);
 struct Rest {
     /// [`mark`] of what was shown.
     mark: Amount,
-    since: Instant,
+    /// `None`: a reorg passed since.
+    since: Option<Instant>,
+    /// What carries the answer.
+    hash: Option<B256>,
     /// Chain time at which there is something to do whatever happens; zero: none is known.
     wake: u64,
 }
@@ -72,18 +77,37 @@ impl Rests {
     fn over(&self, id: &ChannelId, mark: Amount, now: u64, driver: &Driver) -> bool {
         self.0.get(id).is_none_or(|rest| {
             let awake = rest.wake != 0 && now >= rest.wake;
-            rest.mark != mark || awake || rest.since.elapsed() >= driver.options.resend_after
+            let after = driver.options.resend_after;
+            let lapsed = rest.since.is_none_or(|since| since.elapsed() >= after);
+            rest.mark != mark || awake || (lapsed && !driver.in_flight.waits(rest.hash))
         })
     }
 
     fn rest(&mut self, id: ChannelId, mark: Amount, wake: u64) {
-        let since = Instant::now();
-        self.0.insert(id, Rest { mark, since, wake });
+        let since = Some(Instant::now());
+        let hash = None;
+        self.0.insert(
+            id,
+            Rest {
+                mark,
+                since,
+                hash,
+                wake,
+            },
+        );
     }
 
-    /// After a reorg nothing is where it was.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    fn carried(&mut self, id: &ChannelId, hash: B256) {
+        if let Some(rest) = self.0.get_mut(id) {
+            rest.hash = Some(hash);
+        }
+    }
+
+    /// After a reorg nothing is where it was; what is on its way stays on its way.
+    pub(super) fn lapse(&mut self) {
+        for rest in self.0.values_mut() {
+            rest.since = None;
+        }
     }
 }
 
@@ -104,7 +128,7 @@ impl Driver {
     pub(super) async fn defend(&mut self, disputed: Vec<Defence>) -> Result<(), ChainError> {
         metrics::gauge!("hub_disputed_channels").set(u32::try_from(disputed.len()).unwrap_or(u32::MAX));
         if disputed.is_empty() {
-            self.rests.clear();
+            self.rests.0.clear();
             self.vanished.clear();
             return Ok(());
         }
@@ -139,8 +163,9 @@ impl Driver {
         }
         let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
         answers.sort_by_key(|one| {
-            let calm = one.deadline > urgent_until;
-            (calm, Reverse(one.at_risk), one.deadline, one.id)
+            let deadline = one.deadline.unwrap_or(UnixSeconds(u64::MAX));
+            let calm = deadline > urgent_until;
+            (calm, Reverse(one.at_risk), deadline, one.id)
         });
         self.send_answers(answers).await;
         self.reopen(open, head.number).await
@@ -161,7 +186,6 @@ impl Driver {
             let state = self.read_at(channel, Some(confirmed)).await?;
             if matches!(state.status, abi::Status::Open) {
                 tracing::warn!(channel = %id, "a reorg took the dispute away for good; the channel is open again");
-                self.disputes_told.retain(|(channel, _)| *channel != id);
                 let gone = Input::DisputeGone { channel: id };
                 self.control.tell(gone).await;
             }
@@ -249,14 +273,23 @@ impl Driver {
 
     async fn send_group(&mut self, group: Vec<Answer>) {
         let ids: Vec<ChannelId> = group.iter().map(|one| one.id).collect();
+        let saved = group.iter().map(|one| (one.token, one.at_risk));
+        let urgency = Urgency {
+            deadline: group.iter().filter_map(|one| one.deadline).min(),
+            budget_wei: self.options.budget.of_all(saved),
+        };
         let payouts = group.iter().filter(|one| matches!(one.what, What::Finalize(_)));
         let gas_limit = payout_gas(payouts.count());
         let Some((what, data)) = call_of(group) else {
             return;
         };
-        if !self.send(what, data, gas_limit).await {
-            for id in ids {
-                self.rests.0.remove(&id);
+        let sent = self.send(what, data, gas_limit, urgency).await;
+        for id in ids {
+            match &sent {
+                Ok(sent) => self.rests.carried(&id, sent.hash),
+                // What reverts now reverts again at once: then it waits its turn.
+                Err(ChainError::Reverted { .. }) => {}
+                Err(_) => drop(self.rests.0.remove(&id)),
             }
         }
     }
@@ -330,9 +363,10 @@ fn answer(look: Look, now: u64) -> Option<Answer> {
         // Whose channel pays the hub nothing finalizes it himself: gas is no gift.
         return (look.share > 0).then(|| Answer {
             id: look.id,
+            token: look.defence.config.token,
             what: What::Finalize(look.defence.config.to_abi()),
             at_risk: look.share,
-            deadline: UnixSeconds(u64::MAX),
+            deadline: None,
         });
     }
     evidence(look, now)
@@ -394,9 +428,10 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     };
     Some(Answer {
         id,
+        token: defence.config.token,
         what,
         at_risk,
-        deadline: deadline.unwrap_or(UnixSeconds(u64::MAX)),
+        deadline,
     })
 }
 
@@ -548,7 +583,10 @@ mod tests {
         // A newer voucher drops what was counted.
         assert_eq!(shows(4, &[(1, 4)]), Some((1, vec![1, 3])));
         let answer = answer(look(4, locks(), &[]), NOW).unwrap();
-        assert_eq!((answer.at_risk, answer.deadline), (80, UnixSeconds(NOW + 1)));
+        assert_eq!(
+            (answer.at_risk, answer.deadline),
+            (80, Some(UnixSeconds(NOW + 1)))
+        );
     }
 
     #[test]

@@ -6,18 +6,21 @@
 mod act;
 mod defence;
 mod facts;
+mod outgoing;
 mod reorg;
 
 pub use facts::facts_of;
+pub use outgoing::{Budget, Worth};
 
 use crate::{
-    chain::{BlockRef, Chain, ChainError, ChainView, Cursor, ViewEvent, ViewOptions},
+    chain::{BlockRef, Chain, ChainError, ChainLog, ChainView, Cursor, ViewEvent, ViewOptions},
     engine::ControlHandle,
     ledger::{ChainBlock, ChainFact, ChainPosition, Input},
 };
-use act::InFlight;
+use alloy::primitives::B256;
 use defence::Rests;
-use protocol_spec::{Address, ChannelId, Domain, Preimage, Seq, Side, UnixSeconds, channel::Delays};
+use outgoing::InFlight;
+use protocol_spec::{Address, ChannelId, Domain, Preimage, Side, UnixSeconds, channel::Delays};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -51,6 +54,8 @@ pub struct DriverOptions {
     pub resend_after: Duration,
     /// lag and act: what is due within act goes before what is worth more.
     pub delays: Delays,
+    /// What gas may cost.
+    pub budget: Budget,
 }
 
 /// What others see of the driver.
@@ -82,8 +87,8 @@ pub struct Driver {
     status: ChainStatus,
     in_flight: InFlight,
     rests: Rests,
-    disputes_told: HashSet<(ChannelId, Seq)>,
-    preimages_told: HashSet<(ChannelId, u64)>,
+    /// Unconfirmed logs that the ledger has heard of, by block and place in it.
+    told: HashSet<(B256, u64)>,
     /// Channels in a dispute that the head of the chain does not show, and its number when that was first seen.
     vanished: HashMap<ChannelId, u64>,
 }
@@ -115,8 +120,7 @@ impl Driver {
             status,
             in_flight: InFlight::default(),
             rests: Rests::default(),
-            disputes_told: HashSet::new(),
-            preimages_told: HashSet::new(),
+            told: HashSet::new(),
             vanished: HashMap::new(),
         }
     }
@@ -182,6 +186,8 @@ impl Driver {
                 }
             }
         }
+        // Before anything is sent: what is on its way is not sent again.
+        self.tend().await;
         self.tell_unconfirmed().await?;
         let Some(snapshot) = self.control.snapshot().await else {
             return Ok(Turn::Stopped);
@@ -198,18 +204,21 @@ impl Driver {
             tracing::warn!(%error, "frozen channels could not be compared; trying again");
         }
         metrics::gauge!("hub_channels").set(u32::try_from(snapshot.channels).unwrap_or(u32::MAX));
+        self.watch_wallet(&snapshot).await;
         self.act(snapshot).await;
         Ok(Turn::Go)
     }
 
     /// What counts as soon as it is seen, confirmed or not: a dispute freezes its channel (R6), a preimage is used (R23).
     async fn tell_unconfirmed(&mut self) -> Result<(), ChainError> {
-        for log in self.view.unconfirmed_logs(self.options.chain.as_ref()).await? {
-            let told = match facts_of(&log) {
-                Some(ChainFact::Disputed { channel, dispute_no }) => self
-                    .disputes_told
-                    .insert((channel, dispute_no))
-                    .then_some(Input::DisputeSeen { channel, dispute_no }),
+        let logs = self.view.unconfirmed_logs(self.options.chain.as_ref()).await?;
+        let place = |log: &ChainLog| (log.block_hash, log.log_index);
+        let told = std::mem::replace(&mut self.told, logs.iter().map(place).collect());
+        for log in logs.iter().filter(|log| !told.contains(&place(log))) {
+            let input = match facts_of(log) {
+                Some(ChainFact::Disputed { channel, dispute_no }) => {
+                    Some(Input::DisputeSeen { channel, dispute_no })
+                }
                 Some(ChainFact::Resolved {
                     channel,
                     payer: Side::Hub,
@@ -217,7 +226,6 @@ impl Driver {
                     witness,
                 }) => <[u8; 32]>::try_from(witness)
                     .ok()
-                    .filter(|_| self.preimages_told.insert((channel, lock_id)))
                     .map(|preimage| Input::PreimageSeen {
                         channel,
                         lock_id,
@@ -225,8 +233,8 @@ impl Driver {
                     }),
                 _ => None,
             };
-            if let Some(told) = told {
-                self.control.tell(told).await;
+            if let Some(input) = input {
+                self.control.tell(input).await;
             }
         }
         Ok(())

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub frozen: Vec<Belief>,
     /// Channels known.
     pub channels: usize,
+    /// Locks that the hub has forwarded and that are not settled.
+    pub forwarded_locks: usize,
     /// A10.
     pub rolled_back: bool,
 }

@@ -189,6 +189,7 @@ impl LedgerLoop {
             broken: self.ledger.broken(),
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
+            forwarded_locks: self.ledger.forwarded_locks(),
             rolled_back: self.ledger.rolled_back(),
         }
     }

@@ -139,6 +139,12 @@ impl Ledger {
         self.entries.len()
     }
 
+    /// Number of payers' locks that were forwarded and have not left their vouchers.
+    #[must_use]
+    pub fn forwarded_locks(&self) -> usize {
+        usize::try_from(self.forwarded).unwrap_or(usize::MAX)
+    }
+
     /// True when some subscriber waits for events: call [`Ledger::commit`] again soon, also without inputs.
     #[must_use]
     pub fn is_lagging(&self) -> bool {

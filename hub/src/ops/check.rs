@@ -5,6 +5,9 @@ use crate::session::limits as session;
 use protocol_spec::limits;
 use std::{fmt::Display, ops::RangeInclusive};
 
+/// More than anybody ever paid.
+const GWEI_MAX: u64 = 1_000_000_000;
+
 /// All problems of `config`; empty when it can be used.
 pub(super) fn check(config: &Config) -> Vec<String> {
     let mut problems = Problems(Vec::new());
@@ -12,6 +15,10 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     chain(config, &mut problems);
     tokens(config, &mut problems);
     locks(config, &mut problems);
+    let gas = &config.gas;
+    problems.range("gas.stuck_after_blocks", gas.stuck_after_blocks, 1..=1_000);
+    let max_fee_gwei = gas.max_fee_gwei.unwrap_or(1);
+    problems.range("gas.max_fee_gwei", max_fee_gwei, 1..=GWEI_MAX);
     problems.range("fees.flat", config.fees.flat.0, 0..=limits::AMOUNT_MAX);
     problems.range("fees.ppm", config.fees.ppm, 0..=1_000_000);
     let shortest = limits::PAYMENT_LIFE_MAX_S;
@@ -129,6 +136,10 @@ fn tokens(config: &Config, problems: &mut Problems) {
         problems.unless(!twin, || {
             format!("tokens[{index}].address: {} is there twice", token.address)
         });
+        if let Some(worth) = &token.worth {
+            let key = format!("tokens[{index}].worth.units");
+            problems.range(&key, worth.units.0, 1..=u128::MAX);
+        }
         let Reserve {
             initial,
             low_watermark,

@@ -57,6 +57,9 @@ section! {
         /// Locked payments.
         #[serde(default)]
         pub locks: Locks,
+        /// What transactions may cost.
+        #[serde(default)]
+        pub gas: Gas,
         /// How long ids and events are kept.
         #[serde(default)]
         pub retention: Retention,
@@ -141,6 +144,19 @@ section! {
         /// Most that one client may have in locks at once; none: as much as `reserve.initial`.
         #[serde(default, deserialize_with = "maybe_units")]
         pub locked_max: Option<Amount>,
+        /// What so many base units are worth in wei; none: gas may cost more than what it saves.
+        #[serde(default)]
+        pub worth: Option<Worth>,
+    }
+
+    /// `worth`: so many base units for so many wei.
+    pub struct Worth {
+        /// Base units.
+        #[serde(deserialize_with = "units")]
+        pub units: Amount,
+        /// Wei.
+        #[serde(deserialize_with = "units")]
+        pub wei: Amount,
     }
 
     /// The reserve policy of one token, in its base units.
@@ -181,6 +197,19 @@ section! {
         pub total_max: u32,
     }
 
+    /// `[gas]`: what transactions may cost.
+    pub struct Gas {
+        /// Most gwei per gas; none: whatever blocks ask for.
+        #[serde(default)]
+        pub max_fee_gwei: Option<u64>,
+        /// Blocks without a transaction after which it offers more.
+        #[serde(default = "defaults::stuck_after_blocks")]
+        pub stuck_after_blocks: u64,
+        /// Wei that any transaction may cost, however little it saves.
+        #[serde(default = "defaults::floor_wei", deserialize_with = "units")]
+        pub floor_wei: Amount,
+    }
+
     /// `[retention]`.
     pub struct Retention {
         /// Seconds that payment ids and events are kept.
@@ -217,6 +246,15 @@ impl Default for Locks {
         }
     }
 }
+impl Default for Gas {
+    fn default() -> Self {
+        Self {
+            max_fee_gwei: None,
+            stuck_after_blocks: defaults::stuck_after_blocks(),
+            floor_wei: defaults::floor_wei(),
+        }
+    }
+}
 impl Default for Retention {
     fn default() -> Self {
         Self {
@@ -227,7 +265,15 @@ impl Default for Retention {
 }
 
 mod defaults {
-    use super::limits;
+    use super::{Amount, limits};
+    use crate::{chain::ChainOptions, driver::Budget};
+
+    pub(super) fn stuck_after_blocks() -> u64 {
+        ChainOptions::default().stuck_after_blocks
+    }
+    pub(super) fn floor_wei() -> Amount {
+        Amount(Budget::default().floor_wei)
+    }
 
     pub(super) fn poll_interval_ms() -> u64 {
         1000

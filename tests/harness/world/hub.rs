@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use hub::{
     app::{self, Ports, RunningHub, Setup},
     chain::{AlloyChain, ChainOptions},
+    driver::Budget,
     ledger::{LockPolicy, Policy, Reserve, Tariff},
     now::Now,
     ops::Shutdown,
@@ -164,6 +165,7 @@ impl HubMachine {
             policy: self.policy(),
             confirmations: 1,
             poll_interval: Duration::from_millis(500),
+            budget: Budget::default(),
             from_block: Some(0),
         })
     }

@@ -3,8 +3,11 @@
 use super::super::Chain;
 use super::super::client::AlloyChain;
 use super::super::error::ChainError;
+use super::super::outlet::Outlet as _;
 use super::super::send::SendQueue;
-use super::super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
+use super::super::types::{
+    BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, Tended, TxReceipt, TxRequest,
+};
 use super::QuorumChain;
 use super::ask::Ask;
 use super::ballot::{Ballot, Brief, nth_highest};
@@ -188,6 +191,10 @@ impl Chain for QuorumChain {
             Box::pin(async move { port.balance_at(address, at).await.map(Some) })
         })
         .await
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        Ok(self.prices().await?.fees())
     }
 
     fn sender(&self) -> Option<Address> {

@@ -93,6 +93,8 @@ pub(super) struct Book {
     next_id: u64,
     /// Head when a gap below our nonces was first seen.
     pub(super) gap_at: Option<u64>,
+    /// The lowest free nonce while a transaction of an earlier process waits there, and the head when that was first seen.
+    pub(super) blocked_at: Option<(u64, u64)>,
 }
 
 impl Book {
@@ -150,9 +152,11 @@ impl Book {
         nonces.filter(|nonce| *nonce >= used).min()
     }
 
-    /// Requests that are not in a block, as far as was seen.
-    pub(super) fn waiting(&self) -> usize {
+    /// Requests that are not in a block, as far as was seen, by their first hash.
+    pub(super) fn waiting(&self) -> Vec<B256> {
         let waiting = self.entries.iter().filter(|entry| entry.mined_at.is_none());
-        waiting.count()
+        waiting
+            .filter_map(|entry| entry.hashes.first().copied())
+            .collect()
     }
 }

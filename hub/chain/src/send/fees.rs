@@ -35,13 +35,7 @@ fn by_budget(request: &TxRequest, gas_limit: u64) -> Option<u128> {
 pub(super) fn first(request: &TxRequest, gas_limit: u64, prices: Option<Prices>, policy: Policy) -> Fees {
     let (wanted, limit) = match (request.fees, prices) {
         (Some(given), _) => (given, by_budget(request, gas_limit)),
-        (None, Some(prices)) => {
-            let wanted = Fees {
-                max_fee_per_gas: prices.wanted(),
-                max_priority_fee_per_gas: prices.tip,
-            };
-            (wanted, limit(request, gas_limit, policy))
-        }
+        (None, Some(prices)) => (prices.fees(), limit(request, gas_limit, policy)),
         (None, None) => (Fees::default(), None),
     };
     let max_fee_per_gas = limit.map_or(wanted.max_fee_per_gas, |limit| wanted.max_fee_per_gas.min(limit));

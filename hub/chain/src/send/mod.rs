@@ -4,7 +4,8 @@
 //! What it remembers dies with the process. The next one reads its first nonce from the chain, behind whatever still
 //! waits in the mempools, and does not raise those: the caller derives from its own durable state what is not on
 //! the chain yet and sends it again. What the contract does with a request that came twice is the caller's concern,
-//! as it always is on a chain. A gap that such lost transactions leave below ours is filled with empty ones.
+//! as it always is on a chain. A gap that such lost transactions leave below ours is filled with empty ones, and one that
+//! no block takes is replaced by an empty one.
 
 mod book;
 mod fees;

@@ -17,6 +17,8 @@ use super::worker::{Delivered, Worker};
 const KEPT_BLOCKS: u64 = 64;
 /// Most empty transactions that one look fills a gap with.
 const FILLED_MAX: usize = 16;
+/// Offers in one look for the place of a transaction that is not known; each doubles.
+const UNBLOCK_TRIES_MAX: u32 = 8;
 
 /// One look at the chain.
 struct Look {
@@ -244,7 +246,7 @@ impl Worker {
         let free = self.outlet.next_nonce(self.address()).await?;
         if free >= lowest {
             self.book.gap_at = None;
-            return Ok(());
+            return self.unblock(look).await;
         }
         let head = look.head.number;
         let gap_at = *self.book.gap_at.get_or_insert(head);
@@ -262,6 +264,53 @@ impl Worker {
             tracing::warn!(nonce, hash = %sent.hash, "a gap below our transactions was filled with an empty one");
             look.told.gaps_filled = look.told.gaps_filled.saturating_add(1);
         }
+        Ok(())
+    }
+
+    /// A transaction of an earlier process that no block takes: it cannot be raised, since what it was is forgotten,
+    /// and ours wait behind it. An empty one takes its place; what it was for its sender has sent again.
+    async fn unblock(&mut self, look: &mut Look) -> Result<(), ChainError> {
+        let (nonce, head) = (look.used, look.head.number);
+        let since = match self.book.blocked_at {
+            Some((at, since)) if at == nonce => since,
+            _ => self.book.blocked_at.insert((nonce, head)).1,
+        };
+        if head < since.saturating_add(self.policy.stuck_after_blocks) {
+            return Ok(());
+        }
+        let most = self.policy.max_fee_per_gas.unwrap_or(u128::MAX);
+        let mut fees = self.outlet.prices().await?.fees();
+        // What it offers is not known: more and more, until the nodes take it instead.
+        for _ in 0..UNBLOCK_TRIES_MAX {
+            let request = TxRequest {
+                to: Some(self.address()),
+                nonce: Some(nonce),
+                fees: Some(fees),
+                ..TxRequest::default()
+            };
+            let ready = prepare(self.outlet.as_ref(), self.address(), self.policy, request).await?;
+            match self.send(ready).await {
+                Ok(sent) => {
+                    tracing::warn!(nonce, hash = %sent.hash,
+                        "a stuck transaction of an earlier process was replaced by an empty one");
+                    look.told.unblocked = look.told.unblocked.saturating_add(1);
+                    return Ok(());
+                }
+                Err(ChainError::Rejected { .. }) if fees.max_fee_per_gas < most => {
+                    fees.max_fee_per_gas = fees.max_fee_per_gas.saturating_mul(2).min(most);
+                    fees.max_priority_fee_per_gas = fees
+                        .max_priority_fee_per_gas
+                        .saturating_mul(2)
+                        .min(fees.max_fee_per_gas);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        look.told.held = look.told.held.saturating_add(1);
+        tracing::warn!(
+            nonce,
+            "a stuck transaction of an earlier process could not be replaced"
+        );
         Ok(())
     }
 }

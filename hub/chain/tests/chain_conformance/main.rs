@@ -82,5 +82,6 @@ conformance! {
     stuck::reorg_loses_blocks_and_mempool_and_all_comes_back,
     stuck::nonce_used_by_another_is_noticed_and_sent_again,
     stuck::gap_left_by_an_earlier_process_is_filled,
+    stuck::stuck_transaction_of_an_earlier_process_blocks_nobody,
     stuck::those_behind_a_stuck_one_are_left_alone,
 }

@@ -22,8 +22,8 @@ pub(super) const PAYOUTS_MAX: usize = 50;
 /// Gas for one payout in a batch, whatever its receiver or token does with the most that it is given. An estimate would
 /// believe a receiver that burns its gas only when it counts, and then the whole batch would fail.
 const PAYOUT_GAS: u64 = 280_000;
-/// For what is around the payouts.
-const BASE_GAS: u64 = 200_000;
+/// For what is around payouts and locks.
+pub(super) const BASE_GAS: u64 = 200_000;
 
 /// The limit of a batch with so many payouts; none: estimated.
 pub(super) fn payout_gas(count: usize) -> Option<u64> {

@@ -3,8 +3,8 @@
 
 use super::{
     Driver,
-    act::{BATCH_MAX, PAYOUTS_MAX, payout_gas},
-    outgoing::Urgency,
+    act::{BASE_GAS, BATCH_MAX, PAYOUTS_MAX, payout_gas},
+    outgoing::{LOCK_GAS, Urgency},
 };
 use crate::{
     chain::ChainError,
@@ -21,6 +21,9 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 use tokio::time::Instant;
+
+/// A lock that expires within this time may be late for the next block, seconds: two blocks, and a poll.
+const SOON_S: u64 = 30;
 
 /// Channels looked at on chain at once.
 const READS_AT_ONCE: usize = 16;
@@ -52,8 +55,9 @@ struct Answer {
 enum What {
     /// A voucher without locks: it goes with others.
     Voucher(abi::HubSide, abi::ClientVoucher),
-    /// With locks: a transaction of its own.
-    Evidence(IAdjudicator::submitCall),
+    /// With locks: transactions of its own, in this order. What cannot be estimated before the one ahead of it is in a
+    /// block has its limit of gas.
+    Evidence(Vec<(IAdjudicator::submitCall, Option<u64>)>),
     Finalize(abi::Config),
 }
 
@@ -97,9 +101,9 @@ impl Rests {
         );
     }
 
-    fn carried(&mut self, id: &ChannelId, hash: B256) {
+    fn carried(&mut self, id: &ChannelId, hash: Option<B256>) {
         if let Some(rest) = self.0.get_mut(id) {
-            rest.hash = Some(hash);
+            rest.hash = hash;
         }
     }
 
@@ -278,15 +282,17 @@ impl Driver {
             deadline: group.iter().filter_map(|one| one.deadline).min(),
             budget_wei: self.options.budget.of_all(saved),
         };
-        let payouts = group.iter().filter(|one| matches!(one.what, What::Finalize(_)));
-        let gas_limit = payout_gas(payouts.count());
-        let Some((what, data)) = call_of(group) else {
-            return;
-        };
-        let sent = self.send(what, data, gas_limit, urgency).await;
+        let calls = calls_of(group);
+        let mut sent = Ok(None);
+        for (what, data, gas_limit) in calls {
+            sent = self.send(what, data, gas_limit, urgency).await.map(Some);
+            if sent.is_err() {
+                break;
+            }
+        }
         for id in ids {
             match &sent {
-                Ok(sent) => self.rests.carried(&id, sent.hash),
+                Ok(sent) => self.rests.carried(&id, sent.map(|sent| sent.hash)),
                 // What reverts now reverts again at once: then it waits its turn.
                 Err(ChainError::Reverted { .. }) => {}
                 Err(_) => drop(self.rests.0.remove(&id)),
@@ -302,12 +308,17 @@ pub(super) async fn all_of<T: Send>(
     stream::iter(reads).buffered(READS_AT_ONCE).collect().await
 }
 
-/// One call for channels that need the same.
-fn call_of(group: Vec<Answer>) -> Option<(&'static str, Vec<u8>)> {
+/// One call for channels that need the same, or several for one channel; with the limit of gas, if it is not estimated.
+fn calls_of(group: Vec<Answer>) -> Vec<(&'static str, Vec<u8>, Option<u64>)> {
     let (mut side, mut items, mut configs) = (None, Vec::new(), Vec::new());
     for one in group {
         match one.what {
-            What::Evidence(call) => return Some(("submit", call.abi_encode())),
+            What::Evidence(calls) => {
+                let calls = calls.into_iter();
+                return calls
+                    .map(|(call, gas)| ("submit", call.abi_encode(), gas))
+                    .collect();
+            }
             What::Voucher(of, item) => {
                 side = Some(of);
                 items.push(item);
@@ -315,16 +326,17 @@ fn call_of(group: Vec<Answer>) -> Option<(&'static str, Vec<u8>)> {
             What::Finalize(config) => configs.push(config),
         }
     }
+    let gas = payout_gas(configs.len());
     match side {
-        Some(side) => Some((
-            "submit",
-            IAdjudicator::submitManyCall { side, items }.abi_encode(),
-        )),
-        None if configs.is_empty() => None,
-        None => Some((
-            "finalize",
-            IAdjudicator::finalizeManyCall { configs }.abi_encode(),
-        )),
+        Some(side) => {
+            let call = IAdjudicator::submitManyCall { side, items };
+            vec![("submit", call.abi_encode(), None)]
+        }
+        None if configs.is_empty() => Vec::new(),
+        None => {
+            let call = IAdjudicator::finalizeManyCall { configs };
+            vec![("finalize", call.abi_encode(), gas)]
+        }
     }
 }
 
@@ -389,7 +401,6 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     if seq < stored || (newer && now >= state.windowEnd) {
         return None;
     }
-    let mut received = defence.received.clone();
     let open: Vec<_> = openable(&defence)
         .into_iter()
         .filter(|lock| match marks.get(&lock.id) {
@@ -398,11 +409,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         })
         .take(LOCKS_PER_TX_MAX)
         .collect();
-    let ids: BTreeSet<u64> = open.iter().map(|lock| lock.id).collect();
-    received
-        .preimages
-        .retain(|(id, _)| id.parse().is_ok_and(|id| ids.contains(&id)));
-    if !newer && ids.is_empty() {
+    if !newer && open.is_empty() {
         return None;
     }
     let opened = open.iter().map(|lock| lock.amount.0);
@@ -414,17 +421,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     let deadline = expiry.into_iter().chain(window).min();
     let what = match calls::client_voucher(&defence.config, &signed) {
         Some(item) => What::Voucher(calls::hub_side(&defence.config), item),
-        None => {
-            let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
-            if !newer {
-                submissions.clear();
-            }
-            What::Evidence(IAdjudicator::submitCall {
-                config: defence.config.to_abi(),
-                submissions,
-                resolutions,
-            })
-        }
+        None => What::Evidence(shown(&defence, newer, &open, &marks, now)),
     };
     Some(Answer {
         id,
@@ -433,6 +430,43 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         at_risk,
         deadline,
     })
+}
+
+/// The voucher, if it is `newer`, with the locks in `open`. Those that may expire before the next block go in a
+/// transaction of their own: one that came too late takes nothing down with it.
+fn shown(
+    defence: &Defence,
+    newer: bool,
+    open: &[&Lock],
+    marks: &BTreeMap<u64, u64>,
+    now: u64,
+) -> Vec<(IAdjudicator::submitCall, Option<u64>)> {
+    let soon = now.saturating_add(SOON_S);
+    let (near, far): (Vec<&Lock>, Vec<&Lock>) = open
+        .iter()
+        .copied()
+        .partition(|lock| !marks.contains_key(&lock.id) && lock.expiry.0 <= soon);
+    let part = |locks: &[&Lock], voucher: bool| {
+        let ids: BTreeSet<u64> = locks.iter().map(|lock| lock.id).collect();
+        let mut received = defence.received.clone();
+        let shows = |id: &String| id.parse().is_ok_and(|id| ids.contains(&id));
+        received.preimages.retain(|(id, _)| shows(id));
+        let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
+        if !voucher {
+            submissions.clear();
+        }
+        IAdjudicator::submitCall {
+            config: defence.config.to_abi(),
+            submissions,
+            resolutions,
+        }
+    };
+    if near.is_empty() || (far.is_empty() && !newer) {
+        return vec![(part(open, newer), None)];
+    }
+    let count = u64::try_from(near.len()).unwrap_or(u64::MAX);
+    let gas = count.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS);
+    vec![(part(&far, newer), None), (part(&near, false), Some(gas))]
 }
 
 #[cfg(test)]
@@ -541,19 +575,29 @@ mod tests {
         }
     }
 
-    /// Vouchers and locks shown.
-    fn shown(answer: Option<Answer>) -> Option<(usize, Vec<u64>)> {
-        match answer?.what {
-            What::Voucher(..) => Some((1, vec![])),
-            What::Evidence(call) => {
-                let unlocks = call.resolutions.iter().flat_map(|one| &one.unlocks);
-                Some((
-                    call.submissions.len(),
-                    unlocks.map(|unlock| unlock.lock.id).collect(),
-                ))
+    /// Vouchers and locks shown, by transaction.
+    fn parts(answer: Option<Answer>) -> Vec<(usize, Vec<u64>)> {
+        match answer.map(|answer| answer.what) {
+            Some(What::Voucher(..)) => vec![(1, vec![])],
+            Some(What::Evidence(calls)) => {
+                let unlocks = |call: &IAdjudicator::submitCall| {
+                    let unlocks = call.resolutions.iter().flat_map(|one| &one.unlocks);
+                    unlocks.map(|unlock| unlock.lock.id).collect()
+                };
+                let calls = calls.iter();
+                calls
+                    .map(|(call, _)| (call.submissions.len(), unlocks(call)))
+                    .collect()
             }
-            What::Finalize(_) => None,
+            Some(What::Finalize(_)) | None => vec![],
         }
+    }
+
+    /// The same of an answer in one transaction.
+    fn shown(answer: Option<Answer>) -> Option<(usize, Vec<u64>)> {
+        let mut parts = parts(answer);
+        assert!(parts.len() < 2, "{parts:?}");
+        parts.pop()
     }
 
     #[test]
@@ -569,7 +613,8 @@ mod tests {
 
     #[test]
     fn r17_locks_are_resolved_before_they_expire_and_counted_once_per_voucher() {
-        let locks = || vec![lock(1, NOW + 1), lock(2, NOW), lock(3, NOW + 5)];
+        let late = NOW + SOON_S;
+        let locks = || vec![lock(1, late + 1), lock(2, NOW), lock(3, late + 5)];
         let shows = |stored, marks: &[(u64, u64)]| shown(answer(look(stored, locks(), marks), NOW));
         assert_eq!(shows(4, &[]), Some((1, vec![1, 3])), "2 has expired");
         assert_eq!(
@@ -585,13 +630,27 @@ mod tests {
         let answer = answer(look(4, locks(), &[]), NOW).unwrap();
         assert_eq!(
             (answer.at_risk, answer.deadline),
-            (80, Some(UnixSeconds(NOW + 1)))
+            (80, Some(UnixSeconds(late + 1)))
+        );
+    }
+
+    #[test]
+    fn a_lock_that_may_come_too_late_takes_nothing_down_with_it() {
+        let locks = || vec![lock(1, NOW + 1), lock(2, NOW + SOON_S), lock(3, NOW + SOON_S + 1)];
+        let shows = |stored, marks: &[(u64, u64)]| parts(answer(look(stored, locks(), marks), NOW));
+        assert_eq!(shows(4, &[]), [(1, vec![3]), (0, vec![1, 2])]);
+        assert_eq!(shows(5, &[]), [(0, vec![3]), (0, vec![1, 2])]);
+        assert_eq!(shows(5, &[(3, 5)]), [(0, vec![1, 2])], "nothing else to show");
+        assert_eq!(
+            shows(4, &[(1, 4), (2, 4)]),
+            [(1, vec![1, 2, 3])],
+            "resolved in time already"
         );
     }
 
     #[test]
     fn a_voucher_that_was_only_acknowledged_is_shown_for_its_locks() {
-        let mut acknowledged = look(5, vec![lock(1, NOW + 1)], &[]);
+        let mut acknowledged = look(5, vec![lock(1, NOW + SOON_S + 1)], &[]);
         acknowledged.state.clientLocks.live = false;
         assert_eq!(shown(answer(acknowledged, NOW)), Some((1, vec![1])));
         let mut without = look(5, vec![], &[]);

@@ -45,6 +45,7 @@ pub fn facts_of(log: &ChainLog) -> Option<ChainFact> {
         },
         Events::DisputeCancelled(event) => ChainFact::DisputeCancelled {
             channel: ChannelId(event.channelId.0),
+            dispute_no: Seq(event.disputeNo),
         },
         Events::Closed(event) => ChainFact::Closed {
             channel: ChannelId(event.channelId.0),

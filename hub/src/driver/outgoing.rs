@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// Gas that answering a dispute takes, for one channel of a batch (GAS.md: 17,532 warm, 34,439 with fresh words).
 const ANSWER_GAS: u64 = 35_000;
 /// Gas that one lock takes on chain (GAS.md: 73,796; its voucher 95,023).
-const LOCK_GAS: u64 = 100_000;
+pub(super) const LOCK_GAS: u64 = 100_000;
 /// How often the wallet is looked at.
 const WALLET_EVERY: Duration = Duration::from_secs(30);
 const MILLI_ETHER: u128 = 1_000_000_000_000_000;

@@ -113,8 +113,10 @@ impl Ledger {
                 lock_id,
                 witness,
             } => self.resolved_on_chain(channel, *payer, *lock_id, witness, self.clock(now), commit),
-            ChainFact::DisputeCancelled { channel } => {
-                self.reopened(channel, self.clock(now), commit);
+            ChainFact::DisputeCancelled { channel, dispute_no } => {
+                if !self.in_later_dispute(channel, *dispute_no) {
+                    self.reopened(channel, self.clock(now), commit);
+                }
                 self.change(channel, now, commit, |entry| {
                     entry.forget_transaction(|kind| matches!(kind, TxKind::Cancel(_)))
                 });
@@ -184,6 +186,14 @@ impl Ledger {
             channel: *channel,
             dispute_no,
         });
+    }
+
+    /// True when a dispute after this one was seen: the cancel of this one opens nothing (R6).
+    fn in_later_dispute(&self, channel: &ChannelId, cancelled: Seq) -> bool {
+        let entry = self.index(channel).and_then(|index| self.entries.get(index));
+        entry.is_some_and(|entry| {
+            matches!(entry.channel.phase(), Phase::Disputed { dispute_no } if *dispute_no > cancelled)
+        })
     }
 
     /// R27: no dispute any more.

@@ -97,6 +97,15 @@ impl Ledger {
         to.require_fresh(clock).map_err(|_| ReturnReason::Unavailable)
     }
 
+    /// R22: a lock's times rest on a view of the chain that is no older than lag.
+    pub(super) fn require_seen_within_lag(&self, clock: Clock) -> Result<(), ReturnReason> {
+        let age_s = clock.now.0.saturating_sub(clock.chain.0);
+        match age_s <= self.policy.delays.lag_s {
+            true => Ok(()),
+            false => Err(ReturnReason::Unavailable),
+        }
+    }
+
     /// The payee's index, if its channel is known.
     pub(super) fn find(&self, token: protocol_spec::Address, payee: Payee) -> Option<usize> {
         match payee {

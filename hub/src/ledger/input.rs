@@ -205,6 +205,8 @@ pub enum ChainFact {
     DisputeCancelled {
         /// The channel.
         channel: ChannelId,
+        /// The contract's number of the dispute.
+        dispute_no: Seq,
     },
     /// Paid out.
     Closed {

@@ -139,6 +139,7 @@ impl Ledger {
         let token = from.channel.config().token;
         let (payee, fee) = self.price(payer, token, new.payee, amount)?;
         self.require_seen(payee, clock)?;
+        self.require_seen_within_lag(clock)?;
         if fee > new.fee_max {
             return Err(ReturnReason::FeeTooLow);
         }

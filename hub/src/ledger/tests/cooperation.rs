@@ -238,7 +238,14 @@ fn r6_a_dispute_freezes_both_directions_and_its_cancel_thaws_them() {
     world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
     let mut tables = Tables::default();
     tables.write(world.ledger.checkpoint());
-    world.block(vec![ChainFact::DisputeCancelled { channel }]);
+    // A cancel of an earlier dispute was confirmed late: the one that was seen goes on (R6).
+    let earlier = Seq(dispute_no.0 - 1);
+    world.block(vec![ChainFact::DisputeCancelled {
+        channel,
+        dispute_no: earlier,
+    }]);
+    assert_eq!(world.ledger.disputed().len(), 1);
+    world.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
     assert!(world.ledger.pending_transactions().is_empty());
     let frame = world.clients[0].unaccepted[0].clone();
     let (origin, input) = world.input(0, frame);

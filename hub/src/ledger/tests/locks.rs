@@ -211,6 +211,23 @@ fn one_client_and_all_clients_have_a_bound() {
 }
 
 #[test]
+fn r22_locks_need_a_view_of_the_chain_no_older_than_lag() {
+    let lag_s = policy().delays.lag_s;
+    for (age_s, expected) in [(lag_s, None), (lag_s + 1, Some(ReturnReason::Unavailable))] {
+        let mut world = World::new(2, 100_000);
+        world.now = world.clock().chain.after(age_s);
+        let op = world.lock_op(0, 1, 10, LIFE_S, SECRET);
+        assert_eq!(refusal(&mut world, op), expected, "{age_s}");
+        let op = world.pay_op(0, 1, 10, 5);
+        let origin = world.send(0, vec![op]);
+        assert!(
+            world.voucher_reply(origin).bounced.is_empty(),
+            "directly it goes through"
+        );
+    }
+}
+
+#[test]
 fn r23_a_cancelled_lock_is_given_up_only_once_the_hubs_own_is_dead() {
     let mut world = World::new(2, 100_000);
     let id = locked(&mut world);

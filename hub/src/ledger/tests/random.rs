@@ -308,8 +308,8 @@ impl Run {
                 self.batch.push(Input::DisputeSeen { channel, dispute_no });
             }
             Step::Thaw { who } => {
-                let channel = world.id(who);
-                self.block(vec![ChainFact::DisputeCancelled { channel }]);
+                let (channel, dispute_no) = (world.id(who), Seq(self.disputes));
+                self.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
             }
             Step::Fund { who, amount } => {
                 self.flush();
@@ -418,7 +418,10 @@ impl Run {
                     facts.push(ChainFact::Withdrawn { channel, side, total });
                 }
                 TxKind::Close(_) => facts.push(ChainFact::Closed { channel }),
-                TxKind::Cancel(_) => facts.push(ChainFact::DisputeCancelled { channel }),
+                TxKind::Cancel(message) => facts.push(ChainFact::DisputeCancelled {
+                    channel,
+                    dispute_no: message.dispute_no,
+                }),
             }
         }
         self.block(facts);

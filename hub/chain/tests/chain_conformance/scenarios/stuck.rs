@@ -328,7 +328,7 @@ pub(crate) async fn stuck_transaction_of_an_earlier_process_blocks_nobody(node: 
         .unwrap();
     assert_eq!(sent.nonce, 1);
     let mut unblocked = 0;
-    for _ in 0..=N {
+    for _ in 0..=2 * N {
         let wei = format!("{:#x}", 100 * GWEI);
         node.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
         let told = node.chain.tend().await.unwrap();

@@ -96,6 +96,17 @@ async fn reorgs_of_any_depth_cost_nobody_on_the_embedded_chain() {
     reorganised(&World::embedded(dir.path()).await).await;
 }
 
+/// In full only: what a reorganisation does to the hub is the same on both chains.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes; the embedded chain's reorganisations run in CI"]
+async fn reorgs_of_any_depth_cost_nobody_on_anvil() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(world) = World::on_anvil(dir.path()).await else {
+        return;
+    };
+    reorganised(&world).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lies_and_one_that_is_dead_do_not_stop_the_hub() {
     let dir = tempfile::tempdir().unwrap();

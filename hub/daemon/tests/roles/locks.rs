@@ -22,7 +22,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-const AMOUNT: u128 = 100_000;
+pub(crate) const AMOUNT: u128 = 100_000;
+/// Paid to the merchant before.
+pub(crate) const BEFORE: u128 = 1_000;
 const LIFE: Duration = Duration::from_secs(4 * 3600);
 /// How much earlier than the lock's expiry the hub must act.
 const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
@@ -65,22 +67,22 @@ impl Line {
 }
 
 /// A lock of the hub that the merchant holds and can open, and that the hub has heard nothing of.
-struct Plot {
-    payer: Person,
-    merchant: Person,
+pub(crate) struct Plot {
+    pub(crate) payer: Person,
+    pub(crate) merchant: Person,
     /// The merchant's.
-    evidence: Evidence,
+    pub(crate) evidence: Evidence,
     /// When the hub's lock in the merchant's channel expires.
     expiry: u64,
-    paying: tokio::task::JoinHandle<Result<client_sdk::LockedPaid, PayError>>,
+    pub(crate) paying: tokio::task::JoinHandle<Result<client_sdk::LockedPaid, PayError>>,
 }
 
-async fn plot(world: &World, name: &str) -> Plot {
+pub(crate) async fn plot(world: &World, name: &str) -> Plot {
     let line = Line::start(world.listen).await;
     let payer = Person::arrive(world, &format!("mallory-{name}"), world.listen).await;
     let merchant = Person::arrive(world, &format!("mia-{name}"), line.address).await;
     // The hub, too, must have seen what it can spend in her channel.
-    payer.pay(&merchant, 1_000).await;
+    payer.pay(&merchant, BEFORE).await;
     let invoice = merchant
         .channel
         .invoice(AMOUNT, LIFE, Digest::ZERO)
@@ -154,13 +156,13 @@ async fn only_on_chain(world: &World, cases: &mut Vec<Case>) {
     let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
     cases.push(Case {
         name: "merchant shows the preimage on chain only: the merchant".to_owned(),
-        fair: signed(DEPOSIT + 1_000 + AMOUNT),
+        fair: signed(DEPOSIT + BEFORE + AMOUNT),
         got: signed(got),
     });
     let paid = DEPOSIT + ENDOWMENT - DEPOSIT - world.tokens_of(payer.key.address()).await;
     cases.push(Case {
         name: "... and the payer has vanished: what the payer paid".to_owned(),
-        fair: signed(1_000 + 1 + counted),
+        fair: signed(BEFORE + 1 + counted),
         got: signed(paid),
     });
     // The reserves of both channels are back, and the fees are the hub's.
@@ -189,7 +191,7 @@ async fn too_late(world: &World, cases: &mut Vec<Case>) {
     let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
     cases.push(Case {
         name: "merchant shows the preimage after the expiry: the merchant".to_owned(),
-        fair: signed(DEPOSIT + 1_000),
+        fair: signed(DEPOSIT + BEFORE),
         got: signed(got),
     });
     let began = Instant::now();
@@ -202,7 +204,7 @@ async fn too_late(world: &World, cases: &mut Vec<Case>) {
     let paid = ENDOWMENT - world.tokens_of(payer.key.address()).await;
     cases.push(Case {
         name: "... the payer, whose money came back: what it paid".to_owned(),
-        fair: signed(1_000 + 1),
+        fair: signed(BEFORE + 1),
         got: signed(paid),
     });
     cases.push(Case {

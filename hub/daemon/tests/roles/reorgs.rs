@@ -1,35 +1,65 @@
-//! Reorganisations against a real hub with k = 1: every step, k + 2 deep, after the hub saw it; with `REORGS=all`
-//! every depth up to k + 2, before and after.
+//! Reorganisations against a real hub with k = 1: some steps, k + 2 deep, after the hub saw them; with `REORGS=all`
+//! every step, every depth up to k + 2, before and after.
 
 use crate::{
-    court::{Case, closed, dispute, give_bank, pass, purse, rest_of_window, send, state, until},
+    court::{Case, act, closed, dispute, give_bank, pass, purse, rest_of_window, send, state, until},
+    locks::{self, plot},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
-    world::World,
+    world::{CHALLENGE_PERIOD_S, World},
 };
 use alloy::{primitives::U256, providers::Provider};
 use client_sdk::Evidence;
-use hub::chain::Chain;
+use hub::{chain::Chain, settle::Verb};
 use protocol_spec::{abi, calls};
 use std::time::{Duration, Instant};
 
+/// Longest wait for a channel to go on.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Confirmations of the tests' hubs.
 const K: u64 = 1;
 const PAID: u128 = 30_000;
 /// Paid in later.
 const MORE: u128 = 50_000;
 
+/// Taken out while the channel is open.
+const TAKEN: u128 = 40_000;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
+    /// The client opens and deposits, the hub pays in its reserve.
+    Open,
     /// Somebody pays in more for the client.
     Deposit,
+    /// The client shows the hub's voucher while the channel is open.
+    Checkpoint,
+    /// Both sides sign that the client takes something out.
+    Withdraw,
+    /// Both sides sign that it is over.
+    Close,
     /// The client disputes with an old state.
     Dispute,
     /// The hub shows the newest one.
     Answer,
+    /// A merchant shows a preimage on chain only.
+    Resolve,
     /// The hub has it paid out.
     Finalize,
 }
+
+const STEPS: [Step; 9] = [
+    Step::Open,
+    Step::Deposit,
+    Step::Checkpoint,
+    Step::Withdraw,
+    Step::Close,
+    Step::Dispute,
+    Step::Answer,
+    Step::Resolve,
+    Step::Finalize,
+];
+/// Those that run unless all are asked for.
+const SLICE: [Step; 4] = [Step::Open, Step::Withdraw, Step::Answer, Step::Resolve];
 
 /// Replaces the newest `depth` blocks by empty ones. Transactions are lost, as in anvil.
 async fn reorg(world: &World, depth: u64) {
@@ -41,19 +71,23 @@ async fn reorg(world: &World, depth: u64) {
     world.bank.resync().await.unwrap();
 }
 
-/// Lets the hub see the newest block, or not, then replaces the newest blocks so that the step is among them.
-async fn undo(world: &World, depth: u64, seen: bool) {
-    let from = world.bank.head().await.unwrap().number;
+/// The newest block: the step is in it.
+async fn head(world: &World) -> u64 {
+    world.bank.head().await.unwrap().number
+}
+
+/// Lets the hub see the block that the step is in, or not, then replaces the newest blocks so that it is among them.
+async fn undo(world: &World, from: u64, depth: u64, seen: bool) {
     if seen || depth > 1 {
         // Blocks come by themselves, one a second.
-        while world.bank.head().await.unwrap().number < from + depth - 1 {
+        while head(world).await < from + depth - 1 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     if seen {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let mined = world.bank.head().await.unwrap().number - from;
+    let mined = head(world).await - from;
     reorg(world, depth.max(mined + 1)).await;
 }
 
@@ -70,12 +104,14 @@ pub(crate) async fn matrix(world: &World, cases: &mut Vec<Case>) {
     let mut hub = Hub::spawn(world);
     hub.ready();
     let all = std::env::var("REORGS").is_ok_and(|which| which == "all");
-    give_bank(world, U256::from(1_000 * MORE)).await;
+    give_bank(world, U256::from(100 * (MORE + DEPOSIT))).await;
     let shop = Person::arrive(world, "reorg-shop", world.listen).await;
-    for step in [Step::Deposit, Step::Dispute, Step::Answer, Step::Finalize] {
+    for step in STEPS {
         for depth in 1..=K + 2 {
             for seen in [false, true] {
-                if !all && (depth < K + 2 || !seen) {
+                // Nobody pays before the hub has seen the channel.
+                let sliced = !SLICE.contains(&step) || depth < K + 2 || !seen;
+                if (!all && sliced) || (step == Step::Open && !seen) {
                     continue;
                 }
                 let began = Instant::now();
@@ -94,47 +130,153 @@ pub(crate) async fn matrix(world: &World, cases: &mut Vec<Case>) {
 
 /// What the client must have in the end, and what it has.
 async fn cell(world: &World, shop: &Person, step: Step, depth: u64, seen: bool) -> (i128, i128) {
-    let (person, old) = arrive(world, &format!("{step:?}-{depth}-{seen}"), shop).await;
-    let id = person.channel.id();
-    if step == Step::Deposit {
-        let config = old.config.clone();
-        send(world, world.deployed.adjudicator, &calls::deposit(&config, MORE)).await;
-        undo(world, depth, seen).await;
-        // Whoever paid in learns that it is gone, and pays in again.
-        if state(world, id).await.total < before_deposit(&old) + MORE {
-            send(world, world.deployed.adjudicator, &calls::deposit(&config, MORE)).await;
+    let name = format!("{step:?}-{depth}-{seen}");
+    match step {
+        Step::Open => open(world, shop, &name, depth).await,
+        Step::Resolve => resolve(world, &name, depth, seen).await,
+        Step::Deposit | Step::Checkpoint | Step::Withdraw | Step::Close => {
+            let (person, old) = arrive(world, &name, shop).await;
+            together(world, shop, step, depth, seen, person, old).await
         }
-    } else {
-        dispute(world, &person.key, &old, false).await;
+        Step::Dispute | Step::Answer | Step::Finalize => {
+            let (person, old) = arrive(world, &name, shop).await;
+            alone(world, step, depth, seen, person, old).await
+        }
     }
+}
+
+/// All of the channel is on the other branch, also what the hub paid in; what was paid stays paid.
+async fn open(world: &World, shop: &Person, name: &str, depth: u64) -> (i128, i128) {
+    let from = head(world).await + 1;
+    let (person, old) = arrive(world, name, shop).await;
+    undo(world, from, depth, true).await;
+    assert!(matches!(
+        state(world, person.channel.id()).await.status,
+        abi::Status::None
+    ));
+    // The hub pays in again by itself, the client does the same here.
+    send(
+        world,
+        world.deployed.adjudicator,
+        &calls::open(&old.config, DEPOSIT),
+    )
+    .await;
+    let purse = purse(world, &person).await;
+    finish(world, person, shop, purse).await
+}
+
+/// What goes on in an open channel.
+async fn together(
+    world: &World,
+    shop: &Person,
+    step: Step,
+    depth: u64,
+    seen: bool,
+    person: Person,
+    old: Evidence,
+) -> (i128, i128) {
+    let (id, adjudicator) = (person.channel.id(), world.deployed.adjudicator);
+    match step {
+        Step::Deposit => {
+            let deposit = calls::deposit(&old.config, MORE);
+            send(world, adjudicator, &deposit).await;
+            undo(world, head(world).await, depth, seen).await;
+            // Whoever paid in learns that it is gone, and pays in again.
+            if state(world, id).await.total < before_deposit(&old) + MORE {
+                send(world, adjudicator, &deposit).await;
+            }
+            spendable(&person, DEPOSIT + MORE - 2 * (PAID + PAID / 1000)).await;
+        }
+        Step::Checkpoint => {
+            let mut news = person.channel.payments(None);
+            // More than it has paid: else showing the voucher would cost it something.
+            shop.pay(&person, 3 * PAID).await;
+            news.next().await.unwrap().unwrap();
+            let evidence = person.channel.evidence().await.unwrap();
+            act(world, &person.key, &evidence, Verb::Submit).await;
+            undo(world, head(world).await, depth, seen).await;
+            act(world, &person.key, &evidence, Verb::Submit).await;
+        }
+        Step::Withdraw => {
+            let channel = person.channel.clone();
+            let taking = tokio::spawn(async move { channel.withdraw(TAKEN).await });
+            until(world, id, "withdraw", |state| state.clientWithdrawn > 0).await;
+            undo(world, head(world).await, depth, seen).await;
+            until(world, id, "withdraw again", |state| state.clientWithdrawn > 0).await;
+            taking.await.unwrap().unwrap();
+        }
+        _ => {
+            let fair = person.settled();
+            person.channel.close().await.unwrap();
+            closed(world, id).await;
+            undo(world, head(world).await, depth, seen).await;
+            closed(world, id).await;
+            return leave(world, person, fair, ENDOWMENT - DEPOSIT).await;
+        }
+    }
+    let taken = if step == Step::Withdraw { TAKEN } else { 0 };
+    let (fair, got) = finish(world, person, shop, ENDOWMENT - DEPOSIT).await;
+    (fair + signed(taken), got)
+}
+
+/// A dispute with an old state.
+async fn alone(
+    world: &World,
+    step: Step,
+    depth: u64,
+    seen: bool,
+    person: Person,
+    old: Evidence,
+) -> (i128, i128) {
+    let id = person.channel.id();
+    dispute(world, &person.key, &old, false).await;
     if step == Step::Dispute {
-        undo(world, depth, seen).await;
+        undo(world, head(world).await, depth, seen).await;
         if !matches!(state(world, id).await.status, abi::Status::Disputed) {
             dispute(world, &person.key, &old, false).await;
         }
     }
     let fair = person.settled();
-    if step != Step::Deposit {
-        answered(world, &person).await;
-    }
+    answered(world, &person).await;
     if step == Step::Answer {
-        undo(world, depth, seen).await;
+        undo(world, head(world).await, depth, seen).await;
         answered(world, &person).await;
-    }
-    if step == Step::Deposit {
-        return spend(world, person, shop).await;
     }
     pass(world, rest_of_window(0)).await;
     closed(world, id).await;
     if step == Step::Finalize {
-        undo(world, depth, seen).await;
+        undo(world, head(world).await, depth, seen).await;
         // The blocks that came instead are as early as those that went.
         pass(world, rest_of_window(0)).await;
         closed(world, id).await;
     }
-    let got = purse(world, &person).await - (ENDOWMENT - DEPOSIT);
-    person.client.shutdown().await;
-    (signed(fair), signed(got))
+    leave(world, person, fair, ENDOWMENT - DEPOSIT).await
+}
+
+/// The hub hears of a preimage from a block that vanishes. The merchant gets its money, and the payer pays it.
+async fn resolve(world: &World, name: &str, depth: u64, seen: bool) -> (i128, i128) {
+    let plot = plot(world, name).await;
+    let (merchant, id) = (&plot.merchant, plot.merchant.channel.id());
+    let mut without = plot.evidence.clone();
+    without.received.preimages.clear();
+    let counted = |state: &abi::ChannelState| state.hubLocks.counted > 0;
+    let mut undone = false;
+    while !counted(&state(world, id).await) {
+        if !matches!(state(world, id).await.status, abi::Status::Disputed) {
+            dispute(world, &merchant.key, &without, false).await;
+        }
+        act(world, &merchant.key, &plot.evidence, Verb::Resolve).await;
+        if !std::mem::replace(&mut undone, true) {
+            undo(world, head(world).await, depth, seen).await;
+        }
+    }
+    let paid = plot.paying.await.unwrap().unwrap();
+    assert_eq!(plot.evidence.received.preimages[0].1, paid.preimage);
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, id).await;
+    plot.payer.client.shutdown().await;
+    let fair = DEPOSIT + locks::BEFORE + locks::AMOUNT;
+    leave(world, plot.merchant, fair, ENDOWMENT - DEPOSIT).await
 }
 
 fn signed(amount: u128) -> i128 {
@@ -146,28 +288,33 @@ fn before_deposit(evidence: &Evidence) -> u128 {
     evidence.deposits.0.0 + evidence.deposits.1.0
 }
 
-/// The whole deposit can be spent, and closed with.
-async fn spend(world: &World, person: Person, shop: &Person) -> (i128, i128) {
-    let all = DEPOSIT + MORE - 2 * (PAID + PAID / 1000);
+async fn spendable(person: &Person, amount: u128) {
     let began = Instant::now();
-    while person.channel.view().unwrap().balance.spendable.0 < all {
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "the deposit does not come"
-        );
+    while person.channel.view().unwrap().balance.spendable.0 < amount {
+        assert!(began.elapsed() < PATIENCE, "the deposit does not come");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // The hub sees it a moment later.
+}
+
+/// The channel goes on: it pays once more, and is closed by both. `purse`: what the client holds on chain before.
+async fn finish(world: &World, person: Person, shop: &Person, purse: u128) -> (i128, i128) {
+    let began = Instant::now();
+    // The hub sees what came back a moment later.
     while person.client.pay(shop.key.address(), PAID).await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(60), "the hub refuses");
+        assert!(began.elapsed() < PATIENCE, "the hub refuses");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let fair = person.settled();
     person.channel.close().await.unwrap();
     closed(world, person.channel.id()).await;
-    let got = purse(world, &person).await - (ENDOWMENT - DEPOSIT);
+    leave(world, person, fair, purse).await
+}
+
+/// What is fair, and what came.
+async fn leave(world: &World, person: Person, fair: u128, before: u128) -> (i128, i128) {
+    let got = signed(purse(world, &person).await) - signed(before);
     person.client.shutdown().await;
-    (signed(fair), signed(got))
+    (signed(fair), got)
 }
 
 async fn answered(world: &World, person: &Person) {

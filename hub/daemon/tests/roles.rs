@@ -30,6 +30,8 @@ mod nodes;
 mod people;
 #[path = "support/process.rs"]
 mod process;
+#[path = "roles/raw.rs"]
+mod raw;
 #[path = "roles/reorgs.rs"]
 mod reorgs;
 #[path = "support/world.rs"]

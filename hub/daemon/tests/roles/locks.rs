@@ -4,11 +4,15 @@ use crate::{
     court::{Case, act, closed, pass, state, until},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
+    raw::Raw,
     world::{CHALLENGE_PERIOD_S, World},
 };
 use client_sdk::{Digest, Evidence, PayError, ReturnReason};
 use hub::{chain::Chain, settle::Verb};
-use protocol_spec::abi;
+use protocol_spec::{
+    abi,
+    message::{LockCall, Request, ResumeCall},
+};
 use std::{
     net::SocketAddr,
     sync::{
@@ -128,6 +132,7 @@ pub(crate) async fn collude(world: &World, cases: &mut Vec<Case>) {
     hub.ready();
     only_on_chain(world, cases).await;
     too_late(world, cases).await;
+    cancelled(world, cases).await;
     hub.stop();
 }
 
@@ -194,12 +199,7 @@ async fn too_late(world: &World, cases: &mut Vec<Case>) {
         fair: signed(DEPOSIT + BEFORE),
         got: signed(got),
     });
-    let began = Instant::now();
-    // Days have passed at once: for a moment the hub's newest confirmed block is that old (R6).
-    while let Err(error) = payer.channel.close().await {
-        assert!(began.elapsed() < Duration::from_secs(30), "no close: {error}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    leave(&payer).await;
     closed(world, payer.channel.id()).await;
     let paid = ENDOWMENT - world.tokens_of(payer.key.address()).await;
     cases.push(Case {
@@ -213,4 +213,63 @@ async fn too_late(world: &World, cases: &mut Vec<Case>) {
         got: worth(world).await - before,
     });
     payer.client.shutdown().await;
+}
+
+/// The merchant gives the lock up, acknowledges nothing that the hub signs then, and claims it on chain.
+async fn cancelled(world: &World, cases: &mut Vec<Case>) {
+    let before = worth(world).await;
+    let plot = plot(world, "cancel").await;
+    let (payer, merchant, paying) = (plot.payer, plot.merchant, plot.paying);
+    merchant.client.clone().shutdown().await;
+    let mut raw = Raw::log_in(world.listen, &merchant.key).await;
+    let lock = LockCall {
+        channel_id: merchant.channel.id(),
+        lock_id: plot.evidence.received.locks[0].id,
+    };
+    let resume = ResumeCall {
+        channel_id: merchant.channel.id(),
+        sent: plot.evidence.sent.voucher.clone(),
+        received: plot.evidence.received.voucher.clone(),
+    };
+    raw.call(Request::Resume(resume)).await.unwrap();
+    raw.call(Request::Consent(lock)).await.unwrap();
+    // R10: a consent alone kills nothing, so the payer's lock stays.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!paying.is_finished(), "the payer's lock was given up too early");
+    act(world, &merchant.key, &plot.evidence, Verb::Dispute).await;
+    let paid = paying.await.unwrap().unwrap();
+    assert_eq!(plot.evidence.received.preimages[0].1, paid.preimage);
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, merchant.channel.id()).await;
+    let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
+    cases.push(Case {
+        name: "merchant cancels, then claims on chain: the merchant".to_owned(),
+        fair: signed(DEPOSIT + BEFORE + AMOUNT),
+        got: signed(got),
+    });
+    let spent = payer.settled();
+    leave(&payer).await;
+    closed(world, payer.channel.id()).await;
+    let fees = 1 + AMOUNT / 1000;
+    cases.push(Case {
+        name: "... the payer, who has the preimage: what is left".to_owned(),
+        fair: signed(DEPOSIT - BEFORE - AMOUNT - fees),
+        got: signed(spent),
+    });
+    cases.push(Case {
+        name: "... the hub between them: fees".to_owned(),
+        fair: signed(fees),
+        got: worth(world).await - before,
+    });
+    payer.client.shutdown().await;
+}
+
+/// Closes as soon as the hub has seen enough of the chain: after days that pass at once, its newest confirmed block is
+/// that old for a moment (R6).
+async fn leave(person: &Person) {
+    let began = Instant::now();
+    while let Err(error) = person.channel.close().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "no close: {error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

@@ -122,8 +122,10 @@ pub struct Tended {
     pub mined: usize,
     /// Replaced by a transaction that offers more.
     pub replaced: usize,
-    /// Stuck, but not raised: the ceiling, the budget, the funds or the deadline forbid it. Worth an alarm.
+    /// Stuck, but not raised: the limit, the budget, the funds or the deadline forbid it. Worth an alarm.
     pub held: usize,
+    /// Stuck, and not raised yet: the deadline is far enough to wait for better prices.
+    pub patient: usize,
     /// Lost by the mempool and handed over again, unchanged.
     pub handed_over: usize,
     /// Sent again with a new nonce, because another transaction used theirs.

@@ -34,6 +34,8 @@ mod process;
 mod raw;
 #[path = "roles/reorgs.rs"]
 mod reorgs;
+#[path = "roles/spike.rs"]
+mod spike;
 #[path = "support/world.rs"]
 mod world;
 
@@ -112,5 +114,17 @@ async fn reorgs_of_any_depth_cost_nobody_on_anvil() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lies_and_one_that_is_dead_do_not_stop_the_hub() {
     let dir = tempfile::tempdir().unwrap();
-    nodes::one_lies_and_one_is_dead(&World::embedded(dir.path()).await).await;
+    let world = match World::on_anvil(dir.path()).await {
+        Some(world) => world,
+        None => World::embedded(dir.path()).await,
+    };
+    nodes::one_lies_and_one_is_dead(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_gets_into_a_block_also_when_gas_is_dear() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cases = Vec::new();
+    spike::while_the_answer_waits(&World::embedded(dir.path()).await, &mut cases).await;
+    judge(&cases);
 }

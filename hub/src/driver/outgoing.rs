@@ -249,6 +249,7 @@ fn count(tended: &Tended) {
     let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     metrics::gauge!("hub_transactions_waiting").set(small(tended.waiting.len()));
     metrics::gauge!("hub_transactions_held").set(small(tended.held));
+    metrics::gauge!("hub_transactions_patient").set(small(tended.patient));
     let counted = [
         ("raised", tended.replaced),
         ("handed_over", tended.handed_over),

@@ -185,7 +185,8 @@ impl Worker {
         match fees.filter(|_| !entry.is_late(look.head.timestamp_s)) {
             Some(fees) => self.replace(entry, fees, look).await,
             None => {
-                self.hold(entry, prices, look);
+                let limit_reached = limit.is_some_and(|limit| entry.ceiling >= limit);
+                self.hold(entry, prices, limit_reached, look);
                 Ok(())
             }
         }
@@ -221,15 +222,24 @@ impl Worker {
         Ok(())
     }
 
-    fn hold(&mut self, mut entry: Entry, prices: Prices, look: &mut Look) {
-        look.told.held = look.told.held.saturating_add(1);
+    fn hold(&mut self, mut entry: Entry, prices: Prices, limit_reached: bool, look: &mut Look) {
+        let late = entry.is_late(look.head.timestamp_s);
+        let counter = match late || limit_reached {
+            true => &mut look.told.held,
+            false => &mut look.told.patient,
+        };
+        *counter = counter.saturating_add(1);
         let head = look.head.number;
         let again = |at: u64| head >= at.saturating_add(self.policy.stuck_after_blocks);
         if entry.told_at.is_none_or(again) {
             let (hash, nonce) = (entry.newest(), entry.nonce);
             let (offered, base_fee) = (entry.ready.fees.max_fee_per_gas, prices.base_fee);
-            let (ceiling, late) = (entry.ceiling, entry.is_late(look.head.timestamp_s));
-            tracing::warn!(%hash, nonce, offered, ceiling, base_fee, late, "a stuck transaction is not raised");
+            let ceiling = entry.ceiling;
+            if late || limit_reached {
+                tracing::warn!(%hash, nonce, offered, ceiling, base_fee, late, "a stuck transaction may not be raised");
+            } else {
+                tracing::info!(%hash, nonce, offered, ceiling, base_fee, "high prices are waited out: the deadline is far");
+            }
             entry.told_at = Some(head);
             self.book.put(entry);
         }

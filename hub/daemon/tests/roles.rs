@@ -32,6 +32,8 @@ mod people;
 mod process;
 #[path = "roles/reorgs.rs"]
 mod reorgs;
+#[path = "roles/resolvers.rs"]
+mod resolvers;
 #[path = "support/world.rs"]
 mod world;
 
@@ -49,6 +51,7 @@ async fn all(world: &World) {
         hubs::cheat(world, &mut cases).await;
     }
     locks::collude(world, &mut cases).await;
+    resolvers::collude(world, &mut cases).await;
     judge(&cases);
 }
 

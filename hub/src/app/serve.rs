@@ -229,6 +229,7 @@ fn locks(config: &Config) -> LockPolicy {
         life_max_s: locks.life_max_s,
         per_client_max: locks.per_client_max,
         total_max: locks.total_max,
+        resolvers: locks.resolvers.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     chain::ChainError,
     ledger::{Defence, Input},
-    settle::LOCKS_PER_TX_MAX,
+    settle::Room,
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -35,6 +35,8 @@ struct Look {
     share: u128,
     /// Locks that were resolved in time, with the seq of the voucher they were last counted in.
     marks: BTreeMap<u64, u64>,
+    /// Locks whose resolvers refuse the witness: with one of them the whole transaction would fail.
+    refused: BTreeSet<u64>,
 }
 
 /// What one channel needs now.
@@ -90,7 +92,7 @@ impl Rests {
 /// Changes whenever there is something new to show.
 pub(super) fn mark(defence: &Defence) -> Amount {
     let seq = seq_of(defence);
-    let known = defence.received.preimages.len() as u128;
+    let known = defence.received.witnesses.len() as u128;
     Amount(u128::from(seq).saturating_mul(1 << 16).saturating_add(known))
 }
 
@@ -200,6 +202,7 @@ impl Driver {
             .into_iter()
             .flatten()
             .collect();
+        let refused = self.refused(&defence).await;
         Ok(Look {
             defence,
             id,
@@ -207,6 +210,7 @@ impl Driver {
             final_at,
             share,
             marks,
+            refused,
         })
     }
 
@@ -299,7 +303,7 @@ fn call_of(group: Vec<Answer>) -> Option<(&'static str, Vec<u8>)> {
 fn openable(defence: &Defence) -> Vec<&Lock> {
     let received = &defence.received;
     let known: BTreeSet<u64> = received
-        .preimages
+        .witnesses
         .iter()
         .filter_map(|(id, _)| id.parse().ok())
         .collect();
@@ -345,6 +349,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         id,
         state,
         marks,
+        refused,
         ..
     } = look;
     let signed = defence.received.voucher.clone()?;
@@ -356,17 +361,18 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         return None;
     }
     let mut received = defence.received.clone();
+    let mut room = Room::default();
     let open: Vec<_> = openable(&defence)
         .into_iter()
         .filter(|lock| match marks.get(&lock.id) {
             Some(counted_in) => newer || *counted_in != seq,
-            None => lock.expiry.0 > now,
+            None => lock.expiry.0 > now && !refused.contains(&lock.id),
         })
-        .take(LOCKS_PER_TX_MAX)
+        .filter(|lock| room.take(lock))
         .collect();
     let ids: BTreeSet<u64> = open.iter().map(|lock| lock.id).collect();
     received
-        .preimages
+        .witnesses
         .retain(|(id, _)| id.parse().is_ok_and(|id| ids.contains(&id)));
     if !newer && ids.is_empty() {
         return None;
@@ -455,12 +461,15 @@ mod tests {
             history: Digest::ZERO,
         };
         let signature = VoucherSignature::Direct(key.sign(&voucher.digest(&domain)));
-        let preimages = locks.iter().map(|lock| (lock.id.to_string(), SECRET)).collect();
+        let witnesses = locks
+            .iter()
+            .map(|lock| (lock.id.to_string(), SECRET.into()))
+            .collect();
         let received = DirectionEvidence {
             voucher: Some(SignedVoucher { voucher, signature }),
             locks,
             opening,
-            preimages,
+            witnesses,
         };
         let mut state = abi::ChannelState {
             status: abi::Status::Disputed,
@@ -477,6 +486,7 @@ mod tests {
             final_at: None,
             share: 9,
             marks: marks.iter().copied().collect(),
+            refused: BTreeSet::new(),
         }
     }
 

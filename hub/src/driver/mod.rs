@@ -7,8 +7,10 @@ mod act;
 mod defence;
 mod facts;
 mod reorg;
+mod resolver;
 
 pub use facts::facts_of;
+pub use resolver::Checker;
 
 use crate::{
     chain::{BlockRef, Chain, ChainError, ChainView, Cursor, ViewEvent, ViewOptions},
@@ -17,7 +19,7 @@ use crate::{
 };
 use act::InFlight;
 use defence::Rests;
-use protocol_spec::{Address, ChannelId, Domain, Preimage, Seq, Side, UnixSeconds, channel::Delays};
+use protocol_spec::{Address, ChannelId, Domain, Seq, Side, UnixSeconds, Witness, channel::Delays};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -83,7 +85,7 @@ pub struct Driver {
     in_flight: InFlight,
     rests: Rests,
     disputes_told: HashSet<(ChannelId, Seq)>,
-    preimages_told: HashSet<(ChannelId, u64)>,
+    witnesses_told: HashSet<(ChannelId, u64)>,
     /// Channels in a dispute that the head of the chain does not show, and its number when that was first seen.
     vanished: HashMap<ChannelId, u64>,
 }
@@ -116,7 +118,7 @@ impl Driver {
             in_flight: InFlight::default(),
             rests: Rests::default(),
             disputes_told: HashSet::new(),
-            preimages_told: HashSet::new(),
+            witnesses_told: HashSet::new(),
             vanished: HashMap::new(),
         }
     }
@@ -202,7 +204,7 @@ impl Driver {
         Ok(Turn::Go)
     }
 
-    /// What counts as soon as it is seen, confirmed or not: a dispute freezes its channel (R6), a preimage is used (R23).
+    /// What counts as soon as it is seen, confirmed or not: a dispute freezes its channel (R6), a witness is used (R23).
     async fn tell_unconfirmed(&mut self) -> Result<(), ChainError> {
         for log in self.view.unconfirmed_logs(self.options.chain.as_ref()).await? {
             let told = match facts_of(&log) {
@@ -215,13 +217,14 @@ impl Driver {
                     payer: Side::Hub,
                     lock_id,
                     witness,
-                }) => <[u8; 32]>::try_from(witness)
+                }) => Witness::new(witness)
                     .ok()
-                    .filter(|_| self.preimages_told.insert((channel, lock_id)))
-                    .map(|preimage| Input::PreimageSeen {
+                    .filter(|witness| !witness.as_bytes().is_empty())
+                    .filter(|_| self.witnesses_told.insert((channel, lock_id)))
+                    .map(|witness| Input::WitnessSeen {
                         channel,
                         lock_id,
-                        preimage: Preimage(preimage),
+                        witness,
                     }),
                 _ => None,
             };

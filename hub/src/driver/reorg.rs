@@ -152,7 +152,7 @@ impl Driver {
     /// After a reorg nothing is where it was.
     pub(super) fn forget(&mut self) {
         self.disputes_told.clear();
-        self.preimages_told.clear();
+        self.witnesses_told.clear();
         self.in_flight.clear();
         self.rests.clear();
     }

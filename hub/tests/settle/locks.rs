@@ -13,7 +13,10 @@ fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
         voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (0, 0), opening.commitment()))),
         locks,
         opening: Some(opening),
-        preimages: known.iter().map(|id| (id.to_string(), preimage(*id))).collect(),
+        witnesses: known
+            .iter()
+            .map(|id| (id.to_string(), preimage(*id).into()))
+            .collect(),
     }
 }
 
@@ -104,7 +107,7 @@ async fn an_acknowledgement_kills_a_stale_lock_although_it_costs_something_now()
         )),
         locks: stale_locks,
         opening: Some(stale_opening),
-        preimages: Vec::new(),
+        witnesses: Vec::new(),
     };
     let to = p.domain.adjudicator;
     world
@@ -118,7 +121,7 @@ async fn an_acknowledgement_kills_a_stale_lock_although_it_costs_something_now()
     let file = world.file(&evidence);
     world.send_as(CLIENT, "submit", &file, &[]).exits(0);
     let mut claim = stale;
-    claim.preimages = vec![("1".to_owned(), preimage(1))];
+    claim.witnesses = vec![("1".to_owned(), preimage(1).into())];
     let (_, resolutions) = calls::evidence(Side::Client, &claim);
     assert_eq!(resolutions.len(), 1);
     world.pass(PERIOD_S).await;

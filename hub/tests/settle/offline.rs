@@ -26,7 +26,10 @@ fn full(p: &Parties) -> Evidence {
         }),
         locks,
         opening: Some(opening),
-        preimages: vec![("1".to_owned(), preimage(1)), ("2".to_owned(), preimage(2))],
+        witnesses: vec![
+            ("1".to_owned(), preimage(1).into()),
+            ("2".to_owned(), preimage(2).into()),
+        ],
     };
     p.evidence(Side::Client, received, p.paid(Side::Client, (2, 80), (3, 300)))
 }
@@ -77,7 +80,7 @@ fn evidence_with_any_field_changed_is_refused() {
         (&valid["valid"], &valid["received"]["batch"]),
         (&true.into(), &true.into())
     );
-    assert_eq!(valid["received"]["preimages"], 2);
+    assert_eq!(valid["received"]["witnesses"], 2);
     let mut pointers = Vec::new();
     leaves(&json, "", &mut pointers);
     // What the owner saw confirmed: signed by nobody, only compared with the chain.

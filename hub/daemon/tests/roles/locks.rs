@@ -29,13 +29,13 @@ const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
 const LAG_S: u64 = protocol_spec::limits::LAG_DEFAULT_S;
 
 /// Passes everything on, until it is muted: then what the client says is swallowed.
-struct Line {
-    address: SocketAddr,
-    mute: Arc<AtomicBool>,
+pub(crate) struct Line {
+    pub(crate) address: SocketAddr,
+    pub(crate) mute: Arc<AtomicBool>,
 }
 
 impl Line {
-    async fn start(hub: SocketAddr) -> Self {
+    pub(crate) async fn start(hub: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mute = Arc::new(AtomicBool::new(false));
@@ -92,7 +92,7 @@ async fn plot(world: &World, name: &str) -> Plot {
     let began = Instant::now();
     let evidence = loop {
         let evidence = merchant.channel.evidence().await.unwrap();
-        if !evidence.received.preimages.is_empty() {
+        if !evidence.received.witnesses.is_empty() {
             break evidence;
         }
         assert!(began.elapsed() < Duration::from_secs(30), "no lock arrived");
@@ -107,17 +107,17 @@ async fn plot(world: &World, name: &str) -> Plot {
     }
 }
 
-async fn until_time(world: &World, time: u64) {
+pub(crate) async fn until_time(world: &World, time: u64) {
     let now = world.bank.head().await.unwrap().timestamp_s;
     pass(world, time.saturating_sub(now)).await;
 }
 
-fn signed(amount: u128) -> i128 {
+pub(crate) fn signed(amount: u128) -> i128 {
     i128::try_from(amount).unwrap()
 }
 
 /// Tokens that are the hub's on chain, as long as `merchant` and `payer` are its only channels still open.
-async fn worth(world: &World) -> i128 {
+pub(crate) async fn worth(world: &World) -> i128 {
     signed(world.vault().await)
 }
 

@@ -86,6 +86,12 @@ async fn main() -> anyhow::Result<()> {
     let deal = "a bicycle, order 17";
     let (invoice, paying) = lock(&buyer, &till, key.address(), 250_000, arbiter.condition(deal)).await?;
     println!("250000 are locked; the seller sends the bicycle");
+    // Days may pass. What is held is in the seller's store.
+    seller.shutdown().await;
+    let seller = world.connect("seller", &key).await?;
+    let till = seller.channel(till.id());
+    till.wait_live().await?;
+    ensure!(till.held(&invoice).await?.amount.0 == 250_000, "it is held still");
     let own = SignerKey::from_bytes(&key.to_bytes().0)?;
     let forged = release(&world, &arbiter, &own, deal).await?;
     let forged = till.release(&invoice, forged).await;

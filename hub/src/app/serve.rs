@@ -100,6 +100,11 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
     let chain = nodes(config, options).await?;
     let tokens = tariffs(config);
     warn_of_empty_hands(chain.as_ref(), adjudicator, &tokens).await;
+    for resolver in &config.locks.resolvers {
+        if !chain.code_hash(*resolver).await.is_ok_and(has_code) {
+            tracing::warn!(%resolver, "there is no contract at this resolver's address: nothing opens a lock on it");
+        }
+    }
     if config.confirmations() < CONFIRMATIONS_FEW {
         tracing::warn!(
             confirmations = config.confirmations(),

@@ -101,6 +101,19 @@ fn evidence_with_any_field_changed_is_refused() {
 }
 
 #[test]
+fn evidence_of_the_version_before_is_read() {
+    let mut json = serde_json::to_value(full(&parties())).unwrap();
+    json["format"] = "channelhub.evidence.v1".into();
+    for direction in ["received", "sent"] {
+        let fields = json[direction].as_object_mut().unwrap();
+        let witnesses = fields.remove("witnesses").unwrap();
+        fields.insert("preimages".to_owned(), witnesses);
+    }
+    let valid = verify(&json.to_string()).exits(0).json();
+    assert_eq!(valid["received"]["witnesses"], 2);
+}
+
+#[test]
 fn fields_added_or_missing_and_garbage_are_refused() {
     let json = serde_json::to_value(full(&parties())).unwrap();
     for key in json.as_object().unwrap().keys() {
@@ -112,8 +125,8 @@ fn fields_added_or_missing_and_garbage_are_refused() {
     more["extra"] = "1".into();
     verify(&more.to_string()).exits(3);
     let mut later = json;
-    later["format"] = "channelhub.evidence.v2".into();
-    verify(&later.to_string()).exits(3).says("channelhub.evidence.v2");
+    later["format"] = "channelhub.evidence.v3".into();
+    verify(&later.to_string()).exits(3).says("channelhub.evidence.v3");
     verify("not json").exits(3);
     settle(&["verify", "--evidence", "/nonexistent"]).exits(2);
     settle(&["verify"]).exits(2);

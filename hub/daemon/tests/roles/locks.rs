@@ -8,7 +8,10 @@ use crate::{
 };
 use client_sdk::{Digest, Evidence, PayError, ReturnReason};
 use hub::{chain::Chain, settle::Verb};
-use protocol_spec::abi;
+use protocol_spec::{
+    abi,
+    message::{Message, Notification, binary},
+};
 use std::{
     net::SocketAddr,
     sync::{
@@ -20,6 +23,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::broadcast,
 };
 
 const AMOUNT: u128 = 100_000;
@@ -28,10 +32,11 @@ const LIFE: Duration = Duration::from_secs(4 * 3600);
 const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
 const LAG_S: u64 = protocol_spec::limits::LAG_DEFAULT_S;
 
-/// Passes everything on, until it is muted: then what the client says is swallowed.
+/// Passes everything on, until it is muted: then what the client says is swallowed. And it puts words into the hub's mouth.
 pub(crate) struct Line {
     pub(crate) address: SocketAddr,
     pub(crate) mute: Arc<AtomicBool>,
+    forged: broadcast::Sender<Vec<u8>>,
 }
 
 impl Line {
@@ -40,6 +45,8 @@ impl Line {
         let address = listener.local_addr().unwrap();
         let mute = Arc::new(AtomicBool::new(false));
         let muted = mute.clone();
+        let (forged, _) = broadcast::channel(4);
+        let forging = forged.clone();
         tokio::spawn(async move {
             while let Ok((front, _)) = listener.accept().await {
                 let Ok(back) = TcpStream::connect(hub).await else {
@@ -47,7 +54,22 @@ impl Line {
                 };
                 let (mut from_client, mut to_client) = front.into_split();
                 let (mut from_hub, mut to_hub) = back.into_split();
-                tokio::spawn(async move { tokio::io::copy(&mut from_hub, &mut to_client).await });
+                let mut forged = forging.subscribe();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 16 << 10];
+                    loop {
+                        let bytes = tokio::select! {
+                            read = from_hub.read(&mut buffer) => match read {
+                                Ok(count @ 1..) => buffer[..count].to_vec(),
+                                _ => return,
+                            },
+                            Ok(forged) = forged.recv() => forged,
+                        };
+                        if to_client.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
                 let mute = muted.clone();
                 tokio::spawn(async move {
                     let mut buffer = vec![0; 16 << 10];
@@ -60,7 +82,21 @@ impl Line {
                 });
             }
         });
-        Self { address, mute }
+        Self {
+            address,
+            mute,
+            forged,
+        }
+    }
+
+    /// A notification that the hub never sent. The line must be quiet, so that it comes between two messages.
+    pub(crate) async fn forge(&self, notification: Notification) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let message = binary::encode(&Message::Notification(Box::new(notification)));
+        let mut frame = vec![0x82, 126];
+        frame.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend(message);
+        self.forged.send(frame).unwrap();
     }
 }
 

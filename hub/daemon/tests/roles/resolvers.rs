@@ -15,7 +15,10 @@ use hub::{
     chain::{Chain, TxRequest},
     settle::Verb,
 };
-use protocol_spec::{Address, abi, limits};
+use protocol_spec::{
+    Address, abi, limits,
+    message::{Notification, Reveal},
+};
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -81,14 +84,14 @@ pub(crate) async fn collude(world: &World, cases: &mut Vec<Case>) {
     std::fs::write(&world.config, with_list).unwrap();
     let mut hub = Hub::spawn(world);
     hub.ready();
-    let line = Line::start(world.listen).await;
-    let payer = Person::arrive(world, "escrow-payer", world.listen).await;
-    let merchant = Person::arrive(world, "escrow-merchant", line.address).await;
     let before = worth(world).await;
+    let (line, payers) = (Line::start(world.listen).await, Line::start(world.listen).await);
+    let payer = Person::arrive(world, "escrow-payer", payers.address).await;
+    let merchant = Person::arrive(world, "escrow-merchant", line.address).await;
     payer.pay(&merchant, SMALL).await;
     refused(&payer, &merchant, &listed[1..]).await;
     let arbiter = SignerKey::from_bytes(&rand::random()).unwrap();
-    released(world, &payer, &merchant, escrow, &arbiter).await;
+    released(world, (&payer, &payers), &merchant, escrow, &arbiter).await;
     only_on_chain(world, (payer, merchant), &line, escrow, &arbiter, before, cases).await;
     hub.stop();
     std::fs::write(&world.config, config).unwrap();
@@ -113,8 +116,14 @@ async fn refused(payer: &Person, merchant: &Person, hostile: &[Address]) {
     }
 }
 
-/// All are honest; somebody else's signature releases nothing.
-async fn released(world: &World, payer: &Person, merchant: &Person, escrow: Address, arbiter: &SignerKey) {
+/// Nobody believes anybody: neither a merchant with a stranger's signature, nor a hub that claims to have a witness.
+async fn released(
+    world: &World,
+    (payer, line): (&Person, &Line),
+    merchant: &Person,
+    escrow: Address,
+    arbiter: &SignerKey,
+) {
     let condition = contracts::escrow_condition(escrow, arbiter.address(), [16; 32]);
     let (invoice, paying) = lock(payer, merchant, SMALL, condition).await;
     merchant.channel.held(&invoice).await.unwrap();
@@ -122,11 +131,25 @@ async fn released(world: &World, payer: &Person, merchant: &Person, escrow: Addr
     let forged = contracts::release(&world.bank, escrow, &stranger, [16; 32])
         .await
         .unwrap();
-    let released = merchant.channel.release(&invoice, forged).await;
+    let released = merchant.channel.release(&invoice, forged.clone()).await;
     assert!(
         matches!(released, Err(ChannelError::WitnessRefused)),
         "{released:?}"
     );
+    let (lock_id, channel_id) = {
+        let evidence = payer.channel.evidence().await.unwrap();
+        (evidence.sent.locks[0].id, payer.channel.id())
+    };
+    let reveal = Reveal {
+        channel_id,
+        lock_id,
+        witness: forged,
+    };
+    line.forge(Notification::Reveal(reveal)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let evidence = payer.channel.evidence().await.unwrap();
+    assert_eq!(evidence.sent.locks.len(), 1, "nothing was converted");
+    assert!(!paying.is_finished() && payer.client.connected());
     let signed = contracts::release(&world.bank, escrow, arbiter, [16; 32])
         .await
         .unwrap();

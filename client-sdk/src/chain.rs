@@ -12,9 +12,9 @@ use alloy::{
 };
 use futures::future::BoxFuture;
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Seq, UnixSeconds,
+    Address, Amount, ChannelId, Condition, Config, Seq, UnixSeconds, Witness,
     abi::{ChannelState, IAdjudicator, Status},
-    calls,
+    calls, probe,
 };
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -149,6 +149,24 @@ impl ChainAccess {
                 reading.channels.push((*id, settled, newest));
             }
             Ok(reading)
+        })
+    }
+
+    /// What the resolver of `condition` says of `witness` at the newest confirmed block, asked as the adjudicator would.
+    pub(crate) fn opens<'a>(
+        &'a self,
+        condition: &'a Condition,
+        witness: &'a Witness,
+    ) -> BoxFuture<'a, Result<bool, ChainError>> {
+        Box::pin(async move {
+            let (number, _) = self.block(BlockNumberOrTag::Latest).await?;
+            let at = BlockId::number(number.saturating_sub(self.confirmations));
+            let request = TransactionRequest::default().with_input(probe::code(condition, witness));
+            let output = within(async { self.provider.call(request).block(at).await }).await?;
+            let answer = probe::answer(&output);
+            answer.ok_or_else(|| {
+                ChainError::Rpc("the endpoint does not run creation code in eth_call".to_owned())
+            })
         })
     }
 

@@ -112,7 +112,7 @@ impl Client {
 
     /// Pays an invoice from the channel of the default token so that neither the hub nor the payee can keep the money
     /// without delivering: the hub gets it only with the payee's preimage, which is this payment's proof. The payee must be
-    /// online. `payee_signer` must come from the payee itself, not through the hub.
+    /// online. An invoice with a resolver is paid once that takes a witness, of which this client asks the chain itself. `payee_signer` must come from the payee itself, not through the hub.
     ///
     /// Errors: [`PayError::Bounced`] at once when it cannot be delivered (`PayeeOffline`, `LocksFull`, ...): the money is back,
     /// and a direct payment may be tried. [`PayError::Unknown`] when it was neither opened nor given up in time.

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, PaymentId, Reject, ReturnReason,
+    Address, Amount, ChannelId, PaymentId, Reject, ReturnReason, UnixSeconds,
     message::{Cursor, RpcError},
 };
 use thiserror::Error;
@@ -294,6 +294,18 @@ pub enum ChannelError {
     /// There is no such invoice in this client's store.
     #[error("no such invoice here")]
     UnknownInvoice,
+    /// Nothing was sent. The resolver does not take this witness; ask whoever made it.
+    #[error("the resolver does not take this witness")]
+    WitnessRefused,
+    /// No lock is held for this invoice: nobody has locked yet, it was given up, or it has expired.
+    #[error("no lock is held for this invoice")]
+    NotHeld,
+    /// The hub was told what opens the lock and has not folded it. Dispute with `settle` before `expiry`.
+    #[error("the hub does not fold the lock; dispute with settle before {expiry}")]
+    LockAtRisk {
+        /// Of the hub's lock.
+        expiry: UnixSeconds,
+    },
     /// Another close or withdrawal is being made.
     #[error("another close or withdrawal is under way")]
     Busy,

@@ -17,7 +17,7 @@ pub(crate) fn of(channel: &Channel, domain: &Domain, own: Option<SignedVoucher>)
         voucher: own,
         locks: channel.sent().locks.iter().cloned().collect(),
         opening: channel.sent().locks.opening(),
-        preimages: Vec::new(),
+        witnesses: Vec::new(),
     };
     Evidence {
         format: Evidence::FORMAT.to_owned(),

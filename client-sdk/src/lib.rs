@@ -58,11 +58,11 @@ pub use ports::{Entropy, Network, Ports, Stream};
 pub use signer::{AlloySigner, VoucherSigner};
 pub use store::{MemoryStore, RedbStore, Row, StorageBackend, Store, Table, Write};
 pub use types::{
-    Balance, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockOptions, LockedPaid,
-    LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote, ReceivedPayment,
+    Balance, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockHeld, LockOptions,
+    LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote, ReceivedPayment,
 };
 
 pub use protocol_spec::{
-    Address, Amount, ChannelId, Config, Digest, Evidence, Invoice, Payee, PaymentId, Preimage, ReturnReason,
-    SignedInvoice, SignerKey, UnixSeconds, message::Cursor,
+    Address, Amount, ChannelId, Condition, Config, Digest, Evidence, Invoice, Payee, PaymentId, Preimage,
+    ReturnReason, SignedInvoice, SignerKey, UnixSeconds, Witness, message::Cursor,
 };

@@ -3,8 +3,8 @@
 use crate::HubFault;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Digest, Payee, PaymentId, Preimage, Receipt, ReturnReason, Seq,
-    UnixSeconds, VoucherSignature,
+    Address, Amount, ChannelId, Config, Digest, Payee, PaymentId, Receipt, ReturnReason, Seq, UnixSeconds,
+    VoucherSignature, Witness,
     message::{Cursor, PaymentStatus},
 };
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Paid {
     pub fee: Amount,
 }
 
-/// A locked payment that its payee has opened: the preimage is the proof.
+/// A locked payment that its payee has opened: the witness is the proof.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LockedPaid {
     /// The payment.
@@ -33,8 +33,8 @@ pub struct LockedPaid {
     pub channel_id: ChannelId,
     /// What the payee got.
     pub amount: Amount,
-    /// Opens the hash of the invoice; only the payee knew it.
-    pub preimage: Preimage,
+    /// Opens the invoice's condition: its preimage, which only the payee knew, or what its resolver takes. Checked.
+    pub witness: Witness,
 }
 
 /// An invoice of this client that was paid, by a voucher of the hub that this client holds.
@@ -48,6 +48,19 @@ pub struct LockedReceived {
     pub seq: Seq,
     /// At least the invoice's amount.
     pub amount: Amount,
+}
+
+/// A lock of the hub that pays an invoice of this client once its resolver takes a witness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LockHeld {
+    /// The payer's id of the payment.
+    pub payment_id: PaymentId,
+    /// The channel that is to receive.
+    pub channel_id: ChannelId,
+    /// At least the invoice's amount.
+    pub amount: Amount,
+    /// From then on the lock is worth nothing. Release well before: the hub needs a moment, the chain half an hour.
+    pub expiry: UnixSeconds,
 }
 
 /// Options of one locked payment.
@@ -243,13 +256,13 @@ pub enum ClientEvent {
         /// The channel.
         channel_id: ChannelId,
     },
-    /// The hub has not folded a lock whose preimage it was told. Dispute with `settle` before `expiry`.
+    /// The hub has not folded a lock whose witness it was told. Dispute with `settle` before `expiry`.
     LockAtRisk {
         /// The channel.
         channel_id: ChannelId,
         /// The hub's lock.
         lock_id: u64,
-        /// After it the preimage is worth nothing.
+        /// After it the witness is worth nothing.
         expiry: UnixSeconds,
     },
     /// The channel was paid out.

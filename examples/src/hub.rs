@@ -48,7 +48,7 @@ impl Hub {
     pub(crate) async fn start(
         bank: &AlloyChain,
         rpc_url: &str,
-        deployed: Deployed,
+        (deployed, escrow): (Deployed, Address),
         dir: PathBuf,
     ) -> anyhow::Result<Self> {
         let paid = dev::endow(bank, deployed.token, OWNER.address, GAS_MONEY, 0).await?;
@@ -69,7 +69,7 @@ impl Hub {
             chain: Arc::new(chain),
             adjudicator: deployed.adjudicator,
             signer: SignerKey::from_bytes(&SIGNER.private_key.0)?,
-            policy: policy(deployed.token),
+            policy: policy(deployed.token, escrow),
             confirmations: 1,
             poll_interval: Duration::from_millis(100),
             budget: Budget::default(),
@@ -104,7 +104,7 @@ impl Hub {
     }
 }
 
-fn policy(token: Address) -> Policy {
+fn policy(token: Address, escrow: Address) -> Policy {
     let reserve = Reserve {
         initial: RESERVE,
         low: Amount(RESERVE.0 / 2),
@@ -117,7 +117,10 @@ fn policy(token: Address) -> Policy {
         challenge_period_s: CHALLENGE_PERIOD_S,
         retention_s: RETENTION_S,
         events_per_channel_max: 100_000,
-        locks: LockPolicy::standard(Delays::default()),
+        locks: LockPolicy {
+            resolvers: vec![escrow],
+            ..LockPolicy::standard(Delays::default())
+        },
         tokens: vec![Tariff {
             token,
             fee_flat: Amount::default(),

@@ -7,7 +7,10 @@ mod dir;
 mod hub;
 
 use ::hub::{
-    app::dev::{self, DevChain},
+    app::{
+        contracts,
+        dev::{self, DevChain},
+    },
     chain::Chain,
 };
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
@@ -28,6 +31,8 @@ pub struct World {
     pub rpc_url: String,
     /// The token that is paid with.
     pub token: Address,
+    /// The resolver that the hub forwards locks of: an escrow that an arbiter releases.
+    pub escrow: Address,
     hub: Option<hub::Hub>,
     dev: DevChain,
     dir: dir::TempDir,
@@ -40,13 +45,15 @@ impl World {
         let dev = DevChain::start(dev::ANY_PORT).await?;
         let rpc_url = dev.door.url();
         let deployed = dev::deploy(&dev.bank).await?;
-        let hub = hub::Hub::start(&dev.bank, &rpc_url, deployed, dir.file("hub")).await?;
+        let escrow = contracts::deploy_arbiter_escrow(&dev.bank).await?;
+        let hub = hub::Hub::start(&dev.bank, &rpc_url, (deployed, escrow), dir.file("hub")).await?;
         // Until here every transaction made its block. From here on there is a block every second, as on a real chain.
         dev::mine_every_second(&dev.chain)?;
         Ok(Self {
             hub_url: hub.url(),
             rpc_url,
             token: deployed.token,
+            escrow,
             hub: Some(hub),
             dev,
             dir,
@@ -78,6 +85,12 @@ impl World {
         // At once, instead of with the next block.
         self.dev.bank.mine(1).await?;
         dev::settled(&self.dev.bank, paid).await
+    }
+
+    /// The chain, to ask it something.
+    #[must_use]
+    pub fn chain(&self) -> &dyn Chain {
+        &self.dev.bank
     }
 
     /// What an account has on chain.

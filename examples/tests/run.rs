@@ -69,3 +69,16 @@ fn exit_without_hub() -> io::Result<()> {
     ];
     run(env!("CARGO_BIN_EXE_exit_without_hub"), &expected)
 }
+
+#[test]
+fn escrow() -> io::Result<()> {
+    let expected = [
+        "the seller's own signature releases nothing",
+        "the arbiter signs: the seller received 250000",
+        "the buyer paid 250000 and holds the arbiter's release as proof",
+        "order 18 is off: the buyer has its money back",
+        "the seller has 550000 on chain",
+        "ok: released off chain and on chain, and by nobody but the arbiter",
+    ];
+    run(env!("CARGO_BIN_EXE_escrow"), &expected)
+}

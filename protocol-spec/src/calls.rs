@@ -1,8 +1,8 @@
 //! Calldata for the adjudicator, built from the protocol's own types.
 
 use crate::{
-    CancelDispute, Close, Config, Digest, DirectionEvidence, Lock, LocksOpening, Preimage, Side, Signature,
-    SignedVoucher, VoucherSignature, Withdraw, abi, batch::Tree,
+    CancelDispute, Close, Config, Digest, DirectionEvidence, Lock, LocksOpening, Side, Signature,
+    SignedVoucher, VoucherSignature, Withdraw, Witness, abi, batch::Tree,
 };
 use alloy_primitives::{B256, Bytes, U256};
 
@@ -76,19 +76,19 @@ pub fn client_close(config: &Config, message: &Close, client: &Signature) -> abi
     }
 }
 
-/// The locks of `locks` whose preimages are known, with their proofs. `None` when there is nothing to resolve.
+/// The locks of `locks` whose witnesses are known, with their proofs. `None` when there is nothing to resolve.
 #[must_use]
 pub fn resolution(
     payer: Side,
     opening: &LocksOpening,
     locks: &[Lock],
-    preimage: impl Fn(u64) -> Option<Preimage>,
+    witness: impl Fn(u64) -> Option<Witness>,
 ) -> Option<abi::Resolution> {
     let tree = Tree::new(locks.iter().map(Lock::leaf).collect());
     let unlock = |(index, lock): (usize, &Lock)| {
         Some(abi::Unlock {
             lock: lock.to_abi(),
-            witness: Bytes::copy_from_slice(&preimage(lock.id)?.0),
+            witness: Bytes::copy_from_slice(witness(lock.id)?.as_bytes()),
             proof: tree
                 .proof(index)
                 .into_iter()
@@ -113,10 +113,10 @@ pub fn evidence(payer: Side, received: &DirectionEvidence) -> (Vec<abi::Submissi
         .map(|signed| submission(payer, signed, received.opening.as_ref()));
     let known = |id: u64| {
         received
-            .preimages
+            .witnesses
             .iter()
             .find(|(key, _)| key.parse::<u64>() == Ok(id))
-            .map(|(_, preimage)| *preimage)
+            .map(|(_, witness)| witness.clone())
     };
     let resolutions = received
         .opening

@@ -187,8 +187,10 @@ signed!(
         channel_id: ChannelId,
         /// Token base units.
         amount: Amount,
-        /// SHA-256 of the preimage that the payee reveals when it is paid.
+        /// SHA-256 of the preimage that the payee reveals when it is paid, or of the condition's data for a resolver.
         hash: Digest,
+        /// Zero: the payee has the preimage. Otherwise the contract that says whether a witness opens the lock.
+        resolver: crate::Address,
         /// Not to be paid at or after this time.
         expires_at: UnixSeconds,
         /// Whatever the payee wants to find again, an order's hash for instance.
@@ -197,6 +199,7 @@ signed!(
         channelId: B256::from(m.channel_id.0),
         amount: m.amount.0,
         hash: B256::from(m.hash.0),
+        resolver: m.resolver,
         expiresAt: m.expires_at.0,
         memo: B256::from(m.memo.0),
     }

@@ -1,10 +1,10 @@
 //! Evidence: what a party needs to settle alone, with the hub gone.
 
-use crate::{Address, Amount, Channel, Config, Lock, LocksOpening, Preimage, Side, SignedVoucher};
+use crate::{Address, Amount, Channel, Config, Lock, LocksOpening, Side, SignedVoucher, Witness};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-/// One direction: its newest voucher, the locks in it, and the preimages known.
+/// One direction: its newest voucher, the locks in it, and the witnesses known.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DirectionEvidence {
@@ -14,15 +14,16 @@ pub struct DirectionEvidence {
     pub locks: Vec<Lock>,
     /// The opening of the commitment, when there are locks.
     pub opening: Option<LocksOpening>,
-    /// Preimages known, by lock id.
-    pub preimages: Vec<(String, Preimage)>,
+    /// What opens them as far as it is known, by lock id. Version 1 called it `preimages`.
+    #[serde(alias = "preimages")]
+    pub witnesses: Vec<(String, Witness)>,
 }
 
 /// The evidence file of one party of one channel. JSON.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// Format: `channelhub.evidence.v1`.
+    /// Format: `channelhub.evidence.v2`.
     pub format: String,
     /// EIP-155 chain id.
     #[serde(with = "crate::message::decimal_u64")]
@@ -42,16 +43,16 @@ pub struct Evidence {
 }
 
 impl DirectionEvidence {
-    /// What `channel`'s party received: the newest voucher with its signature, its locks, and the preimages known in time.
+    /// What `channel`'s party received: the newest voucher with its signature, its locks, and the witnesses known in time.
     #[must_use]
     pub fn received_by(channel: &Channel) -> Self {
-        let preimages = channel.known_preimages();
+        let witnesses = channel.known_witnesses();
         Self {
             voucher: channel.received_signed().cloned(),
             locks: channel.received().locks.iter().cloned().collect(),
             opening: channel.received().locks.opening(),
-            preimages: preimages
-                .map(|(id, preimage)| (id.to_string(), *preimage))
+            witnesses: witnesses
+                .map(|(id, witness)| (id.to_string(), witness.clone()))
                 .collect(),
         }
     }
@@ -59,5 +60,7 @@ impl DirectionEvidence {
 
 impl Evidence {
     /// The `format` of this version.
-    pub const FORMAT: &str = "channelhub.evidence.v1";
+    pub const FORMAT: &str = "channelhub.evidence.v2";
+    /// The version before, which knew preimages only. It is read, and no longer written.
+    pub const FORMAT_V1: &str = "channelhub.evidence.v1";
 }

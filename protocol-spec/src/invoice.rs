@@ -1,8 +1,7 @@
 //! Invoices: what a payee asks for, signed by its own key, so that nobody between can put in a lock of its own.
 
 use crate::{
-    Address, ChannelId, Digest, Domain, Invoice, Lock, Preimage, Reject, Signature, SignerKey, UnixSeconds,
-    hash,
+    Address, ChannelId, Condition, Domain, Invoice, Lock, Reject, Signature, SignerKey, UnixSeconds,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -38,18 +37,20 @@ impl SignedInvoice {
 }
 
 impl Invoice {
-    /// SHA-256 of the preimage: what a lock for this invoice is locked by.
+    /// When a lock for this invoice opens.
     #[must_use]
-    pub fn hash_of(preimage: &Preimage) -> Digest {
-        Digest(hash::sha256(&[&preimage.0]))
+    pub fn condition(&self) -> Condition {
+        Condition {
+            hash: self.hash,
+            resolver: self.resolver,
+        }
     }
 
     /// True when `lock`, in the payee's channel `channel_id`, pays this invoice at `now` and leaves the payee `act_s` to collect it.
     #[must_use]
     pub fn paid_by(&self, channel_id: &ChannelId, lock: &Lock, now: UnixSeconds, act_s: u64) -> bool {
         self.channel_id == *channel_id
-            && lock.hash == self.hash
-            && lock.resolver == Address::ZERO
+            && lock.condition() == self.condition()
             && lock.amount >= self.amount
             && now < self.expires_at
             && now.after(act_s) < lock.expiry

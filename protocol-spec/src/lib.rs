@@ -22,10 +22,12 @@ pub mod limits;
 mod lock;
 pub mod message;
 mod op;
+pub mod probe;
 mod reject;
 pub mod settlement;
 pub mod signature;
 mod voucher;
+mod witness;
 
 pub use amount::{Amount, Seq, UnixSeconds};
 pub use channel::Channel;
@@ -41,5 +43,6 @@ pub use op::{Credit, History, Op, Payee, Payment, Return, ReturnReason};
 pub use reject::Reject;
 pub use signature::{PublicKey, Signature, SignerKey};
 pub use voucher::{SignedVoucher, VerifiedVoucher, Voucher, VoucherSignature};
+pub use witness::{Condition, Opened, Witness};
 
 pub use alloy_primitives::Address;

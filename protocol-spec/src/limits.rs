@@ -32,8 +32,14 @@ pub const DEADLINE_AHEAD_MAX_S: u64 = 24 * 3600;
 pub const PROOF_DEPTH_MAX: usize = 16;
 /// A WebSocket message, either encoding, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
-/// Longest witness of a lock, bytes.
+/// Longest witness of a lock, bytes. As calldata it costs at most 41,000 gas (40 a byte, EIP-7623): far less than the
+/// resolver may use, so that a lock stays worth resolving. Enough for a deal and fifteen signatures.
 pub const WITNESS_BYTES_MAX: usize = 1024;
+/// Gas a resolver may use to check a witness; the adjudicator's `RESOLVER_GAS`.
+pub const RESOLVER_GAS: u64 = 200_000;
+/// How many locks on preimages cost as much gas to resolve as one with a resolver, at most: below 100,000 gas the one,
+/// `RESOLVER_GAS` and the calldata of the longest witness more the other.
+pub const RESOLVER_LOCK_WEIGHT: u64 = 4;
 /// Longest payment life: `expires_at` at most this far ahead of the hub's clock, seconds.
 pub const PAYMENT_LIFE_MAX_S: u64 = 24 * 3600;
 
@@ -42,6 +48,10 @@ const _: () = assert!(DELTA_DEFAULT_S >= LAG_DEFAULT_S + ACT_DEFAULT_S, "R22");
 const _: () = assert!(
     LOCK_LIFE_MAX_S <= 60 * 24 * 3600,
     "the adjudicator refuses max_expiry beyond 60 days"
+);
+const _: () = assert!(
+    100_000 + RESOLVER_GAS + 40 * WITNESS_BYTES_MAX as u64 <= 100_000 * RESOLVER_LOCK_WEIGHT,
+    "the weight of a resolver lock covers its gas"
 );
 const _: () = assert!(
     OPS_PER_FRAME_MAX * 480 <= MESSAGE_BYTES_MAX,

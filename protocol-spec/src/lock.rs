@@ -1,6 +1,6 @@
 //! Locks: amounts promised on a condition until an expiry, and the commitment a voucher carries over all of them.
 
-use crate::{Address, Amount, Digest, Preimage, Reject, UnixSeconds, batch::Tree, hash, limits};
+use crate::{Address, Amount, Condition, Digest, Reject, UnixSeconds, batch::Tree, hash, limits};
 use alloy_primitives::B256;
 use alloy_sol_types::SolValue;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -31,16 +31,13 @@ impl Lock {
         Digest(hash::keccak(&hash::keccak(&self.to_abi().abi_encode())))
     }
 
-    /// True when `preimage` opens this lock (never for a resolver lock).
+    /// When it opens.
     #[must_use]
-    pub fn opens(&self, preimage: &Preimage) -> bool {
-        self.resolver == Address::ZERO && hash::sha256(&[&preimage.0]) == self.hash.0
-    }
-
-    /// [`Lock::opens`] for bytes of unknown length: a preimage is exactly 32 bytes.
-    #[must_use]
-    pub fn opened_by(&self, witness: &[u8]) -> bool {
-        <[u8; 32]>::try_from(witness).is_ok_and(|bytes| self.opens(&Preimage(bytes)))
+    pub fn condition(&self) -> Condition {
+        Condition {
+            hash: self.hash,
+            resolver: self.resolver,
+        }
     }
 
     /// The Solidity struct.

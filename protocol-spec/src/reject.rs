@@ -126,10 +126,14 @@ rejects! {
     /// R8: told at or after the expiry.
     PreimageTooLate { /// The lock's expiry.
         expiry: UnixSeconds, /// `now`.
-        now: UnixSeconds } = 2147, "R8: preimage told at {now}, the lock expired at {expiry}";
+        now: UnixSeconds } = 2147, "R8: told at {now}, the lock expired at {expiry}";
     /// More locks than the channel takes.
     LocksTooMany { /// Allowed.
         max: usize } = 2148, "at most {max} locks in one direction";
+    /// A witness longer than any resolver may ask for.
+    WitnessTooLong { /// Allowed, bytes.
+        max: usize, /// Received, bytes.
+        got: usize } = 2149, "a witness of {got} bytes, at most {max}";
     /// R6: no vouchers in this phase.
     ChannelNotOpen { /// The phase.
         phase: &'static str } = 2151, "R6: the channel is {phase}";
@@ -164,7 +168,7 @@ rejects! {
     WithdrawPending = 2166, "a withdrawal is pending until it is final or its deadline has passed";
     /// R11: consent refused because the preimage may be used.
     ConsentRefused { /// The lock's id.
-        id: u64 } = 2171, "R11: lock {id} cannot be consented away: its preimage is known";
+        id: u64 } = 2171, "R11: lock {id} cannot be consented away: what opens it is known";
     /// R27: another dispute.
     DisputeNoMismatch { /// Ours.
         expected: Seq, /// Received.
@@ -181,7 +185,9 @@ impl Reject {
             Some((expected.to_string(), got.to_string()))
         };
         match self {
-            Self::ProofTooDeep { max, got } | Self::OpsTooMany { max, got } => pair(max, got),
+            Self::ProofTooDeep { max, got }
+            | Self::OpsTooMany { max, got }
+            | Self::WitnessTooLong { max, got } => pair(max, got),
             Self::SeqNotNewer { last, got } | Self::AckNotMonotone { last, got } => pair(last, got),
             Self::SeqJumpTooFar { max, got } => pair(max, got),
             Self::SeqOutOfRange { max, got } => pair(max, got),

@@ -175,6 +175,7 @@ impl Actor {
         self.retry();
         self.expire_waiters();
         self.watch_locks();
+        self.repeat_lock_news();
         self.sweep_streams();
         self.save_evidence().await;
         if self.watched.is_none() {

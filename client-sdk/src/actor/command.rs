@@ -1,6 +1,6 @@
 //! What the handles ask of the task.
 
-use super::{Actor, LockOrder, PayReply, entry::Entry, pay::later};
+use super::{Actor, LockOrder, PayReply, entry::Entry, locks::HeldReply, pay::later};
 use crate::{
     ChannelError, ClientEvent, LockedReceived, PayOptions, PaymentState, ReceivedPayment, Store, StoreError,
     StreamError, VoucherSigner,
@@ -14,8 +14,8 @@ use crate::{
     },
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Close, Config, Digest, Evidence, Payee, PaymentId, Reject, Side, Signature,
-    SignedInvoice, Withdraw,
+    Amount, Channel, ChannelId, Close, Condition, Config, Digest, Evidence, Opened, Payee, PaymentId, Reject,
+    Side, Signature, SignedInvoice, Withdraw,
     channel::Delays,
     message::{Cursor, Reply, Request, RpcError},
 };
@@ -58,11 +58,27 @@ pub(crate) enum Command {
         amount: Amount,
         life: Duration,
         memo: Digest,
+        /// `None`: opened by a preimage that is made here.
+        condition: Option<Condition>,
         reply: oneshot::Sender<Result<SignedInvoice, ChannelError>>,
     },
     Accept {
         hash: Digest,
         reply: oneshot::Sender<Result<LockedReceived, ChannelError>>,
+    },
+    Held {
+        hash: Digest,
+        reply: HeldReply,
+    },
+    /// The chain was asked.
+    Release {
+        hash: Digest,
+        opened: Opened,
+        reply: oneshot::Sender<Result<LockedReceived, ChannelError>>,
+    },
+    GiveUp {
+        hash: Digest,
+        reply: oneshot::Sender<Result<(), ChannelError>>,
     },
     Attach {
         config: Config,
@@ -127,9 +143,16 @@ impl Actor {
                 amount,
                 life,
                 memo,
+                condition,
                 reply,
-            } => self.make_invoice(channel_id, amount, life, memo, reply).await,
+            } => {
+                let made = self.make_invoice(channel_id, amount, life, memo, condition).await;
+                self.after_commit(reply, made);
+            }
             Command::Accept { hash, reply } => self.await_invoice(hash, reply),
+            Command::Held { hash, reply } => self.await_lock(hash, reply),
+            Command::Release { hash, opened, reply } => self.release(hash, &opened, reply),
+            Command::GiveUp { hash, reply } => self.give_up(hash, reply),
             Command::Attach { config, reply } => {
                 let _ = reply.send(self.attach(config).await?.map_err(ChannelError::Refused));
             }

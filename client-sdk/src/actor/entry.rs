@@ -130,10 +130,12 @@ pub(super) struct Entry {
     pub(super) lock_queue: VecDeque<LockOrder>,
     /// Own locks, by id, until the hub has acknowledged the voucher that converted or dropped them.
     pub(super) locked: BTreeMap<u64, LockedPayment>,
-    /// Payments and invoices of the hub's locks that pay own invoices.
+    /// Payments and invoices of the hub's locks that pay own invoices, opened already or held until they are released.
     pub(super) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
     /// What the hub must be told about its locks.
     pub(super) lock_news: Vec<LockNews>,
+    /// The hub could not take the news: when to tell again.
+    pub(super) lock_news_at: Option<Instant>,
     /// Locks whose owner was warned.
     pub(super) alarmed: BTreeSet<u64>,
     /// Sum of the open payments' costs.
@@ -173,6 +175,7 @@ impl Entry {
             locked: BTreeMap::new(),
             locks_in: BTreeMap::new(),
             lock_news: Vec::new(),
+            lock_news_at: None,
             alarmed: BTreeSet::new(),
             in_flight: Amount::ZERO,
             accepted: Seq::NONE,

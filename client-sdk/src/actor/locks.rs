@@ -1,4 +1,5 @@
-//! Locked payments. As payer: lock, fold on the preimage, let go. As payee: accept what pays an own invoice, give up the rest.
+//! Locked payments. As payer: lock, fold on the witness, let go. As payee: accept what pays an own invoice, hold what a
+//! resolver is to release, give up the rest.
 
 use super::{
     Actor,
@@ -7,12 +8,12 @@ use super::{
     session::Pending,
 };
 use crate::{
-    ChannelError, ClientEvent, LockedPaid, LockedReceived, PayError, PaymentState, StoreError,
+    ChannelError, ClientEvent, LockHeld, LockedPaid, LockedReceived, PayError, PaymentState, StoreError,
     store::rows::{self, InvoiceRow, OwnLock, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, ChannelId, Digest, Invoice, Lock, Op, Payee, Payment, PaymentId, Preimage, Reject,
-    ReturnReason, Seq, SignedInvoice, UnixSeconds,
+    Amount, ChannelId, Condition, Digest, Invoice, Lock, Op, Opened, Payee, Payment, PaymentId, Preimage,
+    Reject, ReturnReason, Seq, SignedInvoice, UnixSeconds, Witness,
     channel::{Clock, Phase},
     limits,
     message::{Consent, LockCall, Request, Reveal},
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 
 pub(super) type LockReply = oneshot::Sender<Result<LockedPaid, PayError>>;
 pub(super) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
+pub(super) type HeldReply = oneshot::Sender<Result<LockHeld, ChannelError>>;
 
 /// A locked payment to be made. The invoice was verified.
 pub(crate) struct LockOrder {
@@ -44,9 +46,9 @@ impl LockOrder {
 }
 
 /// What the hub must be told about its own locks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum LockNews {
-    Reveal(u64, Preimage),
+    Reveal(u64, Witness),
     Consent(u64),
 }
 
@@ -120,7 +122,7 @@ impl Actor {
                 amount: order.cost(),
                 expiry: clock.chain.max(clock.now).after(order.life.as_secs()),
                 hash: order.invoice.hash,
-                resolver: Address::ZERO,
+                resolver: order.invoice.resolver,
             };
             ops.push(Op::LockAdd {
                 lock: lock.clone(),
@@ -177,7 +179,7 @@ impl Actor {
             bounced: None,
             lock: Some(OwnLock {
                 id: lock.id,
-                preimage: None,
+                witness: None,
                 folded_at: None,
             }),
         };
@@ -213,36 +215,33 @@ impl Actor {
         }
     }
 
-    /// The hub tells what opens an own lock: the proof of payment.
-    pub(super) fn lock_revealed(&mut self, reveal: &Reveal) {
+    /// What opens an own lock is known: it is folded with the next voucher, and the payer has its proof.
+    pub(super) fn lock_opened(&mut self, id: &ChannelId, lock_id: u64, opened: &Opened) {
         let clock = self.clock();
-        let Some(entry) = self.entries.get_mut(&reveal.channel_id) else {
+        let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        match entry
-            .channel
-            .told_preimage(reveal.lock_id, reveal.preimage, clock)
-        {
+        match entry.channel.told_witness(lock_id, opened, clock) {
             Ok(()) => {}
-            // Told again: it is converted already.
+            // It has left the voucher meanwhile.
             Err(Reject::LockUnknown { .. }) => return,
             Err(reject) => {
-                return tracing::warn!(channel = %reveal.channel_id, %reject, "the hub's preimage is refused");
+                return tracing::warn!(channel = %id, %reject, "the hub's witness is refused");
             }
         }
         entry.dirty = true;
-        let Some(locked) = entry.locked.get_mut(&reveal.lock_id) else {
+        let Some(locked) = entry.locked.get_mut(&lock_id) else {
             return;
         };
         if let Some(lock) = &mut locked.row.lock {
-            lock.preimage = Some(reveal.preimage);
+            lock.witness = Some(opened.witness().clone());
         }
         self.batch.push(rows::put_payment(&locked.row));
         let paid = LockedPaid {
             payment_id: locked.row.payment.payment_id,
-            channel_id: reveal.channel_id,
+            channel_id: *id,
             amount: locked.row.payment.amount,
-            preimage: reveal.preimage,
+            witness: opened.witness().clone(),
         };
         if let Some(reply) = locked.reply.take() {
             self.after_commit(reply, Ok(paid));
@@ -325,18 +324,7 @@ impl Actor {
         amount: Amount,
         life: Duration,
         memo: Digest,
-        reply: oneshot::Sender<Result<SignedInvoice, ChannelError>>,
-    ) {
-        let made = self.try_invoice(channel_id, amount, life, memo).await;
-        self.after_commit(reply, made);
-    }
-
-    async fn try_invoice(
-        &mut self,
-        channel_id: ChannelId,
-        amount: Amount,
-        life: Duration,
-        memo: Digest,
+        condition: Option<Condition>,
     ) -> Result<SignedInvoice, ChannelError> {
         let open = self.entries.get(&channel_id).ok_or(ChannelError::NoChannel)?;
         if *open.channel.phase() != Phase::Open {
@@ -346,18 +334,21 @@ impl Actor {
         if amount.is_zero() {
             return Err(Reject::AmountZero.into());
         }
-        let preimage = Preimage(self.options.ports.random());
+        let made = condition.is_none().then(|| Preimage(self.options.ports.random()));
+        let condition = condition.or_else(|| made.as_ref().map(Condition::preimage));
+        let condition = condition.ok_or(ChannelError::UnknownInvoice)?;
         let invoice = Invoice {
             channel_id,
             amount,
-            hash: Invoice::hash_of(&preimage),
+            hash: condition.hash,
+            resolver: condition.resolver,
             expires_at: self.clock().now.after(life.as_secs()),
             memo,
         };
         let signature = self.signer.sign(&invoice.digest(&self.hub.domain)).await?;
         let row = InvoiceRow {
             invoice: invoice.clone(),
-            preimage,
+            preimage: made,
             paid: None,
         };
         self.batch.push(rows::put_invoice(&row));
@@ -379,7 +370,7 @@ impl Actor {
         }
     }
 
-    /// The hub's voucher carries a new lock: it is opened if it pays an own invoice, and given up otherwise.
+    /// The hub's voucher carries a new lock: it is opened or held if it pays an own invoice, and given up otherwise.
     pub(super) fn lock_offered(
         &mut self,
         id: &ChannelId,
@@ -393,26 +384,29 @@ impl Actor {
             return;
         };
         let act_s = entry.channel.delays().act_s;
-        let preimage = known
-            .filter(|row| row.invoice.paid_by(id, lock, clock.now, act_s))
-            .map(|row| row.preimage);
-        let twice = entry
-            .channel
-            .known_preimages()
-            .any(|(other, known)| other != lock.id && Some(*known) == preimage);
-        let news = match preimage.filter(|_| !twice) {
-            Some(preimage) if entry.channel.learn_preimage(lock.id, preimage, clock).is_ok() => {
+        let twice = entry.holds_another(lock);
+        let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, act_s));
+        let opened = row.map(|row| {
+            row.preimage
+                .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))
+        });
+        entry.dirty = true;
+        match opened {
+            Some(Some(opened)) if entry.channel.learn_witness(lock.id, &opened, clock).is_ok() => {
                 entry.locks_in.insert(lock.id, (payment_id, invoice));
-                LockNews::Reveal(lock.id, preimage)
+                let told = LockNews::Reveal(lock.id, opened.witness().clone());
+                entry.lock_news.push(told);
+            }
+            Some(None) => {
+                entry.locks_in.insert(lock.id, (payment_id, invoice));
+                self.lock_held(id, lock, payment_id);
             }
             _ => {
                 // Never known, so it cannot be refused.
                 let _ = entry.channel.consent(lock.id);
-                LockNews::Consent(lock.id)
+                entry.lock_news.push(LockNews::Consent(lock.id));
             }
-        };
-        entry.dirty = true;
-        entry.lock_news.push(news);
+        }
     }
 
     /// The hub folded a lock: the invoice is paid.
@@ -442,7 +436,9 @@ impl Actor {
             row.paid = Some(paid.clone());
             self.batch.push(rows::put_invoice(row));
         }
-        for reply in self.accepting.remove(&lock.hash).unwrap_or_default() {
+        let accepting = self.accepting.remove(&lock.hash).into_iter();
+        let waiting = accepting.chain(self.releasing.remove(&lock.hash));
+        for reply in waiting.flatten().collect::<Vec<_>>() {
             self.after_commit(reply, Ok(paid.clone()));
         }
     }
@@ -458,8 +454,8 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let reveals = entry.channel.known_preimages();
-        let reveals = reveals.map(|(lock_id, preimage)| LockNews::Reveal(lock_id, *preimage));
+        let reveals = entry.channel.known_witnesses();
+        let reveals = reveals.map(|(lock_id, witness)| LockNews::Reveal(lock_id, witness.clone()));
         let consents = entry.channel.consents_given().map(LockNews::Consent);
         entry.lock_news = reveals.chain(consents).collect();
     }
@@ -474,10 +470,10 @@ impl Actor {
             };
             for one in news {
                 let request = match one {
-                    LockNews::Reveal(lock_id, preimage) => Request::Reveal(Reveal {
+                    LockNews::Reveal(lock_id, witness) => Request::Reveal(Reveal {
                         channel_id,
                         lock_id,
-                        preimage,
+                        witness,
                     }),
                     LockNews::Consent(lock_id) => Request::Consent(LockCall { channel_id, lock_id }),
                 };
@@ -493,19 +489,20 @@ impl Actor {
         for (id, entry) in &mut self.entries {
             let act_s = entry.channel.delays().act_s;
             let locks = &entry.channel.received().locks;
-            let known = entry.channel.known_preimages();
-            let due: Vec<(u64, UnixSeconds)> = known
+            let known = entry.channel.known_witnesses();
+            let due: Vec<(u64, UnixSeconds, Digest)> = known
                 .filter_map(|(lock_id, _)| locks.lock(lock_id))
                 .filter(|lock| lock.expiry <= now.after(act_s))
-                .map(|lock| (lock.id, lock.expiry))
+                .map(|lock| (lock.id, lock.expiry, lock.hash))
                 .collect();
-            for (lock_id, expiry) in due {
+            for (lock_id, expiry, hash) in due {
                 if entry.alarmed.insert(lock_id) {
-                    late.push((*id, lock_id, expiry));
+                    late.push((*id, lock_id, expiry, hash));
                 }
             }
         }
-        for (channel_id, lock_id, expiry) in late {
+        for (channel_id, lock_id, expiry, hash) in late {
+            self.fail_releases(|| ChannelError::LockAtRisk { expiry }, |other| *other == hash);
             self.emit(ClientEvent::LockAtRisk {
                 channel_id,
                 lock_id,
@@ -537,11 +534,11 @@ impl Actor {
 impl Entry {
     /// Operations that take out own locks: told ones are converted, consented and expired ones dropped.
     fn fold(&self, clock: Clock) -> Vec<Op> {
-        let convert = |(id, preimage): (u64, &Preimage)| {
-            let witness = preimage.0.to_vec();
+        let convert = |(id, witness): (u64, &Witness)| {
+            let witness = witness.as_bytes().to_vec();
             (id, Op::LockConvert { id, witness })
         };
-        let converts: BTreeMap<u64, Op> = self.channel.told_preimages().map(convert).collect();
+        let converts: BTreeMap<u64, Op> = self.channel.told_witnesses().map(convert).collect();
         let old = self.channel.expired_locks(clock);
         let drops: BTreeSet<u64> = self.channel.consented_locks().chain(old).collect();
         let drops = drops.into_iter().filter(|id| !converts.contains_key(id));

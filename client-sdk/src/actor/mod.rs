@@ -5,12 +5,14 @@ mod chain;
 mod command;
 mod cooperate;
 mod entry;
+mod escrow;
 mod fault;
 mod frames;
 mod issue;
 mod locks;
 mod pay;
 mod resolve;
+mod resolvers;
 mod retries;
 mod session;
 mod stream;
@@ -36,13 +38,14 @@ use crate::{
 };
 use chain::Watched;
 use entry::Entry;
-use locks::AcceptReply;
+use locks::{AcceptReply, HeldReply};
 use protocol_spec::{
     Amount, ChannelId, Digest, Signature, SigningGuard,
     canary::{Canary, planted},
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
 };
+use resolvers::Resolvers;
 use retries::Retries;
 use session::{LinkState, Pending};
 use std::{
@@ -89,6 +92,7 @@ pub(crate) struct Actor {
     readings: mpsc::Receiver<Reading>,
     reading: Reading,
     read_at: Instant,
+    resolvers: Resolvers,
     /// Changes to be stored before anything of this turn is told or sent.
     batch: Vec<Write>,
     outcomes: Vec<Outcome>,
@@ -105,6 +109,10 @@ pub(crate) struct Actor {
     invoices: BTreeMap<Digest, InvoiceRow>,
     /// Who waits for an invoice to be paid.
     accepting: BTreeMap<Digest, Vec<AcceptReply>>,
+    /// Who released an invoice's lock and waits for the hub to fold it.
+    releasing: BTreeMap<Digest, Vec<AcceptReply>>,
+    /// Who waits for a lock that is held for an invoice.
+    holding: BTreeMap<Digest, Vec<HeldReply>>,
     /// Who waits for the end.
     stopping: Vec<oneshot::Sender<()>>,
     /// Until when what is under way may finish; `None` while nobody wants the end.
@@ -121,6 +129,7 @@ impl Actor {
             entry.load_payments(setup.store.as_ref(), &locks).await?;
             entries.insert(entry.channel.id(), entry);
         }
+        let resolvers = Resolvers::new(setup.chain.clone());
         let (watched, readings) =
             chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
         let hub = setup.link.hub.clone();
@@ -129,6 +138,8 @@ impl Actor {
         let actor = Self {
             invoices,
             accepting: BTreeMap::new(),
+            releasing: BTreeMap::new(),
+            holding: BTreeMap::new(),
             options: setup.options,
             store: setup.store,
             owners: setup.owners,
@@ -148,6 +159,7 @@ impl Actor {
             readings,
             reading: Reading::default(),
             read_at: Instant::now(),
+            resolvers,
             batch: Vec::new(),
             outcomes: Vec::new(),
             told: Vec::new(),

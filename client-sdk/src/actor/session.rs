@@ -6,7 +6,7 @@ use super::{
     pay::later,
 };
 use crate::{
-    ClientEvent, ConnectError, FaultKind, StoreError,
+    ChannelError, ClientEvent, ConnectError, FaultKind, StoreError,
     link::{Inbound, Link, dial},
     task::OwnedTask,
 };
@@ -145,6 +145,7 @@ impl Actor {
             entry.stream_offline();
             entry.cooperation_offline();
         }
+        self.fail_releases(|| ChannelError::Offline, |_| true);
     }
 
     /// Dials when it is time, and retries refused channels.
@@ -287,7 +288,7 @@ impl Actor {
                 Notification::Voucher(frame) => self.hub_frame(frame),
                 Notification::Event(event) => self.hub_event(event),
                 Notification::Channel(info) => self.hub_channel(&info),
-                Notification::Reveal(reveal) => self.lock_revealed(&reveal),
+                Notification::Reveal(reveal) => self.lock_revealed(reveal),
                 Notification::Consent(consent) => self.lock_consented(&consent),
                 Notification::Challenge(_) => {}
             },
@@ -333,8 +334,7 @@ impl Actor {
             (Pending::Subscribe(id), Err(error)) => self.subscribe_refused(&id, error),
             (Pending::Compare(id), result) => self.compared(&id, result),
             (Pending::Cooperate(id, digest), result) => self.countersigned(&id, digest, result),
-            // What was told twice is unknown the second time.
-            (Pending::Lock(id), Err(error)) => tracing::debug!(channel = %id, %error, "about a lock"),
+            (Pending::Lock(id), Err(error)) => self.lock_news_refused(&id, &error),
             (Pending::Ignore, Err(error)) => tracing::warn!(%error, "the hub reports an error"),
             (_, _) => {}
         }

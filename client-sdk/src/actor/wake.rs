@@ -3,7 +3,7 @@
 //! Every source is looked at each time, in a fixed order, and gives a bounded part of what it has. So no source can
 //! starve another, however much it brings, and the same arrivals are always handled in the same order.
 
-use super::{Actor, Command};
+use super::{Actor, Command, resolvers::Verdict};
 use crate::{
     ConnectError, StoreError,
     chain::Reading,
@@ -24,6 +24,7 @@ pub(super) struct Arrivals {
     messages: Vec<Inbound>,
     dialed: Option<Result<Link, ConnectError>>,
     reading: Option<Reading>,
+    verdict: Option<Verdict>,
     commands: Vec<Command>,
     /// It is time to look at deadlines, retries and pauses.
     sweep: bool,
@@ -36,6 +37,7 @@ impl Arrivals {
         !self.messages.is_empty()
             || self.dialed.is_some()
             || self.reading.is_some()
+            || self.verdict.is_some()
             || !self.commands.is_empty()
             || self.sweep
             || self.abandoned
@@ -69,6 +71,9 @@ impl Actor {
         if let Poll::Ready(Some(reading)) = self.readings.poll_recv(context) {
             arrivals.reading = Some(reading);
         }
+        if let Poll::Ready(verdict) = self.resolvers.verdicts.poll_recv(context) {
+            arrivals.verdict = verdict;
+        }
         let commands = self
             .inbox
             .poll_recv_many(context, &mut arrivals.commands, COMMANDS_MAX);
@@ -90,6 +95,9 @@ impl Actor {
         }
         if let Some(reading) = arrivals.reading {
             self.chain_read(reading);
+        }
+        if let Some(verdict) = arrivals.verdict {
+            self.verdict(verdict);
         }
         for command in arrivals.commands {
             self.command(command).await?;

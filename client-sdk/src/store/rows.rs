@@ -5,7 +5,7 @@ use crate::{HubFault, HubPin, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
-    Voucher,
+    Voucher, Witness,
     message::{Cursor, Frame},
 };
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl PaymentRow {
 pub(crate) struct OwnLock {
     pub(crate) id: u64,
     /// The proof of payment, once it was told.
-    pub(crate) preimage: Option<Preimage>,
+    pub(crate) witness: Option<Witness>,
     /// The own voucher that converted it.
     pub(crate) folded_at: Option<Seq>,
 }
@@ -74,7 +74,8 @@ pub(crate) struct OwnLock {
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(crate) struct InvoiceRow {
     pub(crate) invoice: Invoice,
-    pub(crate) preimage: Preimage,
+    /// `None`: a resolver says what opens it.
+    pub(crate) preimage: Option<Preimage>,
     pub(crate) paid: Option<LockedReceived>,
 }
 

@@ -10,7 +10,7 @@
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use anyhow::ensure;
-use client_sdk::{Amount, ChannelHandle, Client, Digest, Invoice, PayError, ReturnReason, SignedInvoice};
+use client_sdk::{Amount, ChannelHandle, Client, Digest, PayError, ReturnReason, SignedInvoice};
 use std::time::{Duration, Instant};
 
 /// Payments measured of each kind.
@@ -71,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     });
     let paid = alice.pay_locked(&invoice, merchant.signer()).await?;
     ensure!(
-        Invoice::hash_of(&paid.preimage) == invoice.invoice.hash,
+        invoice.invoice.condition().opened_by(paid.witness.as_bytes()),
         "the proof opens the invoice's hash"
     );
     let received = waiting.await??;

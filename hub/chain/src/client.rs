@@ -144,9 +144,10 @@ impl Chain for AlloyChain {
     }
 
     async fn call(&self, request: CallRequest) -> Result<Bytes, ChainError> {
-        let mut call = TransactionRequest::default()
-            .with_to(request.to)
-            .with_input(request.data);
+        let mut call = TransactionRequest::default().with_input(request.data);
+        if !request.creation {
+            call = call.with_to(request.to);
+        }
         call.from = request.from;
         if !request.value.is_zero() {
             call.value = Some(request.value);

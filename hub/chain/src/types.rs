@@ -50,10 +50,12 @@ pub struct LogQuery {
 pub struct CallRequest {
     /// Caller; `None` is the zero address.
     pub from: Option<Address>,
-    /// Contract.
+    /// Contract; not read for a creation.
     pub to: Address,
-    /// Calldata.
+    /// Calldata, or creation code.
     pub data: Bytes,
+    /// Runs `data` as creation code, and gives what it returns. Nothing is created.
+    pub creation: bool,
     /// Wei sent along.
     pub value: U256,
     /// Height of the state to read; `None` is the newest.

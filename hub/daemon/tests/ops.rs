@@ -103,6 +103,11 @@ fn every_problem_names_its_key_and_what_is_allowed() {
             "must be more than lag_s + act_s = 88200",
         ),
         (
+            "# resolvers = []",
+            "resolvers = [\"0x0000000000000000000000000000000000000000\"]",
+            "locks.resolvers: the zero address is no contract",
+        ),
+        (
             "# retention_s = 604800",
             "retention_s = 3600",
             "retention.retention_s: is 3600, must be 86400 to",

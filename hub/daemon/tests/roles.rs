@@ -34,6 +34,8 @@ mod process;
 mod raw;
 #[path = "roles/reorgs.rs"]
 mod reorgs;
+#[path = "roles/resolvers.rs"]
+mod resolvers;
 #[path = "roles/spike.rs"]
 mod spike;
 #[path = "support/world.rs"]
@@ -53,6 +55,7 @@ async fn all(world: &World) {
         hubs::cheat(world, &mut cases).await;
     }
     locks::collude(world, &mut cases).await;
+    resolvers::collude(world, &mut cases).await;
     judge(&cases);
 }
 

@@ -1,14 +1,15 @@
 //! The committed contract artifacts, and putting them on a chain.
 
-use crate::chain::{Chain, ChainError, TxRequest};
+use crate::chain::{CallRequest, Chain, ChainError, TxRequest};
 use alloy::{
-    primitives::{Bytes, U256},
+    primitives::{B256, Bytes, U256},
     sol,
-    sol_types::{SolCall, SolConstructor},
+    sol_types::{SolCall, SolConstructor, SolValue},
 };
-use protocol_spec::Address;
+use protocol_spec::{Address, Condition, Digest, SignerKey, Witness};
 
 const ADJUDICATOR: &str = include_str!("../../../protocol-spec/contracts/artifacts/Adjudicator.json");
+const ARBITER_ESCROW: &str = include_str!("../../../protocol-spec/contracts/artifacts/ArbiterEscrow.json");
 const TEST_TOKEN: &str = include_str!("../../../protocol-spec/contracts/artifacts/TestToken.json");
 
 sol! {
@@ -22,6 +23,13 @@ sol! {
         function balanceOf(address account) external view returns (uint256);
         function decimals() external view returns (uint8);
         event Approval(address indexed owner, address indexed spender, uint256 value);
+    }
+}
+
+sol! {
+    /// What an arbiter asks the example of a resolver.
+    interface ArbiterEscrow {
+        function releaseDigest(bytes32 deal) external view returns (bytes32);
     }
 }
 
@@ -56,6 +64,39 @@ pub async fn deploy_test_token(chain: &dyn Chain) -> Result<Address, ChainError>
     let mut code = creation_code(TEST_TOKEN)?;
     code.extend(arguments.abi_encode());
     deploy(chain, code).await
+}
+
+/// Puts the example of a resolver on the chain: an escrow that an arbiter releases.
+pub async fn deploy_arbiter_escrow(chain: &dyn Chain) -> Result<Address, ChainError> {
+    deploy(chain, creation_code(ARBITER_ESCROW)?).await
+}
+
+/// What a lock is on that `arbiter` releases for `deal`.
+#[must_use]
+pub fn escrow_condition(escrow: Address, arbiter: Address, deal: [u8; 32]) -> Condition {
+    Condition::data(escrow, &(arbiter, B256::from(deal)).abi_encode())
+}
+
+/// The arbiter's release of `deal`: the witness of a lock on [`escrow_condition`].
+pub async fn release(
+    chain: &dyn Chain,
+    escrow: Address,
+    arbiter: &SignerKey,
+    deal: [u8; 32],
+) -> Result<Witness, ChainError> {
+    let call = ArbiterEscrow::releaseDigestCall { deal: deal.into() };
+    let request = CallRequest {
+        to: escrow,
+        data: call.abi_encode().into(),
+        ..CallRequest::default()
+    };
+    let digest = chain.call(request).await?;
+    let digest = ArbiterEscrow::releaseDigestCall::abi_decode_returns(&digest);
+    let bad = |error: String| ChainError::BadAnswer(error);
+    let digest = digest.map_err(|error| bad(error.to_string()))?;
+    let mut witness = (arbiter.address(), B256::from(deal)).abi_encode();
+    witness.extend(arbiter.sign(&Digest(digest.0)).0);
+    Witness::new(witness).map_err(|reject| bad(reject.to_string()))
 }
 
 async fn deploy(chain: &dyn Chain, code: Vec<u8>) -> Result<Address, ChainError> {

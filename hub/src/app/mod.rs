@@ -11,7 +11,7 @@ pub use ports::Ports;
 
 use crate::{
     chain::{Chain, ChainError},
-    driver::{Budget, ChainStatus, Driver, DriverOptions},
+    driver::{Budget, ChainStatus, Checker, Driver, DriverOptions},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
     execution::Execution,
     ledger::Policy,
@@ -134,6 +134,13 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             delays,
             budget: setup.budget,
         };
+        let checker = Checker {
+            chain: setup.chain.clone(),
+            confirmations: setup.confirmations,
+            control: running.control.downgrade(),
+        };
+        // It ends with the engine.
+        tokio::spawn(checker.run(running.checks));
         let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
         let (sender, failed) = watch::channel(None);
         let abort = driver.abort_handle();

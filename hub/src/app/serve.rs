@@ -104,6 +104,11 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
     let chain = nodes(config, options).await?;
     let tokens = tariffs(config);
     warn_of_empty_hands(chain.as_ref(), adjudicator, &tokens).await;
+    for resolver in &config.locks.resolvers {
+        if !chain.code_hash(*resolver).await.is_ok_and(has_code) {
+            tracing::warn!(%resolver, "there is no contract at this resolver's address: nothing opens a lock on it");
+        }
+    }
     if config.confirmations() < CONFIRMATIONS_FEW {
         tracing::warn!(
             confirmations = config.confirmations(),
@@ -233,6 +238,7 @@ fn locks(config: &Config) -> LockPolicy {
         life_max_s: locks.life_max_s,
         per_client_max: locks.per_client_max,
         total_max: locks.total_max,
+        resolvers: locks.resolvers.clone(),
     }
 }
 

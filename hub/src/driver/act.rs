@@ -5,13 +5,16 @@ use crate::{
     chain::{CallRequest, ChainError},
     engine::Snapshot,
     ledger::{Defence, PendingTx, ReserveNeed, TxKind},
-    settle::LOCKS_PER_TX_MAX,
+    settle::Room,
 };
 use alloy::{primitives::Bytes, sol_types::SolCall};
 use protocol_spec::{
     Address, Amount, ChannelId, DirectionEvidence, Side, UnixSeconds, abi, abi::IAdjudicator, calls,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 pub(super) const BATCH_MAX: usize = 100;
@@ -31,17 +34,18 @@ pub(super) fn payout_gas(count: usize) -> Option<u64> {
     Some(count.saturating_mul(PAYOUT_GAS).saturating_add(BASE_GAS))
 }
 
-/// What one transaction at chain time `now` can show of the evidence: locks that have not expired, the first to expire
-/// first. The rest follows when the chain has marked these.
-fn bounded(received: &DirectionEvidence, now: u64) -> DirectionEvidence {
+/// What one transaction at chain time `now` can show of the evidence: locks that have not expired and whose resolvers do
+/// not refuse, the first to expire first. The rest follows when the chain has marked these.
+fn bounded(received: &DirectionEvidence, refused: &BTreeSet<u64>, now: u64) -> DirectionEvidence {
     let mut part = received.clone();
-    let expiry = |id: &str| {
-        let lock = received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
-        lock.map_or(0, |lock| lock.expiry.0)
-    };
-    part.preimages.retain(|(id, _)| expiry(id) > now);
-    part.preimages.sort_by_key(|(id, _)| expiry(id));
-    part.preimages.truncate(LOCKS_PER_TX_MAX);
+    let lock = |id: &str| received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
+    part.witnesses
+        .sort_by_key(|(id, _)| lock(id).map_or(0, |lock| lock.expiry.0));
+    let mut room = Room::default();
+    part.witnesses.retain(|(id, _)| {
+        let lock = lock(id).filter(|lock| lock.expiry.0 > now && !refused.contains(&lock.id));
+        lock.is_some_and(|lock| room.take(lock))
+    });
     part
 }
 
@@ -155,9 +159,10 @@ impl Driver {
         };
         for defence in overdue {
             let id = defence.config.id(&self.options.domain);
-            let received = bounded(&defence.received, head.timestamp_s);
+            let refused = self.refused(&defence).await;
+            let received = bounded(&defence.received, &refused, head.timestamp_s);
             let after = self.options.resend_after;
-            if !received.preimages.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
+            if !received.witnesses.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
                 tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
                 let call = calls::dispute(&defence.config, Side::Client, &received);
                 let shown = received.locks.iter().filter(|lock| shows(&received, lock.id));
@@ -233,7 +238,7 @@ fn by(deadline: Option<UnixSeconds>) -> Urgency {
 
 /// Whether the evidence opens this lock.
 fn shows(received: &DirectionEvidence, lock: u64) -> bool {
-    received.preimages.iter().any(|(id, _)| id.parse() == Ok(lock))
+    received.witnesses.iter().any(|(id, _)| id.parse() == Ok(lock))
 }
 
 /// One close by itself may carry a signature of any kind; several are of signers.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     chain::ChainError,
     ledger::{Defence, Input},
-    settle::LOCKS_PER_TX_MAX,
+    settle::Room,
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -39,6 +39,8 @@ struct Look {
     share: u128,
     /// Locks that were resolved in time, with the seq of the voucher they were last counted in.
     marks: BTreeMap<u64, u64>,
+    /// Locks whose resolvers refuse the witness: with one of them the whole transaction would fail.
+    refused: BTreeSet<u64>,
 }
 
 /// What one channel needs now.
@@ -118,7 +120,7 @@ impl Rests {
 /// Changes whenever there is something new to show.
 pub(super) fn mark(defence: &Defence) -> Amount {
     let seq = seq_of(defence);
-    let known = defence.received.preimages.len() as u128;
+    let known = defence.received.witnesses.len() as u128;
     Amount(u128::from(seq).saturating_mul(1 << 16).saturating_add(known))
 }
 
@@ -228,6 +230,7 @@ impl Driver {
             .into_iter()
             .flatten()
             .collect();
+        let refused = self.refused(&defence).await;
         Ok(Look {
             defence,
             id,
@@ -235,6 +238,7 @@ impl Driver {
             final_at,
             share,
             marks,
+            refused,
         })
     }
 
@@ -344,7 +348,7 @@ fn calls_of(group: Vec<Answer>) -> Vec<(&'static str, Vec<u8>, Option<u64>)> {
 fn openable(defence: &Defence) -> Vec<&Lock> {
     let received = &defence.received;
     let known: BTreeSet<u64> = received
-        .preimages
+        .witnesses
         .iter()
         .filter_map(|(id, _)| id.parse().ok())
         .collect();
@@ -391,6 +395,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         id,
         state,
         marks,
+        refused,
         ..
     } = look;
     let signed = defence.received.voucher.clone()?;
@@ -401,13 +406,14 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     if seq < stored || (newer && now >= state.windowEnd) {
         return None;
     }
+    let mut room = Room::default();
     let open: Vec<_> = openable(&defence)
         .into_iter()
         .filter(|lock| match marks.get(&lock.id) {
             Some(counted_in) => newer || *counted_in != seq,
-            None => lock.expiry.0 > now,
+            None => lock.expiry.0 > now && !refused.contains(&lock.id),
         })
-        .take(LOCKS_PER_TX_MAX)
+        .filter(|lock| room.take(lock))
         .collect();
     if !newer && open.is_empty() {
         return None;
@@ -450,7 +456,7 @@ fn shown(
         let ids: BTreeSet<u64> = locks.iter().map(|lock| lock.id).collect();
         let mut received = defence.received.clone();
         let shows = |id: &String| id.parse().is_ok_and(|id| ids.contains(&id));
-        received.preimages.retain(|(id, _)| shows(id));
+        received.witnesses.retain(|(id, _)| shows(id));
         let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
         if !voucher {
             submissions.clear();
@@ -464,8 +470,9 @@ fn shown(
     if near.is_empty() || (far.is_empty() && !newer) {
         return vec![(part(open, newer), None)];
     }
-    let count = u64::try_from(near.len()).unwrap_or(u64::MAX);
-    let gas = count.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS);
+    let weights = near.iter().map(|lock| lock.condition().weight());
+    let weight = weights.fold(0, u64::saturating_add);
+    let gas = weight.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS);
     vec![(part(&far, newer), None), (part(&near, false), Some(gas))]
 }
 
@@ -524,12 +531,15 @@ mod tests {
             history: Digest::ZERO,
         };
         let signature = VoucherSignature::Direct(key.sign(&voucher.digest(&domain)));
-        let preimages = locks.iter().map(|lock| (lock.id.to_string(), SECRET)).collect();
+        let witnesses = locks
+            .iter()
+            .map(|lock| (lock.id.to_string(), SECRET.into()))
+            .collect();
         let received = DirectionEvidence {
             voucher: Some(SignedVoucher { voucher, signature }),
             locks,
             opening,
-            preimages,
+            witnesses,
         };
         let mut state = abi::ChannelState {
             status: abi::Status::Disputed,
@@ -546,6 +556,7 @@ mod tests {
             final_at: None,
             share: 9,
             marks: marks.iter().copied().collect(),
+            refused: BTreeSet::new(),
         }
     }
 

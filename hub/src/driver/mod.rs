@@ -8,9 +8,11 @@ mod defence;
 mod facts;
 mod outgoing;
 mod reorg;
+mod resolver;
 
 pub use facts::facts_of;
 pub use outgoing::{Budget, Worth};
+pub use resolver::Checker;
 
 use crate::{
     chain::{BlockRef, Chain, ChainError, ChainLog, ChainView, Cursor, ViewEvent, ViewOptions},
@@ -20,7 +22,7 @@ use crate::{
 use alloy::primitives::B256;
 use defence::Rests;
 use outgoing::InFlight;
-use protocol_spec::{Address, ChannelId, Domain, Preimage, Side, UnixSeconds, channel::Delays};
+use protocol_spec::{Address, ChannelId, Domain, Side, UnixSeconds, Witness, channel::Delays};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -209,7 +211,7 @@ impl Driver {
         Ok(Turn::Go)
     }
 
-    /// What counts as soon as it is seen, confirmed or not: a dispute freezes its channel (R6), a preimage is used (R23).
+    /// What counts as soon as it is seen, confirmed or not: a dispute freezes its channel (R6), a witness is used (R23).
     async fn tell_unconfirmed(&mut self) -> Result<(), ChainError> {
         let logs = self.view.unconfirmed_logs(self.options.chain.as_ref()).await?;
         let place = |log: &ChainLog| (log.block_hash, log.log_index);
@@ -224,12 +226,13 @@ impl Driver {
                     payer: Side::Hub,
                     lock_id,
                     witness,
-                }) => <[u8; 32]>::try_from(witness)
+                }) => Witness::new(witness)
                     .ok()
-                    .map(|preimage| Input::PreimageSeen {
+                    .filter(|witness| !witness.as_bytes().is_empty())
+                    .map(|witness| Input::WitnessSeen {
                         channel,
                         lock_id,
-                        preimage: Preimage(preimage),
+                        witness,
                     }),
                 _ => None,
             };

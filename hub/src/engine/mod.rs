@@ -16,4 +16,4 @@ mod verify;
 
 pub use control::{Control, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId};
-pub use start::{ControlHandle, EngineOptions, Running, StartError, start};
+pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};

@@ -1,7 +1,7 @@
 //! Seal: signs what is durable and fills the outboxes. One signature per batch over a Merkle root.
 
 use super::{Outbox, SessionId, journal::Sealable};
-use crate::ledger::{Countersign, Origin, Output};
+use crate::ledger::{Check, Countersign, Origin, Output};
 use dashmap::DashMap;
 use protocol_spec::{
     Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
@@ -21,6 +21,8 @@ pub(super) struct Seal {
     pub(super) domain: Domain,
     pub(super) guard: SigningGuard,
     pub(super) outboxes: Arc<DashMap<SessionId, Outbox>>,
+    /// As long as the ledger's list of open questions: never full.
+    pub(super) checks: mpsc::Sender<Check>,
 }
 
 /// Messages of one batch, by session, in order. Sessions are woken in their order too: a replay does the same.
@@ -105,6 +107,11 @@ impl Seal {
             }
             Output::Drop(session) => {
                 self.outboxes.remove(&session);
+                None
+            }
+            Output::Check(check) => {
+                // Nobody asks the chain any more: the process ends.
+                let _ = self.checks.try_send(check);
                 None
             }
         }

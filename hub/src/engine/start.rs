@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     execution::Execution,
-    ledger::{Input, Ledger, Policy},
+    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy},
     now::Now,
     store::{Row, ShardId, Store, StoreError, Table},
 };
@@ -72,6 +72,8 @@ pub struct Running {
     pub engine: Engine,
     /// For the chain driver.
     pub control: ControlHandle,
+    /// Questions to resolvers, each to be answered by an [`Input::Checked`]. Ends with the engine.
+    pub checks: mpsc::Receiver<Check>,
     /// Ends with an error when the process must stop: a commit failed or the guard refused.
     pub fatal: JoinHandle<Result<(), String>>,
 }
@@ -91,6 +93,12 @@ impl ControlHandle {
         self.send(Control::Chain(Box::new(input))).await
     }
 
+    /// A handle that does not keep the engine running.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakControl {
+        WeakControl(self.0.downgrade())
+    }
+
     /// What is to be done on chain; `None` when the engine has stopped.
     pub async fn snapshot(&self) -> Option<super::Snapshot> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -103,6 +111,20 @@ impl ControlHandle {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.send(Control::Beliefs(sender)).await.then_some(())?;
         receiver.await.ok()
+    }
+}
+
+/// A handle that does not keep the engine running.
+#[derive(Clone, Debug)]
+pub struct WeakControl(mpsc::WeakSender<ToLedger>);
+
+impl WeakControl {
+    /// As [`ControlHandle::tell`].
+    pub async fn tell(&self, input: crate::ledger::Input) -> bool {
+        match self.0.upgrade() {
+            Some(sender) => ControlHandle(sender).tell(input).await,
+            None => false,
+        }
     }
 }
 
@@ -166,11 +188,13 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
             shard: options.shard,
             epoch: loaded.epoch,
         };
+        let (asking, checks) = mpsc::channel(CHECKS_MAX);
         let seal = Seal {
             key: options.key,
             domain: options.domain,
             guard,
             outboxes: outboxes.clone(),
+            checks: asking,
         };
         let fatal = tokio::spawn(watch(supervise(journal, seal, commits, to_seal, batches), panics));
         let engine = Engine {
@@ -181,6 +205,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         Ok(Running {
             engine,
             control: ControlHandle(to_ledger),
+            checks,
             fatal,
         })
     })

@@ -5,7 +5,7 @@ use super::{
     output::PendingTx,
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Config, DirectionEvidence, Preimage, ReturnReason, Seq, Side, UnixSeconds,
+    Amount, Channel, ChannelId, Config, DirectionEvidence, ReturnReason, Seq, Side, UnixSeconds, Witness,
     channel::{Clock, Event, Phase},
     message::Notification,
 };
@@ -326,11 +326,11 @@ impl Entry {
     pub(super) fn defence(&self) -> Defence {
         let mut received = DirectionEvidence::received_by(&self.channel);
         // R17: what was resolved may have to be counted again in a newer voucher; the adjudicator reads no witness then.
-        let known: BTreeSet<u64> = self.channel.known_preimages().map(|(id, _)| id).collect();
+        let known: BTreeSet<u64> = self.channel.known_witnesses().map(|(id, _)| id).collect();
         let marked = received.locks.iter().map(|lock| lock.id);
         let marked = marked.filter(|id| self.channel.is_marked(Side::Client, *id) && !known.contains(id));
-        let marked: Vec<_> = marked.map(|id| (id.to_string(), Preimage::ZERO)).collect();
-        received.preimages.extend(marked);
+        let marked: Vec<_> = marked.map(|id| (id.to_string(), Witness::default())).collect();
+        received.witnesses.extend(marked);
         Defence {
             config: self.channel.config().clone(),
             received,

@@ -18,7 +18,7 @@ struct Meta {
     broken: bool,
 }
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const META_KEY: &[u8] = b"ledger";
 
 impl Ledger {
@@ -112,7 +112,7 @@ impl Ledger {
         let config = entry.channel.config();
         let key = (config.client, config.token);
         let routed = entry.stored.routed && entry.channel.phase().name() != "closed";
-        self.forwarded = self.forwarded.saturating_add(entry.stored.forwards.len() as u64);
+        self.forwarded = self.forwarded.saturating_add(entry.forwarded_weight());
         let locked = !entry.stored.resting.is_empty();
         let pays = !entry.stored.forwards.is_empty();
         let frozen = entry.stored.frozen;

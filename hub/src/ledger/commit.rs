@@ -85,10 +85,11 @@ impl Ledger {
             Change::Revealed {
                 channel,
                 lock_id,
-                preimage,
+                witness,
             } => {
                 let index = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
-                self.revealed(index, lock_id, preimage, clock, commit)?;
+                let opened = self.believed(index, lock_id, witness)?;
+                self.revealed(index, lock_id, &opened, clock, commit)?;
             }
             Change::GaveUp { channel, lock_id } => {
                 let index = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
@@ -108,11 +109,15 @@ impl Ledger {
             Change::Reconciled(told) => self.reconciled(told, clock, commit),
             Change::Thawed { channel, money } => self.thawed(&channel, money, clock, commit),
             Change::DisputeGone { channel } => self.dispute_gone(&channel, clock, commit),
-            Change::PreimageSeen {
+            Change::WitnessSeen {
                 channel,
                 lock_id,
-                preimage,
-            } => self.preimage_seen(&channel, lock_id, preimage, clock, commit),
+                witness,
+            } => {
+                let index = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
+                let opened = self.believed(index, lock_id, witness)?;
+                self.use_seen(index, lock_id, &opened, clock, commit);
+            }
             Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
         }
         Ok(())
@@ -155,7 +160,7 @@ impl Ledger {
             Input::Withdraw(origin, call) => self.withdraw(origin, call, clock, commit),
             Input::Close(origin, call) => self.close(origin, call, clock, commit),
             Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
-            Input::Reveal(origin, call) => self.reveal(origin, &call, clock, commit),
+            Input::Reveal(origin, call) => self.reveal(origin, call, clock, commit),
             Input::Consent(origin, call) => self.consented(origin, &call, clock, commit),
             Input::Gone(session) => self.gone(session),
             Input::Chain(block) => self.chain_block(block, clock.now, commit),
@@ -166,11 +171,12 @@ impl Ledger {
             Input::Reconciled(told) => self.reconciled(told, clock, commit),
             Input::Thawed { channel, money } => self.thawed(&channel, money, clock, commit),
             Input::DisputeGone { channel } => self.dispute_gone(&channel, clock, commit),
-            Input::PreimageSeen {
+            Input::WitnessSeen {
                 channel,
                 lock_id,
-                preimage,
-            } => self.preimage_seen(&channel, lock_id, preimage, clock, commit),
+                witness,
+            } => self.witness_seen(&channel, lock_id, witness, clock, commit),
+            Input::Checked { number, opens } => self.checked(number, opens, clock, commit),
         }
     }
 

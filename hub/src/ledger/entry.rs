@@ -22,6 +22,8 @@ pub(super) struct Entry {
     /// Connection that resumed the channel.
     pub(super) session: Option<SessionId>,
     pub(super) subscribers: Vec<Subscriber>,
+    /// No resolver is asked about this client's witnesses before.
+    pub(super) asks_from: UnixSeconds,
 }
 
 /// The part that is stored beside the channel's record.
@@ -67,6 +69,8 @@ pub(super) struct Forward {
     pub(super) fee_max: Amount,
     /// Of the payer's lock.
     pub(super) expiry: UnixSeconds,
+    /// What it takes of the caps (R22).
+    pub(super) weight: u64,
 }
 
 /// A lock of the hub and the payer's lock that it rests on.
@@ -122,6 +126,7 @@ impl Entry {
             pending_sum: Amount::ZERO,
             session: None,
             subscribers: Vec::new(),
+            asks_from: UnixSeconds::default(),
         }
     }
 

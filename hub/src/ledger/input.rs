@@ -4,8 +4,8 @@ use super::Policy;
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Op, Preimage, Seq, Side, Signature, SignedVoucher, UnixSeconds,
-    VerifiedVoucher,
+    Address, Amount, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
+    VerifiedVoucher, Witness,
     message::{
         CancelDisputeCall, CloseCall, LockCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, Reveal,
         SubscribeCall, WithdrawCall,
@@ -72,7 +72,7 @@ pub enum Input {
     Close(Origin, CloseCall),
     /// The client's signature was verified.
     CancelDispute(Origin, CancelDisputeCall),
-    /// The payee tells a preimage.
+    /// The payee tells what opens a lock of the hub.
     Reveal(Origin, Reveal),
     /// The payee gives up a lock.
     Consent(Origin, LockCall),
@@ -103,14 +103,21 @@ pub enum Input {
         /// What the chain shows.
         money: OnChain,
     },
-    /// A preimage of a lock of the hub was seen in a block that is not confirmed yet: use it at once (R23).
-    PreimageSeen {
+    /// What opened a lock of the hub was seen in a block that is not confirmed yet: use it at once (R23).
+    WitnessSeen {
         /// The payee's channel.
         channel: ChannelId,
         /// The hub's lock.
         lock_id: u64,
         /// What opened it.
-        preimage: Preimage,
+        witness: Witness,
+    },
+    /// The answer to an [`super::Output::Check`].
+    Checked {
+        /// Number of the question.
+        number: u64,
+        /// What the resolver said; `None`: it could not be asked.
+        opens: Option<bool>,
     },
 }
 
@@ -245,14 +252,14 @@ pub enum Change {
         /// New locks whose payees were not connected.
         offline: Vec<u64>,
     },
-    /// The payee told the preimage of a lock of the hub.
+    /// The payee told what opens a lock of the hub. A resolver had been asked.
     Revealed {
         /// The payee's channel.
         channel: ChannelId,
         /// The hub's lock.
         lock_id: u64,
         /// What opens it.
-        preimage: Preimage,
+        witness: Witness,
     },
     /// The payee gave up a lock of the hub.
     GaveUp {
@@ -305,14 +312,14 @@ pub enum Change {
         /// What the chain shows.
         money: OnChain,
     },
-    /// See [`Input::PreimageSeen`].
-    PreimageSeen {
+    /// See [`Input::WitnessSeen`]. A resolver had been asked.
+    WitnessSeen {
         /// The payee's channel.
         channel: ChannelId,
         /// The hub's lock.
         lock_id: u64,
         /// What opened it.
-        preimage: Preimage,
+        witness: Witness,
     },
 }
 

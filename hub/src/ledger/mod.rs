@@ -24,7 +24,8 @@ mod tests;
 
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record};
-pub use output::{Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
+pub use locks::CHECKS_MAX;
+pub use output::{Check, Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
 pub use policy::{LockPolicy, Policy, Reserve, Tariff};
 pub use reorg::Belief;
 
@@ -68,8 +69,10 @@ pub struct Ledger {
     locked: BTreeSet<usize>,
     /// Channels with forwarded locks of their clients.
     payers: BTreeSet<usize>,
-    /// Payers' locks forwarded and not gone yet.
+    /// Payers' locks forwarded and not gone yet, by weight.
     forwarded: u64,
+    /// Questions to resolvers. Not in the journal: what is open when the process ends is told again.
+    asked: locks::Asked,
     /// Channels changed since the last checkpoint.
     dirty: BTreeSet<usize>,
 }
@@ -111,6 +114,7 @@ impl Ledger {
             locked: BTreeSet::new(),
             payers: BTreeSet::new(),
             forwarded: 0,
+            asked: locks::Asked::default(),
             dirty: BTreeSet::new(),
         }
     }

@@ -3,8 +3,8 @@
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, CancelDispute, ChannelId, Close, Config, Digest, DirectionEvidence, Op, Receipt, Signature,
-    Voucher, Withdraw,
+    Amount, CancelDispute, ChannelId, Close, Condition, Config, Digest, DirectionEvidence, Op, Receipt,
+    Signature, Voucher, Withdraw, Witness,
     message::{Cursor, Notification, Reply, RpcError},
 };
 
@@ -31,6 +31,19 @@ pub enum Output {
     Tell(SessionId, Box<Notification>),
     /// Another connection took over this one's channel, or it fell too far behind.
     Drop(SessionId),
+    /// A question for the chain; its answer comes back as [`super::Input::Checked`].
+    Check(Check),
+}
+
+/// Does `witness` open `condition`? Only its resolver can tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    /// Number of the question, never used again in this process.
+    pub number: u64,
+    /// With a resolver.
+    pub condition: Condition,
+    /// What somebody told.
+    pub witness: Witness,
 }
 
 /// A hub voucher with its operations.
@@ -97,8 +110,8 @@ pub enum TxKind {
 pub struct Defence {
     /// The channel.
     pub config: Config,
-    /// The client's newest voucher and locks, with the preimages of those that are the hub's; zero for one that was
-    /// resolved in time and whose preimage is lost.
+    /// The client's newest voucher and locks, with the witnesses of those that are the hub's; empty for one that was
+    /// resolved in time and whose witness is lost.
     pub received: DirectionEvidence,
 }
 

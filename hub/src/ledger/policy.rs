@@ -33,8 +33,11 @@ pub struct LockPolicy {
     pub life_max_s: u64,
     /// Forwarded locks of one payer at once.
     pub per_client_max: u32,
-    /// Forwarded locks of all payers at once: no more than the hub can resolve on chain within `delta_s`.
+    /// Forwarded locks of all payers at once: no more than the hub can resolve on chain within `delta_s`. Of both a
+    /// lock with a resolver takes [`limits::RESOLVER_LOCK_WEIGHT`].
     pub total_max: u32,
+    /// Resolvers whose locks are forwarded: those that the operator knows to be pure and monotone.
+    pub resolvers: Vec<Address>,
 }
 
 /// What the hub takes and sets aside in one token.
@@ -78,6 +81,7 @@ impl LockPolicy {
             life_max_s: LIFE_MAX_S,
             per_client_max: PER_CLIENT_MAX,
             total_max: TOTAL_MAX,
+            resolvers: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod locks;
 mod payments;
 mod random;
 mod reorg;
+mod resolvers;
 mod resume;
 mod state;
 mod world;

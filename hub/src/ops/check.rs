@@ -2,7 +2,7 @@
 
 use super::config::{Config, Reserve};
 use crate::session::limits as session;
-use protocol_spec::limits;
+use protocol_spec::{Address, limits};
 use std::{fmt::Display, ops::RangeInclusive};
 
 /// More than anybody ever paid.
@@ -121,6 +121,9 @@ fn locks(config: &Config, problems: &mut Problems) {
     problems.range("locks.life_max_s", locks.life_max_s, 0..=limits::LOCK_LIFE_MAX_S);
     problems.range("locks.per_client_max", locks.per_client_max, 0..=480);
     problems.range("locks.total_max", locks.total_max, 0..=1_000_000);
+    problems.unless(!locks.resolvers.contains(&Address::ZERO), || {
+        "locks.resolvers: the zero address is no contract; locks on preimages need no entry".to_owned()
+    });
 }
 
 fn tokens(config: &Config, problems: &mut Problems) {

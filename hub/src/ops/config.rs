@@ -195,6 +195,9 @@ section! {
         /// Forwarded locks in all at once.
         #[serde(default = "defaults::locks_total_max")]
         pub total_max: u32,
+        /// Resolvers whose locks are forwarded.
+        #[serde(default)]
+        pub resolvers: Vec<Address>,
     }
 
     /// `[gas]`: what transactions may cost.
@@ -243,6 +246,7 @@ impl Default for Locks {
             life_max_s: defaults::lock_life_max_s(),
             per_client_max: defaults::locks_per_client_max(),
             total_max: defaults::locks_total_max(),
+            resolvers: Vec::new(),
         }
     }
 }

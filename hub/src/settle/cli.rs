@@ -46,7 +46,7 @@ pub enum Command {
     Dispute(DisputeArgs),
     /// Show evidence: in the window of a dispute, or as a checkpoint while the channel is open.
     Submit(SubmitArgs),
-    /// Count the locks whose preimages are known, in a running dispute, without showing a voucher.
+    /// Count the locks whose witnesses are known, in a running dispute, without showing a voucher.
     Resolve(SendArgs),
     /// Pay out a dispute whose time is over. Anybody may.
     Finalize(SendArgs),
@@ -69,13 +69,14 @@ pub enum Command {
     Watch(WatchArgs),
     /// The verbs over a directory of evidence, with one key.
     Batch(BatchArgs),
-    /// Check an evidence file or a receipt offline: every signature, lock, preimage and acknowledgement.
+    /// Check an evidence file or a receipt offline: every signature, lock, preimage and acknowledgement. Of a witness for a
+    /// resolver only the chain can tell.
     Verify(VerifyArgs),
 }
 
 const EXPORT_HELP: &str = "\
 The key must be the SIGNER's of your side. The package holds your newest received voucher and its countersignature
-(`Accept`), and neither preimages nor what you sent. Export again after payments: a watchtower shows only what it has.
+(`Accept`), and neither witnesses nor what you sent. Export again after payments: a watchtower shows only what it has.
 A submitter cannot resolve locks: come back before they expire, or run `settle watch` yourself with your own key.
 
   settle export --evidence alice.json --key-file signer.key --submitter 0x... --out tower/alice.json";

@@ -101,6 +101,7 @@ fn locks(error: &E) -> String {
             e.expiry, e.nowS
         ),
         E::WrongPreimage(e) => format!("WrongPreimage: the preimage does not hash to {}", e.hash),
+        E::WitnessTooLong(e) => format!("WitnessTooLong: {} bytes, at most {}", e.got, e.max),
         E::ResolverRefused(e) => format!(
             "ResolverRefused: {} does not accept the witness for {}",
             e.resolver, e.hash

@@ -3,8 +3,8 @@
 pub use super::evidence_error::EvidenceError;
 use super::package::{Package, SignedAccept};
 use protocol_spec::{
-    Address, Amount, ChannelId, Digest, DirectionEvidence, Domain, Evidence, Lock, LocksOpening, Preimage,
-    Reject, Seq, Side, SignedVoucher, VerifiedVoucher, VoucherSignature, batch, limits,
+    Address, Amount, ChannelId, Digest, DirectionEvidence, Domain, Evidence, Lock, LocksOpening, Reject, Seq,
+    Side, SignedVoucher, VerifiedVoucher, VoucherSignature, Witness, batch, limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +17,12 @@ pub struct CheckedDirection {
     pub locks: Vec<Lock>,
     /// The opening of the commitment, from the file or computed from the locks.
     pub opening: Option<LocksOpening>,
-    /// Preimages that open locks of `locks`, by lock id.
-    pub preimages: BTreeMap<u64, Preimage>,
+    /// What opens locks of `locks`, by lock id: preimages that fit their hashes, and witnesses that a resolver is still
+    /// to be asked about.
+    pub witnesses: BTreeMap<u64, Witness>,
 }
 
-/// Evidence whose format, config, signatures, locks, preimages and acknowledgements were checked offline.
+/// Evidence whose format, config, signatures, locks, preimages and acknowledgements were checked offline. The version before is taken in as this one.
 /// Nobody but [`CheckedEvidence::check`] makes one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckedEvidence {
@@ -58,8 +59,9 @@ impl CheckedEvidence {
     ///
     /// # Errors
     /// Every [`EvidenceError`] but `Malformed`.
-    pub fn check(evidence: Evidence) -> Result<Self, EvidenceError> {
+    pub fn check(mut evidence: Evidence) -> Result<Self, EvidenceError> {
         check_format(&evidence.format)?;
+        Evidence::FORMAT.clone_into(&mut evidence.format);
         evidence.config.check().map_err(EvidenceError::Config)?;
         let sum = Amount::sum([evidence.deposits.0, evidence.deposits.1]);
         if sum.map_or(true, |sum| sum.0 > limits::AMOUNT_MAX) {
@@ -181,20 +183,13 @@ impl CheckedEvidence {
         let unopened = (committed && received.opening.is_none()).then(|| {
             "the voucher has locks that this file does not list: only 'paid' can be enforced".to_owned()
         });
-        let resolvers = received
-            .locks
-            .iter()
-            .any(|lock| lock.resolver != Address::ZERO)
-            .then(|| "some locks depend on a resolver contract: settle cannot resolve those yet".to_owned());
-        [stale, forgotten, unopened, resolvers]
-            .into_iter()
-            .flatten()
-            .collect()
+        [stale, forgotten, unopened].into_iter().flatten().collect()
     }
 }
 
 fn check_format(format: &str) -> Result<(), EvidenceError> {
-    (format == Evidence::FORMAT)
+    [Evidence::FORMAT, Evidence::FORMAT_V1]
+        .contains(&format)
         .then_some(())
         .ok_or_else(|| EvidenceError::Format {
             got: format.chars().take(64).collect(),
@@ -239,7 +234,7 @@ impl Checker {
         let opening = locks(which, file, commitment)?;
         Ok(CheckedDirection {
             voucher,
-            preimages: preimages(file)?,
+            witnesses: witnesses(file)?,
             locks: file.locks.clone(),
             opening,
         })
@@ -337,12 +332,12 @@ fn listed_opening(locks: &[Lock]) -> Result<Option<LocksOpening>, Reject> {
     }))
 }
 
-fn preimages(file: &DirectionEvidence) -> Result<BTreeMap<u64, Preimage>, EvidenceError> {
+fn witnesses(file: &DirectionEvidence) -> Result<BTreeMap<u64, Witness>, EvidenceError> {
     let mut known = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (id, preimage) in &file.preimages {
+    for (id, witness) in &file.witnesses {
         let refuse = |what| {
-            Err(EvidenceError::Preimage {
+            Err(EvidenceError::Witness {
                 id: id.chars().take(24).collect(),
                 what,
             })
@@ -357,10 +352,11 @@ fn preimages(file: &DirectionEvidence) -> Result<BTreeMap<u64, Preimage>, Eviden
             None => {
                 return refuse("no listed lock has this id; remove the entry if the lock was folded since");
             }
-            // The adjudicator asks the resolver; the file format has room for preimages only.
-            Some(lock) if lock.resolver != Address::ZERO => {}
-            Some(lock) if lock.opens(preimage) => {
-                known.insert(number, *preimage);
+            // Only the chain can tell what a resolver takes.
+            Some(lock)
+                if lock.condition().has_resolver() || lock.condition().opened_by(witness.as_bytes()) =>
+            {
+                known.insert(number, witness.clone());
             }
             Some(_) => return refuse("its SHA-256 is not the lock's hash"),
         }

@@ -58,9 +58,9 @@ pub enum EvidenceError {
         /// What does not fit.
         what: String,
     },
-    /// A preimage opens nothing.
-    #[error("the preimage of lock {id}: {what}")]
-    Preimage {
+    /// A witness opens nothing.
+    #[error("the witness of lock {id}: {what}")]
+    Witness {
         /// The lock's id as the file has it.
         id: String,
         /// Why.

@@ -157,7 +157,7 @@ impl Stepper<'_> {
         if now < window_end {
             steps.push(Step {
                 name: "submit",
-                text: "show the evidence, and resolve locks with known preimages".to_owned(),
+                text: "show the evidence, and resolve locks with known witnesses".to_owned(),
                 from: now,
                 until: Some(window_end),
                 price: self.price(Verb::Submit).await?,
@@ -165,7 +165,7 @@ impl Stepper<'_> {
         } else if now < final_at {
             steps.push(Step {
                 name: "resolve",
-                text: "resolve locks with known preimages; vouchers are no longer taken".to_owned(),
+                text: "resolve locks with known witnesses; vouchers are no longer taken".to_owned(),
                 from: now,
                 until: Some(self.first_expiry().unwrap_or(final_at).min(final_at)),
                 price: self.price(Verb::Resolve).await?,
@@ -216,13 +216,12 @@ impl Stepper<'_> {
         }
     }
 
-    /// The first lock with a known preimage that expires.
+    /// The first lock with a known witness that expires.
     fn first_expiry(&self) -> Option<UnixSeconds> {
         let received = self.settle.evidence().received();
-        let known = received
-            .locks
-            .iter()
-            .filter(|lock| received.preimages.contains_key(&lock.id));
+        let known = received.locks.iter().filter(|lock| {
+            received.witnesses.contains_key(&lock.id) && !self.view.refused.contains(&lock.id)
+        });
         known
             .map(|lock| lock.expiry)
             .filter(|expiry| *expiry > self.view.head.time)

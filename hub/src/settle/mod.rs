@@ -48,7 +48,7 @@ pub use exit::{Exit, SettleError};
 pub use forecast::{Forecast, Price, Step, forecast};
 pub use journal::{Ending, Entry, Journal, Purpose};
 pub use node::{Head, Node};
-pub use outlook::{LOCKS_PER_TX_MAX, Offer, Outcome, offer, offer_locks, outcomes, unanswered};
+pub use outlook::{Offer, Outcome, Room, offer, offer_locks, outcomes, unanswered};
 pub use package::{Package, Permission, SignedAccept};
 pub use plan::{Intent, Plan, Proof, Verb, plan};
 pub use receipt::ReceiptFile;

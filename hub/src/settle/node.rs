@@ -198,6 +198,18 @@ impl Node {
             .map_err(|_| SettleError::Refused(format!("{to} does not answer {} as it should", C::SIGNATURE)))
     }
 
+    /// What creation code returns at `block`. Nothing is created.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub(super) fn create<'a>(
+        &'a self,
+        code: Bytes,
+        block: BlockId,
+    ) -> BoxFuture<'a, Result<Bytes, SettleError>> {
+        self.call(TransactionRequest::default().with_input(code), block)
+    }
+
     pub(super) fn call<'a>(
         &'a self,
         request: TransactionRequest,

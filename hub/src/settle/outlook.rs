@@ -4,11 +4,30 @@ use super::{
     evidence::{CheckedDirection, CheckedEvidence},
     view::{Phase, View, share},
 };
-use protocol_spec::{Address, Amount, Lock, Side, UnixSeconds, settlement::Adjudication};
+use protocol_spec::{Amount, Lock, Side, settlement::Adjudication};
 use std::collections::BTreeSet;
 
-/// Locks resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
-pub const LOCKS_PER_TX_MAX: usize = 150;
+/// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
+const LOCKS_PER_TX_MAX: u64 = 150;
+
+/// Room for locks in one transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Room(u64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(LOCKS_PER_TX_MAX)
+    }
+}
+
+impl Room {
+    /// Takes the room that resolving `lock` needs; false when there is not enough left.
+    pub fn take(&mut self, lock: &Lock) -> bool {
+        let left = self.0.checked_sub(lock.condition().weight());
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
 
 /// What of the evidence a transaction would show, and what the adjudicator would then hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +93,7 @@ pub fn offer(view: &View, evidence: &CheckedEvidence, starting: bool) -> Offer {
     };
     // Only the payee itself resolves (R17).
     let (unlocks, more) = match disputed && evidence.accept().is_none() {
-        true => unlocks(&mut after, payer, received, view.head.time),
+        true => unlocks(&mut after, payer, received, view),
         false => (BTreeSet::new(), false),
     };
     Offer {
@@ -100,7 +119,7 @@ pub fn offer_locks(view: &View, evidence: &CheckedEvidence) -> Offer {
         if let Some(opening) = received.opening.as_ref().filter(|_| view.takes_vouchers()) {
             after.open_locks(payer, opening);
         }
-        (known, more) = unlocks(&mut after, payer, received, view.head.time);
+        (known, more) = unlocks(&mut after, payer, received, view);
     }
     Offer {
         voucher: false,
@@ -110,12 +129,12 @@ pub fn offer_locks(view: &View, evidence: &CheckedEvidence) -> Offer {
     }
 }
 
-/// Counts in `after` what can be counted: known in time, or marked before; earliest expiry first.
+/// Counts in `after` what can be counted: known in time and not refused, or marked before; earliest expiry first.
 fn unlocks(
     after: &mut Adjudication,
     payer: Side,
     received: &CheckedDirection,
-    now: UnixSeconds,
+    view: &View,
 ) -> (BTreeSet<u64>, bool) {
     let opened = received.opening.is_some_and(|opening| {
         let live = after.direction(payer).live.as_ref();
@@ -123,15 +142,15 @@ fn unlocks(
     });
     let mut locks: Vec<&Lock> = received.locks.iter().filter(|_| opened).collect();
     locks.sort_by_key(|lock| lock.expiry);
-    let mut counted = BTreeSet::new();
+    let (mut counted, mut room) = (BTreeSet::new(), Room::default());
     for lock in locks {
-        let in_time =
-            received.preimages.contains_key(&lock.id) && now < lock.expiry && lock.resolver == Address::ZERO;
+        let known = received.witnesses.contains_key(&lock.id) && !view.refused.contains(&lock.id);
+        let in_time = known && view.head.time < lock.expiry;
         let mut trial = after.clone();
         if !trial.resolve(payer, lock.leaf(), lock.amount, in_time) {
             continue;
         }
-        if counted.len() == LOCKS_PER_TX_MAX {
+        if !room.take(lock) {
             return (counted, true);
         }
         *after = trial;

@@ -35,13 +35,13 @@ impl SignedAccept {
 }
 
 /// What a client hands to its watchtower. JSON. With it a key that is no party's can defend the channel: it can show this
-/// voucher and finalize. It cannot resolve locks, and it holds no preimages: whoever learns one could collect with it.
+/// voucher and finalize. It cannot resolve locks, and it holds no witnesses: whoever learns one could collect with it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
     /// Format: `channelhub.package.v1`.
     pub format: String,
-    /// The evidence, without locks (but for their opening), preimages and what its side sent.
+    /// The evidence, without locks (but for their opening), witnesses and what its side sent.
     pub evidence: Evidence,
     /// The countersignature of `evidence.received.voucher`.
     pub countersignature: SignedAccept,
@@ -95,7 +95,7 @@ impl Package {
         // The opening is all of the locks that a submitter can use: with it the dispute stays open until they expire.
         shown.received.opening = evidence.received().opening;
         shown.received.locks.clear();
-        shown.received.preimages.clear();
+        shown.received.witnesses.clear();
         shown.sent = DirectionEvidence::default();
         Ok(Self {
             format: Self::FORMAT.to_owned(),

@@ -19,7 +19,7 @@ pub enum Verb {
     Dispute,
     /// Show evidence: in a dispute's window, or as a checkpoint while the channel is open.
     Submit,
-    /// Count locks of the stored voucher whose preimages are known (R17), and show no voucher.
+    /// Count locks of the stored voucher whose witnesses are known (R17), and show no voucher.
     Resolve,
     /// Pay out a dispute that is final.
     Finalize,

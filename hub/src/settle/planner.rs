@@ -14,7 +14,7 @@ use alloy::{
     sol_types::SolCall as _,
 };
 use protocol_spec::{
-    Lock, Preimage, UnixSeconds,
+    Lock, UnixSeconds,
     abi::{IAdjudicator, Resolution, Submission},
     calls,
 };
@@ -148,10 +148,10 @@ impl Planner<'_> {
                     .to_owned(),
             ),
             () if missed > 0 => SettleError::NotNow(format!(
-                "the deadline has passed: {missed} locks with a known preimage have expired"
+                "the deadline has passed: {missed} locks with a known witness have expired"
             )),
             () => SettleError::NothingToDo(
-                "no lock of the stored voucher is left whose preimage this file knows".to_owned(),
+                "no lock of the stored voucher is left whose witness this file knows".to_owned(),
             ),
         }
     }
@@ -311,7 +311,7 @@ impl Planner<'_> {
         });
         // Of a marked lock the adjudicator reads no witness.
         let witness = |id: u64| {
-            let known = received.preimages.get(&id).copied().unwrap_or(Preimage::ZERO);
+            let known = received.witnesses.get(&id).cloned().unwrap_or_default();
             offer.unlocks.contains(&id).then_some(known)
         };
         let resolution = received
@@ -347,16 +347,18 @@ impl Planner<'_> {
     fn notes(&self, offer: Option<&Offer>) -> Vec<String> {
         let missed = self.missed();
         let late = (offer.is_some() && missed > 0).then(|| {
-            format!("{missed} locks with a known preimage have expired and count only if marked in time")
+            format!("{missed} locks with a known witness have expired and count only if marked in time")
         });
-        self.evidence.warnings().into_iter().chain(late).collect()
+        let refused = self.view.refused_note();
+        let warnings = self.evidence.warnings().into_iter();
+        warnings.chain(late).chain(refused).collect()
     }
 
-    /// How many locks with a known preimage have expired.
+    /// How many locks with a known witness have expired.
     fn missed(&self) -> usize {
         let received = self.evidence.received();
         let expired = |lock: &&Lock| self.view.head.time >= lock.expiry;
-        let known = |lock: &&Lock| received.preimages.contains_key(&lock.id);
+        let known = |lock: &&Lock| received.witnesses.contains_key(&lock.id);
         received.locks.iter().filter(expired).filter(known).count()
     }
 }

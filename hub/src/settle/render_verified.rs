@@ -16,7 +16,7 @@ pub(super) fn verified_json(evidence: &CheckedEvidence) -> Value {
             json!({
                 "seq": voucher.seq, "paid": voucher.paid, "ack_seq": voucher.ack_seq, "ack_paid": voucher.ack_paid,
                 "signer": verified.signer(), "batch": is_batch(verified), "locks": direction.locks.len(),
-                "preimages": direction.preimages.len(),
+                "witnesses": direction.witnesses.len(),
             })
         })
     };
@@ -59,9 +59,9 @@ pub(super) fn verified_table(evidence: &CheckedEvidence) -> String {
             voucher.ack_seq.to_string(),
             voucher.ack_paid.to_string(),
             format!(
-                "{} ({} preimages)",
+                "{} ({} witnesses)",
                 direction.locks.len(),
-                direction.preimages.len()
+                direction.witnesses.len()
             ),
             format!(
                 "{} by {}",

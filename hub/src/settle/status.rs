@@ -27,6 +27,7 @@ impl Status {
     pub fn new(view: View, evidence: &CheckedEvidence) -> Self {
         let mut warnings = evidence.warnings();
         warnings.extend(deposit_warning(&view, evidence));
+        warnings.extend(view.refused_note());
         Self {
             outcomes: outcomes(&view, evidence),
             next: next(&view, evidence),

@@ -14,8 +14,10 @@ use futures::future::BoxFuture;
 use protocol_spec::{
     Amount, Digest, Lock, Side, UnixSeconds,
     abi::{ChannelState, IAdjudicator, LocksState, Status},
+    probe,
     settlement::{Adjudication, Direction, Funds, LiveLocks},
 };
+use std::collections::BTreeSet;
 
 sol! {
     /// What settle asks a token for, for display.
@@ -67,6 +69,8 @@ pub struct View {
     pub funds: Funds,
     /// The adjudicator's memory, with the marks of the locks in the evidence.
     pub adjudication: Adjudication,
+    /// Received locks whose resolvers refuse the witness in the evidence.
+    pub refused: BTreeSet<u64>,
     /// The channel's token.
     pub token: TokenInfo,
     /// What failed payouts left for the evidence's account, in this token.
@@ -94,7 +98,7 @@ impl View {
             let state = reader.state().await?;
             let config = &evidence.raw().config;
             let account = config.account(evidence.side());
-            let (token, claimable, vault, adjudication, final_at) = tokio::try_join!(
+            let (token, claimable, vault, adjudication, refused, final_at) = tokio::try_join!(
                 token_info(node, config.token, reader.block),
                 reader.amount(IAdjudicator::claimableCall {
                     token: config.token,
@@ -105,6 +109,7 @@ impl View {
                     hub: config.hub
                 }),
                 reader.adjudication(&state),
+                reader.refused(),
                 reader.final_at(),
             )?;
             let view = Self {
@@ -112,6 +117,7 @@ impl View {
                 phase: phase(&state, final_at),
                 funds: funds(&state)?,
                 adjudication,
+                refused,
                 token,
                 claimable,
                 vault,
@@ -125,6 +131,18 @@ impl View {
     #[must_use]
     pub fn balances(&self) -> (Amount, Amount) {
         self.adjudication.balances(&self.funds)
+    }
+
+    /// For people: what resolvers do not take.
+    #[must_use]
+    pub fn refused_note(&self) -> Option<String> {
+        let ids: Vec<String> = self.refused.iter().map(u64::to_string).collect();
+        (!ids.is_empty()).then(|| {
+            format!(
+                "locks {}: the resolver does not take the witness in this file; they are left out",
+                ids.join(", ")
+            )
+        })
     }
 
     /// True while vouchers are taken: open, or disputed before the window's end.
@@ -209,6 +227,33 @@ impl Reader<'_> {
             }
         }
         Ok(adjudication)
+    }
+
+    /// Asks every resolver of a received lock about the witness, as the adjudicator would.
+    async fn refused(&self) -> Result<BTreeSet<u64>, SettleError> {
+        let received = self.evidence.received();
+        let mut refused = BTreeSet::new();
+        for lock in &received.locks {
+            let condition = lock.condition();
+            let Some(witness) = received
+                .witnesses
+                .get(&lock.id)
+                .filter(|_| condition.has_resolver())
+            else {
+                continue;
+            };
+            let code = probe::code(&condition, witness);
+            let output = self.node.create(code, self.block).await?;
+            let opens = probe::answer(&output).ok_or_else(|| {
+                SettleError::Refused(
+                    "the node does not run creation code in eth_call; use another node".to_owned(),
+                )
+            })?;
+            if !opens {
+                refused.insert(lock.id);
+            }
+        }
+        Ok(refused)
     }
 
     /// What this settle computes must be what the adjudicator computes, or its forecasts are worth nothing.

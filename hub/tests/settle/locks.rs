@@ -4,7 +4,7 @@ use crate::{
     vouchers::{CLIENT, HUB, PERIOD_S, Parties, lock, opening, preimage},
     world::World,
 };
-use protocol_spec::{DirectionEvidence, Lock, Side, calls};
+use protocol_spec::{Address, DirectionEvidence, Lock, Side, Witness, calls};
 
 /// The hub paid 100 and locked `locks`; the preimages of `known` are known.
 fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
@@ -13,7 +13,10 @@ fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
         voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (0, 0), opening.commitment()))),
         locks,
         opening: Some(opening),
-        preimages: known.iter().map(|id| (id.to_string(), preimage(*id))).collect(),
+        witnesses: known
+            .iter()
+            .map(|id| (id.to_string(), preimage(*id).into()))
+            .collect(),
     }
 }
 
@@ -104,7 +107,7 @@ async fn an_acknowledgement_kills_a_stale_lock_although_it_costs_something_now()
         )),
         locks: stale_locks,
         opening: Some(stale_opening),
-        preimages: Vec::new(),
+        witnesses: Vec::new(),
     };
     let to = p.domain.adjudicator;
     world
@@ -118,10 +121,47 @@ async fn an_acknowledgement_kills_a_stale_lock_although_it_costs_something_now()
     let file = world.file(&evidence);
     world.send_as(CLIENT, "submit", &file, &[]).exits(0);
     let mut claim = stale;
-    claim.preimages = vec![("1".to_owned(), preimage(1))];
+    claim.witnesses = vec![("1".to_owned(), preimage(1).into())];
     let (_, resolutions) = calls::evidence(Side::Client, &claim);
     assert_eq!(resolutions.len(), 1);
     world.pass(PERIOD_S).await;
     world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
     assert_eq!(world.balance(p.config.client).await, 990);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resolvers_are_asked_and_what_they_refuse_is_left_out() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    let (yes, no) = (Address::repeat_byte(0x51), Address::repeat_byte(0x52));
+    world.set_code(yes, "0x600160005260206000f3").await;
+    world.set_code(no, "0x600260005260206000f3").await;
+    let on = |resolver, lock: Lock| Lock { resolver, ..lock };
+    let locks = vec![
+        lock(1, 20, now + 7200),
+        on(yes, lock(2, 30, now + 7200)),
+        on(no, lock(3, 50, now + 7200)),
+        on(yes, lock(4, 90, now + 7200)),
+    ];
+    let mut received = locked(p, locks, &[1, 3]);
+    let signed = Witness::new(vec![7; 129]).unwrap();
+    received.witnesses.push(("2".to_owned(), signed));
+    let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
+    let file = world.file(&evidence);
+    let sent = world
+        .send_as(CLIENT, "dispute", &file, &["--json"])
+        .exits(0)
+        .says("locks 3: the resolver does not take the witness")
+        .json();
+    // 1 by its preimage, 2 by its resolver; of 4 nothing is known.
+    assert_eq!(
+        (&sent["locks_resolved"], &sent["after"]["client"]),
+        (&2.into(), &"1150".into())
+    );
+    world.pass(2 * PERIOD_S).await;
+    world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
+    assert_eq!(world.balance(p.config.client).await, 1000 + 100 + 20 + 30);
 }

@@ -26,7 +26,10 @@ fn full(p: &Parties) -> Evidence {
         }),
         locks,
         opening: Some(opening),
-        preimages: vec![("1".to_owned(), preimage(1)), ("2".to_owned(), preimage(2))],
+        witnesses: vec![
+            ("1".to_owned(), preimage(1).into()),
+            ("2".to_owned(), preimage(2).into()),
+        ],
     };
     p.evidence(Side::Client, received, p.paid(Side::Client, (2, 80), (3, 300)))
 }
@@ -77,7 +80,7 @@ fn evidence_with_any_field_changed_is_refused() {
         (&valid["valid"], &valid["received"]["batch"]),
         (&true.into(), &true.into())
     );
-    assert_eq!(valid["received"]["preimages"], 2);
+    assert_eq!(valid["received"]["witnesses"], 2);
     let mut pointers = Vec::new();
     leaves(&json, "", &mut pointers);
     // What the owner saw confirmed: signed by nobody, only compared with the chain.
@@ -98,6 +101,19 @@ fn evidence_with_any_field_changed_is_refused() {
 }
 
 #[test]
+fn evidence_of_the_version_before_is_read() {
+    let mut json = serde_json::to_value(full(&parties())).unwrap();
+    json["format"] = "channelhub.evidence.v1".into();
+    for direction in ["received", "sent"] {
+        let fields = json[direction].as_object_mut().unwrap();
+        let witnesses = fields.remove("witnesses").unwrap();
+        fields.insert("preimages".to_owned(), witnesses);
+    }
+    let valid = verify(&json.to_string()).exits(0).json();
+    assert_eq!(valid["received"]["witnesses"], 2);
+}
+
+#[test]
 fn fields_added_or_missing_and_garbage_are_refused() {
     let json = serde_json::to_value(full(&parties())).unwrap();
     for key in json.as_object().unwrap().keys() {
@@ -109,8 +125,8 @@ fn fields_added_or_missing_and_garbage_are_refused() {
     more["extra"] = "1".into();
     verify(&more.to_string()).exits(3);
     let mut later = json;
-    later["format"] = "channelhub.evidence.v2".into();
-    verify(&later.to_string()).exits(3).says("channelhub.evidence.v2");
+    later["format"] = "channelhub.evidence.v3".into();
+    verify(&later.to_string()).exits(3).says("channelhub.evidence.v3");
     verify("not json").exits(3);
     settle(&["verify", "--evidence", "/nonexistent"]).exits(2);
     settle(&["verify"]).exits(2);

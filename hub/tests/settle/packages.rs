@@ -172,7 +172,7 @@ async fn locks_go_into_a_package_as_their_opening_only_and_not_while_one_is_mark
         voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (0, 0), opening.commitment()))),
         locks,
         opening: Some(opening),
-        preimages: vec![("1".to_owned(), preimage(1))],
+        witnesses: vec![("1".to_owned(), preimage(1).into())],
     };
     let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
     let out = world.dir.path().join("package.json");

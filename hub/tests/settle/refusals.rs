@@ -163,7 +163,7 @@ async fn evidence_older_than_the_chain_and_empty_exits_are_refused() {
         p.paid(Side::Hub, (5, 50), (0, 0)),
     );
     let mut all = p.paid(Side::Client, (1, 0), (9, 500));
-    all.preimages.clear();
+    all.witnesses.clear();
     let spent = protocol_spec::Evidence {
         received: all,
         ..spent

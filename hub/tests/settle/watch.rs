@@ -207,7 +207,7 @@ async fn with_its_own_key_a_party_also_has_its_locks_resolved_in_time() {
         voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (0, 0), opening.commitment()))),
         locks,
         opening: Some(opening),
-        preimages: vec![("1".to_owned(), preimage(1))],
+        witnesses: vec![("1".to_owned(), preimage(1).into())],
     };
     let dir = world.subdirectory("own");
     let put = |received: &DirectionEvidence| {
@@ -220,7 +220,7 @@ async fn with_its_own_key_a_party_also_has_its_locks_resolved_in_time() {
     world.watch_once(&dir, CLIENT, &[]).exits(0);
     // The second preimage is learnt after the window.
     world.pass(PERIOD_S + 60).await;
-    received.preimages.push(("2".to_owned(), preimage(2)));
+    received.witnesses.push(("2".to_owned(), preimage(2).into()));
     put(&received);
     let resolved = world.watch_once(&dir, CLIENT, &[]).exits(0);
     let lines = resolved.lines();

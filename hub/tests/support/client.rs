@@ -1,8 +1,8 @@
 //! A client with real keys and a real `Channel`, without any transport. Shared by the tests of ledger, engine and kills.
 
 use protocol_spec::{
-    Address, Amount, Channel, Config, Credit, Digest, Domain, Lock, Op, Payee, Payment, PaymentId, Preimage,
-    PublicKey, Reject, Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
+    Address, Amount, Channel, Config, Credit, Digest, Domain, Lock, Op, Opened, Payee, Payment, PaymentId,
+    Preimage, PublicKey, Reject, Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
     VerifiedVoucher, VoucherSignature,
     channel::{Accepted, Clock, Delays},
     message::{Frame, Notification, ResumeCall},
@@ -136,8 +136,16 @@ impl Client {
     pub(crate) fn told(&mut self, told: &Notification, clock: Clock) {
         match told {
             Notification::Reveal(reveal) => {
-                // Unknown when it was converted before it was told again.
-                let _ = self.channel.told_preimage(reveal.lock_id, reveal.preimage, clock);
+                // Unknown when it was converted before it was told again. Of a resolver it believes the hub.
+                if let Some(lock) = self.channel.sent().locks.lock(reveal.lock_id) {
+                    let condition = lock.condition();
+                    let by_hash = Opened::by_hash(condition, reveal.witness.clone());
+                    if let Some(opened) =
+                        by_hash.or_else(|| Opened::vouched(condition, reveal.witness.clone()))
+                    {
+                        let _ = self.channel.told_witness(reveal.lock_id, &opened, clock);
+                    }
+                }
             }
             Notification::Consent(consent) if self.channel.consented(consent.lock_id).is_ok() => {
                 self.given_up.insert(consent.lock_id, consent.reason);
@@ -150,12 +158,12 @@ impl Client {
     pub(crate) fn fold(&self) -> Vec<Op> {
         let told: Vec<_> = self
             .channel
-            .told_preimages()
-            .map(|(id, secret)| (id, secret.0))
+            .told_witnesses()
+            .map(|(id, witness)| (id, witness.as_bytes().to_vec()))
             .collect();
         let converts = told.iter().map(|(id, secret)| Op::LockConvert {
             id: *id,
-            witness: secret.to_vec(),
+            witness: secret.clone(),
         });
         let live = |id: &&u64| self.channel.sent().locks.lock(**id).is_some();
         let drops = self

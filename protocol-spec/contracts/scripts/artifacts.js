@@ -3,7 +3,7 @@
 const fs = require("fs");
 const path = require("path");
 const [out, target] = process.argv.slice(2);
-const contracts = ["Adjudicator.sol/Adjudicator", "TestToken.sol/TestToken"];
+const contracts = ["Adjudicator.sol/Adjudicator", "TestToken.sol/TestToken", "ArbiterEscrow.sol/ArbiterEscrow"];
 const root = path.join(__dirname, "..");
 const solc = require(path.join(root, "node_modules", "solc", "package.json")).version;
 fs.mkdirSync(target, { recursive: true });

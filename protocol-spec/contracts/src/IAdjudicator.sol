@@ -118,6 +118,7 @@ struct Invoice {
     bytes32 channelId;
     uint128 amount;
     bytes32 hash;
+    address resolver;
     uint64 expiresAt;
     bytes32 memo;
 }
@@ -259,7 +260,8 @@ struct ChannelState {
     LocksState hubLocks;
 }
 
-/// A condition that is no preimage. Called with a gas cap; true is exactly the 32-byte word 1.
+/// A condition that is no preimage. Called with a cap of 200,000 gas and a witness of at most 1,024 bytes; true is exactly
+/// the 32-byte word 1.
 /// Must be pure and monotone: once true for a hash and witness, true for ever.
 interface IResolver {
     function check(bytes32 hash, bytes calldata witness) external view returns (bool);
@@ -330,6 +332,7 @@ interface IAdjudicator {
     error LockNotProven(bytes32 leaf);
     error LockExpired(uint256 expiry, uint256 nowS);
     error WrongPreimage(bytes32 hash);
+    error WitnessTooLong(uint256 max, uint256 got);
     error ResolverRefused(address resolver, bytes32 hash);
     error NotEnoughGas(uint256 needed, uint256 left);
     error DepositMissing(uint256 named, uint256 actual);

@@ -292,6 +292,28 @@ contract HostileTest is Base {
         assertEq(_state().hubLocks.counted, 100);
     }
 
+    function test_resolve_takesWitnessesUpToALength() public {
+        Resolver resolver = new Resolver();
+        _openBad();
+        bytes memory longest = new bytes(1024);
+        bytes memory longer = new bytes(1025);
+        Lock[] memory locks = new Lock[](2);
+        locks[0] = Lock(1, 100, _now() + 2 days, keccak256(longest), address(resolver));
+        locks[1] = Lock(2, 100, _now() + 2 days, keccak256(longer), address(resolver));
+        _dispute();
+        _submit(_withLocks(_voucher(HUB, 1, 10, 0, 0), locks));
+        uint256[] memory second = new uint256[](1);
+        second[0] = 1;
+        Resolution memory r = _resolution(HUB, locks, second);
+        r.unlocks[0].witness = longer;
+        vm.expectRevert(abi.encodeWithSelector(IAdjudicator.WitnessTooLong.selector, 1024, 1025));
+        _resolve(r);
+        r = _resolveFirst(HUB, locks);
+        r.unlocks[0].witness = longest;
+        _resolve(r);
+        assertEq(_state().hubLocks.counted, 100);
+    }
+
     function test_resolve_revertsIfResolverHasNoCode() public {
         _openBad();
         Lock[] memory locks = _one(Lock(1, 100, _now() + 2 days, keccak256("x"), stranger));

@@ -163,18 +163,17 @@ impl LockRules for Accepting<'_> {
         match () {
             () if self.0.consents_given.contains(&lock.id) => Ok(()),
             () if self.0.marked.contains(&(payer, lock.id)) => refuse("it was resolved on chain in time"),
-            () if self.0.known.contains_key(&lock.id) => refuse("its preimage was known in time"),
+            () if self.0.known.contains_key(&lock.id) => refuse("its witness was known in time"),
             () if clock.chain < lock.expiry => refuse("it has not expired and there is no consent"),
             () => Ok(()),
         }
     }
 
     /// The payee gains by a conversion; it only insists on a preimage that opens the hash, for those it forwards to.
+    /// Whether a resolver would take the witness is the payer's to judge: it signs its own money away.
     fn may_convert(&self, lock: &Lock, witness: &[u8]) -> Result<(), Reject> {
-        if lock.resolver != crate::Address::ZERO {
-            return Ok(());
-        }
-        lock.opened_by(witness)
+        let condition = lock.condition();
+        (condition.has_resolver() || condition.opened_by(witness))
             .then_some(())
             .ok_or(Reject::WitnessWrong { id: lock.id })
     }

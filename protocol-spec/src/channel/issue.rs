@@ -90,13 +90,15 @@ impl LockRules for Signing<'_> {
     }
 
     fn may_convert(&self, lock: &Lock, witness: &[u8]) -> Result<(), Reject> {
-        // A resolver's answer is the payer's to judge: it signs its own money away.
-        if lock.resolver != crate::Address::ZERO {
-            return Ok(());
-        }
-        // R7: the payee refuses a witness that does not open the lock, however the payer came to it.
-        let in_time = self.0.told.contains_key(&lock.id) || self.0.marked.contains(&(self.0.me, lock.id));
-        (in_time && lock.opened_by(witness))
+        let told = self.0.told.get(&lock.id);
+        let marked = self.0.marked.contains(&(self.0.me, lock.id));
+        let opens = match lock.condition().has_resolver() {
+            // What was told had been checked; of a marked lock the adjudicator has checked it.
+            true => marked || told.is_some_and(|told| told.as_bytes() == witness),
+            // R7: the payee refuses a witness that does not open the lock, however the payer came to it.
+            false => lock.condition().opened_by(witness),
+        };
+        ((told.is_some() || marked) && opens)
             .then_some(())
             .ok_or(Reject::WitnessWrong { id: lock.id })
     }

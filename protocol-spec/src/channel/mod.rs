@@ -8,8 +8,8 @@ mod cooperative;
 mod half;
 mod issue;
 mod phase;
-mod preimage;
 mod restore;
+mod witness;
 
 pub use accept::Accepted;
 pub use half::{Half, Outgoing};
@@ -17,7 +17,7 @@ pub use issue::Issued;
 pub use phase::{Event, MOVES, Phase};
 
 use crate::{
-    Amount, ChannelId, Config, Digest, Domain, History, Preimage, Reject, Side, SignedVoucher, UnixSeconds,
+    Amount, ChannelId, Config, Digest, Domain, History, Reject, Side, SignedVoucher, UnixSeconds, Witness,
     limits,
     settlement::{Adjudication, Funds},
 };
@@ -73,10 +73,10 @@ pub struct Channel {
     /// True when a voucher with operations was accepted since the last own voucher.
     unanswered: bool,
     pending_withdraw: Option<PendingWithdraw>,
-    /// Preimages told in time for own locks (R8), by lock id.
-    told: BTreeMap<u64, Preimage>,
-    /// Preimages this party knew in time for locks of the other side, by lock id.
-    known: BTreeMap<u64, Preimage>,
+    /// Witnesses told in time for own locks (R8), by lock id.
+    told: BTreeMap<u64, Witness>,
+    /// Witnesses this party knew in time for locks of the other side, by lock id.
+    known: BTreeMap<u64, Witness>,
     /// Own locks whose removal the other side consented to.
     consents_received: BTreeSet<u64>,
     /// Locks of the other side whose removal this party consented to (R11).
@@ -245,7 +245,7 @@ impl Channel {
         }
     }
 
-    const RECORD_VERSION: u8 = 1;
+    const RECORD_VERSION: u8 = 2;
 
     fn require_open(&self) -> Result<(), Reject> {
         match &self.phase {

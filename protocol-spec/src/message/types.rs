@@ -2,8 +2,8 @@
 
 use super::RpcError;
 use crate::{
-    Address, Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Payee, PaymentId, Preimage,
-    Receipt, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw,
+    Address, Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Payee, PaymentId, Receipt,
+    ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw, Witness,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -357,8 +357,8 @@ wire! {
         /// The lock, in the direction that the receiver of this message pays in. JSON: decimal string.
         #[serde(with = "super::decimal_u64")]
         pub lock_id: u64,
-        /// The 32-byte preimage.
-        pub preimage: Preimage,
+        /// The 32-byte preimage, or what the resolver takes.
+        pub witness: Witness,
     }
 
     /// Parameters that name a lock.

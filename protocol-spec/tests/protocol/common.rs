@@ -1,9 +1,9 @@
 //! One client, one hub, their keys and a clock.
 
 use protocol_spec::{
-    Address, Amount, Channel, Config, Credit, Digest, Domain, Lock, Op, Payee, Payment, PaymentId, Preimage,
-    Reject, Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, VerifiedVoucher, Voucher,
-    VoucherSignature,
+    Address, Amount, Channel, Condition, Config, Credit, Digest, Domain, Lock, Op, Opened, Payee, Payment,
+    PaymentId, Preimage, Reject, Return, ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
+    VerifiedVoucher, Voucher, VoucherSignature,
     channel::{Accepted, Clock, Delays},
 };
 
@@ -63,6 +63,12 @@ pub fn give_back(id: u8, amount: u128) -> Op {
         amount: Amount(amount),
         reason: ReturnReason::Change,
     })
+}
+
+/// What opens every test lock with this id.
+pub fn opened(id: u64) -> Opened {
+    let preimage = preimage(id);
+    Opened::by_hash(Condition::preimage(&preimage), preimage.into()).unwrap()
 }
 
 /// The preimage that every test lock with this id is on.

@@ -29,3 +29,4 @@ mod samples;
 mod signatures;
 mod spec_text;
 mod vectors;
+mod witnesses;

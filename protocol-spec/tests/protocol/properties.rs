@@ -157,10 +157,10 @@ impl Run {
             Step::Convert(from, n) => {
                 let from = side_of(*from);
                 let Some(id) = self.nth_lock(from, *n) else { return };
-                if self.w.of(from).told_preimage(id, preimage(id), clock).is_ok() {
+                if self.w.of(from).told_witness(id, &opened(id), clock).is_ok() {
                     self.w
                         .of(from.other())
-                        .learn_preimage(id, preimage(id), clock)
+                        .learn_witness(id, &opened(id), clock)
                         .unwrap();
                     self.issue(from, &[convert(id)]);
                 }

@@ -71,7 +71,7 @@ fn r08_accepts_a_preimage_told_before_the_expiry() {
         "not told yet"
     );
     w.at(E - 1);
-    w.client.told_preimage(1, preimage(1), w.clock).unwrap();
+    w.client.told_witness(1, &opened(1), w.clock).unwrap();
     w.at(E + 10 * LAG);
     assert_eq!(
         name(w.issue(Client, &[drop_lock(1)])),
@@ -86,14 +86,14 @@ fn r08_accepts_a_preimage_told_before_the_expiry() {
 fn r08_rejects_a_preimage_told_late_or_wrong_or_for_nothing() {
     let mut w = World::new();
     w.send(Client, &[add(lock(1, 10, E))]);
-    let told = |w: &mut World, id, preimage| {
+    let told = |w: &mut World, id, of| {
         let clock = w.clock;
-        unchanged_if_refused(&mut w.client, |c| c.told_preimage(id, preimage, clock))
+        unchanged_if_refused(&mut w.client, |c| c.told_witness(id, &opened(of), clock))
     };
-    assert_eq!(name(told(&mut w, 2, preimage(2))), "LockUnknown");
-    assert_eq!(name(told(&mut w, 1, preimage(2))), "WitnessWrong");
+    assert_eq!(name(told(&mut w, 2, 2)), "LockUnknown");
+    assert_eq!(name(told(&mut w, 1, 2)), "WitnessWrong");
     w.at(E);
-    assert_eq!(name(told(&mut w, 1, preimage(1))), "PreimageTooLate");
+    assert_eq!(name(told(&mut w, 1, 1)), "PreimageTooLate");
     assert_eq!(name(w.issue(Client, &[convert(1)])), "WitnessWrong");
 }
 
@@ -104,11 +104,11 @@ fn r08_boundary_now_decides_and_a_mark_excuses() {
     let mut late = clock(E - 1);
     late.now = protocol_spec::UnixSeconds(E);
     assert_eq!(
-        name(w.client.told_preimage(1, preimage(1), late)),
+        name(w.client.told_witness(1, &opened(1), late)),
         "PreimageTooLate"
     );
     w.client.mark(Client, 1);
-    w.client.told_preimage(1, preimage(1), late).unwrap();
+    w.client.told_witness(1, &opened(1), late).unwrap();
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn r11_accepts_giving_up_an_unknown_preimage() {
 fn r11_rejects_giving_up_what_may_be_used() {
     let mut w = World::new();
     w.send(Client, &[add(lock(1, 10, E)), add(lock(2, 10, E))]);
-    w.hub.learn_preimage(1, preimage(1), w.clock).unwrap();
+    w.hub.learn_witness(1, &opened(1), w.clock).unwrap();
     w.hub.mark(Client, 2);
     for id in [1, 2] {
         assert_eq!(
@@ -241,8 +241,8 @@ fn r11_boundary_a_preimage_learnt_after_the_consent_is_never_used() {
     let mut w = World::new();
     w.send(Client, &[add(lock(1, 10, E))]);
     w.hub.consent(1).unwrap();
-    w.hub.learn_preimage(1, preimage(1), w.clock).unwrap();
-    assert_eq!(w.hub.known_preimages().count(), 0);
+    w.hub.learn_witness(1, &opened(1), w.clock).unwrap();
+    assert_eq!(w.hub.known_witnesses().count(), 0);
     let sent = w.forge(Client, &[drop_lock(1)], |v| v.locks = Digest::ZERO);
     w.deliver(Client, &sent).unwrap();
 }

@@ -188,7 +188,7 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
     let reveal = Reveal {
         channel_id: id,
         lock_id: 2,
-        preimage: Preimage([1; 32]),
+        witness: Preimage([1; 32]).into(),
     };
     vec![
         (

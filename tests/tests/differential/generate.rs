@@ -220,7 +220,7 @@ impl<R: Rules> World<'_, R> {
             .filter(|lock| rng.random_bool(0.7) && (!careful || self.resolvable(payer, lock)))
             .map(|lock| lock.id)
             .collect();
-        let tell = |id: u64| wanted.contains(&id).then(|| preimage(payer, id));
+        let tell = |id: u64| wanted.contains(&id).then(|| preimage(payer, id).into());
         let mut resolution = calls::resolution(payer, &opening, &known.locks, tell)?;
         self.spoil(rng, known, &mut resolution);
         Some(resolution)

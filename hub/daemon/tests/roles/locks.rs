@@ -11,7 +11,7 @@ use client_sdk::{Digest, Evidence, PayError, ReturnReason};
 use hub::{chain::Chain, settle::Verb};
 use protocol_spec::{
     abi,
-    message::{LockCall, Request, ResumeCall},
+    message::{LockCall, Message, Notification, Request, ResumeCall, binary},
 };
 use std::{
     net::SocketAddr,
@@ -24,6 +24,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::broadcast,
 };
 
 pub(crate) const AMOUNT: u128 = 100_000;
@@ -34,18 +35,21 @@ const LIFE: Duration = Duration::from_secs(4 * 3600);
 const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
 const LAG_S: u64 = protocol_spec::limits::LAG_DEFAULT_S;
 
-/// Passes everything on, until it is muted: then what the client says is swallowed.
-struct Line {
-    address: SocketAddr,
-    mute: Arc<AtomicBool>,
+/// Passes everything on, until it is muted: then what the client says is swallowed. And it puts words into the hub's mouth.
+pub(crate) struct Line {
+    pub(crate) address: SocketAddr,
+    pub(crate) mute: Arc<AtomicBool>,
+    forged: broadcast::Sender<Vec<u8>>,
 }
 
 impl Line {
-    async fn start(hub: SocketAddr) -> Self {
+    pub(crate) async fn start(hub: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mute = Arc::new(AtomicBool::new(false));
         let muted = mute.clone();
+        let (forged, _) = broadcast::channel(4);
+        let forging = forged.clone();
         tokio::spawn(async move {
             while let Ok((front, _)) = listener.accept().await {
                 let Ok(back) = TcpStream::connect(hub).await else {
@@ -53,7 +57,22 @@ impl Line {
                 };
                 let (mut from_client, mut to_client) = front.into_split();
                 let (mut from_hub, mut to_hub) = back.into_split();
-                tokio::spawn(async move { tokio::io::copy(&mut from_hub, &mut to_client).await });
+                let mut forged = forging.subscribe();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 16 << 10];
+                    loop {
+                        let bytes = tokio::select! {
+                            read = from_hub.read(&mut buffer) => match read {
+                                Ok(count @ 1..) => buffer[..count].to_vec(),
+                                _ => return,
+                            },
+                            Ok(forged) = forged.recv() => forged,
+                        };
+                        if to_client.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
                 let mute = muted.clone();
                 tokio::spawn(async move {
                     let mut buffer = vec![0; 16 << 10];
@@ -66,7 +85,21 @@ impl Line {
                 });
             }
         });
-        Self { address, mute }
+        Self {
+            address,
+            mute,
+            forged,
+        }
+    }
+
+    /// A notification that the hub never sent. The line must be quiet, so that it comes between two messages.
+    pub(crate) async fn forge(&self, notification: Notification) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let message = binary::encode(&Message::Notification(Box::new(notification)));
+        let mut frame = vec![0x82, 126];
+        frame.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend(message);
+        self.forged.send(frame).unwrap();
     }
 }
 
@@ -98,7 +131,7 @@ pub(crate) async fn plot(world: &World, name: &str) -> Plot {
     let began = Instant::now();
     let evidence = loop {
         let evidence = merchant.channel.evidence().await.unwrap();
-        if !evidence.received.preimages.is_empty() {
+        if !evidence.received.witnesses.is_empty() {
             break evidence;
         }
         assert!(began.elapsed() < Duration::from_secs(30), "no lock arrived");
@@ -113,17 +146,17 @@ pub(crate) async fn plot(world: &World, name: &str) -> Plot {
     }
 }
 
-async fn until_time(world: &World, time: u64) {
+pub(crate) async fn until_time(world: &World, time: u64) {
     let now = world.bank.head().await.unwrap().timestamp_s;
     pass(world, time.saturating_sub(now)).await;
 }
 
-fn signed(amount: u128) -> i128 {
+pub(crate) fn signed(amount: u128) -> i128 {
     i128::try_from(amount).unwrap()
 }
 
 /// Tokens that are the hub's on chain, as long as `merchant` and `payer` are its only channels still open.
-async fn worth(world: &World) -> i128 {
+pub(crate) async fn worth(world: &World) -> i128 {
     signed(world.vault().await)
 }
 
@@ -238,7 +271,7 @@ async fn cancelled(world: &World, cases: &mut Vec<Case>) {
     assert!(!paying.is_finished(), "the payer's lock was given up too early");
     act(world, &merchant.key, &plot.evidence, Verb::Dispute).await;
     let paid = paying.await.unwrap().unwrap();
-    assert_eq!(plot.evidence.received.preimages[0].1, paid.preimage);
+    assert_eq!(plot.evidence.received.witnesses[0].1, paid.witness);
     pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
     closed(world, merchant.channel.id()).await;
     let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);

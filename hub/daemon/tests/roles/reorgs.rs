@@ -258,7 +258,7 @@ async fn resolve(world: &World, name: &str, depth: u64, seen: bool) -> (i128, i1
     let plot = plot(world, name).await;
     let (merchant, id) = (&plot.merchant, plot.merchant.channel.id());
     let mut without = plot.evidence.clone();
-    without.received.preimages.clear();
+    without.received.witnesses.clear();
     let counted = |state: &abi::ChannelState| state.hubLocks.counted > 0;
     let mut undone = false;
     while !counted(&state(world, id).await) {
@@ -271,7 +271,7 @@ async fn resolve(world: &World, name: &str, depth: u64, seen: bool) -> (i128, i1
         }
     }
     let paid = plot.paying.await.unwrap().unwrap();
-    assert_eq!(plot.evidence.received.preimages[0].1, paid.preimage);
+    assert_eq!(plot.evidence.received.witnesses[0].1, paid.witness);
     pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
     closed(world, id).await;
     plot.payer.client.shutdown().await;

@@ -2,7 +2,7 @@
 
 use super::super::{Commit, Defence, Ledger, entry::Entry, input::Change};
 use protocol_spec::{
-    ChannelId, Lock, Preimage, Side, UnixSeconds,
+    ChannelId, Lock, Opened, Side, UnixSeconds, Witness,
     channel::{Clock, Phase},
 };
 
@@ -21,56 +21,65 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
+        // A mark that is counted again comes without its witness.
+        let again = entry.channel.is_marked(payer, lock_id) && witness.is_empty();
         entry.channel.mark(payer, lock_id);
         self.dirty.insert(index);
-        if payer == Side::Hub
-            && let Ok(preimage) = <[u8; 32]>::try_from(witness).map(Preimage)
-        {
-            // Unknown lock: nothing rests on it.
-            let _ = entry.channel.told_preimage(lock_id, preimage, clock);
-            let _ = self.use_preimage(index, lock_id, preimage, clock, commit);
+        if payer == Side::Client || again {
+            return;
         }
+        // The adjudicator has checked it.
+        let witness = Witness::new(witness.to_vec());
+        let Ok(opened) = witness.and_then(|witness| self.believed(index, lock_id, witness)) else {
+            return; // Unknown lock: nothing rests on it.
+        };
+        if let Some(entry) = self.entries.get_mut(index) {
+            let _ = entry.channel.told_witness(lock_id, &opened, clock);
+        }
+        let _ = self.use_witness(index, lock_id, &opened, clock, commit);
     }
 
-    /// R23, before the block is confirmed. Told again, or not opening the lock, it changes nothing and is not journaled.
-    pub(in crate::ledger) fn preimage_seen(
+    /// A witness that was seen on chain and opens the lock: used once on the payer's.
+    pub(in crate::ledger) fn use_seen(
         &mut self,
-        channel: &ChannelId,
+        payee: usize,
         lock_id: u64,
-        preimage: Preimage,
+        opened: &Opened,
         clock: Clock,
         commit: &mut Commit,
     ) {
-        let Some(payee) = self.index(channel) else { return };
-        let payer = self.entries.get(payee).and_then(|entry| {
-            let resting = entry.stored.resting.get(&lock_id)?;
-            Some((resting.payer, resting.lock_id))
-        });
-        let Some((payer, payer_lock)) = payer else { return };
-        if self.knows_preimage(payer, payer_lock) {
+        let Some(entry) = self.entries.get(payee) else {
+            return;
+        };
+        let channel = entry.channel.id();
+        let Some(resting) = entry.stored.resting.get(&lock_id) else {
+            return;
+        };
+        let (payer, payer_lock) = (resting.payer, resting.lock_id);
+        if self.knows_witness(payer, payer_lock) {
             return;
         }
         // A lock that left the payer's voucher has been settled: nothing to use it on.
-        let _ = self.use_preimage(payee, lock_id, preimage, clock, commit);
-        if self.knows_preimage(payer, payer_lock) {
-            commit.changes.push(Change::PreimageSeen {
-                channel: *channel,
+        let _ = self.use_witness(payee, lock_id, opened, clock, commit);
+        if self.knows_witness(payer, payer_lock) {
+            commit.changes.push(Change::WitnessSeen {
+                channel,
                 lock_id,
-                preimage,
+                witness: opened.witness().clone(),
             });
         }
     }
 
-    fn knows_preimage(&self, payer: usize, lock_id: u64) -> bool {
+    fn knows_witness(&self, payer: usize, lock_id: u64) -> bool {
         let mut known = self
             .entries
             .get(payer)
             .into_iter()
-            .flat_map(|entry| entry.channel.known_preimages());
+            .flat_map(|entry| entry.channel.known_witnesses());
         known.any(|(id, _)| id == lock_id)
     }
 
-    /// R21: channels with a lock whose preimage is known, that the client has not converted, and that expires soon.
+    /// R21: channels with a lock whose witness is known, that the client has not converted, and that expires soon.
     #[must_use]
     pub fn overdue(&self, now: UnixSeconds) -> Vec<Defence> {
         let now = self.clock(now).now;
@@ -80,7 +89,7 @@ impl Ledger {
         let due = payers.filter(|entry| {
             let act_s = entry.channel.delays().act_s;
             let locks = &entry.channel.received().locks;
-            let mut known = entry.channel.known_preimages();
+            let mut known = entry.channel.known_witnesses();
             let due = |lock: &Lock| lock.expiry > now && lock.expiry <= now.after(act_s);
             let late = |id: u64| locks.lock(id).is_some_and(due);
             *entry.channel.phase() == Phase::Open && known.any(|(id, _)| late(id))

@@ -1,22 +1,25 @@
 //! Locked payments (R22, R23): a payer's lock becomes a lock of the hub in the payee's channel, or is given up at once.
 //!
-//! The hub is never out of money in between: its own lock expires `delta` earlier, a preimage told by the payee is
+//! The hub is never out of money in between: its own lock expires `delta` earlier, a witness told by the payee is
 //! used on the payer's lock in the same commit, and the payer's lock is given up only once the hub's is dead (R10).
 
+mod ask;
 mod chain;
 mod payee;
 mod payer;
 
+pub(super) use ask::Asked;
+pub use ask::SEEN_AND_TOLD_MAX as CHECKS_MAX;
 pub(super) use payer::NewLock;
 
 use super::{Commit, Ledger, Output, entry::Entry};
 use protocol_spec::{
-    Op, PaymentId, Preimage, ReturnReason,
+    Op, PaymentId, ReturnReason, Witness,
     message::{Consent, Notification, Reveal},
 };
 
 impl Ledger {
-    /// What a client must be told again after a resume: preimages and consents that its vouchers do not show yet.
+    /// What a client must be told again after a resume: witnesses and consents that its vouchers do not show yet.
     pub(super) fn tell_locks_again(
         &self,
         index: usize,
@@ -26,8 +29,8 @@ impl Ledger {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
-        let known = entry.channel.known_preimages();
-        let reveals = known.map(|(lock_id, preimage)| entry.reveal(lock_id, *preimage));
+        let known = entry.channel.known_witnesses();
+        let reveals = known.map(|(lock_id, witness)| entry.reveal(lock_id, witness.clone()));
         let given = entry.stored.consents.iter();
         let consents = given.map(|(lock_id, reason)| entry.consent(*lock_id, *reason));
         let told = reveals
@@ -58,6 +61,12 @@ impl Entry {
             .filter(|op| matches!(op, Op::LockAdd { .. }))
             .count();
         self.channel.sent().locks.len().saturating_add(added)
+    }
+
+    /// What this client's forwarded locks take of the caps (R22).
+    pub(super) fn forwarded_weight(&self) -> u64 {
+        let weights = self.stored.forwards.values().map(|forward| forward.weight);
+        weights.fold(0, u64::saturating_add)
     }
 
     pub(super) fn adds_locks(&self) -> bool {
@@ -97,12 +106,12 @@ impl Entry {
             .any(|forward| forward.payment_id == id)
     }
 
-    /// What tells this client the preimage of one of its locks.
-    fn reveal(&self, lock_id: u64, preimage: Preimage) -> Notification {
+    /// What tells this client what opens one of its locks.
+    fn reveal(&self, lock_id: u64, witness: Witness) -> Notification {
         Notification::Reveal(Reveal {
             channel_id: self.channel.id(),
             lock_id,
-            preimage,
+            witness,
         })
     }
 

@@ -1,4 +1,4 @@
-//! The payee's side: its preimages and consents, the hub's locks that grow too old, and what follows for their payers.
+//! The payee's side: its witnesses and consents, the hub's locks that grow too old, and what follows for their payers.
 
 use super::super::{
     Commit, Ledger, Origin, Output,
@@ -7,28 +7,12 @@ use super::super::{
     session::answer,
 };
 use protocol_spec::{
-    Amount, ChannelId, Op, Preimage, Reject, ReturnReason,
+    Amount, ChannelId, Op, Opened, Reject, ReturnReason,
     channel::{Clock, Phase},
-    message::{Empty, ErrorCode, LockCall, Reply, Reveal, RpcError},
+    message::{Empty, ErrorCode, LockCall, Reply, RpcError},
 };
 
 impl Ledger {
-    pub(in crate::ledger) fn reveal(
-        &mut self,
-        origin: Origin,
-        call: &Reveal,
-        clock: Clock,
-        commit: &mut Commit,
-    ) {
-        let result = self
-            .may_speak_of_locks(origin, &call.channel_id)
-            .and_then(|index| {
-                self.revealed(index, call.lock_id, call.preimage, clock, commit)
-                    .map_err(|reject| RpcError::from(&reject))
-            });
-        answer(commit, origin, result.map(|()| Reply::Done(Empty {})));
-    }
-
     pub(in crate::ledger) fn consented(
         &mut self,
         origin: Origin,
@@ -45,7 +29,7 @@ impl Ledger {
         answer(commit, origin, result.map(|()| Reply::Done(Empty {})));
     }
 
-    fn may_speak_of_locks(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
+    pub(super) fn may_speak_of_locks(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
         let index = self.owned(origin, id)?;
         let session = self.entries.get(index).and_then(|entry| entry.session);
         match () {
@@ -59,19 +43,19 @@ impl Ledger {
         &mut self,
         payee: usize,
         lock_id: u64,
-        preimage: Preimage,
+        opened: &Opened,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         if self.entry(payee)?.converts(lock_id) {
             return Ok(());
         }
-        self.convert(payee, lock_id, preimage, clock, commit)?;
+        self.convert(payee, lock_id, opened, clock, commit)?;
         let channel = self.entry(payee)?.channel.id();
         commit.changes.push(Change::Revealed {
             channel,
             lock_id,
-            preimage,
+            witness: opened.witness().clone(),
         });
         Ok(())
     }
@@ -80,7 +64,7 @@ impl Ledger {
         &mut self,
         payee: usize,
         lock_id: u64,
-        preimage: Preimage,
+        opened: &Opened,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
@@ -89,10 +73,10 @@ impl Ledger {
             return Err(Reject::LockUnknown { id: lock_id });
         }
         // A lock that was added in this very commit is told to the payee only after it.
-        entry.channel.told_preimage(lock_id, preimage, clock)?;
+        entry.channel.told_witness(lock_id, opened, clock)?;
         self.dirty.insert(payee);
         self.convert_told(payee, clock, commit)?;
-        self.use_preimage(payee, lock_id, preimage, clock, commit)
+        self.use_witness(payee, lock_id, opened, clock, commit)
     }
 
     /// R8: what was told in time is converted, in a dispute once that is over.
@@ -108,12 +92,12 @@ impl Ledger {
         }
         let told = entry
             .channel
-            .told_preimages()
+            .told_witnesses()
             .filter(|(id, _)| !entry.converts(*id));
         let ops: Vec<_> = told
-            .map(|(id, preimage)| Op::LockConvert {
+            .map(|(id, witness)| Op::LockConvert {
                 id,
-                witness: preimage.0.to_vec(),
+                witness: witness.as_bytes().to_vec(),
             })
             .collect();
         for op in ops {
@@ -122,12 +106,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// R23: a preimage seen anywhere is used at once on the payer's lock.
-    pub(in crate::ledger) fn use_preimage(
+    /// R23: a witness seen anywhere is used at once on the payer's lock.
+    pub(in crate::ledger) fn use_witness(
         &mut self,
         payee: usize,
         lock_id: u64,
-        preimage: Preimage,
+        opened: &Opened,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
@@ -136,18 +120,18 @@ impl Ledger {
             return Ok(());
         };
         let entry = self.entry_mut(payer)?;
-        if entry.channel.learn_preimage(payer_lock, preimage, clock).is_err() {
+        if entry.channel.learn_witness(payer_lock, opened, clock).is_err() {
             return Ok(()); // Converted already.
         }
         if let Some(session) = entry.session {
-            let told = entry.reveal(payer_lock, preimage);
+            let told = entry.reveal(payer_lock, opened.witness().clone());
             commit.outputs.push(Output::Tell(session, Box::new(told)));
         }
         self.dirty.insert(payer);
         Ok(())
     }
 
-    /// R9, R11: the payee will never use the preimage of a lock of the hub. Told twice it is dropped once.
+    /// R9, R11: the payee will never open a lock of the hub. Told twice it is dropped once.
     pub(in crate::ledger) fn payee_gave_up(
         &mut self,
         payee: usize,

@@ -6,7 +6,7 @@ use super::super::{
     payments::Outcome,
 };
 use protocol_spec::{
-    Amount, Credit, Digest, Lock, Op, Payee, PaymentId, Preimage, Reject, ReturnReason, Seq, channel::Clock,
+    Amount, Credit, Digest, Lock, Op, Payee, PaymentId, Reject, ReturnReason, Seq, Witness, channel::Clock,
     limits,
 };
 
@@ -125,7 +125,8 @@ impl Ledger {
             .ok()
             .filter(|amount| !amount.is_zero())
             .ok_or(ReturnReason::FeeTooLow)?;
-        if new.lock.resolver != protocol_spec::Address::ZERO {
+        let condition = new.lock.condition();
+        if condition.has_resolver() && !policy.resolvers.contains(&condition.resolver) {
             return Err(ReturnReason::ResolverRefused);
         }
         if new.lock.expiry > clock.now.after(policy.life_max_s) {
@@ -154,8 +155,9 @@ impl Ledger {
             .policy
             .tariff(token)
             .map_or(Amount::ZERO, |tariff| tariff.locked_max);
-        let full = from.stored.forwards.len() >= policy.per_client_max as usize
-            || self.forwarded >= u64::from(policy.total_max)
+        let weight = condition.weight();
+        let full = from.forwarded_weight().saturating_add(weight) > u64::from(policy.per_client_max)
+            || self.forwarded.saturating_add(weight) > u64::from(policy.total_max)
             || from.channel.received().locks.total() > value_max
             || to.locks_to_be() >= limits::LOCKS_MAX;
         if full {
@@ -183,6 +185,7 @@ impl Ledger {
         let from = self.entry(payer)?.channel.id();
         let to = self.entry(way.payee)?.channel.id();
         let (lock_id, amount) = (way.lock.id, way.lock.amount);
+        let weight = way.lock.condition().weight();
         let op = Op::LockAdd {
             lock: way.lock,
             payment_id: new.payment_id,
@@ -209,12 +212,13 @@ impl Ledger {
             fee: way.fee,
             fee_max: new.fee_max,
             expiry: new.lock.expiry,
+            weight,
         };
         self.entry_mut(payer)?
             .stored
             .forwards
             .insert(new.lock.id, forward);
-        self.forwarded = self.forwarded.saturating_add(1);
+        self.forwarded = self.forwarded.saturating_add(weight);
         self.payers.insert(payer);
         self.locked.insert(way.payee);
         Ok(())
@@ -269,16 +273,14 @@ impl Ledger {
             commit,
         )?;
         // A payer that converts before the payee asked for it has paid: the payee gets its money.
-        let preimage = <[u8; 32]>::try_from(witness).map(Preimage);
-        if let Ok(preimage) = preimage
-            && self
-                .entry(forward.payee)?
-                .stored
-                .resting
-                .contains_key(&forward.lock_id)
+        // What the witness is worth to a resolver matters no more: the hub has been paid against it.
+        let (payee, id) = (forward.payee, forward.lock_id);
+        let witness = Witness::new(witness.to_vec());
+        if let Ok(opened) = witness.and_then(|witness| self.believed(payee, id, witness))
+            && self.entry(payee)?.stored.resting.contains_key(&id)
         {
             // Too late or gone: then the hub's lock is dead already, and the payer gave its money away knowingly.
-            let _ = self.convert(forward.payee, forward.lock_id, preimage, clock, commit);
+            let _ = self.convert(payee, id, &opened, clock, commit);
         }
         Ok(())
     }
@@ -294,8 +296,8 @@ impl Ledger {
         let forwards = &mut self.entry_mut(payer)?.stored.forwards;
         let forward = forwards.remove(&lock_id);
         let last = forwards.is_empty();
-        if forward.is_some() {
-            self.forwarded = self.forwarded.saturating_sub(1);
+        if let Some(forward) = &forward {
+            self.forwarded = self.forwarded.saturating_sub(forward.weight);
         }
         if last {
             self.payers.remove(&payer);
@@ -305,7 +307,7 @@ impl Ledger {
 
     pub(super) fn release(&mut self, resting: &Resting, reason: ReturnReason, commit: &mut Commit) {
         let payer = resting.payer;
-        // Refused when the preimage is known: then the payer's lock is the hub's to convert.
+        // Refused when what opens it is known: then the payer's lock is the hub's to convert.
         if self.give_up(payer, resting.lock_id, reason, commit).is_err() {
             return;
         }

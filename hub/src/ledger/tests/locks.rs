@@ -7,7 +7,7 @@ use super::{
 };
 use crate::ledger::{ChainFact, Input, Output};
 use protocol_spec::{
-    Address, Amount, Digest, History, Op, Payee, Preimage, ReturnReason, Seq, Side,
+    Address, Amount, Condition, Digest, History, Op, Opened, Payee, Preimage, ReturnReason, Seq, Side,
     limits::{ACT_DEFAULT_S, DELTA_DEFAULT_S, LAG_DEFAULT_S},
     message::{Frame, PaymentCall, PaymentStatus, Reply, SubscribeCall},
 };
@@ -123,7 +123,7 @@ fn a_preimage_told_twice_converts_once_and_a_wrong_one_nothing() {
             protocol_spec::message::Reveal {
                 channel_id,
                 lock_id: id,
-                preimage: SECRET,
+                witness: SECRET.into(),
             },
         )
     };
@@ -335,10 +335,10 @@ fn r23_a_preimage_in_an_unconfirmed_block_is_used_at_once_and_once() {
     let mut world = World::new(2, 100_000);
     let id = locked(&mut world);
     let channel = world.id(1);
-    let seen = |lock_id, preimage| Input::PreimageSeen {
+    let seen = |lock_id, preimage: Preimage| Input::WitnessSeen {
         channel,
         lock_id,
-        preimage,
+        witness: preimage.into(),
     };
     let before = world.ledger.next_record;
     world.commit(vec![seen(id, Preimage([9; 32])), seen(id + 1, SECRET)]);
@@ -397,7 +397,7 @@ fn r21_a_payer_that_does_not_convert_is_disputed_in_time() {
     let overdue = world.ledger.overdue(protocol_spec::UnixSeconds(expiry.0 - act));
     assert_eq!(overdue.len(), 1);
     let received = &overdue[0].received;
-    assert_eq!(received.preimages, [("1".to_owned(), SECRET)]);
+    assert_eq!(received.witnesses, [("1".to_owned(), SECRET.into())]);
     assert_eq!(received.locks.len(), 1);
     let channel = world.id(0);
     world.block(vec![ChainFact::Disputed {
@@ -405,7 +405,7 @@ fn r21_a_payer_that_does_not_convert_is_disputed_in_time() {
         dispute_no: Seq(1),
     }]);
     assert!(world.ledger.overdue(expiry).is_empty());
-    assert_eq!(world.ledger.disputed()[0].received.preimages.len(), 1);
+    assert_eq!(world.ledger.disputed()[0].received.witnesses.len(), 1);
     let resolved = ChainFact::Resolved {
         channel,
         payer: Side::Client,
@@ -414,7 +414,7 @@ fn r21_a_payer_that_does_not_convert_is_disputed_in_time() {
     };
     world.block(vec![resolved]);
     assert_eq!(
-        world.ledger.disputed()[0].received.preimages.len(),
+        world.ledger.disputed()[0].received.witnesses.len(),
         1,
         "R17: a newer voucher may need it again"
     );
@@ -447,7 +447,8 @@ fn a_payer_that_converts_early_has_paid_the_payee() {
     let mut world = World::new(2, 100_000);
     let id = locked(&mut world);
     let clock = world.clock();
-    world.clients[0].channel.told_preimage(1, SECRET, clock).unwrap();
+    let opened = Opened::by_hash(Condition::preimage(&SECRET), SECRET.into()).unwrap();
+    world.clients[0].channel.told_witness(1, &opened, clock).unwrap();
     fold(&mut world, 0);
     assert_eq!(world.clients[1].converted, [id]);
     assert_eq!(world.clients[1].channel.received().paid, Amount(1_000));

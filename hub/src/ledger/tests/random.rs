@@ -219,13 +219,15 @@ impl Run {
                 let lock = nth_lock(&world.clients[who], nth);
                 let secrets = (0..4).map(|secret| Preimage([secret; 32]));
                 if let Some(lock) = lock
-                    && let Some(preimage) = secrets.into_iter().find(|secret| lock.opens(secret))
+                    && let Some(preimage) = secrets
+                        .into_iter()
+                        .find(|secret| lock.condition().opened_by(&secret.0))
                 {
                     let origin = world.fresh_origin(who);
                     let call = Reveal {
                         channel_id: world.id(who),
                         lock_id: lock.id,
-                        preimage,
+                        witness: preimage.into(),
                     };
                     self.batch.push(Input::Reveal(origin, call));
                     self.count("reveals");
@@ -476,7 +478,7 @@ impl Run {
             .ledger
             .entries
             .iter()
-            .flat_map(|e| e.channel.known_preimages().map(move |(id, _)| (e, id)))
+            .flat_map(|e| e.channel.known_witnesses().map(move |(id, _)| (e, id)))
             .filter_map(|(e, id)| e.channel.received().locks.lock(id))
             .map(|lock| lock.amount.0)
             .sum();

@@ -273,7 +273,7 @@ impl World {
         let call = Reveal {
             channel_id: self.id(payee),
             lock_id,
-            preimage,
+            witness: preimage.into(),
         };
         self.commit(vec![Input::Reveal(origin, call)]);
         origin
@@ -323,6 +323,8 @@ impl World {
                 let row = (event.cursor.position, event.receipt.amount);
                 self.events.entry(out.session.0).or_default().push(row);
             }
+            // Tests answer it.
+            Output::Check(_) => {}
             Output::Reply(origin, result) => self.note(*origin, result.clone().map(|reply| *reply)),
             Output::Resumed(origin, reply, newest) => {
                 let sent = newest.clone().map(|(voucher, digest)| SignedVoucher {

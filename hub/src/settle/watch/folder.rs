@@ -217,7 +217,7 @@ pub(super) fn compare(key: Address, new: &CheckedEvidence, held: &CheckedEvidenc
         let accept = evidence.accept().map(|signed| &signed.accept);
         (
             evidence.is_party(key),
-            evidence.received().preimages.len(),
+            evidence.received().witnesses.len(),
             accept.map_or(UnixSeconds(u64::MAX), |accept| accept.deadline),
             accept.is_none_or(|accept| accept.may_dispute),
         )

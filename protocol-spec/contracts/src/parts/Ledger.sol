@@ -43,6 +43,7 @@ abstract contract Ledger is IAdjudicator, ReentrancyGuardTransient {
     uint256 internal constant LOCK_S_MAX = 60 days;
     uint256 internal constant DEADLINE_S_MAX = 1 days;
     uint256 internal constant RESOLVER_GAS = 200_000;
+    uint256 internal constant WITNESS_BYTES_MAX = 1024;
 
     uint256 internal immutable _chainId = block.chainid;
     // slither-disable-next-line function-init-state -- reads only block.chainid and this address

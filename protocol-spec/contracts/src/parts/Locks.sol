@@ -89,6 +89,8 @@ abstract contract Locks is Settlement {
             if (u.witness.length != 32 || sha256(u.witness) != u.lock.hash) revert WrongPreimage(u.lock.hash);
             return;
         }
+        // what is too long to be told off chain must not count on chain: whoever forwarded the lock could not use it
+        if (u.witness.length > WITNESS_BYTES_MAX) revert WitnessTooLong(WITNESS_BYTES_MAX, u.witness.length);
         Payout.requireGas(RESOLVER_GAS);
         bytes memory query = abi.encodeCall(IResolver.check, (u.lock.hash, u.witness));
         bool yes;

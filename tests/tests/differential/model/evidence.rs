@@ -187,7 +187,10 @@ impl<R: Rules> Model<R> {
         if !marked {
             require(now < lock.expiry.0, I::LockExpired::SELECTOR)?;
             match lock.resolver {
-                Address::ZERO => require(lock.opened_by(&unlock.witness), I::WrongPreimage::SELECTOR)?,
+                Address::ZERO => require(
+                    lock.condition().opened_by(&unlock.witness),
+                    I::WrongPreimage::SELECTOR,
+                )?,
                 resolver => require(resolver == RESOLVER, I::ResolverRefused::SELECTOR)?,
             }
         }

@@ -1,14 +1,14 @@
-//! Preimages, consents and marks: R8, R11 and the chain's part of R5 and R9.
+//! Witnesses, consents and marks: R8, R11 and the chain's part of R5 and R9.
 
 use super::{Channel, Clock};
-use crate::{Lock, Preimage, Reject, Side};
+use crate::{Lock, Opened, Reject, Side, Witness};
 
 impl Channel {
-    /// R8: the other side tells the preimage of an own lock. It must be told before the expiry by `now`.
-    /// Errors: unknown lock, wrong preimage, too late.
-    pub fn told_preimage(&mut self, id: u64, preimage: Preimage, clock: Clock) -> Result<(), Reject> {
+    /// R8: the other side tells what opens an own lock. It must be told before the expiry by `now`.
+    /// Errors: unknown lock, a witness of another condition, too late.
+    pub fn told_witness(&mut self, id: u64, opened: &Opened, clock: Clock) -> Result<(), Reject> {
         let lock = self.lock(self.me, id)?;
-        if !lock.opens(&preimage) {
+        if !opened.opens(lock) {
             return Err(Reject::WitnessWrong { id });
         }
         let marked = self.marked.contains(&(self.me, id));
@@ -18,25 +18,26 @@ impl Channel {
                 now: clock.now,
             });
         }
-        self.told.insert(id, preimage);
+        self.told.insert(id, opened.witness().clone());
         Ok(())
     }
 
-    /// This party learns the preimage of a lock of the other side. From then on it does not accept its removal,
-    /// provided that chain time is before the expiry and it has not consented to the removal (R11). Errors: unknown lock, wrong preimage.
-    pub fn learn_preimage(&mut self, id: u64, preimage: Preimage, clock: Clock) -> Result<(), Reject> {
+    /// This party learns what opens a lock of the other side. From then on it does not accept its removal,
+    /// provided that chain time is before the expiry and it has not consented to the removal (R11).
+    /// Errors: unknown lock, a witness of another condition.
+    pub fn learn_witness(&mut self, id: u64, opened: &Opened, clock: Clock) -> Result<(), Reject> {
         let lock = self.lock(self.me.other(), id)?;
-        if !lock.opens(&preimage) {
+        if !opened.opens(lock) {
             return Err(Reject::WitnessWrong { id });
         }
         // R11: what was consented away is never used, whatever is learnt later.
         if clock.chain < lock.expiry && !self.consents_given.contains(&id) {
-            self.known.insert(id, preimage);
+            self.known.insert(id, opened.witness().clone());
         }
         Ok(())
     }
 
-    /// R11: this party gives up a lock of the other side for good. Errors: unknown lock; the preimage is known.
+    /// R11: this party gives up a lock of the other side for good. Errors: unknown lock; its witness is known.
     pub fn consent(&mut self, id: u64) -> Result<(), Reject> {
         self.lock(self.me.other(), id)?;
         if self.known.contains_key(&id) || self.marked.contains(&(self.me.other(), id)) {
@@ -58,9 +59,9 @@ impl Channel {
         self.marked.insert((payer, id));
     }
 
-    /// Preimages told in time for own locks that are not converted yet, by lock id (R8).
-    pub fn told_preimages(&self) -> impl Iterator<Item = (u64, &Preimage)> {
-        self.told.iter().map(|(id, preimage)| (*id, preimage))
+    /// Witnesses told in time for own locks that are not converted yet, by lock id (R8).
+    pub fn told_witnesses(&self) -> impl Iterator<Item = (u64, &Witness)> {
+        self.told.iter().map(|(id, witness)| (*id, witness))
     }
 
     /// R9: own locks that may be dropped for their age: expiry + lag has come, and they are neither marked nor told in time.
@@ -95,9 +96,9 @@ impl Channel {
         self.marked.contains(&(payer, id))
     }
 
-    /// Preimages of the other side's locks that this party can use, by lock id.
-    pub fn known_preimages(&self) -> impl Iterator<Item = (u64, &Preimage)> {
-        self.known.iter().map(|(id, preimage)| (*id, preimage))
+    /// Witnesses of the other side's locks that this party can use, by lock id.
+    pub fn known_witnesses(&self) -> impl Iterator<Item = (u64, &Witness)> {
+        self.known.iter().map(|(id, witness)| (*id, witness))
     }
 
     fn lock(&self, payer: Side, id: u64) -> Result<&Lock, Reject> {

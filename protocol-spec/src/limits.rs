@@ -8,6 +8,8 @@ pub const AMOUNT_MAX: u128 = (1 << 88) - 1;
 pub const SEQ_JUMP_MAX: u64 = 1024;
 /// Operations in one frame.
 pub const OPS_PER_FRAME_MAX: usize = 256;
+/// Longest JSON of an operation that takes one place of a frame, bytes; a conversion with a long witness takes more.
+pub const OP_BYTES_MAX: usize = 480;
 /// Own vouchers that the other side has not acknowledged yet; beyond that nothing new is issued.
 pub const UNACKED_MAX: usize = 16_384;
 /// Locks live in one direction at once.
@@ -54,6 +56,6 @@ const _: () = assert!(
     "the weight of a resolver lock covers its gas"
 );
 const _: () = assert!(
-    OPS_PER_FRAME_MAX * 480 <= MESSAGE_BYTES_MAX,
+    OPS_PER_FRAME_MAX * OP_BYTES_MAX <= MESSAGE_BYTES_MAX,
     "a full frame of payments fits, in JSON too"
 );

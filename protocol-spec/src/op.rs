@@ -1,6 +1,6 @@
 //! Operations: what a voucher's change of `paid` and `locks` is made of, each with its digest in the history chain.
 
-use crate::{Address, Amount, ChannelId, Digest, Lock, PaymentId, Side, UnixSeconds, hash::sha256};
+use crate::{Address, Amount, ChannelId, Digest, Lock, PaymentId, Side, UnixSeconds, hash::sha256, limits};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -228,6 +228,21 @@ impl Op {
             Self::LockConvert { id, witness } => sha256(&[&[5], &id.to_be_bytes(), &sha256(&[witness])]),
             Self::LockDrop { id } => sha256(&[&[6], &id.to_be_bytes()]),
         })
+    }
+
+    /// Places of [`limits::OPS_PER_FRAME_MAX`] that whoever fills a frame counts for it, so that the frame fits a message
+    /// in either encoding.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        match self {
+            // Two hex digits a byte, and what is around them.
+            Self::LockConvert { witness, .. } => witness
+                .len()
+                .saturating_mul(2)
+                .saturating_add(80)
+                .div_ceil(limits::OP_BYTES_MAX),
+            _ => 1,
+        }
     }
 
     /// True for the operations that change the set of locks (never part of a jump, R1).

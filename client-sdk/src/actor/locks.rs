@@ -102,7 +102,8 @@ impl Actor {
         let orders = if entry.holds_payments() {
             Vec::new()
         } else {
-            let room = limits::OPS_PER_FRAME_MAX.saturating_sub(ops.len());
+            let places = ops.iter().map(Op::places).fold(0, usize::saturating_add);
+            let room = limits::OPS_PER_FRAME_MAX.saturating_sub(places);
             let count = room.min(entry.lock_queue.len());
             entry.lock_queue.drain(..count).collect()
         };
@@ -543,8 +544,11 @@ impl Entry {
         let drops: BTreeSet<u64> = self.channel.consented_locks().chain(old).collect();
         let drops = drops.into_iter().filter(|id| !converts.contains_key(id));
         let drops: Vec<Op> = drops.map(|id| Op::LockDrop { id }).collect();
-        let mut ops: Vec<Op> = converts.into_values().chain(drops).collect();
-        ops.truncate(limits::OPS_PER_FRAME_MAX);
-        ops
+        let mut places = 0_usize;
+        let fits = |op: &Op| {
+            places = places.saturating_add(op.places());
+            places <= limits::OPS_PER_FRAME_MAX
+        };
+        converts.into_values().chain(drops).take_while(fits).collect()
     }
 }

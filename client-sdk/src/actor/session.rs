@@ -172,6 +172,16 @@ impl Actor {
         if self.calls.values().any(late) {
             return self.disconnected("no answer in time");
         }
+        let silent = self.calls.values().filter(|(_, due)| *due <= now);
+        let locks = silent.filter_map(|(pending, _)| match pending {
+            Pending::Lock(id) => Some(*id),
+            _ => None,
+        });
+        for id in locks.collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.lock_news_at.get_or_insert(now);
+            }
+        }
         // Who asked has given up: nobody misses the answer.
         self.calls.retain(|_, (_, due)| *due > now);
     }

@@ -225,6 +225,7 @@ impl Ledger {
         }
         let ops = std::mem::take(&mut entry.pending);
         entry.pending_sum = protocol_spec::Amount::ZERO;
+        entry.pending_places = 0;
         let issued = match entry.channel.issue(&ops, &domain, clock) {
             Ok(issued) => issued,
             // A dispute or close came in the same commit after a voucher: nothing is signed any more (R6).

@@ -192,7 +192,7 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
-        if self.entry(index)?.full() {
+        if !self.entry(index)?.has_place(&op) {
             self.issue(index, clock, commit);
         }
         commit.touched.insert(index);

@@ -19,6 +19,8 @@ pub(super) struct Entry {
     /// Credits and returns of the commit under way.
     pub(super) pending: Vec<Op>,
     pub(super) pending_sum: Amount,
+    /// Places that they take in the frame.
+    pub(super) pending_places: usize,
     /// Connection that resumed the channel.
     pub(super) session: Option<SessionId>,
     pub(super) subscribers: Vec<Subscriber>,
@@ -124,6 +126,7 @@ impl Entry {
             stored,
             pending: Vec::new(),
             pending_sum: Amount::ZERO,
+            pending_places: 0,
             session: None,
             subscribers: Vec::new(),
             asks_from: UnixSeconds::default(),
@@ -138,13 +141,14 @@ impl Entry {
     /// Adds an operation to the voucher of this commit.
     pub(super) fn push(&mut self, op: Op, amount: Amount) -> Result<(), Reject> {
         self.pending_sum = self.pending_sum.plus(amount)?;
+        self.pending_places = self.pending_places.saturating_add(op.places());
         self.pending.push(op);
         Ok(())
     }
 
-    /// True when the voucher of this commit is full.
-    pub(super) fn full(&self) -> bool {
-        self.pending.len() >= limits::OPS_PER_FRAME_MAX
+    /// True when the voucher of this commit has a place for `op`.
+    pub(super) fn has_place(&self, op: &Op) -> bool {
+        self.pending_places.saturating_add(op.places()) <= limits::OPS_PER_FRAME_MAX
     }
 
     /// True when `amount` more fits the widths of the hub's vouchers.

@@ -4,7 +4,9 @@ use crate::common::*;
 use protocol_spec::{
     Address, Amount, Condition, Digest, Lock, Op, Opened, Preimage,
     Side::{Client, Hub},
-    Witness, limits, probe,
+    Witness, limits,
+    message::{Frame, Message, Notification, binary, json},
+    probe,
 };
 
 const E: u64 = START + 7200;
@@ -42,6 +44,19 @@ fn a_witness_has_a_longest_length_in_every_encoding() {
     assert!(borsh::from_slice::<Witness>(&borsh::to_vec(&too_long).unwrap()).is_err());
     assert_eq!(witness(&[3; 32]).preimage(), Some(Preimage([3; 32])));
     assert_eq!(witness(&[3; 33]).preimage(), None);
+}
+
+#[test]
+fn a_frame_full_of_the_longest_witnesses_fits_a_message_in_either_encoding() {
+    let longest = |id| convert_with(id, &[0xff; limits::WITNESS_BYTES_MAX]);
+    assert_eq!(convert(1).places(), 1, "a preimage takes one place");
+    let count = limits::OPS_PER_FRAME_MAX / longest(1).places();
+    let ops: Vec<Op> = (0..count).map(|id| longest(u64::MAX - id as u64)).collect();
+    let mut w = World::new();
+    let voucher = w.send(Client, &[add(lock(1, 10, E))]).verified.signed().clone();
+    let frame = Message::Notification(Box::new(Notification::Voucher(Frame { voucher, ops })));
+    assert!(json::encode(&frame).len() <= limits::MESSAGE_BYTES_MAX);
+    assert!(binary::encode(&frame).len() <= limits::MESSAGE_BYTES_MAX);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
 use crate::ledger::{ChainFact, Check, Input, Origin, Output, Policy};
 use protocol_spec::{
     Address, Amount, Condition, Op, Preimage, ReturnReason, Seq, Side, UnixSeconds, Witness,
-    limits::{LAG_DEFAULT_S, RESOLVER_LOCK_WEIGHT},
+    limits::{self, LAG_DEFAULT_S, RESOLVER_LOCK_WEIGHT},
     message::Reveal,
 };
 
@@ -335,5 +335,32 @@ fn a_payer_that_converts_by_itself_has_paid_whatever_its_witness_is_worth() {
     fold(&mut world, 0);
     assert_eq!(world.clients[1].converted, [id]);
     assert_eq!(world.clients[1].channel.received().paid, Amount(1_000));
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn long_witnesses_that_are_converted_together_are_cut_into_frames_that_fit() {
+    let mut terms = forwarding();
+    (terms.locks.per_client_max, terms.locks.total_max) = (480, 480);
+    let mut world = World::with(terms, 2, 100_000);
+    let ids: Vec<u64> = (0..60).map(|_| locked(&mut world)).collect();
+    let channel = world.id(1);
+    let dispute_no = Seq(1);
+    world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+    let longest = Witness::new(vec![1; limits::WITNESS_BYTES_MAX]).unwrap();
+    for id in ids {
+        let (_, asked) = tell(&mut world, 1, id, longest.clone());
+        say(&mut world, &asked[0], Some(true));
+    }
+    assert!(world.clients[1].converted.is_empty(), "R6: not in a dispute");
+    let outputs = world.block(vec![ChainFact::DisputeCancelled { channel }]);
+    let places = outputs.iter().filter_map(|output| match output {
+        Output::Frame(frame) => Some(frame.ops.iter().map(Op::places).sum::<usize>()),
+        _ => None,
+    });
+    let places: Vec<usize> = places.filter(|places| *places > 0).collect();
+    assert!(places.len() > 1, "{places:?}");
+    assert!(places.iter().all(|places| *places <= limits::OPS_PER_FRAME_MAX));
+    assert_eq!(world.clients[1].converted.len(), 60);
     world.check_replay(&Tables::default());
 }

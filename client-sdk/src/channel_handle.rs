@@ -8,7 +8,7 @@ use crate::{
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Address, Amount, ChannelId, Digest, Evidence, Reject, SignedInvoice, calls,
+    Address, Amount, ChannelId, Digest, Evidence, Reject, Seq, SignedInvoice, calls,
     message::{Cursor, QuoteCall, Reply, Request},
 };
 use std::time::Duration;
@@ -260,6 +260,21 @@ impl ChannelHandle {
             "the hub's deposit was not confirmed",
         )
         .await
+    }
+
+    /// Waits until every watchtower has the hub's voucher `seq` of this channel, or a newer one: `view().received_seq` for all
+    /// that was received. It takes as long as it takes; put a time limit around it. Cancel safe.
+    /// Errors: there is no tower; the client has stopped.
+    pub async fn wait_towers(&self, seq: Seq) -> Result<(), ChannelError> {
+        let holds = |view: &View| {
+            view.stopped.is_some() || view.towers.iter().all(|tower| tower.holds(&self.id, seq))
+        };
+        let view = self.client.inner.board.wait_for(holds).await;
+        match (&view.stopped, view.towers.is_empty()) {
+            (Some(_), _) => Err(self.client.stopped()),
+            (None, true) => Err(ChannelError::NoTower),
+            (None, false) => Ok(()),
+        }
     }
 
     async fn cooperate(&self, kind: CooperativeKind) -> Result<Signed, ChannelError> {

@@ -294,6 +294,9 @@ pub enum ChannelError {
     /// There is no such invoice in this client's store.
     #[error("no such invoice here")]
     UnknownInvoice,
+    /// Nobody watches: call `.tower(..)` on the builder.
+    #[error("there is no watchtower: call `.tower(..)` on the builder")]
+    NoTower,
     /// Another close or withdrawal is being made.
     #[error("another close or withdrawal is under way")]
     Busy,

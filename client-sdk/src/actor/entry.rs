@@ -150,6 +150,12 @@ pub(super) struct Entry {
     pub(super) credits: HashMap<Vec<u8>, CreditRow>,
     pub(super) dirty: bool,
     pub(super) evidence_due: bool,
+    /// The watchtowers do not have the newest voucher.
+    pub(super) package_due: bool,
+    /// Not ordered before.
+    pub(super) package_next: Option<Instant>,
+    /// As the chain (or the hub, when it is trusted) says; `None` until it was asked.
+    pub(super) ever_disputed: Option<bool>,
     pub(super) wants_register: bool,
 }
 
@@ -185,6 +191,9 @@ impl Entry {
             credits: HashMap::new(),
             dirty: false,
             evidence_due: false,
+            package_due: false,
+            package_next: None,
+            ever_disputed: None,
             wants_register: false,
         }
     }
@@ -203,6 +212,8 @@ impl Entry {
             locks_in: row.locks_in,
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
+            // What a tower has is not stored: it is handed over again.
+            package_due: channel.received_signed().is_some(),
             ..Self::new(channel)
         }
     }

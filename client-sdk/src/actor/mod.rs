@@ -14,11 +14,13 @@ mod resolve;
 mod retries;
 mod session;
 mod stream;
+mod towers;
 mod view;
 mod wake;
 
 pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
 pub(crate) use locks::LockOrder;
+pub(crate) use retries::Retries;
 pub(crate) use view::View;
 
 use crate::{
@@ -43,7 +45,6 @@ use protocol_spec::{
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
 };
-use retries::Retries;
 use session::{LinkState, Pending};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -54,6 +55,7 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::Instant,
 };
+use towers::Towers;
 
 /// Deadlines, retries and pauses are looked at this often while anything waits.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -86,6 +88,8 @@ pub(crate) struct Actor {
     guard: SigningGuard,
     /// The chain task's list of channels; `None` when the hub's view is trusted.
     watched: Option<Watched>,
+    /// The watchtowers that are kept up to date.
+    towers: Towers,
     readings: mpsc::Receiver<Reading>,
     reading: Reading,
     read_at: Instant,
@@ -125,6 +129,7 @@ impl Actor {
             chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
         let hub = setup.link.hub.clone();
         let signer = setup.link.signer.clone();
+        let towers = Towers::start(&setup.options, &signer, hub.domain)?;
         let invoices = rows::invoices(setup.store.as_ref()).await?;
         let actor = Self {
             invoices,
@@ -145,6 +150,7 @@ impl Actor {
             newest_call: 0,
             guard: SigningGuard::default(),
             watched,
+            towers,
             readings,
             reading: Reading::default(),
             read_at: Instant::now(),
@@ -203,6 +209,7 @@ impl Actor {
             self.store.commit(batch).await?;
         }
         self.forget_credits();
+        self.order_packages();
         // Whoever is told something finds it in the view already.
         self.publish_view();
         for event in std::mem::take(&mut self.news) {
@@ -273,9 +280,8 @@ impl Actor {
     }
 
     fn drained(&self, latest: Instant) -> bool {
-        latest <= Instant::now()
-            || !matches!(self.link, LinkState::Up(_))
-            || self.entries.values().all(Entry::idle)
+        let said = !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle);
+        latest <= Instant::now() || (said && self.towers_idle())
     }
 
     /// Tells everybody who waits that it is over.

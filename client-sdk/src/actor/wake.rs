@@ -8,6 +8,7 @@ use crate::{
     ConnectError, StoreError,
     chain::Reading,
     link::{Inbound, Link},
+    tower::Report,
 };
 use std::{
     future::{Future, poll_fn},
@@ -24,6 +25,7 @@ pub(super) struct Arrivals {
     messages: Vec<Inbound>,
     dialed: Option<Result<Link, ConnectError>>,
     reading: Option<Reading>,
+    reports: Vec<Report>,
     commands: Vec<Command>,
     /// It is time to look at deadlines, retries and pauses.
     sweep: bool,
@@ -36,6 +38,7 @@ impl Arrivals {
         !self.messages.is_empty()
             || self.dialed.is_some()
             || self.reading.is_some()
+            || !self.reports.is_empty()
             || !self.commands.is_empty()
             || self.sweep
             || self.abandoned
@@ -69,6 +72,7 @@ impl Actor {
         if let Poll::Ready(Some(reading)) = self.readings.poll_recv(context) {
             arrivals.reading = Some(reading);
         }
+        self.towers.poll(context, &mut arrivals.reports);
         let commands = self
             .inbox
             .poll_recv_many(context, &mut arrivals.commands, COMMANDS_MAX);
@@ -90,6 +94,9 @@ impl Actor {
         }
         if let Some(reading) = arrivals.reading {
             self.chain_read(reading);
+        }
+        for report in arrivals.reports {
+            self.package_handed(report);
         }
         for command in arrivals.commands {
             self.command(command).await?;

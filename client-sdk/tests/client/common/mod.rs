@@ -10,7 +10,7 @@
 mod session;
 mod simulated;
 
-pub use simulated::{Wire, simulated, simulated_builder};
+pub use simulated::{SimulatedNetwork, TOWER, Tower as SimulatedTower, Wire, simulated, simulated_builder};
 
 use client_sdk::{
     Address, Amount, ChannelId, Client, ClientBuilder, Config, Digest, MemoryStore, PaymentId, ReturnReason,

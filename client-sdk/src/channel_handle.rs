@@ -208,8 +208,9 @@ impl ChannelHandle {
         self.wait(done, "the withdrawal was not confirmed").await
     }
 
-    /// Closes co-operatively, and waits for the payout. Queued payments go first. If the hub does not answer, the channel
-    /// stays closing until the deadline (minutes) and is open again after it; leave with `settle` then.
+    /// Closes co-operatively, and waits for the payout. Queued payments go first. A hub that does not sign is asked again
+    /// with the same bytes, also after this has returned its refusal, until the close's deadline (minutes); the channel stays
+    /// closing until then and is open again after it. Leave with `settle` if the hub never signs.
     pub async fn close(&self) -> Result<(), ChannelError> {
         let config = self.view().ok_or(ChannelError::NoChannel)?.config;
         let signed = self.cooperate(CooperativeKind::Close).await?;

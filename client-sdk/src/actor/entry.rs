@@ -146,6 +146,8 @@ pub(super) struct Entry {
     pub(super) held: VecDeque<Frame>,
     pub(super) held_since: Option<Instant>,
     pub(super) cooperation: Option<Cooperation>,
+    /// A close was signed before a restart, and is not mined yet.
+    pub(super) close_left_open: bool,
     pub(super) stream: Option<StreamState>,
     pub(super) credits: HashMap<Vec<u8>, CreditRow>,
     pub(super) dirty: bool,
@@ -187,6 +189,7 @@ impl Entry {
             held: VecDeque::new(),
             held_since: None,
             cooperation: None,
+            close_left_open: false,
             stream: None,
             credits: HashMap::new(),
             dirty: false,
@@ -212,6 +215,7 @@ impl Entry {
             locks_in: row.locks_in,
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
+            close_left_open: matches!(channel.phase(), Phase::Closing { .. }),
             // What a tower has is not stored: it is handed over again.
             package_due: channel.received_signed().is_some(),
             ..Self::new(channel)

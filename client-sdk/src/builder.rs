@@ -1,8 +1,8 @@
 //! The builder of a [`Client`].
 
 use crate::{
-    Client, ConnectError, Encoding, HubPin, Ports, Rpc, SpendLimit, Store, VoucherSigner, options::Options,
-    start,
+    Client, ConnectError, Encoding, HubPin, Ports, Rpc, SpendLimit, Store, Tower, VoucherSigner,
+    options::Options, start,
 };
 use alloy::{
     providers::{DynProvider, Provider},
@@ -174,6 +174,13 @@ impl ClientBuilder {
     /// Writes `<channel id>.json` there whenever a hub voucher was accepted: the evidence file for `settle`.
     pub fn evidence_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.options.evidence_dir = Some(dir.into());
+        self
+    }
+
+    /// A watchtower that is handed every accepted voucher, countersigned (R28); once more for each further tower. It never
+    /// holds up payments. See [`Client::towers`] for what it has, [`crate::ChannelHandle::wait_towers`] to wait for it.
+    pub fn tower(mut self, tower: Tower) -> Self {
+        self.options.towers.push(tower);
         self
     }
 

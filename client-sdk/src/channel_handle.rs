@@ -8,7 +8,8 @@ use crate::{
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Address, Amount, ChannelId, Condition, Digest, Evidence, Opened, Reject, SignedInvoice, Witness, calls,
+    Address, Amount, ChannelId, Condition, Digest, Evidence, Opened, Reject, Seq, SignedInvoice, Witness,
+    calls,
     message::{Cursor, QuoteCall, Reply, Request},
 };
 use std::time::Duration;
@@ -286,8 +287,9 @@ impl ChannelHandle {
         self.wait(done, "the withdrawal was not confirmed").await
     }
 
-    /// Closes co-operatively, and waits for the payout. Queued payments go first. If the hub does not answer, the channel
-    /// stays closing until the deadline (minutes) and is open again after it; leave with `settle` then.
+    /// Closes co-operatively, and waits for the payout. Queued payments go first. A hub that does not sign is asked again
+    /// with the same bytes, also after this has returned its refusal, until the close's deadline (minutes); the channel stays
+    /// closing until then and is open again after it. Leave with `settle` if the hub never signs.
     pub async fn close(&self) -> Result<(), ChannelError> {
         let config = self.view().ok_or(ChannelError::NoChannel)?.config;
         let signed = self.cooperate(CooperativeKind::Close).await?;
@@ -338,6 +340,21 @@ impl ChannelHandle {
             "the hub's deposit was not confirmed",
         )
         .await
+    }
+
+    /// Waits until every watchtower has the hub's voucher `seq` of this channel, or a newer one: `view().received_seq` for all
+    /// that was received. It takes as long as it takes; put a time limit around it. Cancel safe.
+    /// Errors: there is no tower; the client has stopped.
+    pub async fn wait_towers(&self, seq: Seq) -> Result<(), ChannelError> {
+        let holds = |view: &View| {
+            view.stopped.is_some() || view.towers.iter().all(|tower| tower.holds(&self.id, seq))
+        };
+        let view = self.client.inner.board.wait_for(holds).await;
+        match (&view.stopped, view.towers.is_empty()) {
+            (Some(_), _) => Err(self.client.stopped()),
+            (None, true) => Err(ChannelError::NoTower),
+            (None, false) => Ok(()),
+        }
     }
 
     async fn cooperate(&self, kind: CooperativeKind) -> Result<Signed, ChannelError> {

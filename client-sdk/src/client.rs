@@ -3,7 +3,7 @@
 use crate::{
     Balance, ChainError, ChannelError, ChannelHandle, ChannelView, ClientBuilder, ClientEvent, Health,
     HubPin, IntoAmount, IntoPayee, LockOptions, LockedPaid, Paid, PayError, PayOptions, PaymentAnswer,
-    Payments, Quote,
+    Payments, Quote, TowerView,
     actor::{Command, View},
     board::Board,
     chain::ChainAccess,
@@ -241,6 +241,12 @@ impl Client {
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<ClientEvent> {
         self.inner.events.subscribe()
+    }
+
+    /// The watchtowers, in the builder's order: what each has of every channel, and what went wrong.
+    #[must_use]
+    pub fn towers(&self) -> Vec<TowerView> {
+        self.view().towers.clone()
     }
 
     /// True while logged in.

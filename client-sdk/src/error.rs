@@ -306,6 +306,9 @@ pub enum ChannelError {
         /// Of the hub's lock.
         expiry: UnixSeconds,
     },
+    /// Nobody watches: call `.tower(..)` on the builder.
+    #[error("there is no watchtower: call `.tower(..)` on the builder")]
+    NoTower,
     /// Another close or withdrawal is being made.
     #[error("another close or withdrawal is under way")]
     Busy,

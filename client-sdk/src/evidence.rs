@@ -49,15 +49,21 @@ pub async fn from_store(store: &dyn Store) -> Result<Vec<Evidence>, StoreError> 
 
 /// Writes an evidence file, readable by its owner only; an older one is replaced in one step. Blocks.
 pub fn save(evidence: &Evidence, path: &Path) -> io::Result<()> {
-    let json = serde_json::to_vec_pretty(evidence)?;
+    replace(path, &serde_json::to_vec_pretty(evidence)?, 0o600)
+}
+
+/// Writes `path` in one step: whoever reads it, also after a power failure, sees the old or the new content, whole. Blocks.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("json.new");
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&temporary)?;
-    file.write_all(&json)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)
+    fs::rename(&temporary, path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -41,6 +41,7 @@ mod start;
 mod store;
 mod task;
 mod tls;
+mod tower;
 mod types;
 
 pub use builder::ClientBuilder;
@@ -57,6 +58,7 @@ pub use payments::Payments;
 pub use ports::{Entropy, Network, Ports, Stream};
 pub use signer::{AlloySigner, VoucherSigner};
 pub use store::{MemoryStore, RedbStore, Row, StorageBackend, Store, Table, Write};
+pub use tower::{Handed, Tower, TowerChannel, TowerFault, TowerView};
 pub use types::{
     Balance, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockHeld, LockOptions,
     LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote, ReceivedPayment,

@@ -1,6 +1,6 @@
 //! The options of a client, with their defaults.
 
-use crate::{HubPin, Ports, SpendLimit, VoucherSigner};
+use crate::{HubPin, Ports, SpendLimit, Tower, VoucherSigner};
 use alloy::{
     providers::{DynProvider, RootProvider},
     signers::local::PrivateKeySigner,
@@ -90,6 +90,7 @@ pub(crate) struct Options {
     pub(crate) frames_in_flight: usize,
     pub(crate) broadcast: bool,
     pub(crate) evidence_dir: Option<PathBuf>,
+    pub(crate) towers: Vec<Tower>,
     pub(crate) root_certificates: Vec<Vec<u8>>,
     pub(crate) ports: Ports,
 }
@@ -122,6 +123,7 @@ impl Options {
             frames_in_flight: 4,
             broadcast: false,
             evidence_dir: None,
+            towers: Vec::new(),
             root_certificates: Vec::new(),
             ports: Ports::default(),
         }

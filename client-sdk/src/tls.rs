@@ -19,6 +19,11 @@ pub(crate) fn connector(url: &str, private: &[Vec<u8>]) -> Result<Option<Connect
             )),
         };
     }
+    Ok(Some(Connector::Rustls(config(private)?)))
+}
+
+/// Which servers are trusted: those with certificates of `private` authorities (PEM) when there are any, else of the web's.
+pub(crate) fn config(private: &[Vec<u8>]) -> Result<Arc<ClientConfig>, ConnectError> {
     let mut roots = RootCertStore::empty();
     if private.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -32,7 +37,7 @@ pub(crate) fn connector(url: &str, private: &[Vec<u8>]) -> Result<Option<Connect
         .map_err(|error| ConnectError::Unreachable(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Some(Connector::Rustls(Arc::new(config))))
+    Ok(Arc::new(config))
 }
 
 fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), ConnectError> {
@@ -61,10 +66,22 @@ pub(crate) fn failed(host: &str, error: &tungstenite::Error) -> ConnectError {
     }
 }
 
+/// A failed handshake with `host`, in words.
+pub(crate) fn in_words(host: &str, error: &std::io::Error) -> String {
+    match io_certificate_error(error).map(problem) {
+        Some(problem) => format!("the TLS certificate of {host} is not accepted: {problem}"),
+        None => error.to_string(),
+    }
+}
+
 fn certificate_error(error: &tungstenite::Error) -> Option<&CertificateError> {
-    let tungstenite::Error::Io(error) = error else {
-        return None;
-    };
+    match error {
+        tungstenite::Error::Io(error) => io_certificate_error(error),
+        _ => None,
+    }
+}
+
+fn io_certificate_error(error: &std::io::Error) -> Option<&CertificateError> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::InvalidCertificate(error) => Some(error),
         _ => None,

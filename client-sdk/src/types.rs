@@ -265,6 +265,15 @@ pub enum ClientEvent {
         /// After it the witness is worth nothing.
         expiry: UnixSeconds,
     },
+    /// A package could not be handed to a watchtower. It is tried again; told once until the reason changes.
+    TowerFailed {
+        /// The tower's directory or URL.
+        place: String,
+        /// The channel.
+        channel_id: ChannelId,
+        /// What happened.
+        why: String,
+    },
     /// The channel was paid out.
     Closed {
         /// The channel.

@@ -8,7 +8,7 @@ use crate::{
     task::OwnedTask,
 };
 use protocol_spec::{
-    ChannelId, Side,
+    ChannelId, Seq, Side,
     channel::{Event, Phase},
     message::ChannelInfo,
 };
@@ -96,6 +96,7 @@ impl Actor {
             };
             let before = entry.channel.clone();
             entry.funds(&confirmed);
+            entry.disputes(newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE);
             let (number, final_number) = (self.reading.number, self.reading.confirmed_number);
             entry.phase((&newest, number), (&confirmed, final_number));
             entry.channel.tick(clock);
@@ -125,10 +126,11 @@ impl Actor {
             hub_deposit: info.hub_deposit,
             client_withdrawn: info.client_withdrawn,
             hub_withdrawn: info.hub_withdrawn,
-            dispute_no: protocol_spec::Seq(1),
+            dispute_no: Seq(1),
         };
         let before = entry.channel.clone();
         entry.funds(&facts);
+        entry.disputes(facts.disputed);
         entry.phase((&facts, 0), (&facts, 0));
         entry.channel.tick(clock);
         entry.dirty |= entry.channel != before;
@@ -178,6 +180,7 @@ impl Actor {
         self.repeat_lock_news();
         self.sweep_streams();
         self.save_evidence().await;
+        self.renew_packages();
         if self.watched.is_none() {
             let clock = self.clock();
             for entry in self.entries.values_mut() {
@@ -221,6 +224,11 @@ impl Entry {
         self.channel
             .withdraw_confirmed(Side::Client, facts.client_withdrawn);
         self.channel.withdraw_confirmed(Side::Hub, facts.hub_withdrawn);
+    }
+
+    /// Once disputed, it stays known.
+    fn disputes(&mut self, disputed: bool) {
+        self.ever_disputed = Some(disputed || self.ever_disputed == Some(true));
     }
 
     /// A dispute counts as soon as it is seen, its end and a close only when confirmed. Each with its block's number.

@@ -1,16 +1,22 @@
 //! Withdrawals and closes: quiesce, plan, store, sign, ask the hub for its signature.
+//!
+//! What was signed holds the channel until its deadline (R12, R15), so it is not given up with the first refusal: the same
+//! bytes are sent again with growing waits. A close goes on until its deadline, also when nobody waits for it any more, and
+//! after a restart.
 
 use super::{
     Actor,
     command::{CooperateReply, CooperativeKind, Signed},
     entry::Entry,
     pay::later,
+    retries::Retries,
     session::Pending,
 };
 use crate::{ChannelError, HubFault};
 use protocol_spec::{
     ChannelId, Close, Digest, Domain, Side, Signature, Withdraw,
     channel::{Clock, Phase},
+    limits,
     message::{ChannelCall, CloseCall, Reply, Request, RpcError, WithdrawCall},
 };
 use std::time::Duration;
@@ -21,6 +27,9 @@ const WITHDRAW_LIFE_S: u64 = 15 * 60;
 /// Nothing is signed or accepted until then unless the close is mined (R15).
 const CLOSE_LIFE_S: u64 = 10 * 60;
 const COMPARE_EVERY: Duration = Duration::from_millis(100);
+/// Between two attempts with the same bytes.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub(super) enum Planned {
@@ -45,10 +54,12 @@ enum Stage {
     Comparing(Instant),
     /// The hub's numbers are ours.
     Equal,
-    /// Stored; to be signed and sent.
+    /// Stored; to be signed.
     ToSign(Planned),
-    /// With the hub.
-    Sent(Planned, Signature),
+    /// Signed; to be sent (again) then.
+    ToSend(Planned, Signature, Instant),
+    /// With the hub; sent again then if there is no answer.
+    Sent(Planned, Signature, Instant),
 }
 
 /// A withdrawal or close under way.
@@ -56,8 +67,45 @@ enum Stage {
 pub(super) struct Cooperation {
     kind: CooperativeKind,
     stage: Stage,
+    /// Who asked waits until then.
     deadline: Instant,
     reply: Option<CooperateReply>,
+    retries: Retries,
+    /// Why the hub did not sign the last time.
+    refusal: Option<RpcError>,
+}
+
+impl Cooperation {
+    fn new(kind: CooperativeKind, stage: Stage, deadline: Instant, reply: Option<CooperateReply>) -> Self {
+        Self {
+            kind,
+            stage,
+            deadline,
+            reply,
+            retries: Retries::default(),
+            refusal: None,
+        }
+    }
+
+    /// A close that this side has signed, or is about to: only time or the chain ends it.
+    fn is_signed_close(&self) -> bool {
+        let signed = matches!(self.stage, Stage::ToSign(_) | Stage::ToSend(..) | Stage::Sent(..));
+        signed && matches!(self.kind, CooperativeKind::Close)
+    }
+
+    /// The answer for who waited until the deadline.
+    fn in_vain(&self) -> ChannelError {
+        self.refusal
+            .clone()
+            .map_or(ChannelError::Timeout, ChannelError::Hub)
+    }
+
+    fn answer(&mut self, answer: Result<Signed, ChannelError>) {
+        if let Some(reply) = self.reply.take() {
+            // The caller may have dropped its future.
+            let _ = reply.send(answer);
+        }
+    }
 }
 
 impl Entry {
@@ -65,6 +113,8 @@ impl Entry {
     pub(super) fn holds_payments(&self) -> bool {
         match &self.cooperation {
             None => false,
+            // Nothing comes of waiting: the channel is closing.
+            Some(cooperation) if cooperation.reply.is_none() => false,
             Some(cooperation) => {
                 let draining = matches!(cooperation.stage, Stage::Draining);
                 !(draining && matches!(cooperation.kind, CooperativeKind::Close))
@@ -75,21 +125,60 @@ impl Entry {
     /// Not even an acknowledgement is signed between our signature and the hub's.
     pub(super) fn awaits_countersignature(&self) -> bool {
         let stage = self.cooperation.as_ref().map(|cooperation| &cooperation.stage);
-        matches!(stage, Some(Stage::Equal | Stage::ToSign(_) | Stage::Sent(..)))
+        matches!(
+            stage,
+            Some(Stage::Equal | Stage::ToSign(_) | Stage::ToSend(..) | Stage::Sent(..))
+        )
     }
 
     pub(super) fn cooperation_offline(&mut self) {
         if let Some(cooperation) = &mut self.cooperation {
             cooperation.stage = match std::mem::replace(&mut cooperation.stage, Stage::Draining) {
-                Stage::Sent(planned, _) | Stage::ToSign(planned) => Stage::ToSign(planned),
+                Stage::ToSign(planned) => Stage::ToSign(planned),
+                Stage::Sent(planned, signature, _) | Stage::ToSend(planned, signature, _) => {
+                    Stage::ToSend(planned, signature, Instant::now())
+                }
                 _ => Stage::Draining,
             };
         }
     }
 
     pub(super) fn fail_cooperation(&mut self, fault: &HubFault) {
-        if let Some(reply) = self.cooperation.take().and_then(|cooperation| cooperation.reply) {
-            let _ = reply.send(Err(ChannelError::Frozen(fault.clone())));
+        if let Some(mut cooperation) = self.cooperation.take() {
+            cooperation.answer(Err(ChannelError::Frozen(fault.clone())));
+        }
+    }
+
+    /// Goes on with a close that was signed before a restart: the same sums, so the same bytes unless a deposit was confirmed
+    /// since; then both closes pay the same, because what is deposited later goes to its own side.
+    fn resume_close(&mut self, clock: Clock) {
+        let Phase::Closing { deadline } = *self.channel.phase() else {
+            return;
+        };
+        let timely = clock.now < deadline && deadline <= clock.now.after(limits::DEADLINE_AHEAD_MAX_S);
+        let message = self.channel.plan_close(deadline);
+        if timely && self.fault.is_none() && self.channel.sign_close(&message, clock).is_ok() {
+            let stage = Stage::ToSign(Planned::Close(message));
+            let close = Cooperation::new(CooperativeKind::Close, stage, Instant::now(), None);
+            self.cooperation = Some(close);
+        }
+    }
+
+    /// Ends what nobody waits for any more: a withdrawal at its caller's deadline, a signed close once the channel has moved on.
+    fn end_cooperation(&mut self, now: Instant) {
+        let closing = matches!(self.channel.phase(), Phase::Closing { .. });
+        let Some(cooperation) = &mut self.cooperation else {
+            return;
+        };
+        if cooperation.deadline <= now {
+            cooperation.answer(Err(cooperation.in_vain()));
+        }
+        let over = match cooperation.is_signed_close() {
+            true => !closing && cooperation.reply.is_none(),
+            false => cooperation.reply.is_none(),
+        };
+        if over {
+            self.cooperation = None;
         }
     }
 
@@ -127,16 +216,18 @@ impl Actor {
         let deadline = later(self.options.call_timeout);
         let refusal = match self.entries.get_mut(&id) {
             None => ChannelError::NoChannel,
-            Some(entry) if entry.cooperation.is_some() => ChannelError::Busy,
+            Some(entry) if entry.cooperation.is_some() => match (&mut entry.cooperation, kind) {
+                // The close that is under way anyhow.
+                (Some(close), CooperativeKind::Close) if close.is_signed_close() && close.reply.is_none() => {
+                    (close.deadline, close.reply) = (deadline, Some(reply));
+                    return;
+                }
+                _ => ChannelError::Busy,
+            },
             Some(entry) => match (&entry.fault, entry.channel.phase()) {
                 (Some(fault), _) => ChannelError::Frozen(fault.clone()),
                 (None, Phase::Open) => {
-                    entry.cooperation = Some(Cooperation {
-                        kind,
-                        stage: Stage::Draining,
-                        deadline,
-                        reply: Some(reply),
-                    });
+                    entry.cooperation = Some(Cooperation::new(kind, Stage::Draining, deadline, Some(reply)));
                     return;
                 }
                 (None, phase) => protocol_spec::Reject::ChannelNotOpen { phase: phase.name() }.into(),
@@ -149,16 +240,19 @@ impl Actor {
     pub(super) fn cooperate(&mut self) {
         let clock = self.clock();
         let mut compare = Vec::new();
+        let now = Instant::now();
         for (id, entry) in &mut self.entries {
+            if std::mem::take(&mut entry.close_left_open) {
+                entry.resume_close(clock);
+            }
+            entry.end_cooperation(now);
             let Some(cooperation) = &entry.cooperation else {
                 continue;
             };
-            let (kind, now) = (cooperation.kind, Instant::now());
+            let kind = cooperation.kind;
             let close = matches!(kind, CooperativeKind::Close);
             let quiet = entry.quiescent(close);
-            let late = cooperation.deadline <= now;
             let next = match &cooperation.stage {
-                _ if late => Err(ChannelError::Timeout),
                 Stage::Draining if quiet => {
                     compare.push(*id);
                     Ok(Stage::Comparing(later(COMPARE_EVERY)))
@@ -166,13 +260,16 @@ impl Actor {
                 Stage::Comparing(again) if *again <= now => Ok(Stage::Draining),
                 Stage::Equal if quiet => entry.plan(kind, clock).map(Stage::ToSign),
                 Stage::Equal => Ok(Stage::Draining),
+                Stage::Sent(planned, signature, again) if *again <= now => {
+                    Ok(Stage::ToSend(planned.clone(), *signature, now))
+                }
                 _ => continue,
             };
             match (next, &mut entry.cooperation) {
                 (Ok(stage), Some(cooperation)) => cooperation.stage = stage,
                 (Err(error), slot) => {
-                    if let Some(reply) = slot.take().and_then(|cooperation| cooperation.reply) {
-                        let _ = reply.send(Err(error));
+                    if let Some(mut cooperation) = slot.take() {
+                        cooperation.answer(Err(error));
                     }
                 }
                 (Ok(_), None) => {}
@@ -212,18 +309,26 @@ impl Actor {
 
     /// Signs and sends what is stored. Runs after the turn's commit.
     pub(super) async fn send_cooperative(&mut self) {
-        let due: Vec<(ChannelId, Planned)> = self
+        let now = Instant::now();
+        let due: Vec<(ChannelId, Planned, Option<Signature>)> = self
             .entries
             .iter()
             .filter(|(_, entry)| entry.live())
             .filter_map(|(id, entry)| match &entry.cooperation.as_ref()?.stage {
-                Stage::ToSign(planned) => Some((*id, planned.clone())),
+                Stage::ToSign(planned) => Some((*id, planned.clone(), None)),
+                Stage::ToSend(planned, signature, at) if *at <= now => {
+                    Some((*id, planned.clone(), Some(*signature)))
+                }
                 _ => None,
             })
             .collect();
-        for (id, planned) in due {
+        for (id, planned, signed) in due {
             let digest = planned.digest(&self.hub.domain);
-            let signature = match self.signer.sign(&digest).await {
+            let signature = match signed {
+                Some(signature) => Ok(signature),
+                None => self.signer.sign(&digest).await,
+            };
+            let signature = match signature {
                 Ok(signature) => signature,
                 Err(error) => {
                     tracing::warn!(channel = %id, %error, "signing failed; retried");
@@ -235,39 +340,58 @@ impl Actor {
                 Planned::Close(close) => Request::Close(CloseCall { close, signature }),
             };
             let sent = self.call(request, Pending::Cooperate(id, digest)).is_some();
-            if sent
-                && let Some(entry) = self.entries.get_mut(&id)
+            let again = later(self.options.call_timeout);
+            if let Some(entry) = self.entries.get_mut(&id)
                 && let Some(cooperation) = &mut entry.cooperation
             {
-                cooperation.stage = Stage::Sent(planned, signature);
+                cooperation.stage = match sent {
+                    true => Stage::Sent(planned, signature, again),
+                    false => Stage::ToSend(planned, signature, now),
+                };
             }
         }
     }
 
     pub(super) fn countersigned(&mut self, id: &ChannelId, digest: Digest, result: Result<Reply, RpcError>) {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(cooperation) = self
+            .entries
+            .get_mut(id)
+            .and_then(|entry| entry.cooperation.as_mut())
+        else {
             return;
         };
-        let domain = &self.hub.domain;
-        let asked = |cooperation: &mut Cooperation| matches!(&cooperation.stage, Stage::Sent(planned, _) if planned.digest(domain) == digest);
+        let (Stage::Sent(planned, own, _) | Stage::ToSend(planned, own, _)) = &cooperation.stage else {
+            return;
+        };
         // A late answer to an attempt that was given up says nothing about the present one.
-        let Some(cooperation) = entry.cooperation.take_if(asked) else {
+        if planned.digest(&self.hub.domain) != digest {
             return;
-        };
-        let answer = match (result, cooperation.stage) {
-            (Ok(Reply::Countersigned(reply)), Stage::Sent(planned, own)) => {
-                let hub = reply.signature;
-                match (self.hub.key.verify(&digest, &hub), planned) {
-                    (Err(_), _) => Err(ChannelError::BadCountersignature),
-                    (Ok(()), Planned::Withdraw(message)) => Ok(Signed::Withdraw(message, own, hub)),
-                    (Ok(()), Planned::Close(message)) => Ok(Signed::Close(message, own, hub)),
-                }
+        }
+        let (planned, own) = (planned.clone(), *own);
+        let hub = match result {
+            Ok(Reply::Countersigned(reply)) => self
+                .hub
+                .key
+                .verify(&digest, &reply.signature)
+                .map(|()| reply.signature),
+            Ok(_) => Err(protocol_spec::Reject::SignatureInvalid),
+            Err(error) => {
+                tracing::warn!(channel = %id, %error, "the hub did not countersign; the same is sent again");
+                let wait = cooperation
+                    .retries
+                    .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
+                cooperation.stage = Stage::ToSend(planned, own, later(wait));
+                cooperation.refusal = Some(error);
+                return;
             }
-            (Err(error), _) => Err(ChannelError::Hub(error)),
-            (Ok(_), _) => Err(ChannelError::BadCountersignature),
         };
-        if let Some(reply) = cooperation.reply {
-            let _ = reply.send(answer);
+        cooperation.answer(match (hub, planned) {
+            (Err(_), _) => Err(ChannelError::BadCountersignature),
+            (Ok(hub), Planned::Withdraw(message)) => Ok(Signed::Withdraw(message, own, hub)),
+            (Ok(hub), Planned::Close(message)) => Ok(Signed::Close(message, own, hub)),
+        });
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.cooperation = None;
         }
     }
 }

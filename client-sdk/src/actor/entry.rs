@@ -148,10 +148,18 @@ pub(super) struct Entry {
     pub(super) held: VecDeque<Frame>,
     pub(super) held_since: Option<Instant>,
     pub(super) cooperation: Option<Cooperation>,
+    /// A close was signed before a restart, and is not mined yet.
+    pub(super) close_left_open: bool,
     pub(super) stream: Option<StreamState>,
     pub(super) credits: HashMap<Vec<u8>, CreditRow>,
     pub(super) dirty: bool,
     pub(super) evidence_due: bool,
+    /// The watchtowers do not have the newest voucher.
+    pub(super) package_due: bool,
+    /// Not ordered before.
+    pub(super) package_next: Option<Instant>,
+    /// As the chain (or the hub, when it is trusted) says; `None` until it was asked.
+    pub(super) ever_disputed: Option<bool>,
     pub(super) wants_register: bool,
 }
 
@@ -184,10 +192,14 @@ impl Entry {
             held: VecDeque::new(),
             held_since: None,
             cooperation: None,
+            close_left_open: false,
             stream: None,
             credits: HashMap::new(),
             dirty: false,
             evidence_due: false,
+            package_due: false,
+            package_next: None,
+            ever_disputed: None,
             wants_register: false,
         }
     }
@@ -206,6 +218,9 @@ impl Entry {
             locks_in: row.locks_in,
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
+            close_left_open: matches!(channel.phase(), Phase::Closing { .. }),
+            // What a tower has is not stored: it is handed over again.
+            package_due: channel.received_signed().is_some(),
             ..Self::new(channel)
         }
     }

@@ -107,6 +107,7 @@ impl Actor {
             Ok(Accepted::New) => {
                 entry.dirty = true;
                 entry.evidence_due = true;
+                entry.package_due = true;
                 self.remember_root(&frame.voucher.signature, &verified.digest());
                 let (seq, ack) = (frame.voucher.voucher.seq, frame.voucher.voucher.ack_seq);
                 self.applied(id, seq, ack, &frame.ops);

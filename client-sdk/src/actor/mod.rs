@@ -16,11 +16,13 @@ mod resolvers;
 mod retries;
 mod session;
 mod stream;
+mod towers;
 mod view;
 mod wake;
 
 pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
 pub(crate) use locks::LockOrder;
+pub(crate) use retries::Retries;
 pub(crate) use view::View;
 
 use crate::{
@@ -46,7 +48,6 @@ use protocol_spec::{
     message::{Message, Reply, Request, RpcError},
 };
 use resolvers::Resolvers;
-use retries::Retries;
 use session::{LinkState, Pending};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -57,6 +58,7 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::Instant,
 };
+use towers::Towers;
 
 /// Deadlines, retries and pauses are looked at this often while anything waits.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -89,6 +91,8 @@ pub(crate) struct Actor {
     guard: SigningGuard,
     /// The chain task's list of channels; `None` when the hub's view is trusted.
     watched: Option<Watched>,
+    /// The watchtowers that are kept up to date.
+    towers: Towers,
     readings: mpsc::Receiver<Reading>,
     reading: Reading,
     read_at: Instant,
@@ -134,6 +138,7 @@ impl Actor {
             chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
         let hub = setup.link.hub.clone();
         let signer = setup.link.signer.clone();
+        let towers = Towers::start(&setup.options, &signer, hub.domain)?;
         let invoices = rows::invoices(setup.store.as_ref()).await?;
         let actor = Self {
             invoices,
@@ -156,6 +161,7 @@ impl Actor {
             newest_call: 0,
             guard: SigningGuard::default(),
             watched,
+            towers,
             readings,
             reading: Reading::default(),
             read_at: Instant::now(),
@@ -215,6 +221,7 @@ impl Actor {
             self.store.commit(batch).await?;
         }
         self.forget_credits();
+        self.order_packages();
         // Whoever is told something finds it in the view already.
         self.publish_view();
         for event in std::mem::take(&mut self.news) {
@@ -285,9 +292,8 @@ impl Actor {
     }
 
     fn drained(&self, latest: Instant) -> bool {
-        latest <= Instant::now()
-            || !matches!(self.link, LinkState::Up(_))
-            || self.entries.values().all(Entry::idle)
+        let said = !matches!(self.link, LinkState::Up(_)) || self.entries.values().all(Entry::idle);
+        latest <= Instant::now() || (said && self.towers_idle())
     }
 
     /// Tells everybody who waits that it is over.

@@ -9,25 +9,25 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// How often something has failed in a row: a connection, a channel on it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Retries {
+pub(crate) struct Retries {
     failures: u32,
     works_since: Option<Instant>,
 }
 
 impl Retries {
     /// It works, as far as one can see now. That alone proves nothing: it may fail at once again.
-    pub(super) fn works(&mut self) {
+    pub(crate) fn works(&mut self) {
         self.works_since = Some(Instant::now());
     }
 
     /// It has done what it is for.
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// It failed (again): how long to wait before the next attempt. Doubles with every failure from `min` up to `max`;
     /// a random part of the upper half, so that many clients do not come back at once.
-    pub(super) fn failed(&mut self, ports: &Ports, min: Duration, max: Duration) -> Duration {
+    pub(crate) fn failed(&mut self, ports: &Ports, min: Duration, max: Duration) -> Duration {
         let stable = |since: Instant| since.elapsed() >= STABLE_AFTER;
         if self.works_since.take().is_some_and(stable) {
             self.failures = 0;

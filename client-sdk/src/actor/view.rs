@@ -1,7 +1,7 @@
 //! What the handles see without asking: published after every turn that changed it.
 
 use super::{Actor, entry::Entry, session::LinkState};
-use crate::{Balance, ChannelView, Health};
+use crate::{Balance, ChannelView, Health, TowerView};
 use protocol_spec::{Amount, ChannelId, Side, channel::Phase};
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ pub(crate) struct View {
     pub(crate) connected: bool,
     pub(crate) stopped: Option<String>,
     pub(crate) channels: BTreeMap<ChannelId, ChannelView>,
+    pub(crate) towers: Vec<TowerView>,
 }
 
 impl Actor {
@@ -20,6 +21,7 @@ impl Actor {
             connected: matches!(self.link, LinkState::Up(_)),
             stopped: None,
             channels: channels.collect(),
+            towers: self.towers.views(),
         };
         self.publish.publish(view);
     }

@@ -8,6 +8,7 @@ use crate::{
     ConnectError, StoreError,
     chain::Reading,
     link::{Inbound, Link},
+    tower::Report,
 };
 use std::{
     future::{Future, poll_fn},
@@ -25,6 +26,7 @@ pub(super) struct Arrivals {
     dialed: Option<Result<Link, ConnectError>>,
     reading: Option<Reading>,
     verdict: Option<Verdict>,
+    reports: Vec<Report>,
     commands: Vec<Command>,
     /// It is time to look at deadlines, retries and pauses.
     sweep: bool,
@@ -38,6 +40,7 @@ impl Arrivals {
             || self.dialed.is_some()
             || self.reading.is_some()
             || self.verdict.is_some()
+            || !self.reports.is_empty()
             || !self.commands.is_empty()
             || self.sweep
             || self.abandoned
@@ -74,6 +77,7 @@ impl Actor {
         if let Poll::Ready(verdict) = self.resolvers.verdicts.poll_recv(context) {
             arrivals.verdict = verdict;
         }
+        self.towers.poll(context, &mut arrivals.reports);
         let commands = self
             .inbox
             .poll_recv_many(context, &mut arrivals.commands, COMMANDS_MAX);
@@ -98,6 +102,9 @@ impl Actor {
         }
         if let Some(verdict) = arrivals.verdict {
             self.verdict(verdict);
+        }
+        for report in arrivals.reports {
+            self.package_handed(report);
         }
         for command in arrivals.commands {
             self.command(command).await?;

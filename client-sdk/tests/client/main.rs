@@ -18,3 +18,4 @@ mod retries;
 mod status;
 mod store;
 mod tls;
+mod towers;

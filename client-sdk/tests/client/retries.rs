@@ -2,6 +2,7 @@
 
 use crate::common::{Refuse, attached, key, simulated, simulated_builder};
 use client_sdk::*;
+use protocol_spec::message::ErrorCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -94,4 +95,89 @@ async fn a_hub_that_hangs_up_after_login_is_dialled_with_growing_waits() {
         let (paid, ()) = tokio::join!(client.pay(PAYEE, 10), patient);
         paid.unwrap();
     }
+}
+
+/// What came is one message, sent `times` or more.
+fn assert_same_bytes(sent: &[Vec<u8>], times: usize) {
+    assert!(sent.len() >= times, "{} times", sent.len());
+    assert!(sent.iter().all(|bytes| bytes == &sent[0]), "not the same bytes");
+}
+
+/// The signed close holds the channel (R15): given up at the first refusal, it would do so for ten minutes for nothing.
+#[tokio::test(start_paused = true)]
+async fn what_was_signed_and_refused_is_sent_again_with_the_same_bytes_until_the_hub_signs() {
+    for refuse in [Refuse::Close, Refuse::Withdraw] {
+        let (hub, _, ports) = simulated(1);
+        let config = hub.add_channel(&key(1));
+        let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+        let (client, _) = attached(&hub, config, builder).await;
+        client.pay(PAYEE, 10).await.unwrap();
+        hub.state().refuse = Some(refuse);
+        let busy = async {
+            sleep(Duration::from_secs(3)).await;
+            hub.state().refuse = None;
+        };
+        let done = async {
+            match refuse {
+                Refuse::Close => client.close().await,
+                _ => client.withdraw(100).await,
+            }
+        };
+        let (done, ()) = tokio::join!(done, busy);
+        done.unwrap();
+        assert_same_bytes(&hub.state().cooperative, 3);
+        assert!(hub.state().cooperative.len() <= 10, "growing waits");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_close_goes_on_when_nobody_waits_and_after_a_restart() {
+    for restart in [false, true] {
+        let (hub, _, ports) = simulated(1);
+        let config = hub.add_channel(&key(1));
+        let store = MemoryStore::new();
+        let builder = || simulated_builder(&hub, &ports, key(1), store.clone());
+        let (mut client, id) = attached(&hub, config, builder()).await;
+        client.pay(PAYEE, 10).await.unwrap();
+        hub.state().refuse = Some(Refuse::Close);
+        let refused = client.close().await.unwrap_err();
+        assert!(
+            matches!(&refused, ChannelError::Hub(error) if error.is(ErrorCode::Busy)),
+            "{refused}"
+        );
+        // Nothing else is signed meanwhile, and nobody waits for that.
+        let began = Instant::now();
+        client.pay(PAYEE, 10).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(60));
+        if restart {
+            client.shutdown().await;
+            client = builder().connect().await.unwrap();
+        }
+        hub.state().refuse = None;
+        sleep(Duration::from_secs(12)).await;
+        assert_eq!(
+            client.channel(id).view().unwrap().phase,
+            "closed",
+            "restart {restart}"
+        );
+        assert_same_bytes(&hub.state().cooperative, 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_never_signed_lapses_and_a_second_call_waits_for_the_one_under_way() {
+    let (hub, _, ports) = simulated(1);
+    let config = hub.add_channel(&key(1));
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+    let (client, id) = attached(&hub, config, builder).await;
+    hub.state().refuse = Some(Refuse::Close);
+    client.close().await.unwrap_err();
+    client.close().await.unwrap_err();
+    assert_same_bytes(&hub.state().cooperative, 4);
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(client.channel(id).view().unwrap().phase, "open");
+    let sent = hub.state().cooperative.len();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(hub.state().cooperative.len(), sent, "it is over");
+    client.pay(PAYEE, 10).await.unwrap();
 }

@@ -33,9 +33,9 @@ fn frozen(client: &Client) -> Option<FaultKind> {
 
 /// Fails every commit once told to.
 #[derive(Clone, Default)]
-struct Failing {
+pub(crate) struct Failing {
     inner: MemoryStore,
-    failed: Arc<AtomicBool>,
+    pub(crate) failed: Arc<AtomicBool>,
 }
 
 #[async_trait]

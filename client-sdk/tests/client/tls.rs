@@ -1,6 +1,6 @@
 //! `wss://` against a real TLS server on loopback, with a certificate authority made for the test.
 
-use crate::common::{Hub, attached, builder, key};
+use crate::common::{Hub, SimulatedTower, attached, builder, eventually, key};
 use client_sdk::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
@@ -134,4 +134,44 @@ async fn a_root_certificate_that_makes_no_sense_is_refused_at_once() {
         let error = connect(url, pem).await.unwrap_err();
         assert!(matches!(error, ConnectError::Options(_)), "{url}: {error}");
     }
+}
+
+/// A watchtower behind TLS; its URL.
+async fn tower(authority: &Authority, tower: Arc<SimulatedTower>) -> String {
+    let acceptor = TlsAcceptor::from(Arc::new(authority.server("localhost")));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            if let Ok(socket) = acceptor.accept(socket).await {
+                tower.clone().serve(socket).await;
+            }
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_watchtower_is_reached_through_tls_when_its_authority_is_trusted() {
+    let (authority, hub) = (Authority::new(), Hub::start().await);
+    let posts = Arc::<SimulatedTower>::default();
+    let url = tower(&authority, posts.clone()).await;
+    let tower = || Tower::http(url.clone(), Address::repeat_byte(0x55));
+    let config = hub.add_channel(&key(1));
+    let towers = builder(&hub, key(1), MemoryStore::new())
+        .tower(tower())
+        .tower(tower().root_certificate_pem(authority.pem.as_bytes()));
+    let (client, id) = attached(&hub, config, towers).await;
+    hub.credit(&id, 5);
+    eventually("handed over or refused", || {
+        let [stranger, trusted] = client.towers().try_into().unwrap();
+        let fault = stranger
+            .channels
+            .get(&id)
+            .and_then(|channel| channel.fault.clone());
+        trusted.holds(&id, protocol_spec::Seq(1))
+            && fault.is_some_and(|fault| fault.why.contains("no authority that this client trusts"))
+    })
+    .await;
+    assert_eq!(posts.posts.lock().unwrap().len(), 1);
 }

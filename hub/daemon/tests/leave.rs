@@ -1,5 +1,6 @@
 //! By hand, as README tells it: a client of a real hub on real anvil, the hub stopped and all its files deleted, then
-//! the real `settle`; what the client has on chain is read with `cast`.
+//! the real `settle`; what the client has on chain is read with `cast`. And with nobody at all: clients that are gone for
+//! good, whose watchtowers (`settle watch`) beat a cheating hub.
 //!
 //! The chain tools are those of `npm ci`, or at `ANVIL` and `CAST`; `CHANNELHUB_SKIP_ANVIL=1` skips the test. `settle`
 //! is the binary beside `hub`.
@@ -15,10 +16,16 @@
 
 #[path = "../../tests/settle/anvil.rs"]
 mod anvil;
+#[path = "../../tests/settle/cli.rs"]
+mod cli;
+#[path = "roles/court.rs"]
+mod court;
 #[path = "support/people.rs"]
 mod people;
 #[path = "support/process.rs"]
 mod process;
+#[path = "leave/towers.rs"]
+mod towers;
 #[path = "support/world.rs"]
 mod world;
 

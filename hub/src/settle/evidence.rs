@@ -1,7 +1,7 @@
 //! Evidence that passed every check which needs no chain.
 
 pub use super::evidence_error::EvidenceError;
-use super::package::{Package, SignedAccept};
+use super::package::{Package, SignedAccept, check_package};
 use protocol_spec::{
     Address, Amount, ChannelId, Digest, DirectionEvidence, Domain, Evidence, Lock, LocksOpening, Reject, Seq,
     Side, SignedVoucher, VerifiedVoucher, VoucherSignature, Witness, batch, limits,
@@ -47,7 +47,7 @@ impl CheckedEvidence {
         // The format first, so that a later version is named rather than called malformed.
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(Package::FORMAT) => {
-                return Package::check(serde_json::from_slice(bytes).map_err(malformed)?);
+                return check_package(serde_json::from_slice(bytes).map_err(malformed)?);
             }
             Some(format) => check_format(format)?,
             None => {}
@@ -88,7 +88,7 @@ impl CheckedEvidence {
         })
     }
 
-    /// The same evidence for a submitter. Only [`Package::check`] calls it, after checking `accept`.
+    /// The same evidence for a submitter. Only [`check_package`] calls it, after checking `accept`.
     pub(super) fn with_accept(mut self, accept: SignedAccept) -> Self {
         self.accept = Some(accept);
         self

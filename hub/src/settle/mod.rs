@@ -49,7 +49,7 @@ pub use forecast::{Forecast, Price, Step, forecast};
 pub use journal::{Ending, Entry, Journal, Purpose};
 pub use node::{Head, Node};
 pub use outlook::{Offer, Outcome, Room, offer, offer_locks, outcomes, unanswered};
-pub use package::{Package, Permission, SignedAccept};
+pub use package::{Package, Permission, SignedAccept, check_package, sign_package};
 pub use plan::{Intent, Plan, Proof, Verb, plan};
 pub use receipt::ReceiptFile;
 pub(crate) use render::{amount as show_amount, table};

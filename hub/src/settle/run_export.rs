@@ -5,7 +5,7 @@ use super::{
     args::ExportArgs,
     files::{load, replace, say},
     output::Output,
-    package::{Package, Permission},
+    package::{Permission, sign_package},
     run_send::signer,
     text,
     view::{Phase, View},
@@ -39,7 +39,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
         may_dispute: args.may_dispute,
         deadline: args.deadline,
     };
-    let package = Package::sign(&evidence, permission, &key)?;
+    let package = sign_package(&evidence, permission, &key)?;
     let text =
         serde_json::to_string_pretty(&package).map_err(|error| SettleError::Internal(error.to_string()))?;
     // It is checked as its reader will check it.

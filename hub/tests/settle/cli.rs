@@ -1,4 +1,5 @@
-//! Runs the real binary.
+//! Runs the real binary. The tests of the daemon use it, too.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use serde_json::Value;
 use std::{
@@ -56,12 +57,23 @@ impl Output {
     }
 }
 
+/// The binary: cargo's, or for the tests of another crate the one beside them.
+fn program() -> PathBuf {
+    let beside = || {
+        let test = std::env::current_exe().unwrap();
+        test.ancestors().nth(2).unwrap().join("settle")
+    };
+    let path = option_env!("CARGO_BIN_EXE_settle").map_or_else(beside, PathBuf::from);
+    assert!(path.exists(), "no {}: build the workspace", path.display());
+    path
+}
+
 pub(crate) fn settle(args: &[&str]) -> Output {
     settle_env(args, &[])
 }
 
 pub(crate) fn settle_env(args: &[&str], env: &[(&str, &str)]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_settle"))
+    let output = Command::new(program())
         .args(args)
         .envs(env.iter().copied())
         .env_remove("SETTLE_RPC_URL")
@@ -110,7 +122,7 @@ impl Drop for Running {
 impl Running {
     /// Starts it; its stdout is `--ndjson`.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_settle"))
+        let mut child = Command::new(program())
             .args(args)
             .env_remove("SETTLE_RPC_URL")
             .stdout(std::process::Stdio::piped())

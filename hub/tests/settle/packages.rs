@@ -5,7 +5,7 @@ use crate::{
     vouchers::{CLIENT, CLIENT_SIGNER, HUB, PERIOD_S, STRANGER, key, lock, opening, preimage},
     world::World,
 };
-use hub::settle::{CheckedEvidence, Package, Permission};
+use hub::settle::{CheckedEvidence, Permission, check_package, sign_package};
 use protocol_spec::{Address, DirectionEvidence, Evidence, Side, calls};
 use serde_json::Value;
 
@@ -235,7 +235,7 @@ fn a_package_is_countersigned_by_the_hub_too() {
         may_dispute: false,
         deadline: None,
     };
-    let by_hub = Package::sign(&checked, permission, &key(crate::vouchers::HUB_SIGNER)).unwrap();
-    assert!(by_hub.check().unwrap().may_submit(key(STRANGER).address()));
-    assert!(Package::sign(&checked, permission, &key(CLIENT_SIGNER)).is_err());
+    let by_hub = sign_package(&checked, permission, &key(crate::vouchers::HUB_SIGNER)).unwrap();
+    assert!(check_package(by_hub).unwrap().may_submit(key(STRANGER).address()));
+    assert!(sign_package(&checked, permission, &key(CLIENT_SIGNER)).is_err());
 }

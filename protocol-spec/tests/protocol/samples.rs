@@ -3,8 +3,9 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
-    Address, Amount, CancelDispute, Digest, Login, Op, Payee, PaymentId, Preimage, Receipt, Register, Reject,
-    ReturnReason, Seq, Side, UnixSeconds, VoucherSignature,
+    Address, Amount, CancelDispute, Digest, DirectionEvidence, Evidence, Login, Op, Package, Payee,
+    PaymentId, Preimage, Receipt, Register, Reject, ReturnReason, Seq, Side, SignedAccept, UnixSeconds,
+    VoucherSignature,
     batch::{Tree, batch_digest},
     message::*,
 };
@@ -92,6 +93,30 @@ fn batched(w: &mut World, ops: &[Op], receipt: &Receipt) -> (Frame, VoucherSigna
         },
         signature(1),
     )
+}
+
+/// What a client hands to its watchtower after one payment of the hub.
+pub fn package() -> Package {
+    let mut w = World::new();
+    let sent = w.send(Hub, &[credit(1, 40)]);
+    let evidence = Evidence {
+        format: Evidence::FORMAT.to_owned(),
+        chain_id: domain().chain_id,
+        adjudicator: domain().adjudicator,
+        config: config(),
+        side: Client,
+        received: DirectionEvidence::received_by(&w.client),
+        sent: DirectionEvidence::default(),
+        deposits: (Amount(1000), Amount(500)),
+    };
+    let submitter = Address::repeat_byte(0x55);
+    let accept = w
+        .client
+        .plan_accept(submitter, false, UnixSeconds(START + 86_400));
+    let accept = accept.unwrap().unwrap();
+    assert_eq!(accept.voucher, sent.verified.digest());
+    let signature = key(1).sign(&accept.digest(&domain()));
+    Package::new(&evidence, SignedAccept { accept, signature })
 }
 
 fn session(w: &World) -> Vec<(&'static str, Message)> {

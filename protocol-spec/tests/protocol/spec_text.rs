@@ -154,6 +154,8 @@ fn limits_table() -> String {
 fn blocks() -> Vec<(String, String)> {
     let mut all = messages();
     all.push(("lock operations".into(), ops()));
+    let package = serde_json::to_string_pretty(&samples::package()).unwrap();
+    all.push(("package".into(), format!("```json\n{package}\n```\n")));
     all.push(("moves".into(), moves()));
     all.push(("errors of rules".into(), errors(Reject::REGISTRY)));
     all.push(("errors of the session".into(), errors(ErrorCode::REGISTRY)));

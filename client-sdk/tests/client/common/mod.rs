@@ -10,7 +10,7 @@
 mod session;
 mod simulated;
 
-pub use simulated::{Wire, simulated, simulated_builder};
+pub use simulated::{SimulatedNetwork, TOWER, Tower as SimulatedTower, Wire, simulated, simulated_builder};
 
 use client_sdk::{
     Address, Amount, ChannelId, Client, ClientBuilder, Config, Digest, MemoryStore, PaymentId, ReturnReason,
@@ -57,6 +57,8 @@ pub enum Spoil {
 pub enum Refuse {
     Register,
     Voucher,
+    Close,
+    Withdraw,
 }
 
 /// A kind of call that is handled, but not answered.
@@ -91,6 +93,8 @@ pub struct State {
     pub refuse: Option<Refuse>,
     /// When a call was refused.
     pub refused_at: Vec<tokio::time::Instant>,
+    /// All closes and withdrawals as they came, encoded.
+    pub cooperative: Vec<Vec<u8>>,
     /// Leaves right after the login.
     pub hang_up: bool,
     /// All client vouchers as they came, with duplicates.
@@ -175,6 +179,7 @@ impl Hub {
                 silence: None,
                 refuse: None,
                 refused_at: Vec::new(),
+                cooperative: Vec::new(),
                 hang_up: false,
                 vouchers: Vec::new(),
                 fee: Amount(1),

@@ -86,10 +86,19 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Quote(_) => Some(Silence::Quote),
             _ => None,
         };
+        if matches!(call.as_ref(), Request::Close(_) | Request::Withdraw(_)) {
+            let bytes = protocol_spec::message::binary::encode(&Message::Request {
+                id: 0,
+                call: call.clone(),
+            });
+            hub.state().cooperative.push(bytes);
+        }
         let login = matches!(call.as_ref(), Request::Login(_));
         let refuse = match call.as_ref() {
             Request::Register(_) => Some(Refuse::Register),
             Request::Voucher(_) => Some(Refuse::Voucher),
+            Request::Close(_) => Some(Refuse::Close),
+            Request::Withdraw(_) => Some(Refuse::Withdraw),
             _ => None,
         };
         let refused = refuse.is_some() && hub.state().refuse == refuse;

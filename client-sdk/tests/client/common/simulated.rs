@@ -3,14 +3,18 @@
 use super::{Hub, builder, session};
 use async_trait::async_trait;
 use client_sdk::{ClientBuilder, Entropy, Network, Ports, SignerKey, Store, Stream, UnixSeconds};
+use protocol_spec::Package;
 use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::Instant,
+};
 
 /// What happens to connections from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +33,8 @@ pub struct SimulatedNetwork {
     pub wire: Mutex<Wire>,
     /// When which host was dialled.
     pub dials: Mutex<Vec<(Instant, String, u16)>>,
+    /// At [`TOWER`].
+    pub tower: Arc<Tower>,
     /// Far ends of dead connections.
     dead: Mutex<Vec<tokio::io::DuplexStream>>,
 }
@@ -41,6 +47,10 @@ impl Network for SimulatedNetwork {
             .unwrap()
             .push((Instant::now(), host.to_owned(), port));
         let (near, far) = tokio::io::duplex(4096);
+        if host == TOWER {
+            tokio::spawn(self.tower.clone().serve(far));
+            return Ok(Box::new(near));
+        }
         let wire = *self.wire.lock().unwrap();
         match wire {
             Wire::Good => drop(tokio::spawn(session::serve(self.hub.clone(), far))),
@@ -49,6 +59,60 @@ impl Network for SimulatedNetwork {
             Wire::Dead => self.dead.lock().unwrap().push(far),
         }
         Ok(Box::new(near))
+    }
+}
+
+/// Host of the simulated watchtower.
+pub const TOWER: &str = "tower.example";
+
+/// A watchtower that takes packages by POST, as `settle watch --listen` does.
+#[derive(Default)]
+pub struct Tower {
+    /// What was posted, when.
+    pub posts: Mutex<Vec<(Instant, Package)>>,
+    /// What is answered instead of taking it.
+    pub refusal: Mutex<Option<&'static str>>,
+    /// Reads and never answers.
+    pub mute: AtomicBool,
+}
+
+impl Tower {
+    /// One connection, one request.
+    pub async fn serve(self: Arc<Self>, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+        let body = loop {
+            let read = stream.read(&mut buffer).await.unwrap_or_default();
+            if read == 0 {
+                return;
+            }
+            request.extend_from_slice(&buffer[..read]);
+            let text = String::from_utf8_lossy(&request);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let head = head.to_lowercase();
+            assert!(head.starts_with("post /packages http/1.1"), "{head}");
+            assert!(
+                head.contains("host: ") && head.contains("content-type: application/json"),
+                "{head}"
+            );
+            let (_, length) = head.split_once("content-length: ").unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            if body.len() == length {
+                break body.to_owned();
+            }
+        };
+        let package = serde_json::from_str(&body).unwrap();
+        self.posts.lock().unwrap().push((Instant::now(), package));
+        if self.mute.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
+        let refusal = *self.refusal.lock().unwrap();
+        let (status, text) = refusal.map_or(("200 OK", "guarding\n"), |text| ("409 Conflict", text));
+        let length = text.len();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{text}");
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
     }
 }
 
@@ -75,6 +139,7 @@ pub fn simulated(seed: u64) -> (Arc<Hub>, Arc<SimulatedNetwork>, Ports) {
         hub: hub.clone(),
         wire: Mutex::new(Wire::Good),
         dials: Mutex::default(),
+        tower: Arc::default(),
         dead: Mutex::default(),
     });
     let ports = Ports {

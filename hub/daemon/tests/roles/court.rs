@@ -1,4 +1,5 @@
 //! What all cases need: sending with `settle`'s code, moving the time, reading the chain.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use crate::{
     people::{Person, wallet_key},
@@ -15,7 +16,7 @@ use hub::{
     chain::{CallRequest, Chain, TxRequest},
     settle::{CheckedEvidence, Intent, Node, Settle, Verb},
 };
-use protocol_spec::{ChannelId, Evidence, abi, abi::IAdjudicator};
+use protocol_spec::{ChannelId, Evidence, Side, abi, abi::IAdjudicator};
 use std::time::{Duration, Instant};
 
 /// Longest wait for the hub to do what it must.
@@ -27,6 +28,21 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) fair: i128,
     pub(crate) got: i128,
+}
+
+/// The hub's owner, whose key lies beside its configuration.
+pub(crate) fn owner(world: &World) -> SignerKey {
+    let text = std::fs::read_to_string(world.hub_dir.join("keys/owner.key")).unwrap();
+    let bytes: [u8; 32] = hex::decode(text.trim()).unwrap().try_into().unwrap();
+    SignerKey::from_bytes(&bytes).unwrap()
+}
+
+/// The same vouchers from the other side.
+pub(crate) fn turned(evidence: &Evidence) -> Evidence {
+    let mut turned = evidence.clone();
+    turned.side = Side::Hub;
+    std::mem::swap(&mut turned.sent, &mut turned.received);
+    turned
 }
 
 /// Starts a dispute with `evidence`, whatever `settle` thinks of it; `None`: shows nothing.

@@ -2,32 +2,15 @@
 
 use crate::{
     MOMENTS,
-    court::{Case, act, closed, dispute, pass, percent_of_window, rest_of_window},
+    court::{Case, act, closed, dispute, owner, pass, percent_of_window, rest_of_window, turned},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
     world::World,
 };
-use client_sdk::{Evidence, SignerKey};
 use hub::settle::Verb;
-use protocol_spec::Side;
 
 const PAID: u128 = 50_000;
 const RECEIVED: u128 = 200_000;
-
-/// The hub's owner, whose key lies beside its configuration.
-fn owner(world: &World) -> SignerKey {
-    let text = std::fs::read_to_string(world.hub_dir.join("keys/owner.key")).unwrap();
-    let bytes: [u8; 32] = hex::decode(text.trim()).unwrap().try_into().unwrap();
-    SignerKey::from_bytes(&bytes).unwrap()
-}
-
-/// The same vouchers from the other side.
-fn turned(evidence: &Evidence) -> Evidence {
-    let mut turned = evidence.clone();
-    turned.side = Side::Hub;
-    std::mem::swap(&mut turned.sent, &mut turned.received);
-    turned
-}
 
 pub(crate) async fn cheat(world: &World, cases: &mut Vec<Case>) {
     for moment in MOMENTS.map(Some).into_iter().chain([None]) {

@@ -3,7 +3,7 @@
 
 use super::world::World;
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
-use client_sdk::{ChannelHandle, Client, Paid, RedbStore, SignerKey};
+use client_sdk::{ChannelHandle, Client, ClientBuilder, Paid, RedbStore, SignerKey};
 use std::time::Duration;
 
 /// Tokens that everybody is given.
@@ -20,18 +20,26 @@ pub(crate) struct Person {
 impl Person {
     /// With an open channel that the hub has paid into. `hub`: where the hub is reached.
     pub(crate) async fn arrive(world: &World, name: &str, hub: std::net::SocketAddr) -> Self {
+        Self::arrive_with(world, name, hub, |builder| builder).await
+    }
+
+    /// As [`Self::arrive`], with options of its own.
+    pub(crate) async fn arrive_with(
+        world: &World,
+        name: &str,
+        hub: std::net::SocketAddr,
+        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Self {
         let key = SignerKey::from_bytes(&rand::random()).unwrap();
         world.endow(key.address(), ENDOWMENT).await;
-        let client = Client::builder(format!("ws://{hub}"))
+        let builder = Client::builder(format!("ws://{hub}"))
             .signer(key.clone())
             .sender(wallet_key(&key))
             .store(RedbStore::open(world.dir.join(format!("{name}.redb"))).unwrap())
             .rpc(world.rpc_url.as_str())
             .token(world.deployed.token)
-            .chain_poll(Duration::from_millis(200))
-            .connect()
-            .await
-            .unwrap();
+            .chain_poll(Duration::from_millis(200));
+        let client = options(builder).connect().await.unwrap();
         let channel = client.open(DEPOSIT).await.unwrap();
         channel.wait_hub_deposit(1_u128).await.unwrap();
         Self { key, client, channel }

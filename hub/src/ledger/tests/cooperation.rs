@@ -173,6 +173,41 @@ fn r15_a_close_stops_the_channel_until_mined_or_lapsed() {
     world.check_replay(&tables);
 }
 
+/// A client that got no answer sends the same bytes again, on a new connection, and after payments to it bounced.
+#[test]
+fn r15_the_same_close_again_is_answered_the_same_way_and_sent_once() {
+    let mut world = World::new(2, 1_000);
+    pay(&mut world, 100);
+    let deadline = world.clock().now.after(600);
+    let close = world.clients[0].channel.plan_close(deadline);
+    let call = CloseCall {
+        close: close.clone(),
+        signature: SIGNATURE,
+    };
+    for again in 0..3 {
+        let origin = world.fresh_origin(0);
+        let outputs = world.commit(vec![Input::Close(origin, call.clone())]);
+        assert_eq!(
+            countersigned(&outputs),
+            [Countersign::Close(close.clone())],
+            "time {again}"
+        );
+        assert_eq!(world.ledger.pending_transactions().len(), 1);
+        let back = world.pay_op(1, 0, 10, 5);
+        let origin = world.send(1, vec![back]);
+        assert_eq!(world.voucher_reply(origin).bounced.len(), 1);
+        world.now = world.now.after(60);
+    }
+    // Another close with the same deadline is another message.
+    let mut other = call;
+    other.close.client_balance.0 -= 1;
+    other.close.hub_balance.0 += 1;
+    let origin = world.fresh_origin(0);
+    world.commit(vec![Input::Close(origin, other)]);
+    assert_eq!(world.error(origin), "CloseMismatch");
+    world.check_replay(&Tables::default());
+}
+
 #[test]
 fn r15_a_close_that_divides_other_sums_is_refused() {
     let mut world = World::new(2, 1_000);

@@ -33,6 +33,6 @@ pub struct Snapshot {
     pub frozen: Vec<Belief>,
     /// Channels known.
     pub channels: usize,
-    /// A10.
-    pub rolled_back: bool,
+    /// Channels in doubt (A10).
+    pub unsynced: usize,
 }

@@ -189,7 +189,7 @@ impl LedgerLoop {
             broken: self.ledger.broken(),
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
-            rolled_back: self.ledger.rolled_back(),
+            unsynced: self.ledger.unsynced(),
         }
     }
 }

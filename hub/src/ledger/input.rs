@@ -112,6 +112,8 @@ pub enum Input {
         /// What opened it.
         preimage: Preimage,
     },
+    /// A10: the operator accepts what may be lost in these channels, whose clients do not come back.
+    AcceptLoss(Vec<ChannelId>),
 }
 
 /// A channel's money as the adjudicator has it. Deposits and withdrawals are sums since the channel was opened.
@@ -280,7 +282,7 @@ pub enum Change {
         /// The contract's number.
         dispute_no: Seq,
     },
-    /// A client showed a newer voucher of ours (A10).
+    /// A client showed a voucher of ours that is not known (A10).
     RolledBack {
         /// The channel.
         channel: ChannelId,
@@ -312,6 +314,17 @@ pub enum Change {
         /// What opened it.
         preimage: Preimage,
     },
+    /// A10: a channel in doubt has re-synced with its client.
+    Resynced {
+        /// The channel.
+        channel: ChannelId,
+        /// A voucher of the hub that was forgotten.
+        own: Option<SignedVoucher>,
+        /// The client's voucher that it acknowledges, if that was forgotten, too.
+        theirs: Option<SignedVoucher>,
+    },
+    /// See [`Input::AcceptLoss`].
+    LossAccepted(ChannelId),
 }
 
 /// A client's direct signature, kept until the transaction is mined.

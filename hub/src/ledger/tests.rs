@@ -20,5 +20,6 @@ mod payments;
 mod random;
 mod reorg;
 mod resume;
+mod rollback;
 mod state;
 mod world;

@@ -1,6 +1,7 @@
 //! The Channel Hub daemon: sessions, signature checks, ledger, journal, chain.
 
 pub mod app;
+pub mod backup;
 pub use hub_chain as chain;
 pub mod cli;
 pub mod driver;

@@ -144,6 +144,8 @@ pub(super) struct Entry {
     pub(super) accepted: Seq,
     pub(super) ack_due: Option<Instant>,
     pub(super) own_newest: Option<SignedVoucher>,
+    /// Newest own voucher that an accepted voucher of the hub acknowledges: a hub that forgot it is shown it (A10).
+    pub(super) acknowledged: Option<SignedVoucher>,
     /// Hub frames that wait for a newer view of the chain (R4), since when.
     pub(super) held: VecDeque<Frame>,
     pub(super) held_since: Option<Instant>,
@@ -189,6 +191,7 @@ impl Entry {
             accepted: Seq::NONE,
             ack_due: None,
             own_newest: None,
+            acknowledged: None,
             held: VecDeque::new(),
             held_since: None,
             cooperation: None,
@@ -216,6 +219,7 @@ impl Entry {
             credits_lost_until: row.credits_lost_until,
             confirmed: row.confirmed,
             locks_in: row.locks_in,
+            acknowledged: row.acknowledged,
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
             close_left_open: matches!(channel.phase(), Phase::Closing { .. }),
@@ -266,6 +270,7 @@ impl Entry {
                 .map(|(id, locked)| (*id, locked.row.payment.payment_id))
                 .collect(),
             locks_in: self.locks_in.clone(),
+            acknowledged: self.acknowledged.clone(),
         }
     }
 

@@ -283,6 +283,9 @@ impl Actor {
                 break;
             };
             self.batch.push(rows::delete_frame(id, frame.voucher.seq));
+            if let Some(signed) = frame.signed() {
+                entry.acknowledged = Some(signed);
+            }
             for payment in payments(&frame.ops) {
                 if let Some(open) = entry.open.remove(&payment.payment_id) {
                     let cost = super::entry::cost(payment);

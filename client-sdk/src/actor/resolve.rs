@@ -137,7 +137,8 @@ impl Actor {
             .map_err(|reject: Reject| reject.to_string())?;
         let seq = own.voucher().seq;
         entry.credits_lost_until = entry.channel.received().seq;
-        entry.own_newest = Some(newest);
+        entry.own_newest = Some(newest.clone());
+        entry.acknowledged = Some(newest);
         entry.held.clear();
         entry.dirty = true;
         let guarded = self.guard.permit(*id, seq, own.digest());

@@ -41,6 +41,8 @@ pub(super) enum Session {
     Registering,
     /// `resume` is under way.
     Resuming,
+    /// The same, with a hub that has forgotten what it signed.
+    Resyncing,
     /// Vouchers flow.
     Live,
 }
@@ -274,6 +276,27 @@ impl Actor {
         self.call(Request::Resume(call), Pending::Resume(id));
     }
 
+    /// A10: the hub has forgotten its own newest voucher and the one of ours that this acknowledges: both are shown. What
+    /// was signed since it gets again, with its operations. False when there is nothing more to show.
+    fn show_acknowledged(&mut self, id: &ChannelId) -> bool {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.resumable()) else {
+            return false;
+        };
+        let needed = entry.channel.received().ack_seq;
+        let sent = entry.acknowledged.clone().filter(|own| own.voucher.seq == needed);
+        if entry.session != Session::Resuming || sent.is_none() {
+            return false;
+        }
+        entry.session = Session::Resyncing;
+        let call = ResumeCall {
+            channel_id: *id,
+            sent,
+            received: entry.channel.received_signed().cloned(),
+        };
+        self.call(Request::Resume(call), Pending::Resume(*id));
+        true
+    }
+
     /// The hub refused something on this channel: registered and resumed again later. Of several refusals at once (the
     /// vouchers under way) only the first one counts.
     pub(super) fn refused(&mut self, id: &ChannelId, why: &str) {
@@ -323,6 +346,9 @@ impl Actor {
             }
             (Pending::Resume(id), Ok(Reply::Resume(reply))) => self.resumed(id, reply),
             (Pending::Resume(id), Err(error)) if error.is(ErrorCode::RolledBack) => {
+                if self.show_acknowledged(&id) {
+                    return;
+                }
                 self.fault(&id, FaultKind::RolledBack, error.to_string(), None);
             }
             (Pending::Register(id) | Pending::Resume(id), Err(error)) => {

@@ -5,7 +5,7 @@ use crate::{HubFault, HubPin, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
-    Voucher, Witness,
+    SignedVoucher, Voucher, Witness,
     message::{Cursor, Frame},
 };
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub(crate) struct ChannelRow {
     pub(crate) locks_out: Vec<(u64, PaymentId)>,
     /// Payments and invoices of the hub's locks, by lock id.
     pub(crate) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
+    /// Newest own voucher that the hub acknowledged.
+    pub(crate) acknowledged: Option<SignedVoucher>,
 }
 
 /// An own frame without its signature, which is made again deterministically.

@@ -45,7 +45,7 @@ pub(super) fn check(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes the sign away once there is a database. Errors: the disk.
-pub(super) fn done(data_dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn done(data_dir: &Path) -> anyhow::Result<()> {
     match fs::remove_file(marker(data_dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| marker(data_dir).display().to_string())

@@ -7,9 +7,11 @@ mod ports;
 pub mod serve;
 mod watch_chain;
 
+use ports::Opened;
 pub use ports::Ports;
 
 use crate::{
+    backup::Backup,
     chain::{Chain, ChainError},
     driver::{Budget, ChainStatus, Checker, Driver, DriverOptions},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
@@ -29,7 +31,7 @@ use tokio::{
 };
 
 /// Version of the bytes in the database.
-const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Longest time between checkpoints, and most records between them.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 const CHECKPOINT_RECORDS: u64 = 20_000;
@@ -86,6 +88,7 @@ pub struct RunningHub {
     driver: AbortHandle,
     supervisor: JoinHandle<Result<(), String>>,
     store: Arc<dyn Store>,
+    backup: Option<Backup>,
 }
 
 /// Starts a hub: restores, replays, then follows the chain. Serve sessions with its engine; end with [`RunningHub::finish`].
@@ -97,9 +100,15 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             .ok_or_else(|| AppError::Setup("the chain port has no key to send with".to_owned()))?;
         let identity = identity(&setup).await?;
         let status = ChainStatus::default();
+        // A restored database asks for the time at once: what was opened before it is in doubt (A10).
+        status.saw(setup.chain.head().await?);
         let info = hub_info(&setup, hub, identity.chain_id);
-        let (now, execution) = (setup.ports.now.clone(), setup.ports.execution);
-        let store = open(setup.ports, identity).await?;
+        let (own, execution) = (setup.ports.now.clone(), setup.ports.execution);
+        let now = {
+            let status = status.clone();
+            Now::new(move || own.get().max(status.head_timestamp()))
+        };
+        let Opened { store, backup } = open(setup.ports, identity).await?;
         let delays = setup.policy.delays;
         let workers = match execution {
             Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
@@ -112,10 +121,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             key: setup.signer.clone(),
             store: store.clone(),
             shard: ShardId(0),
-            now: {
-                let status = status.clone();
-                Now::new(move || now.get().max(status.head_timestamp()))
-            },
+            now: now.clone(),
             execution,
             workers,
             checkpoint_every: CHECKPOINT_EVERY,
@@ -146,6 +152,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
         let abort = driver.abort_handle();
         let supervisor = tokio::spawn(supervise(running.fatal, driver, sender));
         let (engine, control) = (running.engine, running.control);
+        let backup = backup.map(|job| job.spawn(hub, now));
         Ok(RunningHub {
             engine,
             chain: status,
@@ -154,12 +161,13 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             driver: abort,
             supervisor,
             store,
+            backup,
         })
     })
 }
 
 /// Opening verifies every page: off the runtime's threads.
-async fn open(ports: Ports, identity: Identity) -> Result<Arc<dyn Store>, AppError> {
+async fn open(ports: Ports, identity: Identity) -> Result<Opened, AppError> {
     if ports.execution == Execution::Inline {
         return Ok((ports.open)(identity)?);
     }
@@ -201,6 +209,9 @@ impl RunningHub {
         self.driver.abort();
         drop((self.engine, self.control));
         let result = flatten(self.supervisor.await);
+        if let Some(backup) = self.backup {
+            backup.finish().await;
+        }
         drop(self.store);
         result
     }

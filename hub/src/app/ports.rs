@@ -1,14 +1,21 @@
 //! What a hub takes from its surroundings, so that a simulation can put its own in their place.
 
 use crate::{
+    backup::{BackupOptions, Job, Tap},
     execution::Execution,
     now::Now,
-    store::{Identity, OpenError, RedbStore, Store},
+    store::{Freeze, Identity, OpenError, RedbStore, Store},
 };
 use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Opens the database for a hub of this identity. Blocks.
-type Open = Box<dyn FnOnce(Identity) -> Result<Arc<dyn Store>, OpenError> + Send + Sync>;
+type Open = Box<dyn FnOnce(Identity) -> Result<Opened, OpenError> + Send + Sync>;
+
+/// An open database, and its backup, still to be started.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) backup: Option<Job>,
+}
 
 /// Time, threads and disk. The network is the listener that sessions are served on; the chain is a port of its own.
 pub struct Ports {
@@ -23,8 +30,22 @@ impl Ports {
     /// The real world: the machine's clock, threads, and a redb database in `data_dir`.
     #[must_use]
     pub fn machine(data_dir: PathBuf) -> Self {
-        let open = move |identity| -> Result<Arc<dyn Store>, OpenError> {
-            Ok(Arc::new(RedbStore::open(data_dir.join("store"), identity)?))
+        Self::machine_with(data_dir, None)
+    }
+
+    /// The same with a backup, if there is one.
+    #[must_use]
+    pub fn machine_with(data_dir: PathBuf, backup: Option<BackupOptions>) -> Self {
+        let open = move |identity| -> Result<Opened, OpenError> {
+            let database: Arc<dyn Freeze> = Arc::new(RedbStore::open(data_dir.join("store"), identity)?);
+            let Some(options) = backup else {
+                let (store, backup) = (database, None);
+                return Ok(Opened { store, backup });
+            };
+            let tap = Tap::new(database.clone());
+            let backup = Some(Job::new(options, identity, database, &tap));
+            let store = Arc::new(tap);
+            Ok(Opened { store, backup })
         };
         Self {
             now: Now::wall(),
@@ -41,7 +62,10 @@ impl Ports {
         Self {
             now,
             execution: Execution::Inline,
-            open: Box::new(open),
+            open: Box::new(|identity| {
+                let (store, backup) = (open(identity)?, None);
+                Ok(Opened { store, backup })
+            }),
         }
     }
 }

@@ -102,6 +102,11 @@ async fn remote(prepared: &Prepared, owner: PrivateKeySigner) -> anyhow::Result<
         ..ChainOptions::default()
     };
     let chain = nodes(config, options).await?;
+    if prepared.backup.is_none() {
+        tracing::warn!(
+            "no backup: a lost disk is lost money, since nobody would answer disputes; see [backup]"
+        );
+    }
     let tokens = tariffs(config);
     warn_of_empty_hands(chain.as_ref(), adjudicator, &tokens).await;
     for resolver in &config.locks.resolvers {
@@ -291,7 +296,7 @@ fn setup(
         tokens,
     };
     Setup {
-        ports: Ports::machine(data_dir),
+        ports: Ports::machine_with(data_dir, prepared.backup.clone()),
         chain,
         adjudicator,
         signer: prepared.hub_signer.clone(),

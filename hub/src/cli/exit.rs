@@ -30,6 +30,12 @@ pub enum Failure {
     /// Logs cannot be set up.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// A backup is damaged, or its newest part is too old.
+    #[error("{0}")]
+    BadBackup(String),
+    /// A backup, a restore or an acceptance of a loss is refused; nothing was changed.
+    #[error("{0:#}")]
+    Refused(anyhow::Error),
     /// A sum of the demo is wrong.
     #[error("it does not add up: {0}")]
     DoesNotAddUp(String),
@@ -47,6 +53,8 @@ impl Failure {
             Self::Config(_) | Self::Key { .. } | Self::Init(_) | Self::Logging(_) => 3,
             Self::DoesNotAddUp(_) => 4,
             Self::Start(_) => 5,
+            Self::BadBackup(_) => 6,
+            Self::Refused(_) => 7,
             Self::Interrupted => 130,
         }
     }

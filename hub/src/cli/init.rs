@@ -5,14 +5,14 @@ use crate::ops;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-Writes DIR/hub.toml (every key explained), DIR/keys/hub_signer.key and DIR/keys/owner.key (mode 0600).
-Nothing that exists is overwritten. Back the keys up: without hub_signer.key the hub cannot sign, and
-without owner.key nobody can reach the vault.
+Writes DIR/hub.toml (every key explained) and DIR/keys/hub_signer.key, owner.key and backup.key (mode 0600).
+Nothing that exists is overwritten. Keep copies of the keys elsewhere: without hub_signer.key the hub cannot
+sign, without owner.key nobody can reach the vault, without backup.key no backup can be read.
 
   hub init                  in the current directory
   hub init --dir /srv/hub   somewhere else
 
-stdout: one `name value` pair per line (config, hub_signer, owner).";
+stdout: one `name value` pair per line (config, hub_signer, owner, backup_key).";
 
 /// Arguments of `hub init`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,11 +28,13 @@ pub fn init(args: &InitArgs) -> Result<(), Failure> {
     let made = ops::init(&args.dir)?;
     let config = made.config.display();
     data(&format!(
-        "config {config}\nhub_signer {}\nowner {}",
-        made.hub_signer, made.owner
+        "config {config}\nhub_signer {}\nowner {}\nbackup_key {}",
+        made.hub_signer,
+        made.owner,
+        made.backup_key.display()
     ))?;
     words(&format!(
-        "Wrote a configuration for the embedded chain and two new keys. Next:\n  hub serve --config {config}"
+        "Wrote a configuration for the embedded chain and three new keys. Next:\n  hub serve --config {config}"
     ));
     Ok(())
 }

@@ -2,10 +2,13 @@
 //!
 //! stdout carries data, stderr carries words; [`Failure`] decides every exit code.
 
+pub mod accept_loss;
+pub mod backup;
 pub mod demo;
 pub mod deploy;
 mod exit;
 pub mod init;
+pub mod restore;
 pub mod serve;
 pub mod vault;
 
@@ -19,16 +22,22 @@ use std::{
 
 const EXAMPLES: &str = "\
 Start a hub of your own:
-  hub init --dir ./myhub               write myhub/hub.toml and two keys
+  hub init --dir ./myhub               write myhub/hub.toml and its keys
   hub serve --config ./myhub/hub.toml  run it, on its embedded development chain
   hub deploy --rpc-url URL --key REF   put the contract on a chain that has none
   hub vault show                       what the hub holds on chain; also deposit and withdraw
+
+Keep it safe:
+  hub backup verify DIR                what a backup covers, and whether every byte of it is as it was written
+  hub restore --from DIR               a database from a backup, after the old one was lost
+  hub accept-loss --all                after a restore: go on with channels whose clients never come back
 
 See everything at once:
   hub demo                             a chain, a hub, 100 paying clients, a crash, settlement
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 configuration, key or file refused;
-4 the demo's sums do not add up; 5 did not start: chain, database or address refused; 130 interrupted twice.
+4 the demo's sums do not add up; 5 did not start: chain, database or address refused;
+6 a backup is damaged or too old; 7 refused, and nothing was changed; 130 interrupted twice.
 Data goes to stdout, words and logs to stderr. RUST_LOG=debug shows more.";
 
 /// The arguments of `hub`.
@@ -51,6 +60,12 @@ pub enum Command {
     Deploy(deploy::DeployArgs),
     /// Look at the hub's money on chain, pay in, take out.
     Vault(vault::VaultArgs),
+    /// Check a backup.
+    Backup(backup::BackupArgs),
+    /// Make a database of a backup.
+    Restore(restore::RestoreArgs),
+    /// Go on with channels in doubt, at their loss.
+    AcceptLoss(accept_loss::AcceptLossArgs),
     /// Show the whole system at work on this machine.
     Demo(demo::DemoArgs),
 }
@@ -84,6 +99,9 @@ async fn run<F: Future<Output = Result<(), Failure>>>(
         Command::Serve(args) => serve::serve(args).await,
         Command::Deploy(args) => deploy::deploy(args).await,
         Command::Vault(args) => vault::vault(args).await,
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => restore::restore(args).await,
+        Command::AcceptLoss(args) => accept_loss::accept_loss(args).await,
         Command::Demo(args) => demo(args).await,
     }
 }

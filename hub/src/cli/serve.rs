@@ -2,6 +2,7 @@
 
 use super::{Failure, data, words};
 use crate::{
+    backup::BackupOptions,
     engine::Engine,
     ops::{self, Config, Readiness, SecretRef, Shutdown},
     session::{self, Settings},
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub hub_signer: SignerKey,
     /// Owns the vault, pays for gas.
     pub owner: SignerKey,
+    /// Where the backups go, if they go anywhere.
+    pub backup: Option<BackupOptions>,
 }
 
 /// An engine that runs.
@@ -58,10 +61,12 @@ pub fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
     let load = |name: &'static str, key: &SecretRef| key.load().map_err(|error| Failure::Key { name, error });
     let hub_signer = load("keys.hub_signer", &config.keys.hub_signer)?;
     let owner = load("keys.owner", &config.keys.owner)?;
+    let backup = super::backup::options(&config)?;
     Ok(Prepared {
         config,
         hub_signer,
         owner,
+        backup,
     })
 }
 

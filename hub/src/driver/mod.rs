@@ -74,6 +74,11 @@ impl ChainStatus {
         UnixSeconds(self.head_timestamp.load(Ordering::Acquire))
     }
 
+    /// Time does not go back behind this block's.
+    pub(crate) fn saw(&self, head: BlockRef) {
+        self.head_timestamp.fetch_max(head.timestamp_s, Ordering::AcqRel);
+    }
+
     /// True while the last look at the chain succeeded.
     #[must_use]
     pub fn healthy(&self) -> bool {
@@ -145,9 +150,7 @@ impl Driver {
     async fn turn(&mut self) -> Result<Turn, ChainError> {
         let events = self.view.poll(self.options.chain.as_ref()).await?;
         if let Some(head) = self.view.latest() {
-            self.status
-                .head_timestamp
-                .fetch_max(head.timestamp_s, Ordering::AcqRel);
+            self.status.saw(head);
             metrics::gauge!("hub_chain_head_block").set(u32::try_from(head.number).unwrap_or(u32::MAX));
         }
         let (mut facts, mut alarmed) = (Vec::new(), false);
@@ -202,6 +205,7 @@ impl Driver {
             tracing::warn!(%error, "not compared yet; trying again");
         }
         metrics::gauge!("hub_frozen_channels").set(u32::try_from(snapshot.frozen.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("hub_unsynced_channels").set(u32::try_from(snapshot.unsynced).unwrap_or(u32::MAX));
         if let Err(error) = self.thaw(snapshot.frozen.clone()).await {
             tracing::warn!(%error, "frozen channels could not be compared; trying again");
         }

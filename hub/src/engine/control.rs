@@ -35,6 +35,6 @@ pub struct Snapshot {
     pub channels: usize,
     /// Locks that the hub has forwarded and that are not settled.
     pub forwarded_locks: usize,
-    /// A10.
-    pub rolled_back: bool,
+    /// Channels in doubt (A10).
+    pub unsynced: usize,
 }

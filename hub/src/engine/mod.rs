@@ -16,4 +16,5 @@ mod verify;
 
 pub use control::{Control, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId};
+pub(crate) use start::restore;
 pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};

@@ -190,7 +190,7 @@ impl LedgerLoop {
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
             forwarded_locks: self.ledger.forwarded_locks(),
-            rolled_back: self.ledger.rolled_back(),
+            unsynced: self.ledger.unsynced(),
         }
     }
 }

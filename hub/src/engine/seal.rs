@@ -105,6 +105,15 @@ impl Seal {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
                 Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
             }
+            Output::Released(channel, adopted) => {
+                let (paid, received) = (adopted.paid, adopted.received);
+                metrics::counter!("hub_released_channels_total").increment(1);
+                tracing::warn!(
+                    %channel, %paid, %received,
+                    "a channel in doubt is released; what was paid and received in the part that was lost is adopted"
+                );
+                None
+            }
             Output::Drop(session) => {
                 self.outboxes.remove(&session);
                 None

@@ -252,7 +252,7 @@ async fn watch(
 }
 
 /// Last checkpoint, then the journal's tail.
-async fn restore(
+pub(crate) async fn restore(
     ledger: &mut Ledger,
     store: &dyn Store,
     shard: ShardId,

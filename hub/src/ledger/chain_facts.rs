@@ -17,9 +17,11 @@ impl Ledger {
         if self.chain.hash != [0; 32] && block.position.number <= self.chain.number {
             return;
         }
+        let known = self.entries.len();
         for fact in &block.facts {
             self.fact(fact, now, commit);
         }
+        self.doubt_opened(known, block.position.timestamp);
         // A lock that was forwarded in this commit is signed under the time it was checked against.
         for index in commit.touched.clone() {
             if self.entries.get(index).is_some_and(Entry::adds_locks) {
@@ -265,7 +267,11 @@ impl Ledger {
 
     fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
         let reserve = &self.policy.tariff(entry.channel.config().token)?.reserve;
-        if !entry.stored.registered || entry.stored.frozen || entry.channel.phase().name() != "open" {
+        if !entry.stored.registered
+            || entry.stored.frozen
+            || entry.stored.unsynced
+            || entry.channel.phase().name() != "open"
+        {
             return None;
         }
         let hub_deposit = entry.channel.funds().hub_deposit;

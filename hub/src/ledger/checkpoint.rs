@@ -7,14 +7,14 @@ use super::{
 };
 use crate::store::{Checkpoint, Row, Table};
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Channel, ChannelId, PaymentId, Reject};
+use protocol_spec::{Channel, ChannelId, PaymentId, Reject, UnixSeconds};
 
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Meta {
     version: u8,
     policy: Policy,
     chain: ChainPosition,
-    rolled_back: bool,
+    opened_until: UnixSeconds,
     broken: bool,
 }
 
@@ -32,7 +32,7 @@ impl Ledger {
             version: VERSION,
             policy: self.policy.clone(),
             chain: self.chain,
-            rolled_back: self.rolled_back,
+            opened_until: self.opened_until,
             broken: self.broken,
         };
         checkpoint
@@ -62,6 +62,16 @@ impl Ledger {
         checkpoint
     }
 
+    /// Rows for everything, as the first checkpoint of a new database.
+    pub(crate) fn checkpoint_all(&mut self) -> Checkpoint {
+        self.dirty = (0..self.entries.len()).collect();
+        self.payments.all_changed();
+        Checkpoint {
+            upto: 0,
+            ..self.checkpoint()
+        }
+    }
+
     fn payment_key(&self, payer: usize, id: PaymentId) -> Option<Vec<u8>> {
         let channel = self.entries.get(payer)?.channel.id();
         Some([channel.0.as_slice(), id.0.as_slice()].concat())
@@ -83,7 +93,7 @@ impl Ledger {
                 return Err(Reject::RecordCorrupt);
             }
             (self.policy, self.chain) = (meta.policy, meta.chain);
-            (self.rolled_back, self.broken) = (meta.rolled_back, meta.broken);
+            (self.opened_until, self.broken) = (meta.opened_until, meta.broken);
         }
         let mut entries = Vec::new();
         for (_, bytes) in channels {
@@ -115,13 +125,16 @@ impl Ledger {
         self.forwarded = self.forwarded.saturating_add(entry.forwarded_weight());
         let locked = !entry.stored.resting.is_empty();
         let pays = !entry.stored.forwards.is_empty();
-        let frozen = entry.stored.frozen;
+        let (frozen, unsynced) = (entry.stored.frozen, entry.stored.unsynced);
         let index = self.insert(entry);
         if locked {
             self.locked.insert(index);
         }
         if frozen {
             self.frozen.insert(index);
+        }
+        if unsynced {
+            self.unsynced.insert(index);
         }
         if pays {
             self.payers.insert(index);

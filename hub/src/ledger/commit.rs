@@ -43,7 +43,7 @@ impl Ledger {
     ) -> Commit {
         let mut commit = Commit::default();
         let now = self.clock(now).now;
-        self.look_for_rollback(&inputs, &mut commit);
+        self.look_for_rollback(&inputs, now, &mut commit);
         for input in inputs {
             self.apply(input, self.clock(now), &mut commit);
         }
@@ -77,7 +77,7 @@ impl Ledger {
 
     fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
         match change {
-            Change::Policy(policy) => self.set_policy(policy, commit),
+            Change::Policy(policy) => self.set_policy(policy, clock.now, commit),
             Change::Frame { signed, ops } => self.repeat_frame(signed, ops, Vec::new(), clock, commit)?,
             Change::LockFrame { signed, ops, offline } => {
                 self.repeat_frame(signed, ops, offline, clock, commit)?;
@@ -118,7 +118,13 @@ impl Ledger {
                 let opened = self.believed(index, lock_id, witness)?;
                 self.use_seen(index, lock_id, &opened, clock, commit);
             }
-            Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
+            Change::RolledBack { channel, shown } => {
+                self.set_rolled_back(channel, shown, clock.now, commit);
+            }
+            Change::Resynced { channel, own, theirs } => {
+                self.repeat_resync(&channel, own, theirs, clock, commit)?;
+            }
+            Change::LossAccepted(channel) => self.accept_loss(&[channel], clock, commit),
         }
         Ok(())
     }
@@ -142,7 +148,7 @@ impl Ledger {
 
     fn apply(&mut self, input: Input, clock: Clock, commit: &mut Commit) {
         match input {
-            Input::Policy(policy) => self.set_policy(policy, commit),
+            Input::Policy(policy) => self.set_policy(policy, clock.now, commit),
             Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
             Input::Login(origin) => self.login(origin, commit),
             Input::Register(origin, call) => self.register(origin, &call, commit),
@@ -151,7 +157,7 @@ impl Ledger {
                 call,
                 sent,
                 received,
-            } => self.resume(origin, &call, sent, received, commit),
+            } => self.resume(origin, &call, sent, received, clock, commit),
             Input::Quote(origin, call) => self.quote(origin, &call, clock, commit),
             Input::Payment(origin, call) => self.payment(origin, &call, commit),
             Input::Channel(origin, id) => self.channel_info(origin, &id, commit),
@@ -177,6 +183,7 @@ impl Ledger {
                 witness,
             } => self.witness_seen(&channel, lock_id, witness, clock, commit),
             Input::Checked { number, opens } => self.checked(number, opens, clock, commit),
+            Input::AcceptLoss(channels) => self.accept_loss(&channels, clock, commit),
         }
     }
 

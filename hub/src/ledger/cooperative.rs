@@ -57,10 +57,8 @@ impl Ledger {
     }
 
     fn may_countersign(&self, origin: Origin, id: &ChannelId) -> Result<(), RpcError> {
-        if self.rolled_back {
-            return Err(RpcError::of(ErrorCode::RolledBack));
-        }
         let index = self.owned(origin, id)?;
+        self.require_synced(index)?;
         self.require_certain(index)
     }
 

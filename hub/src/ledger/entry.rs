@@ -1,6 +1,6 @@
 //! One channel as the ledger keeps it.
 
-use super::{PendingTx, input::ClientSignature};
+use super::{Adopted, PendingTx, input::ClientSignature};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
@@ -53,6 +53,10 @@ pub(super) struct Stored {
     pub(super) frozen: bool,
     /// What the answer to the newest accepted frame said: the same frame again gets the same answer (A1).
     pub(super) bounced: Vec<Bounce>,
+    /// See [`super::rollback`].
+    pub(super) unsynced: bool,
+    /// What was adopted when it was last released; `None`: never was.
+    pub(super) adopted: Option<Adopted>,
 }
 
 /// A payer's lock that was forwarded.

@@ -2,7 +2,7 @@
 
 use super::{Commit, Ledger, Origin, Output, entry::Entry, input::Change, locks::NewLock};
 use protocol_spec::{
-    Amount, Channel, Op, Reject, ReturnReason, Seq, VerifiedVoucher, Voucher,
+    Amount, Channel, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
     channel::{Accepted, Clock},
     limits,
     message::{Bounce, ErrorCode, Reply, RpcError, VoucherReply},
@@ -33,9 +33,7 @@ impl Ledger {
         commit: &mut Commit,
     ) -> Result<VoucherReply, RpcError> {
         let index = self.owned(origin, &voucher.voucher().channel_id)?;
-        if self.rolled_back {
-            return Err(RpcError::of(ErrorCode::RolledBack));
-        }
+        self.require_synced(index)?;
         let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
         if entry.session != Some(origin.session) {
             return Err(RpcError::of(ErrorCode::NotResumed));
@@ -127,7 +125,8 @@ impl Ledger {
         }
     }
 
-    pub(super) fn set_policy(&mut self, policy: super::Policy, commit: &mut Commit) {
+    pub(super) fn set_policy(&mut self, policy: super::Policy, now: UnixSeconds, commit: &mut Commit) {
+        self.started(now);
         self.policy = policy.clone();
         commit.changes.push(Change::Policy(policy));
     }

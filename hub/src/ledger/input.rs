@@ -119,6 +119,8 @@ pub enum Input {
         /// What the resolver said; `None`: it could not be asked.
         opens: Option<bool>,
     },
+    /// A10: the operator accepts what may be lost in these channels, whose clients do not come back.
+    AcceptLoss(Vec<ChannelId>),
 }
 
 /// A channel's money as the adjudicator has it. Deposits and withdrawals are sums since the channel was opened.
@@ -289,7 +291,7 @@ pub enum Change {
         /// The contract's number.
         dispute_no: Seq,
     },
-    /// A client showed a newer voucher of ours (A10).
+    /// A client showed a voucher of ours that is not known (A10).
     RolledBack {
         /// The channel.
         channel: ChannelId,
@@ -321,6 +323,17 @@ pub enum Change {
         /// What opened it.
         witness: Witness,
     },
+    /// A10: a channel in doubt has re-synced with its client.
+    Resynced {
+        /// The channel.
+        channel: ChannelId,
+        /// A voucher of the hub that was forgotten.
+        own: Option<SignedVoucher>,
+        /// The client's voucher that it acknowledges, if that was forgotten, too.
+        theirs: Option<SignedVoucher>,
+    },
+    /// See [`Input::AcceptLoss`].
+    LossAccepted(ChannelId),
 }
 
 /// A client's direct signature, kept until the transaction is mined.

@@ -18,6 +18,7 @@ mod payments;
 mod policy;
 mod questions;
 mod reorg;
+mod rollback;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use locks::CHECKS_MAX;
 pub use output::{Check, Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
 pub use policy::{LockPolicy, Policy, Reserve, Tariff};
 pub use reorg::Belief;
+pub use rollback::{Adopted, Doubt};
 
 use crate::engine::SessionId;
 use entry::Entry;
@@ -53,8 +55,10 @@ pub struct Ledger {
     next_record: u64,
     /// Newest confirmed block: number, hash, timestamp.
     chain: ChainPosition,
-    /// Set when a client showed a hub voucher that this database does not know (A10).
-    rolled_back: bool,
+    /// Channels in which the hub may have signed what this database does not know (A10).
+    unsynced: BTreeSet<usize>,
+    /// Channels opened up to then are among them; zero: none, the maximum: set at the next start.
+    opened_until: UnixSeconds,
     /// A confirmed block vanished, and the channels have not been compared with the chain since.
     broken: bool,
     /// Channels that the chain shows poorer than they were believed to be.
@@ -105,7 +109,8 @@ impl Ledger {
             payments: Payments::default(),
             next_record: 1,
             chain: ChainPosition::default(),
-            rolled_back: false,
+            unsynced: BTreeSet::new(),
+            opened_until: UnixSeconds(0),
             broken: false,
             frozen: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -123,12 +128,6 @@ impl Ledger {
     #[must_use]
     pub fn chain(&self) -> ChainPosition {
         self.chain
-    }
-
-    /// True once a client proved that this database is older than what the hub signed (A10).
-    #[must_use]
-    pub fn rolled_back(&self) -> bool {
-        self.rolled_back
     }
 
     /// Epoch of the logs of events; 0 before the first policy.

@@ -8,7 +8,7 @@ use protocol_spec::{
     message::{Cursor, Notification, Reply, RpcError},
 };
 
-use super::Origin;
+use super::{Adopted, Origin};
 
 /// One effect of a commit, in the order in which it must be sent.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub enum Output {
     Countersign(Origin, Countersign),
     /// Something a client is told unasked that carries no signature.
     Tell(SessionId, Box<Notification>),
+    /// A channel in doubt was released, at this loss.
+    Released(ChannelId, Adopted),
     /// Another connection took over this one's channel, or it fell too far behind.
     Drop(SessionId),
     /// A question for the chain; its answer comes back as [`super::Input::Checked`].

@@ -49,6 +49,14 @@ impl Payments {
         self.removed.push((payer, id));
     }
 
+    /// The next `take_changes` gives everything.
+    pub(super) fn all_changed(&mut self) {
+        self.changed = self.outcomes.keys().copied().collect();
+        // Rows in one order whatever the map's is.
+        self.changed.sort_unstable_by_key(|(payer, id)| (*payer, id.0));
+        self.removed.clear();
+    }
+
     #[cfg(test)]
     pub(super) fn all(&self) -> std::collections::BTreeMap<(usize, [u8; 16]), String> {
         let show = |((payer, id), outcome): (&(usize, PaymentId), &Outcome)| {

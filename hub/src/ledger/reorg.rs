@@ -69,6 +69,7 @@ impl Ledger {
             if self.entries.len() > before {
                 self.freeze(before);
             }
+            self.doubt_opened(before, told.position.timestamp);
         }
         // Before anything is given up: a preimage is used first (R23).
         for fact in &told.resolved {
@@ -154,9 +155,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// True when nothing may be signed in the channel because its money is not certain.
+    /// True when nothing may be signed in the channel because its money, or what was signed before, is not certain.
     pub(super) fn uncertain(&self, index: usize) -> bool {
-        self.rolled_back || self.broken || self.frozen.contains(&index)
+        self.broken || self.frozen.contains(&index) || self.unsynced.contains(&index)
     }
 }
 

@@ -1,15 +1,16 @@
 //! Login, register, resume, subscriptions and questions: what connections ask about.
 
 use super::{
-    Commit, Input, Ledger, Origin, Output,
+    Commit, Ledger, Origin, Output,
     entry::{Entry, Subscriber},
     input::Change,
     output::FrameOut,
 };
 use crate::engine::SessionId;
 use protocol_spec::{
-    ChannelId, Reject, SignedVoucher, VerifiedVoucher,
+    ChannelId, Reject, VerifiedVoucher,
     canary::{Canary, planted},
+    channel::Clock,
     message::{
         Cursor, Empty, ErrorCode, LoginReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError,
         SubscribeCall, SubscribeReply,
@@ -127,9 +128,11 @@ impl Ledger {
         call: &ResumeCall,
         sent: Option<VerifiedVoucher>,
         received: Option<VerifiedVoucher>,
+        clock: Clock,
         commit: &mut Commit,
     ) {
-        if let Err(error) = self.try_resume(origin, call, sent.as_ref(), received.as_ref(), commit) {
+        let resumed = self.try_resume(origin, call, sent.as_ref(), received.as_ref(), clock, commit);
+        if let Err(error) = resumed {
             answer(commit, origin, Err(error));
         }
     }
@@ -141,19 +144,17 @@ impl Ledger {
         call: &ResumeCall,
         sent: Option<&VerifiedVoucher>,
         received: Option<&VerifiedVoucher>,
+        clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), RpcError> {
         let index = self.owned(origin, &call.channel_id)?;
-        let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
         let foreign = |shown: Option<&VerifiedVoucher>| {
             shown.is_some_and(|verified| verified.voucher().channel_id != call.channel_id)
         };
         if foreign(sent) || foreign(received) {
             return Err(RpcError::from(&Reject::WrongChannel));
         }
-        if received.is_some_and(|shown| entry.forgotten(shown)) {
-            return Err(RpcError::of(ErrorCode::RolledBack));
-        }
+        self.resync(index, sent, received, clock, commit)?;
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
         let reply = ResumeReply {
@@ -191,31 +192,6 @@ impl Ledger {
         }
         self.tell_locks_again(index, origin.session, commit);
         Ok(())
-    }
-
-    /// A10, before anything of the commit is applied: what is accepted in it would be signed at its end.
-    pub(super) fn look_for_rollback(&mut self, inputs: &[Input], commit: &mut Commit) {
-        for input in inputs {
-            if let Input::Resume {
-                origin,
-                call,
-                received: Some(shown),
-                ..
-            } = input
-                && shown.voucher().channel_id == call.channel_id
-                && let Ok(index) = self.owned(*origin, &call.channel_id)
-                && self.entry(index).is_ok_and(|entry| entry.forgotten(shown))
-            {
-                self.set_rolled_back(call.channel_id, shown.signed().clone(), commit);
-            }
-        }
-    }
-
-    /// A10: from now on nothing is signed.
-    pub(super) fn set_rolled_back(&mut self, channel: ChannelId, shown: SignedVoucher, commit: &mut Commit) {
-        if !std::mem::replace(&mut self.rolled_back, true) {
-            commit.changes.push(Change::RolledBack { channel, shown });
-        }
     }
 
     pub(super) fn subscribe(&mut self, origin: Origin, call: &SubscribeCall, commit: &mut Commit) {
@@ -293,22 +269,6 @@ impl Ledger {
                 .subscribers
                 .retain(|subscriber| subscriber.session != session);
         }
-    }
-}
-
-impl Entry {
-    /// A10: a voucher of ours that this database does not know: newer than the newest, or another one of the same seq.
-    fn forgotten(&self, shown: &VerifiedVoucher) -> bool {
-        let (sent, seq) = (self.channel.sent(), shown.voucher().seq);
-        let kept = self
-            .stored
-            .backlog
-            .binary_search_by_key(&seq, |issue| issue.voucher.seq)
-            .ok()
-            .and_then(|at| self.stored.backlog.get(at))
-            .map(|issue| issue.digest);
-        let known = if seq == sent.seq { Some(sent.digest) } else { kept };
-        seq > sent.seq || known.is_some_and(|digest| digest != shown.digest())
     }
 }
 

@@ -21,5 +21,6 @@ mod random;
 mod reorg;
 mod resolvers;
 mod resume;
+mod rollback;
 mod state;
 mod world;

@@ -32,6 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
         config.retention.events_per_channel_max,
         1_000..=1_000_000_000,
     );
+    backup(config, &mut problems);
     session_limits(config, &mut problems);
     problems.0
 }
@@ -51,6 +52,26 @@ impl Problems {
             self.0.push(text());
         }
     }
+}
+
+fn backup(config: &Config, problems: &mut Problems) {
+    let it = &config.backup;
+    problems.range("backup.interval_ms", it.interval_ms, 50..=3_600_000);
+    problems.range("backup.every_commits", it.every_commits, 1..=50_000);
+    problems.range("backup.keep", it.keep, 1..=1_000);
+    let Some(dir) = &it.dir else { return };
+    problems.unless(!config.is_embedded(), || {
+        "backup.dir: the embedded chain is not kept, so there is nothing to restore; leave it out".to_owned()
+    });
+    let apart = !dir.starts_with(&config.data_dir) && !config.data_dir.starts_with(dir);
+    problems.unless(apart, || {
+        format!(
+            "backup.dir: is {}, must be apart from data_dir, on another disk",
+            dir.display()
+        )
+    });
+    let beside = matches!(&it.key, super::SecretRef::File(key) if key.starts_with(dir));
+    problems.unless(!beside, || "backup.key: must not lie in backup.dir".to_owned());
 }
 
 fn server(config: &Config, problems: &mut Problems) {

@@ -63,6 +63,9 @@ section! {
         /// How long ids and events are kept.
         #[serde(default)]
         pub retention: Retention,
+        /// What is needed to defend all channels, elsewhere.
+        #[serde(default)]
+        pub backup: Backup,
         /// Limits of sessions.
         #[serde(default)]
         pub limits: SessionLimits,
@@ -213,6 +216,25 @@ section! {
         pub floor_wei: Amount,
     }
 
+    /// `[backup]`.
+    pub struct Backup {
+        /// Where to; none: no backup. Absolute after loading.
+        #[serde(default)]
+        pub dir: Option<PathBuf>,
+        /// What seals it.
+        #[serde(default = "defaults::backup_key")]
+        pub key: SecretRef,
+        /// Longest time between exports, milliseconds.
+        #[serde(default = "defaults::backup_interval_ms")]
+        pub interval_ms: u64,
+        /// Commits after which an export does not wait.
+        #[serde(default = "defaults::backup_every_commits")]
+        pub every_commits: u64,
+        /// Complete generations kept.
+        #[serde(default = "defaults::backup_keep")]
+        pub keep: usize,
+    }
+
     /// `[retention]`.
     pub struct Retention {
         /// Seconds that payment ids and events are kept.
@@ -259,6 +281,17 @@ impl Default for Gas {
         }
     }
 }
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            key: defaults::backup_key(),
+            interval_ms: defaults::backup_interval_ms(),
+            every_commits: defaults::backup_every_commits(),
+            keep: defaults::backup_keep(),
+        }
+    }
+}
 impl Default for Retention {
     fn default() -> Self {
         Self {
@@ -302,6 +335,18 @@ mod defaults {
     }
     pub(super) fn locks_total_max() -> u32 {
         9_000
+    }
+    pub(super) fn backup_key() -> super::SecretRef {
+        super::SecretRef::File("keys/backup.key".into())
+    }
+    pub(super) fn backup_interval_ms() -> u64 {
+        1000
+    }
+    pub(super) fn backup_every_commits() -> u64 {
+        1000
+    }
+    pub(super) fn backup_keep() -> usize {
+        2
     }
     pub(super) fn retention_s() -> u64 {
         7 * 24 * 3600
@@ -377,6 +422,8 @@ impl Config {
         config.data_dir = base.join(&config.data_dir);
         config.keys.hub_signer.resolve_relative_to(base);
         config.keys.owner.resolve_relative_to(base);
+        config.backup.key.resolve_relative_to(base);
+        config.backup.dir = config.backup.dir.map(|dir| base.join(dir));
         let problems = check(&config);
         match problems.is_empty() {
             true => Ok(config),

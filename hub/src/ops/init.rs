@@ -1,4 +1,4 @@
-//! `hub init`: a configuration and two keys, in a directory that has neither.
+//! `hub init`: a configuration and three keys, in a directory that has neither.
 
 use super::{config::DEFAULT_TEXT, secrets};
 use crate::app::first_start;
@@ -20,6 +20,8 @@ pub struct Initialized {
     pub hub_signer: Address,
     /// Address that owns the vault and pays for gas. Fund it.
     pub owner: Address,
+    /// The key of the backups. Keep a copy elsewhere.
+    pub backup_key: PathBuf,
 }
 
 /// Why nothing, or not everything, was made.
@@ -41,12 +43,14 @@ pub enum InitError {
     Secret(#[from] secrets::SecretError),
 }
 
-/// Writes `hub.toml`, `keys/hub_signer.key` and `keys/owner.key` under `dir`. Refuses to overwrite any of them.
+/// Writes `hub.toml`, `keys/hub_signer.key`, `keys/owner.key` and `keys/backup.key` under `dir`. Refuses to overwrite any
+/// of them.
 pub fn init(dir: &Path) -> Result<Initialized, InitError> {
     let config = dir.join("hub.toml");
     let keys = dir.join("keys");
-    let [signer, owner] = ["hub_signer.key", "owner.key"].map(|name| keys.join(name));
-    for path in [&config, &signer, &owner] {
+    let [signer, owner, backup_key] =
+        ["hub_signer.key", "owner.key", "backup.key"].map(|name| keys.join(name));
+    for path in [&config, &signer, &owner, &backup_key] {
         // A dangling link is something, too.
         if path.symlink_metadata().is_ok() {
             return Err(InitError::Exists(path.clone()));
@@ -64,6 +68,7 @@ pub fn init(dir: &Path) -> Result<Initialized, InitError> {
     first_start::mark(&data).map_err(fail(&data))?;
     let hub_signer = secrets::create_key(&signer)?.address();
     let owner = secrets::create_key(&owner)?.address();
+    secrets::create_key(&backup_key)?;
     let mut options = OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o600).open(&config);
     let mut file = opened.map_err(fail(&config))?;
@@ -73,5 +78,6 @@ pub fn init(dir: &Path) -> Result<Initialized, InitError> {
         config,
         hub_signer,
         owner,
+        backup_key,
     })
 }

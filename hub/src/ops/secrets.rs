@@ -122,6 +122,12 @@ impl SecretRef {
 
     /// Fetches the key.
     pub fn load(&self) -> Result<SignerKey, SecretError> {
+        let not_a_key = |_| SecretError::NotAKey(self.to_string());
+        SignerKey::from_bytes(&*self.load_bytes()?).map_err(not_a_key)
+    }
+
+    /// Fetches a key that is no key of the curve: 32 bytes.
+    pub fn load_bytes(&self) -> Result<Zeroizing<[u8; 32]>, SecretError> {
         let text = match self {
             Self::File(path) => read_private(path)?,
             Self::Env(name) => {
@@ -129,15 +135,13 @@ impl SecretRef {
                 Zeroizing::new(value)
             }
         };
-        parse_key(text.trim()).ok_or_else(|| SecretError::NotAKey(self.to_string()))
+        let mut bytes = Zeroizing::new([0; 32]);
+        let digits = text.trim();
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
+        hex::decode_to_slice(digits, bytes.as_mut_slice())
+            .map_err(|_| SecretError::NotAKey(self.to_string()))?;
+        Ok(bytes)
     }
-}
-
-fn parse_key(text: &str) -> Option<SignerKey> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    hex::decode_to_slice(digits, bytes.as_mut_slice()).ok()?;
-    SignerKey::from_bytes(&bytes).ok()
 }
 
 /// Reads a short file that only we can read. The checks are made on the open file, not on its name.

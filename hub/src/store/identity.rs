@@ -6,7 +6,7 @@ use super::OpenError;
 use super::row::{self, Kind, take};
 
 /// What a database belongs to. Opening it with other facts is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
 pub struct Identity {
     /// Version of the stored bytes that the program writes.
     pub format_version: u32,

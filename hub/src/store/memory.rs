@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::head::Head;
 use super::{
-    Checkpoint, Durable, Epoch, JournalRecord, Loaded, Row, ShardId, Store, StoreError, TRIM_STEP_RECORDS,
-    Table, Trimmed,
+    Checkpoint, Durable, Epoch, Freeze, Frozen, JournalRecord, Loaded, Row, ShardId, Store, StoreError,
+    TRIM_STEP_RECORDS, Table, Trimmed,
 };
 
 #[derive(Debug, Default)]
@@ -156,15 +156,7 @@ impl Store for MemoryStore {
     }
 
     async fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let inner = self.lock()?;
-        let rows = inner
-            .rows
-            .range((table, from.to_vec())..)
-            .take_while(|((of, _), _)| *of == table);
-        Ok(rows
-            .take(limit)
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect())
+        Ok(rows_from(&self.lock()?.rows, table, from, limit))
     }
 
     async fn journal_tail(
@@ -183,4 +175,43 @@ impl Store for MemoryStore {
             })
             .collect())
     }
+}
+
+struct FrozenRows {
+    upto: u64,
+    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+}
+
+impl Freeze for MemoryStore {
+    fn freeze(&self, shard: ShardId) -> Result<Box<dyn Frozen>, StoreError> {
+        let inner = self.lock()?;
+        Ok(Box::new(FrozenRows {
+            upto: inner.head(shard).upto,
+            rows: inner.rows.clone(),
+        }))
+    }
+}
+
+impl Frozen for FrozenRows {
+    fn upto(&self) -> u64 {
+        self.upto
+    }
+
+    fn rows(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(rows_from(&self.rows, table, from, limit))
+    }
+}
+
+fn rows_from(
+    rows: &BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    table: Table,
+    from: &[u8],
+    limit: usize,
+) -> Vec<Row> {
+    let rows = rows
+        .range((table, from.to_vec())..)
+        .take_while(|((of, _), _)| *of == table);
+    rows.take(limit)
+        .map(|((_, key), value)| (key.clone(), value.clone()))
+        .collect()
 }

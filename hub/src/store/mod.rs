@@ -22,7 +22,8 @@ pub use error::{OpenError, StoreError};
 pub use identity::Identity;
 pub use memory::MemoryStore;
 pub use port::{
-    Checkpoint, Durable, Epoch, JournalRecord, Loaded, RECORD_BYTES_MAX, Row, ShardId, Store, Table, Trimmed,
+    Checkpoint, Durable, Epoch, Freeze, Frozen, JournalRecord, Loaded, RECORD_BYTES_MAX, Row, ShardId, Store,
+    Table, Trimmed,
 };
 pub use redb_store::RedbStore;
 

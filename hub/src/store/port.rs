@@ -134,6 +134,21 @@ pub struct Trimmed {
     pub more: bool,
 }
 
+/// The tables as they were at one checkpoint, whatever is written later. Holding it keeps old pages: not for long.
+pub trait Frozen: Send {
+    /// Last record contained in the tables.
+    fn upto(&self) -> u64;
+
+    /// As [`Store::scan`]. Blocks.
+    fn rows(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
+}
+
+/// A store whose tables can be read at one point in time.
+pub trait Freeze: Store {
+    /// The tables as they are now. Blocks.
+    fn freeze(&self, shard: ShardId) -> Result<Box<dyn Frozen>, StoreError>;
+}
+
 /// Durable storage of a hub.
 ///
 /// **Failures.** [`StoreError::CommitFailed`] means that the outcome of a commit is unknown. The process

@@ -48,6 +48,8 @@ pub(crate) struct Client {
     /// Signed frames that the hub has not been seen to accept.
     pub(crate) unaccepted: Vec<Frame>,
     pub(crate) newest_sent: Option<SignedVoucher>,
+    /// Everything it ever signed.
+    signed: BTreeMap<Seq, SignedVoucher>,
     number: u64,
     payments: u64,
 }
@@ -78,6 +80,7 @@ impl Client {
             given_up: BTreeMap::new(),
             unaccepted: Vec::new(),
             newest_sent: None,
+            signed: BTreeMap::new(),
             number,
             payments: 0,
         }
@@ -184,6 +187,7 @@ impl Client {
         let issued = self.channel.issue(&ops, &domain(), clock)?;
         let voucher = self.sign(issued.voucher);
         self.newest_sent = Some(voucher.clone());
+        self.signed.insert(voucher.voucher.seq, voucher.clone());
         let frame = Frame { voucher, ops };
         self.unaccepted.push(frame.clone());
         Ok(frame)
@@ -221,6 +225,14 @@ impl Client {
     /// Forgets frames up to `seq`: the hub has them.
     pub(crate) fn accepted_up_to(&mut self, seq: Seq) {
         self.unaccepted.retain(|frame| frame.voucher.voucher.seq > seq);
+    }
+
+    /// To a hub that has forgotten what it signed: the own voucher that its newest acknowledges.
+    pub(crate) fn resync_call(&self) -> ResumeCall {
+        ResumeCall {
+            sent: self.signed.get(&self.channel.received().ack_seq).cloned(),
+            ..self.resume_call()
+        }
     }
 
     pub(crate) fn resume_call(&self) -> ResumeCall {

@@ -117,7 +117,8 @@ impl Channel {
         Ok(())
     }
 
-    /// R3: acks never go back, and name an own voucher with exactly its `paid`.
+    /// R3: acks never go back, and name an own voucher with exactly its `paid`. Of one that was forgotten before an
+    /// adoption only its neighbours are known: any sum between theirs is money that is owed anyway.
     fn check_ack(&self, voucher: &Voucher) -> Result<(), Reject> {
         if voucher.ack_seq < self.incoming.ack_seq {
             return Err(Reject::AckNotMonotone {
@@ -125,10 +126,13 @@ impl Channel {
                 got: voucher.ack_seq,
             });
         }
-        let expected = self.outgoing.paid_at(voucher.ack_seq)?;
-        if voucher.ack_paid != expected {
+        let known = self.outgoing.paid_at(voucher.ack_seq).map(|paid| (paid, paid));
+        let before = (self.incoming.ack_seq, self.incoming.ack_paid);
+        let (least, most) =
+            known.or_else(|unknown| self.outgoing.forgotten(voucher.ack_seq, before).ok_or(unknown))?;
+        if voucher.ack_paid < least || voucher.ack_paid > most {
             return Err(Reject::AckPaidMismatch {
-                expected,
+                expected: most,
                 got: voucher.ack_paid,
             });
         }

@@ -219,6 +219,22 @@ impl Outgoing {
             })
     }
 
+    /// Bounds of `paid` of an own voucher that is newer than `acknowledged`, not newer than the newest, and forgotten:
+    /// sums never fall as seqs grow.
+    pub(super) fn forgotten(&self, seq: Seq, acknowledged: (Seq, Amount)) -> Option<(Amount, Amount)> {
+        let at = self.sent.partition_point(|(sent, _)| *sent < seq);
+        let (_, most) = self.sent.get(at)?;
+        let before = at.checked_sub(1).and_then(|before| self.sent.get(before));
+        let least = before.map_or(Amount::ZERO, |(_, paid)| *paid);
+        let (acknowledged_seq, acknowledged_paid) = acknowledged;
+        let most = if seq == acknowledged_seq {
+            acknowledged_paid
+        } else {
+            *most
+        };
+        Some((least.max(acknowledged_paid), most))
+    }
+
     pub(super) fn unacked_after(&self, ack: Seq) -> usize {
         self.sent
             .len()

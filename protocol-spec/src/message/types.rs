@@ -250,7 +250,7 @@ wire! {
     pub struct ResumeCall {
         /// The channel.
         pub channel_id: ChannelId,
-        /// Newest voucher the client signed.
+        /// Newest voucher the client signed; to a hub that answered `RolledBack`, the one that `received` acknowledges.
         pub sent: Option<SignedVoucher>,
         /// Newest hub voucher the client accepted.
         pub received: Option<SignedVoucher>,

@@ -222,6 +222,39 @@ fn a10_adoption_needs_all_that_was_acknowledged_and_nothing_contradictory() {
     assert_eq!(adopt(&mut w, &old, None), "SeqNotNewer");
 }
 
+/// The client signed while it had not seen everything; what it acknowledges lies in the part that the hub lost.
+#[test]
+fn a10_an_ack_of_a_forgotten_voucher_counts_between_its_neighbours_only() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 10, 0)]);
+    w.send(Hub, &[credit(1, 1)]);
+    let backup = w.hub.to_record();
+    let seen = w.send(Hub, &[credit(2, 20)]);
+    let late = w.issue(Client, &[pay(2, 10, 0)]).unwrap();
+    let newest = w.send(Hub, &[credit(3, 300)]);
+    w.hub = Channel::from_record(&backup).unwrap();
+    w.hub.adopt(&newest.verified, None).unwrap();
+    let lie = |w: &World, ack_paid: u128| {
+        let mut voucher = late.verified.voucher().clone();
+        voucher.ack_paid = Amount(ack_paid);
+        let sent = Sent {
+            verified: verified(Client, &voucher),
+            ops: late.ops.clone(),
+        };
+        let mut hub = w.hub.clone();
+        name(hub.accept(&sent.verified, &sent.ops, clock(START)).map(drop))
+    };
+    assert_eq!(seen.verified.voucher().paid, Amount(21));
+    for (paid, expected) in [(0, "AckPaidMismatch"), (322, "AckPaidMismatch")] {
+        assert_eq!(lie(&w, paid), expected);
+    }
+    assert_eq!(w.deliver(Client, &late).unwrap(), Accepted::New);
+    // What it said of that voucher it cannot say otherwise, and sums do not fall.
+    let next = w.issue(Client, &[pay(3, 10, 0)]).unwrap();
+    assert_eq!(w.deliver(Client, &next).unwrap(), Accepted::New);
+    assert_eq!(w.client.settlement(), w.hub.settlement());
+}
+
 #[test]
 fn a10_lock_ids_are_not_reused_after_an_adoption() {
     let (mut w, newest_client, newest_hub) = rolled_back(2);

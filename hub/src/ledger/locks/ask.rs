@@ -140,8 +140,10 @@ impl Ledger {
             }
             return;
         };
+        if let Err(error) = self.require_synced(payee) {
+            return answer(commit, origin, Err(error));
+        }
         let result = match (opens, opened) {
-            _ if self.rolled_back => Err(RpcError::of(ErrorCode::RolledBack)),
             (Some(true), Some(opened)) => self
                 .revealed(payee, lock_id, &opened, clock, commit)
                 .map_err(|reject| RpcError::from(&reject)),

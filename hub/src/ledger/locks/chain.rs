@@ -84,7 +84,7 @@ impl Ledger {
     pub fn overdue(&self, now: UnixSeconds) -> Vec<Defence> {
         let now = self.clock(now).now;
         // A10: what may be old is no reason to start a dispute.
-        let payers = self.payers.iter().filter(|_| !self.rolled_back);
+        let payers = self.payers.difference(&self.unsynced);
         let payers = payers.filter_map(|index| self.entries.get(*index));
         let due = payers.filter(|entry| {
             let act_s = entry.channel.delays().act_s;

@@ -32,8 +32,8 @@ impl Ledger {
     pub(super) fn may_speak_of_locks(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
         let index = self.owned(origin, id)?;
         let session = self.entries.get(index).and_then(|entry| entry.session);
+        self.require_synced(index)?;
         match () {
-            () if self.rolled_back => Err(RpcError::of(ErrorCode::RolledBack)),
             () if session != Some(origin.session) => Err(RpcError::of(ErrorCode::NotResumed)),
             () => Ok(index),
         }

@@ -353,7 +353,7 @@ fn long_witnesses_that_are_converted_together_are_cut_into_frames_that_fit() {
         say(&mut world, &asked[0], Some(true));
     }
     assert!(world.clients[1].converted.is_empty(), "R6: not in a dispute");
-    let outputs = world.block(vec![ChainFact::DisputeCancelled { channel }]);
+    let outputs = world.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
     let places = outputs.iter().filter_map(|output| match output {
         Output::Frame(frame) => Some(frame.ops.iter().map(Op::places).sum::<usize>()),
         _ => None,

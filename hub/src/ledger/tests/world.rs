@@ -1,6 +1,7 @@
 //! A ledger with its clients, a clock and a chain that says what it is told.
 
 use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
+use super::state::Tables;
 use crate::{
     engine::SessionId,
     ledger::{
@@ -12,7 +13,7 @@ use protocol_spec::{
     Amount, ChannelId, Digest, Op, Payee, Preimage, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
     VoucherSignature,
     channel::{Clock, Delays},
-    message::{Event, Frame, LockCall, RegisterCall, Reply, Reveal, RpcError, VoucherReply},
+    message::{Event, Frame, LockCall, RegisterCall, Reply, ResumeCall, Reveal, RpcError, VoucherReply},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -204,6 +205,10 @@ impl World {
         self.next_session += 1;
         let origin = self.fresh_origin(client);
         let call = self.clients[client].resume_call();
+        (origin, self.verified_resume(client, origin, call))
+    }
+
+    pub(super) fn verified_resume(&self, client: usize, origin: Origin, call: ResumeCall) -> Input {
         let one = &self.clients[client];
         let verify = |shown: &Option<SignedVoucher>, hub: bool| {
             let key = if hub { one.hub } else { one.key.public() };
@@ -212,13 +217,32 @@ impl World {
                 .map(|signed| signed.verify(&domain(), &key, hub).unwrap())
         };
         let (sent, received) = (verify(&call.sent, false), verify(&call.received, true));
-        let input = Input::Resume {
+        Input::Resume {
             origin,
             call,
             sent,
             received,
-        };
-        (origin, input)
+        }
+    }
+
+    /// The client of a channel in doubt comes back, as the SDK does; what the hub has not accepted it sends again.
+    pub(super) fn resync(&mut self, client: usize) -> Origin {
+        let (mut origin, input) = self.resume_input(client);
+        self.commit(vec![input]);
+        if self.answer(origin).is_err() {
+            assert_eq!(self.error(origin), "RolledBack");
+            origin = self.fresh_origin(client);
+            let call = self.clients[client].resync_call();
+            let input = self.verified_resume(client, origin, call);
+            self.commit(vec![input]);
+        }
+        let again: Vec<Frame> = self.clients[client].unaccepted.clone();
+        for frame in again {
+            let (sent, input) = self.input(client, frame);
+            self.commit(vec![input]);
+            assert!(self.answer(sent).is_ok(), "{:?}", self.answer(sent));
+        }
+        origin
     }
 
     pub(super) fn online(&mut self, client: usize) -> Origin {
@@ -354,8 +378,37 @@ impl World {
                     self.clients[index].told(told, clock);
                 }
             }
-            Output::Countersign(..) => {}
+            Output::Countersign(..) | Output::Released(..) => {}
         }
+    }
+
+    /// The hub's database is `tables` and `tail`, restored from a backup; gives the new tables. What nobody has seen of
+    /// the hub was never signed.
+    pub(super) fn restore(&mut self, tables: &Tables, tail: &[Vec<u8>]) -> Tables {
+        let mut ledger = tables.restore();
+        for bytes in tail {
+            ledger.replay(ledger.next_record, bytes).unwrap();
+        }
+        ledger.restored();
+        let mut new = Tables::default();
+        new.write(ledger.checkpoint_all());
+        self.ledger = new.restore();
+        (self.records, self.issued_by_record) = (Vec::new(), Vec::new());
+        let clients = &self.clients;
+        let seen = |id: &ChannelId, seq: &Seq| {
+            let client = clients.iter().find(|client| client.channel.id() == *id).unwrap();
+            client.channel.received().seq >= *seq
+        };
+        self.issued.retain(|(id, seq), _| seen(id, seq));
+        for entry in &self.ledger.entries {
+            let kept = entry.stored.backlog.iter();
+            let id = entry.channel.id();
+            self.issued
+                .extend(kept.map(|issue| ((id, issue.voucher.seq), issue.digest)));
+        }
+        self.sessions.fill(None);
+        self.commit(vec![Input::Policy(policy())]);
+        new
     }
 
     fn note(&mut self, origin: Origin, result: Result<Reply, RpcError>) {

@@ -72,6 +72,11 @@ impl Files {
         })
     }
 
+    /// Whose database it is.
+    pub(super) fn identity(&self, path: &Path, format_version: u32) -> Result<Identity, OpenError> {
+        Ok(read_pin(&self.journal, path, Role::Journal, format_version)?.identity)
+    }
+
     /// Everything that can be known before the first write: same hub, same pair, nothing missing.
     fn check(&mut self, path: &Path, identity: Identity) -> Result<BTreeMap<ShardId, Head>, OpenError> {
         let journal = read_pin(&self.journal, path, Role::Journal, identity.format_version)?;

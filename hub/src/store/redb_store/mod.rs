@@ -16,13 +16,14 @@ use async_trait::async_trait;
 
 use self::database::{File, panic_text};
 use self::journal::Journal;
-use self::state::State;
+use self::state::{FrozenTables, State};
 use self::worker::{Poison, Worker};
 use super::head::Heads;
 use crate::execution::Execution;
 
 use super::{
-    Checkpoint, Durable, Epoch, JournalRecord, Loaded, Row, ShardId, Store, StoreError, Table, Trimmed,
+    Checkpoint, Durable, Epoch, Freeze, Frozen, JournalRecord, Loaded, Row, ShardId, Store, StoreError,
+    Table, Trimmed,
 };
 
 #[cfg(test)]
@@ -89,6 +90,13 @@ impl RedbStore {
         let file = Arc::clone(file);
         let done = tokio::task::spawn_blocking(move || read(&file)).await;
         done.unwrap_or_else(|error| panicked(error.to_string()))
+    }
+}
+
+impl Freeze for RedbStore {
+    fn freeze(&self, shard: ShardId) -> Result<Box<dyn Frozen>, StoreError> {
+        self.poison.check()?;
+        Ok(Box::new(FrozenTables::new(&self.state_file, shard)?))
     }
 }
 

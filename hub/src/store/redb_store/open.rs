@@ -44,6 +44,22 @@ impl RedbStore {
         Self::open(path, identity)
     }
 
+    /// Opens the database in `path`, which must exist, as whatever hub's it is: for tools that sign and send nothing.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open_existing`], but for the identity, which is returned.
+    pub fn open_as_is(path: impl AsRef<Path>, format_version: u32) -> Result<(Self, Identity), OpenError> {
+        let path = path.as_ref();
+        if is_vacant(path)? {
+            return Err(OpenError::NotFound {
+                path: path.to_path_buf(),
+            });
+        }
+        let files = open_files(path, Tuning::default())?;
+        let identity = files.identity(path, format_version)?;
+        Ok((files.start(path, identity, Execution::Threads)?, identity))
+    }
+
     /// Opens or creates a database on two backends, for tests with a simulated disk. All work runs inline, in the
     /// task that asks for it.
     ///
@@ -65,12 +81,7 @@ impl RedbStore {
         if is_vacant(path)? {
             create(path, identity, tuning)?;
         }
-        let files = Files {
-            journal: open_file(&path.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
-            state: open_file(&path.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
-            mark: Mark::open(path),
-        };
-        files.start(path, identity, Execution::Threads)
+        open_files(path, tuning)?.start(path, identity, Execution::Threads)
     }
 
     pub(in crate::store) fn open_backends_tuned(
@@ -99,6 +110,14 @@ impl RedbStore {
         }
         files.start(path, identity, Execution::Inline)
     }
+}
+
+fn open_files(path: &Path, tuning: Tuning) -> Result<Files, OpenError> {
+    Ok(Files {
+        journal: open_file(&path.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
+        state: open_file(&path.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+        mark: Mark::open(path),
+    })
 }
 
 pub(super) fn io(path: &Path, source: std::io::Error) -> OpenError {

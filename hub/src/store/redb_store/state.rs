@@ -1,14 +1,15 @@
 //! The state file: tables written behind the journal.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
-use super::database::{File, read_failed};
+use super::database::{File, panic_text, read_failed};
 use super::layout::{SHARDS, read_table_row, read_upto, rows_of, table_row, upto_row};
 use crate::store::head::Heads;
-use crate::store::{Checkpoint, Epoch, Row, ShardId, StoreError, Table};
+use crate::store::{Checkpoint, Epoch, Frozen, Row, ShardId, StoreError, Table};
 
 /// Rows by table and key, in the order in which a B-tree likes them; `None` deletes.
 type Changes = BTreeMap<Table, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
@@ -76,7 +77,10 @@ fn write_rows(
 
 /// Reads the last checkpoint of each shard.
 pub(super) fn read_uptos(file: &File) -> Result<BTreeMap<ShardId, u64>, StoreError> {
-    let transaction = file.read()?;
+    uptos_of(&file.read()?)
+}
+
+fn uptos_of(transaction: &ReadTransaction) -> Result<BTreeMap<ShardId, u64>, StoreError> {
     let shards = match transaction.open_table(SHARDS) {
         Ok(shards) => shards,
         Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
@@ -127,8 +131,16 @@ pub(super) fn read_rows(
     from: &[u8],
     limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
-    let transaction = file.read()?;
-    let Some(rows) = open_rows(&transaction, table)? else {
+    rows_in(&file.read()?, table, from, limit)
+}
+
+fn rows_in(
+    transaction: &ReadTransaction,
+    table: Table,
+    from: &[u8],
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    let Some(rows) = open_rows(transaction, table)? else {
         return Ok(Vec::new());
     };
     let range = rows.range::<&[u8]>(from..).map_err(read_failed)?.take(limit);
@@ -138,4 +150,35 @@ pub(super) fn read_rows(
             Ok((key.value().to_vec(), checked(table, key.value(), value.value())?))
         })
         .collect()
+}
+
+/// See [`Frozen`].
+pub(super) struct FrozenTables {
+    transaction: ReadTransaction,
+    upto: u64,
+}
+
+impl FrozenTables {
+    pub(super) fn new(file: &File, shard: ShardId) -> Result<Self, StoreError> {
+        let transaction = file.read()?;
+        let upto = uptos_of(&transaction)?.get(&shard).copied().unwrap_or(0);
+        Ok(Self { transaction, upto })
+    }
+}
+
+impl Frozen for FrozenTables {
+    fn upto(&self) -> u64 {
+        self.upto
+    }
+
+    fn rows(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        // A panic of redb while reading: the file is not what redb wrote.
+        let read = || rows_in(&self.transaction, table, from, limit);
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+            Err(StoreError::Corrupt(format!(
+                "reading failed: {}",
+                panic_text(panic.as_ref())
+            )))
+        })
+    }
 }

@@ -1,0 +1,45 @@
+//! Backups: everything the hub needs to defend its channels, kept encrypted in a directory of the operator's choice.
+//!
+//! * A *generation* is the tables at one checkpoint, then the journal's records after it, in segments that are chained
+//!   and sealed one by one. `format` has the bytes, `key` the cipher, `directory` the files, `writer` a generation.
+//! * [`Tap`] stands before the store and notes what is durable; the task (`task`) reads it back from the store, beside
+//!   the payment path, and falls behind visibly.
+//! * [`read`] verifies a directory and rebuilds the ledger; [`restore`] makes a database of it, in which every channel is
+//!   in doubt (A10).
+
+mod directory;
+mod error;
+mod format;
+mod key;
+mod part;
+mod read;
+mod restore;
+mod tap;
+mod task;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::BackupError;
+pub use key::BackupKey;
+pub use read::{Contents, Summary, TokenWorth, read};
+pub use restore::{Insistence, Restored, restore};
+pub use tap::Tap;
+pub use task::{Backup, Job};
+
+use std::{path::PathBuf, time::Duration};
+
+/// Where and how often.
+#[derive(Clone, Debug)]
+pub struct BackupOptions {
+    /// The directory; made if it is not there. Belongs to the backups of one hub.
+    pub dir: PathBuf,
+    /// What seals it.
+    pub key: BackupKey,
+    /// Longest time between exports.
+    pub interval: Duration,
+    /// Commits after which an export does not wait for the interval.
+    pub every_commits: u64,
+    /// Complete generations kept, at least 1.
+    pub keep: usize,
+}

@@ -1,0 +1,222 @@
+//! The task that exports: a whole generation first, then the journal as it grows; then a new generation.
+
+use super::{
+    BackupError, BackupOptions,
+    directory::Directory,
+    tap::{Mark, Tap},
+    writer::{Generation, Owner},
+};
+use crate::{
+    now::Now,
+    store::{Freeze, Identity, JournalRecord, ShardId},
+};
+use protocol_spec::Address;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// A generation ends when its records outweigh its tables, but for small hubs; and before its files become too many.
+const TAIL_BYTES_MIN: u64 = 16 << 20;
+const SEGMENTS_MAX: u64 = 4096;
+/// Records, and bytes of them, in one segment, but for one large record.
+const RECORDS_MAX: usize = 1024;
+const RECORDS_PER_READ: usize = 64;
+const RECORD_BYTES: usize = 4 << 20;
+/// Pauses after a failure.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What is to be done, once the hub's account is known and the engine runs.
+pub struct Job {
+    options: BackupOptions,
+    identity: Identity,
+    source: Arc<dyn Freeze>,
+    mark: Arc<Mark>,
+    durable: watch::Receiver<u64>,
+}
+
+/// The running task. End it with [`Backup::finish`].
+pub struct Backup {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Backup {
+    /// Exports what is left and ends.
+    pub async fn finish(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the backup ended by itself");
+        }
+    }
+}
+
+impl Job {
+    /// Exports `source`, of which `tap` tells what is durable.
+    #[must_use]
+    pub fn new(options: BackupOptions, identity: Identity, source: Arc<dyn Freeze>, tap: &Tap) -> Self {
+        Self {
+            options,
+            identity,
+            source,
+            mark: tap.mark.clone(),
+            durable: tap.durable(),
+        }
+    }
+
+    /// Starts it. `hub`: the hub's account.
+    #[must_use]
+    pub fn spawn(self, hub: Address, now: Now) -> Backup {
+        let (stop, stopped) = watch::channel(false);
+        let owner = Owner {
+            identity: self.identity,
+            hub,
+        };
+        let exporter = Exporter {
+            job: self,
+            owner,
+            now,
+            stopped,
+        };
+        Backup {
+            stop,
+            task: tokio::spawn(exporter.run()),
+        }
+    }
+}
+
+struct Exporter {
+    job: Job,
+    owner: Owner,
+    now: Now,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Exporter {
+    async fn run(mut self) {
+        let mut pause = RETRY_MIN;
+        loop {
+            match self.generation().await {
+                Ok(()) => pause = RETRY_MIN,
+                Err(error) => {
+                    metrics::counter!("hub_backup_failures_total").increment(1);
+                    tracing::error!(%error, retry_s = pause.as_secs(), "the backup failed; it begins anew");
+                    // On the way out it is tried no more.
+                    if *self.stopped.borrow() || self.wait(pause).await {
+                        return;
+                    }
+                    pause = pause.saturating_mul(2).min(RETRY_MAX);
+                    continue;
+                }
+            }
+            if *self.stopped.borrow() {
+                return;
+            }
+        }
+    }
+
+    /// True when the hub stops meanwhile.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.stopped.wait_for(|stopped| *stopped))
+            .await
+            .is_ok()
+    }
+
+    /// One generation, until it is large enough or the hub stops.
+    async fn generation(&mut self) -> Result<(), BackupError> {
+        let began = Instant::now();
+        // Nothing is trimmed between the tables and what follows them.
+        self.job.mark.needs(0);
+        let mut generation = self.begin().await?;
+        self.job.mark.caught_up(generation.record(), began);
+        tracing::info!(
+            bytes = generation.base_bytes, record = generation.record(), ms = began.elapsed().as_millis(),
+            dir = %self.job.options.dir.display(), "a generation of the backup is whole"
+        );
+        loop {
+            let last = self.next_turn(generation.record()).await;
+            generation = self.export(generation).await?;
+            let large = generation.tail_bytes > generation.base_bytes.max(TAIL_BYTES_MIN);
+            if last || large || generation.segments() >= SEGMENTS_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Generation, BackupError> {
+        let (source, options, owner) = (self.job.source.clone(), self.job.options.clone(), self.owner);
+        let at = self.now.get();
+        blocking(move || {
+            let frozen = source.freeze(ShardId(0))?;
+            let directory = Directory::at(&options.dir);
+            let generation = Generation::begin(directory, &options.key, owner, frozen.as_ref(), at)?;
+            generation.prune(options.keep)?;
+            Ok(generation)
+        })
+        .await
+    }
+
+    /// Waits for the interval, or for enough commits. True: the hub stops, and this is the last turn.
+    async fn next_turn(&mut self, exported: u64) -> bool {
+        let enough = exported.saturating_add(self.job.options.every_commits);
+        let (interval, durable) = (self.job.options.interval, &mut self.job.durable);
+        tokio::select! {
+            _ = self.stopped.wait_for(|stopped| *stopped) => {}
+            () = tokio::time::sleep(interval) => {}
+            Ok(_) = durable.wait_for(|durable| *durable >= enough) => {}
+        }
+        *self.stopped.borrow()
+    }
+
+    /// Everything that is durable now.
+    async fn export(&self, mut generation: Generation) -> Result<Generation, BackupError> {
+        let (then, at) = (Instant::now(), self.now.get());
+        let durable = *self.job.durable.borrow();
+        if durable == generation.record() {
+            self.job.mark.caught_up(durable, then);
+            return Ok(generation);
+        }
+        while generation.record() < durable {
+            let records = self.records(generation.record().saturating_add(1)).await?;
+            if records.is_empty() {
+                break;
+            }
+            generation = blocking(move || generation.records(records).map(|()| generation)).await?;
+            // What is in is not kept for long, whatever becomes of the rest.
+            self.job.mark.needs(generation.record().saturating_add(1));
+        }
+        let generation = blocking(move || generation.head(at).map(|()| generation)).await?;
+        self.job.mark.caught_up(generation.record(), then);
+        metrics::counter!("hub_backup_exports_total").increment(1);
+        Ok(generation)
+    }
+
+    /// The records of one segment.
+    async fn records(&self, from: u64) -> Result<Vec<JournalRecord>, BackupError> {
+        let (mut records, mut bytes): (Vec<JournalRecord>, usize) = (Vec::new(), 0);
+        let mut next = from;
+        while records.len() < RECORDS_MAX && bytes < RECORD_BYTES {
+            let page = self
+                .job
+                .source
+                .journal_tail(ShardId(0), next, RECORDS_PER_READ)
+                .await?;
+            let Some(last) = page.last() else { break };
+            next = last.number.saturating_add(1);
+            bytes = page
+                .iter()
+                .fold(bytes, |sum, record| sum.saturating_add(record.bytes.len()));
+            records.extend(page);
+        }
+        Ok(records)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| BackupError::Task(error.to_string()))?
+}

@@ -1,0 +1,179 @@
+//! `hub backup`: what a backup covers, and whether it is whole.
+
+use super::{Failure, data, words};
+use crate::{
+    backup::{BackupError, BackupKey, BackupOptions, Contents, Summary, read},
+    now::Now,
+    ops::{Config, SecretRef},
+    settle::table,
+};
+use protocol_spec::UnixSeconds;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const EXAMPLES: &str = "\
+  hub backup verify /mnt/backup/hub                      with the key that ./hub.toml names
+  hub backup verify DIR --key file:/safe/backup.key      without a configuration
+  hub backup verify DIR --max-age-s 60 --json            for a monitor
+
+Reads every segment of the newest complete generation, checks its place in the chain, and replays it.
+An older copy of a whole directory is a whole backup: what tells it apart is its age.
+
+Exit codes: 0 whole; 3 the key is refused; 6 damaged, cut short, mixed, or older than --max-age-s;
+7 nothing of it can be used: no complete generation, or another key.";
+
+/// Arguments of `hub backup`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct BackupArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BackupCommand,
+}
+
+/// What can be done with a backup.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum BackupCommand {
+    /// Check every segment and say what it covers.
+    Verify(VerifyArgs),
+}
+
+/// `verify`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct VerifyArgs {
+    /// The directory of the backup.
+    pub dir: PathBuf,
+    /// The configuration that names the key.
+    #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+    pub config: PathBuf,
+    /// The key, as `file:PATH` or `env:NAME`, instead of the configuration's.
+    #[arg(long, value_name = "REF")]
+    pub key: Option<SecretRef>,
+    /// Fail when the newest commit in it was exported longer ago.
+    #[arg(long, value_name = "SECONDS")]
+    pub max_age_s: Option<u64>,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the configuration wants its backups. Errors: the key is refused.
+pub fn options(config: &Config) -> Result<Option<BackupOptions>, Failure> {
+    let it = &config.backup;
+    let Some(dir) = it.dir.clone() else {
+        return Ok(None);
+    };
+    Ok(Some(BackupOptions {
+        dir,
+        key: key(&it.key)?,
+        interval: Duration::from_millis(it.interval_ms),
+        every_commits: it.every_commits,
+        keep: it.keep,
+    }))
+}
+
+/// The key. Errors: it cannot be had.
+pub(super) fn key(reference: &SecretRef) -> Result<BackupKey, Failure> {
+    let name = "backup.key";
+    let bytes = reference
+        .load_bytes()
+        .map_err(|error| Failure::Key { name, error })?;
+    BackupKey::new(bytes).map_err(|error| Failure::Running(error.into()))
+}
+
+/// The key named on the command line, else the configuration's.
+pub(super) fn key_of(named: Option<&SecretRef>, config: &Path) -> Result<BackupKey, Failure> {
+    match named {
+        Some(reference) => key(reference),
+        None => key(&Config::load(config)?.backup.key),
+    }
+}
+
+/// Runs it.
+pub fn backup(args: &BackupArgs) -> Result<(), Failure> {
+    let BackupCommand::Verify(args) = &args.command;
+    let key = key_of(args.key.as_ref(), &args.config)?;
+    let contents = read(&args.dir, &key).map_err(failure)?;
+    let age_s = contents.summary.age_s(Now::wall().get());
+    if args.json {
+        data(&json(&contents, age_s))?;
+    } else {
+        data(&show(&contents.summary, age_s))?;
+    }
+    for number in &contents.summary.incomplete {
+        words(&format!(
+            "generation {number} was never completed and is passed over"
+        ));
+    }
+    if let Some(damage) = contents.summary.damage {
+        return Err(Failure::BadBackup(format!(
+            "{damage}; what is above is before the damage"
+        )));
+    }
+    match args.max_age_s {
+        Some(max) if age_s > max => Err(Failure::BadBackup(format!(
+            "the backup is {age_s} s old, at most {max} s"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The exit code of a backup's error.
+pub(super) fn failure(error: BackupError) -> Failure {
+    match error {
+        BackupError::Damaged { .. } => Failure::BadBackup(error.to_string()),
+        BackupError::Cipher(_) | BackupError::Task(_) | BackupError::Store(_) => {
+            Failure::Running(error.into())
+        }
+        _ => Failure::Refused(error.into()),
+    }
+}
+
+fn json(contents: &Contents, age_s: u64) -> String {
+    let identity = &contents.identity;
+    let mut object = serde_json::json!({
+        "chain_id": identity.chain_id,
+        "adjudicator": protocol_spec::Address::from(identity.adjudicator),
+        "hub_signer": protocol_spec::Address::from(identity.hub_signer),
+        "age_s": age_s,
+    });
+    if let (Some(object), Ok(serde_json::Value::Object(summary))) =
+        (object.as_object_mut(), serde_json::to_value(&contents.summary))
+    {
+        object.extend(summary);
+    }
+    object.to_string()
+}
+
+/// The summary as a table.
+pub(super) fn show(summary: &Summary, age_s: u64) -> String {
+    let mut rows = vec![
+        ("generation", summary.generation.to_string()),
+        (
+            "segments",
+            format!("{} ({} bytes)", summary.segments, summary.bytes),
+        ),
+        ("newest commit", summary.newest_commit.to_string()),
+        (
+            "exported at",
+            format!("{} ({age_s} s ago)", UnixSeconds(summary.at)),
+        ),
+        (
+            "channels",
+            format!("{} ({} open)", summary.channels, summary.open),
+        ),
+    ];
+    for worth in &summary.tokens {
+        let sums = format!("clients {}, hub {}", worth.clients, worth.hub);
+        rows.push(("worth", format!("{}: {sums}", worth.token)));
+    }
+    if let Some(note) = &summary.restored_before {
+        rows.push(("restored before", note.display().to_string()));
+    }
+    let mut table = table(&[]);
+    table.add_rows(rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    table.to_string()
+}

@@ -1,0 +1,82 @@
+//! `hub restore`: a database from a backup.
+
+use super::{Failure, backup, data, words};
+use crate::{
+    app::first_start,
+    backup::{Insistence, restore as restore_to},
+    now::Now,
+    ops::{Config, SecretRef},
+};
+use futures::future::BoxFuture;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+  hub restore --from /mnt/backup/hub                   into the data_dir of ./hub.toml, which must have no database
+  hub backup verify /mnt/backup/hub                    look first
+  hub serve                                            then
+
+Afterwards the hub answers disputes and collects what is due at once, with what the backup holds. It signs nothing in a
+channel until its client has come back and shown what it holds; then that channel goes on, by itself. What was signed
+after the backup's newest commit is adopted from the clients: log lines `a channel in doubt is released` say how much.
+For clients that never come back: `hub accept-loss`.
+
+The old hub must be gone for good: two hubs that go on from one state sign different vouchers with the same numbers.
+Therefore a generation is restored once; --again insists.
+
+Exit codes: 0 done; 3 configuration or key refused; 6 the backup is damaged (--damaged restores what is before);
+7 refused, nothing was changed: there is a database, or the backup is another hub's, or it was restored before.";
+
+/// Arguments of `hub restore`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RestoreArgs {
+    /// The directory of the backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The configuration of the hub.
+    #[arg(long, value_name = "FILE", default_value = "hub.toml")]
+    pub config: PathBuf,
+    /// The key of the backup, as `file:PATH` or `env:NAME`, instead of the configuration's.
+    #[arg(long, value_name = "REF")]
+    pub key: Option<SecretRef>,
+    /// Restore what is before a damage.
+    #[arg(long)]
+    pub damaged: bool,
+    /// Restore a generation that was restored before: that database is gone for good.
+    #[arg(long)]
+    pub again: bool,
+}
+
+/// Runs it.
+pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(async move {
+        let config = Config::load(&args.config)?;
+        let key = backup::key(args.key.as_ref().unwrap_or(&config.backup.key))?;
+        let signer = config.keys.hub_signer.load().map_err(|error| Failure::Key {
+            name: "keys.hub_signer",
+            error,
+        })?;
+        let insistence = Insistence {
+            damaged: args.damaged,
+            again: args.again,
+        };
+        let restored = restore_to(&args.from, &key, &config.data_dir, signer.address(), insistence).await;
+        let restored = restored.map_err(backup::failure)?;
+        first_start::done(&config.data_dir).map_err(Failure::Running)?;
+        let age_s = restored.summary.age_s(Now::wall().get());
+        data(&backup::show(&restored.summary, age_s))?;
+        if !restored.noted {
+            words(&format!(
+                "{} cannot be written, so it does not say that it was restored: see to it that nobody restores it again",
+                args.from.display()
+            ));
+        }
+        words(&format!(
+            "Restored to {}. All {} open channels are in doubt until their clients come back. Next:\n  hub serve --config {}",
+            restored.store.display(),
+            restored.summary.open,
+            args.config.display()
+        ));
+        Ok(())
+    })
+}

@@ -1,0 +1,282 @@
+//! A database that is older than what the hub signed (A10): restored from a backup, or found out by a client.
+//!
+//! Then every channel is in doubt: nothing is signed or accepted in it, and no dispute is started, until its client has
+//! shown what it holds. What carries the hub's signature is adopted; what was paid in and out with it is lost to the
+//! hub's memory, and told. Disputes are answered all the while, with the best there is.
+
+use super::{Commit, Input, Ledger, Output, entry::Entry, input::Change};
+use borsh::{BorshDeserialize, BorshSerialize};
+use protocol_spec::{
+    Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
+    channel::{Clock, Phase},
+    message::{ErrorCode, RpcError},
+};
+
+/// Sums that vouchers prove and this database cannot explain, in the token's base units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub struct Adopted {
+    /// Paid by the hub to the client.
+    pub paid: Amount,
+    /// Paid by the client to the hub.
+    pub received: Amount,
+}
+
+/// A channel in doubt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Doubt {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its facts.
+    pub config: Config,
+    /// Newest voucher of the hub that is known.
+    pub hub_seq: Seq,
+    /// Newest voucher of the client that is known.
+    pub client_seq: Seq,
+    /// The most that the hub can lose in it: its whole share by what is known.
+    pub loss_max: Amount,
+}
+
+impl Ledger {
+    /// True while some channel is in doubt.
+    #[must_use]
+    pub fn rolled_back(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// Number of channels in doubt.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// The channels in doubt.
+    pub fn doubts(&self) -> impl Iterator<Item = Doubt> {
+        let entries = self.unsynced.iter().filter_map(|index| self.entries.get(*index));
+        entries.map(|entry| Doubt {
+            channel: entry.channel.id(),
+            config: entry.channel.config().clone(),
+            hub_seq: entry.channel.sent().seq,
+            client_seq: entry.channel.received().seq,
+            loss_max: entry.channel.settlement().1,
+        })
+    }
+
+    /// Before anything of the commit is applied: what is accepted in it would be signed at its end.
+    pub(super) fn look_for_rollback(&mut self, inputs: &[Input], now: UnixSeconds, commit: &mut Commit) {
+        for input in inputs {
+            if let Input::Resume {
+                origin,
+                call,
+                received: Some(shown),
+                ..
+            } = input
+                && shown.voucher().channel_id == call.channel_id
+                && let Ok(index) = self.owned(*origin, &call.channel_id)
+                && self
+                    .entry(index)
+                    .is_ok_and(|entry| !entry.stored.unsynced && entry.forgotten(shown))
+            {
+                self.set_rolled_back(call.channel_id, shown.signed().clone(), now, commit);
+            }
+        }
+    }
+
+    /// A voucher of the hub that is not known. It puts all channels in doubt; but one that was released before may show
+    /// what its client held back then, as often as it likes: that says nothing of the others.
+    pub(super) fn set_rolled_back(
+        &mut self,
+        channel: ChannelId,
+        shown: SignedVoucher,
+        now: UnixSeconds,
+        commit: &mut Commit,
+    ) {
+        let Some(index) = self.index(&channel) else { return };
+        let released = |entry: &Entry| entry.stored.adopted.is_some();
+        if self.entries.get(index).is_some_and(released) {
+            self.doubt(index);
+        } else {
+            self.doubt_all(now);
+            // Their clients come back and re-sync.
+            let sessions = self.by_session.keys().copied();
+            commit.outputs.extend(sorted(sessions).map(Output::Drop));
+        }
+        commit.changes.push(Change::RolledBack { channel, shown });
+    }
+
+    /// All of a database that was restored from a backup: called once, before its first start. Its log of events is
+    /// another one from now on.
+    pub(crate) fn restored(&mut self) {
+        self.doubt_all(UnixSeconds(u64::MAX));
+        self.policy.log_epoch = 0;
+    }
+
+    /// What was opened before this start is in doubt, if the database was restored.
+    pub(super) fn started(&mut self, now: UnixSeconds) {
+        if self.opened_until == UnixSeconds(u64::MAX) {
+            self.opened_until = now;
+        }
+    }
+
+    /// Channels from `first` on were opened at chain time `at`; the hub may have served them before.
+    pub(super) fn doubt_opened(&mut self, first: usize, at: UnixSeconds) {
+        if at <= self.opened_until {
+            (first..self.entries.len()).for_each(|index| self.doubt(index));
+        }
+    }
+
+    fn doubt_all(&mut self, until: UnixSeconds) {
+        (0..self.entries.len()).for_each(|index| self.doubt(index));
+        self.opened_until = until;
+    }
+
+    fn doubt(&mut self, index: usize) {
+        let open = |entry: &&mut Entry| *entry.channel.phase() != Phase::Closed;
+        if let Some(entry) = self.entries.get_mut(index).filter(open) {
+            (entry.stored.unsynced, entry.stored.adopted) = (true, None);
+            self.unsynced.insert(index);
+            self.dirty.insert(index);
+        }
+    }
+
+    /// Token of each channel that is not closed, and what its newest vouchers would pay: client, hub.
+    pub(crate) fn worth(&self) -> impl Iterator<Item = (Address, (Amount, Amount))> {
+        let open = |entry: &&Entry| *entry.channel.phase() != Phase::Closed;
+        let open = self.entries.iter().filter(open);
+        open.map(|entry| (entry.channel.config().token, entry.channel.settlement()))
+    }
+
+    pub(super) fn require_synced(&self, index: usize) -> Result<(), RpcError> {
+        match self.unsynced.contains(&index) {
+            true => Err(RpcError::of(ErrorCode::RolledBack)),
+            false => Ok(()),
+        }
+    }
+
+    /// Adopts what the client shows, and releases the channel if it was in doubt.
+    ///
+    /// `received` is its newest voucher of the hub, `sent` its own that this one acknowledges. What it has signed since
+    /// it sends again.
+    pub(super) fn resync(
+        &mut self,
+        index: usize,
+        sent: Option<&VerifiedVoucher>,
+        received: Option<&VerifiedVoucher>,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), RpcError> {
+        let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+        let own = received.filter(|shown| entry.forgotten(shown));
+        if !entry.stored.unsynced {
+            return own.map_or(Ok(()), |_| Err(RpcError::of(ErrorCode::RolledBack)));
+        }
+        let refused = |text: String| RpcError::because(ErrorCode::RolledBack, text);
+        let theirs = match own.map(|own| own.voucher().ack_seq) {
+            Some(needed) if needed > entry.channel.received().seq => {
+                let fits = sent.filter(|shown| shown.voucher().seq == needed);
+                Some(fits.ok_or_else(|| {
+                    refused(format!("show the own voucher {needed}, which it acknowledges"))
+                })?)
+            }
+            _ => None,
+        };
+        let released = self.release_doubt(index, own, theirs, clock, commit);
+        released.map_err(|reject| match reject {
+            // A deposit that this database has not seen yet: it will.
+            Reject::BalanceExceeded { .. } => RpcError::from(&reject),
+            reject => refused(reject.to_string()),
+        })
+    }
+
+    pub(super) fn repeat_resync(
+        &mut self,
+        channel: &ChannelId,
+        own: Option<SignedVoucher>,
+        theirs: Option<SignedVoucher>,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let index = self.index(channel).ok_or(Reject::RecordCorrupt)?;
+        let config = self.entry(index)?.channel.config();
+        let (hub, client) = (config.hub_signer, config.client_signer);
+        let verified = |signed, signer| VerifiedVoucher::assume_verified(signed, &self.domain, signer);
+        let own = own.map(|signed| verified(signed, hub));
+        let theirs = theirs.map(|signed| verified(signed, client));
+        self.release_doubt(index, own.as_ref(), theirs.as_ref(), clock, commit)
+    }
+
+    fn release_doubt(
+        &mut self,
+        index: usize,
+        own: Option<&VerifiedVoucher>,
+        theirs: Option<&VerifiedVoucher>,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
+        let entry = self.entry_mut(index)?;
+        let (sent, received) = (entry.channel.sent().paid, entry.channel.received().paid);
+        if let Some(own) = own {
+            entry.channel.adopt(own, theirs)?;
+            // What the client shows follows all of these, and the answer to a voucher that was forgotten is, too.
+            entry.stored.backlog.clear();
+            entry.stored.bounced.clear();
+        }
+        let adopted = Adopted {
+            paid: entry.channel.sent().paid.saturating_minus(sent),
+            received: entry.channel.received().paid.saturating_minus(received),
+        };
+        let channel = entry.channel.id();
+        self.certain(index, adopted, commit);
+        commit.changes.push(Change::Resynced {
+            channel,
+            own: own.map(|own| own.signed().clone()),
+            theirs: theirs.map(|theirs| theirs.signed().clone()),
+        });
+        self.catch_up(index, clock, commit);
+        Ok(())
+    }
+
+    /// The operator takes what is known for the truth. Those not in doubt are left out.
+    pub(super) fn accept_loss(&mut self, channels: &[ChannelId], clock: Clock, commit: &mut Commit) {
+        for channel in channels {
+            let Some(index) = self.index(channel).filter(|index| self.unsynced.contains(index)) else {
+                continue;
+            };
+            self.certain(index, Adopted::default(), commit);
+            commit.changes.push(Change::LossAccepted(*channel));
+            self.catch_up(index, clock, commit);
+        }
+    }
+
+    fn certain(&mut self, index: usize, adopted: Adopted, commit: &mut Commit) {
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        (entry.stored.unsynced, entry.stored.adopted) = (false, Some(adopted));
+        commit.outputs.push(Output::Released(entry.channel.id(), adopted));
+        self.unsynced.remove(&index);
+        self.dirty.insert(index);
+    }
+}
+
+/// The order of a map's keys is not part of a replay.
+fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut keys: Vec<T> = keys.collect();
+    keys.sort_unstable();
+    keys.into_iter()
+}
+
+impl Entry {
+    /// A voucher of the hub that this database does not know: newer than the newest, or another one of the same seq.
+    fn forgotten(&self, shown: &VerifiedVoucher) -> bool {
+        let (sent, seq) = (self.channel.sent(), shown.voucher().seq);
+        let kept = self
+            .stored
+            .backlog
+            .binary_search_by_key(&seq, |issue| issue.voucher.seq)
+            .ok()
+            .and_then(|at| self.stored.backlog.get(at))
+            .map(|issue| issue.digest);
+        let known = if seq == sent.seq { Some(sent.digest) } else { kept };
+        seq > sent.seq || known.is_some_and(|digest| digest != shown.digest())
+    }
+}

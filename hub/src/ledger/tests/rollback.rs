@@ -1,0 +1,237 @@
+//! A10 with the Restorer: a hub that comes back with the state of k commits ago, again and again.
+
+use super::{
+    client::{Client, TOKEN},
+    state::Tables,
+    world::World,
+};
+use crate::ledger::{ChainFact, Input};
+use protocol_spec::Seq;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+const DEPOSIT: u128 = 1_000_000;
+
+/// Both sides of every channel that has re-synced agree to the unit.
+fn agree(world: &World) {
+    for (index, client) in world.clients.iter().enumerate() {
+        let channel = &world.ledger.entries[index].channel;
+        assert_eq!(
+            channel.settlement(),
+            client.channel.settlement(),
+            "channel {index}"
+        );
+        assert_eq!(
+            channel.sent().seq,
+            client.channel.received().seq,
+            "channel {index}"
+        );
+    }
+}
+
+fn tables(world: &mut World) -> Tables {
+    let mut tables = Tables::default();
+    world.ledger.dirty = (0..world.ledger.entries.len()).collect();
+    world.ledger.payments.all_changed();
+    tables.write(world.ledger.checkpoint());
+    tables
+}
+
+/// Clients pay each other at random; some are offline, some frames are lost on the way.
+fn traffic(world: &mut World, random: &mut StdRng, steps: usize) {
+    let count = world.clients.len();
+    for _ in 0..steps {
+        let (from, to) = (random.random_range(0..count), random.random_range(0..count));
+        match random.random_range(0..10) {
+            0 => world.offline(from),
+            1 if world.sessions[from].is_none() => drop(world.resync(from)),
+            // Signed, and never arrives before the crash.
+            2 if world.clients[from].unaccepted.len() < 3 => {
+                let op = world.pay_op(from, to, random.random_range(1..100), 5);
+                let clock = world.clock();
+                world.clients[from].frame(vec![op], clock).unwrap();
+            }
+            _ if from != to
+                && world.sessions[from].is_some()
+                && world.clients[from].unaccepted.is_empty() =>
+            {
+                let op = world.pay_op(from, to, random.random_range(1..100), 5);
+                let origin = world.send(from, vec![op]);
+                assert!(world.answer(origin).is_ok());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn everybody_back(world: &mut World) {
+    for index in 0..world.clients.len() {
+        world.resync(index);
+    }
+}
+
+/// `RESTORER_SEEDS=1000` runs more.
+#[test]
+fn a10_the_restorer_costs_no_client_a_unit_and_never_signs_a_seq_twice() {
+    let seeds: u64 = std::env::var("RESTORER_SEEDS").map_or(12, |text| text.parse().unwrap());
+    let (mut lost, mut adopted) = (0_usize, 0_usize);
+    for seed in 0..seeds {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut world = World::new(4, DEPOSIT);
+        for _ in 0..3 {
+            traffic(&mut world, &mut random, 12);
+            let backup = tables(&mut world);
+            let base = world.records.len();
+            traffic(&mut world, &mut random, 12);
+            // The last `behind` of the records since the tables are lost with the disk.
+            let behind = random.random_range(0..=world.records.len() - base);
+            let tail: Vec<Vec<u8>> = world.records[base..world.records.len() - behind].to_vec();
+            let fair: Vec<_> = world
+                .clients
+                .iter()
+                .map(|client| client.channel.settlement().0)
+                .collect();
+            lost += behind;
+            let new = world.restore(&backup, &tail);
+            assert_eq!(world.ledger.unsynced(), 4, "seed {seed}");
+            everybody_back(&mut world);
+            assert_eq!(world.ledger.unsynced(), 0, "seed {seed}");
+            let entries = world.ledger.entries.iter();
+            let known = entries.filter_map(|entry| entry.stored.adopted);
+            adopted += known.filter(|sums| !sums.paid.is_zero()).count();
+            // What came back or was delivered when it was sent again is on top of it.
+            for (client, fair) in world.clients.iter().zip(fair) {
+                assert!(client.channel.settlement().0 >= fair, "seed {seed}");
+            }
+            agree(&world);
+            world.check_replay_on(new.restore());
+        }
+        // It goes on as if nothing had been.
+        traffic(&mut world, &mut random, 20);
+        everybody_back(&mut world);
+        agree(&world);
+    }
+    assert!(
+        lost > 0 && adopted > 0,
+        "{lost} records lost, {adopted} adoptions: the test tests nothing"
+    );
+}
+
+/// Three clients; the backup was made before the first paid the second.
+fn lost_a_payment() -> World {
+    let mut world = World::new(3, DEPOSIT);
+    let op = world.pay_op(0, 1, 10, 5);
+    world.send(0, vec![op]);
+    let backup = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    world.restore(&backup, &[]);
+    world
+}
+
+#[test]
+fn a10_a_channel_in_doubt_signs_nothing_is_paid_nothing_and_is_released_alone() {
+    let mut world = lost_a_payment();
+    world.resync(0);
+    assert_eq!(world.ledger.unsynced(), 2);
+    let lost = world.ledger.entries[0].stored.adopted.unwrap();
+    assert_eq!(
+        (lost.paid.0, lost.received.0),
+        (3, 105),
+        "the fee's change, and the payment"
+    );
+    // The payee is still in doubt: what is sent to it comes back, whole.
+    let before = world.clients[0].channel.settlement();
+    let op = world.pay_op(0, 1, 7, 5);
+    let origin = world.send(0, vec![op]);
+    assert_eq!(world.voucher_reply(origin).bounced.len(), 1);
+    assert_eq!(world.clients[0].channel.settlement(), before);
+    // One that is in doubt is told why.
+    let op = world.pay_op(2, 0, 7, 5);
+    let origin = world.send(2, vec![op]);
+    assert_eq!(world.error(origin), "RolledBack");
+    world.resync(1);
+    let lost = world.ledger.entries[1].stored.adopted.unwrap();
+    assert_eq!((lost.paid.0, lost.received.0), (100, 0));
+    world.resync(2);
+    let op = world.pay_op(0, 1, 7, 5);
+    world.send(0, vec![op]);
+    agree(&world);
+}
+
+#[test]
+fn a10_the_operator_may_accept_the_loss_and_a_client_that_does_come_back_is_in_doubt_again() {
+    let mut world = lost_a_payment();
+    world.resync(0);
+    world.resync(2);
+    let doubt = world.ledger.doubts().next().unwrap();
+    // All that the hub has in it by what it knows: the lost payment is part of it.
+    assert_eq!((doubt.channel, doubt.loss_max.0), (world.id(1), DEPOSIT - 10));
+    world.commit(vec![Input::AcceptLoss(vec![doubt.channel])]);
+    assert_eq!(world.ledger.unsynced(), 0);
+    // It was lost, and its client shows it: this channel alone is in doubt, and in step again at once.
+    world.resync(1);
+    assert_eq!(world.ledger.unsynced(), 0);
+    agree(&world);
+}
+
+#[test]
+fn a10_a_client_that_held_back_a_voucher_stops_nobody_else() {
+    let mut world = lost_a_payment();
+    for client in [0, 2] {
+        world.resync(client);
+    }
+    // Shows the older of the two that it holds, then the newer.
+    let (origin, _) = world.resume_input(1);
+    let mut call = world.clients[1].resume_call();
+    call.received = None;
+    let input = world.verified_resume(1, origin, call);
+    world.commit(vec![input]);
+    assert_eq!(world.ledger.unsynced(), 0);
+    world.resync(1);
+    assert_eq!(world.ledger.unsynced(), 0, "adopted");
+    let others = [0, 2].map(|client| world.sessions[client].unwrap());
+    assert!(others.iter().all(|session| !world.dropped.contains(session)));
+    let op = world.pay_op(2, 0, 7, 5);
+    let origin = world.send(2, vec![op]);
+    assert!(world.answer(origin).is_ok());
+}
+
+#[test]
+fn a10_a_channel_that_was_opened_in_the_lost_part_is_in_doubt_and_a_later_one_is_not() {
+    let mut world = World::new(1, DEPOSIT);
+    let backup = tables(&mut world);
+    world.restore(&backup, &[]);
+    world.resync(0);
+    // The driver reads on from where the backup stood: the old hub may have served this one.
+    let config = Client::new(7, TOKEN).channel.config().clone();
+    world.block(vec![ChainFact::Opened(config)]);
+    assert_eq!(world.ledger.unsynced(), 1);
+    world.now = world.now.after(1);
+    let config = Client::new(8, TOKEN).channel.config().clone();
+    world.block(vec![ChainFact::Opened(config)]);
+    assert_eq!(world.ledger.unsynced(), 1);
+    let newest = world.ledger.entries.last().unwrap();
+    assert_eq!(
+        (newest.stored.unsynced, newest.channel.sent().seq),
+        (false, Seq::NONE)
+    );
+}
+
+#[test]
+fn a10_what_may_be_old_is_no_reason_to_dispute_but_an_answer_to_one() {
+    let mut world = lost_a_payment();
+    let channel = world.id(0);
+    world.commit(vec![Input::DisputeSeen {
+        channel,
+        dispute_no: Seq(1),
+    }]);
+    let defences = world.ledger.disputed();
+    let shown = defences[0].received.voucher.as_ref().unwrap();
+    assert_eq!(shown.voucher.seq, Seq(1), "the best there is");
+    assert!(world.ledger.overdue(world.now).is_empty());
+    // It shows better vouchers while the dispute goes on: then those are shown.
+    world.resync(0);
+    let defences = world.ledger.disputed();
+    let shown = defences[0].received.voucher.as_ref().unwrap();
+    assert_eq!(shown.voucher.seq, Seq(2));
+}

@@ -58,8 +58,8 @@ pub use ports::{Entropy, Network, Ports, Stream};
 pub use signer::{AlloySigner, VoucherSigner};
 pub use store::{MemoryStore, RedbStore, Row, StorageBackend, Store, Table, Write};
 pub use types::{
-    Balance, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockOptions, LockedPaid,
-    LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote, ReceivedPayment,
+    Balance, CapacityOffer, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockOptions,
+    LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote, ReceivedPayment,
 };
 
 pub use protocol_spec::{

@@ -12,7 +12,8 @@ use hub::{
         AlloyChain, ChainOptions,
         embedded::{DEV_ACCOUNTS, DevAccount},
     },
-    ledger::{LockPolicy, Policy, Reserve, Tariff},
+    driver::Management,
+    ledger::{Capacity, LockPolicy, Policy, Reserve, Tariff},
     ops::Shutdown,
     session::{self, Drained, Settings},
 };
@@ -71,6 +72,7 @@ impl Hub {
             policy: policy(deployed.token),
             confirmations: 1,
             poll_interval: Duration::from_millis(100),
+            management: Management::default(),
             from_block: None,
         });
         let running = running.await.context("the hub does not start")?;
@@ -106,7 +108,8 @@ fn policy(token: Address) -> Policy {
     let reserve = Reserve {
         initial: RESERVE,
         low: Amount(RESERVE.0 / 2),
-        top_up: RESERVE,
+        target: RESERVE,
+        ..Reserve::default()
     };
     Policy {
         server: "example".to_owned(),
@@ -122,6 +125,7 @@ fn policy(token: Address) -> Policy {
             fee_ppm: FEE_PPM,
             locked_max: Amount(u128::MAX >> 40),
             reserve,
+            capacity: Capacity::default(),
         }],
     }
 }

@@ -146,6 +146,8 @@ pub(super) struct Entry {
     pub(super) held: VecDeque<Frame>,
     pub(super) held_since: Option<Instant>,
     pub(super) cooperation: Option<Cooperation>,
+    /// The hub was paid for its reserve: no release is agreed to before.
+    pub(super) keep_capacity_until: UnixSeconds,
     pub(super) stream: Option<StreamState>,
     pub(super) credits: HashMap<Vec<u8>, CreditRow>,
     pub(super) dirty: bool,
@@ -181,6 +183,7 @@ impl Entry {
             held: VecDeque::new(),
             held_since: None,
             cooperation: None,
+            keep_capacity_until: UnixSeconds::default(),
             stream: None,
             credits: HashMap::new(),
             dirty: false,

@@ -159,6 +159,11 @@ impl Chain for AlloyChain {
         self.balance_at(address, None).await
     }
 
+    async fn gas_price(&self) -> Result<u128, ChainError> {
+        let prices = crate::outlet::Outlet::prices(self).await?;
+        Ok(prices.base_fee.saturating_add(prices.tip))
+    }
+
     fn sender(&self) -> Option<Address> {
         self.queue.as_ref().map(SendQueue::address)
     }

@@ -2,11 +2,14 @@
 //!
 //! stdout carries data, stderr carries words; [`Failure`] decides every exit code.
 
+mod ask;
 pub mod demo;
 pub mod deploy;
 mod exit;
 pub mod init;
+pub mod liquidity;
 pub mod serve;
+pub mod settle_now;
 pub mod vault;
 
 pub use exit::Failure;
@@ -23,6 +26,8 @@ Start a hub of your own:
   hub serve --config ./myhub/hub.toml  run it, on its embedded development chain
   hub deploy --rpc-url URL --key REF   put the contract on a chain that has none
   hub vault show                       what the hub holds on chain; also deposit and withdraw
+  hub liquidity                        the running hub's reserves, and what it would do about them
+  hub settle-now                       send what it has gathered for the chain
 
 See everything at once:
   hub demo                             a chain, a hub, 100 paying clients, a crash, settlement
@@ -51,6 +56,10 @@ pub enum Command {
     Deploy(deploy::DeployArgs),
     /// Look at the hub's money on chain, pay in, take out.
     Vault(vault::VaultArgs),
+    /// Show the running hub's reserves, and what it would do about them now.
+    Liquidity(liquidity::LiquidityArgs),
+    /// Make the running hub send what it has gathered for the chain.
+    SettleNow(settle_now::SettleNowArgs),
     /// Show the whole system at work on this machine.
     Demo(demo::DemoArgs),
 }
@@ -84,6 +93,8 @@ async fn run<F: Future<Output = Result<(), Failure>>>(
         Command::Serve(args) => serve::serve(args).await,
         Command::Deploy(args) => deploy::deploy(args).await,
         Command::Vault(args) => vault::vault(args).await,
+        Command::Liquidity(args) => liquidity::liquidity(args).await,
+        Command::SettleNow(args) => settle_now::settle_now(args).await,
         Command::Demo(args) => demo(args).await,
     }
 }

@@ -1,18 +1,15 @@
-//! What the driver sends: reserves, co-operative transactions, disputes for locks in time; and how it sends.
+//! What the driver sends at each look, disputes for locks in time; and how it sends.
 
-use super::{Driver, defence::mark, reorg::money};
+use super::{Driver, defence::mark};
 use crate::{
-    chain::{CallRequest, ChainError, TxRequest},
+    chain::{CallRequest, ChainError, SentTx, TxRequest},
     engine::Snapshot,
-    ledger::{Defence, PendingTx, ReserveNeed, TxKind},
+    ledger::Defence,
     settle::LOCKS_PER_TX_MAX,
 };
 use alloy::{primitives::Bytes, sol_types::SolCall};
-use protocol_spec::{Address, Amount, ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use protocol_spec::{Amount, ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
+use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
@@ -57,7 +54,13 @@ pub(super) struct InFlight(HashMap<(ChannelId, &'static str), (Instant, Amount)>
 
 impl InFlight {
     /// True when it is time to send: never sent, sent long ago, or `mark` (what it should change) has changed since.
-    fn due(&mut self, channel: ChannelId, what: &'static str, mark: Amount, after: Duration) -> bool {
+    pub(super) fn due(
+        &mut self,
+        channel: ChannelId,
+        what: &'static str,
+        mark: Amount,
+        after: Duration,
+    ) -> bool {
         let key = (channel, what);
         let due = self
             .0
@@ -67,6 +70,13 @@ impl InFlight {
             self.0.insert(key, (Instant::now(), mark));
         }
         due
+    }
+
+    /// True when it was sent with this `mark`, however long ago.
+    pub(super) fn was_sent(&self, channel: ChannelId, what: &'static str, mark: Amount) -> bool {
+        self.0
+            .get(&(channel, what))
+            .is_some_and(|(_, seen)| *seen == mark)
     }
 
     /// After a reorg nothing is where it was.
@@ -82,89 +92,9 @@ impl Driver {
             tracing::warn!(%error, "disputes could not be looked after; trying again");
         }
         self.collect(snapshot.overdue).await;
-        self.reserve(snapshot.reserve_needs).await;
-        self.cooperate(snapshot.pending).await;
-    }
-
-    pub(super) async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
-        let after = self.options.resend_after;
-        let due = needs.into_iter().filter(|need| {
-            self.in_flight
-                .due(need.channel, "reserve", need.hub_deposit, after)
-        });
-        let due: Vec<ReserveNeed> = due.collect();
-        // One call names the token and the challenge period of all its channels.
-        let mut alike: BTreeMap<(Address, u64), Vec<ReserveNeed>> = BTreeMap::new();
-        for need in due {
-            // Paid in already, and only not confirmed yet: it would be paid in twice.
-            let state = self.state(need.channel).await;
-            if state.is_ok_and(|state| money(&state).hub_deposit > need.hub_deposit) {
-                continue;
-            }
-            let common = (need.config.token, need.config.challenge_period_s);
-            alike.entry(common).or_default().push(need);
-        }
-        for needs in alike.into_values() {
-            for chunk in needs.chunks(BATCH_MAX) {
-                self.reserve_chunk(chunk).await;
-            }
-        }
-    }
-
-    async fn reserve_chunk(&self, needs: &[ReserveNeed]) {
-        let Some(side) = needs.first().map(|need| calls::hub_side(&need.config)) else {
-            return;
-        };
-        let items = needs.iter().map(|need| abi::ClientReserve {
-            client: need.config.client,
-            clientSigner: need.config.client_signer,
-            salt: need.config.salt.0.into(),
-            amount: need.amount.0,
-        });
-        let call = IAdjudicator::reserveCall {
-            side,
-            items: items.collect(),
-        };
-        self.send("reserve", call.abi_encode(), None).await;
-    }
-
-    /// What both sides signed. Closes that ask for the same go together: about a quarter of the gas each.
-    async fn cooperate(&mut self, pending: Vec<PendingTx>) {
-        let after = self.options.resend_after;
-        let due = pending.into_iter().filter(|pending| {
-            let (what, channel) = pending.about();
-            let mark = Amount(pending.deadline().0.into());
-            self.in_flight.due(channel, what, mark, after)
-        });
-        let due: Vec<PendingTx> = due.collect();
-        let mut closes: BTreeMap<(Address, u64), Vec<PendingTx>> = BTreeMap::new();
-        let mut others = Vec::new();
-        for pending in due {
-            // Done already, and only not confirmed yet: a batch would not notice.
-            let state = self.state(pending.about().1).await;
-            if state.is_ok_and(|state| matches!(state.status, abi::Status::Closed)) {
-                continue;
-            }
-            let config = &pending.config;
-            match pending.kind {
-                TxKind::Close(_) => {
-                    let alike = (config.token, config.challenge_period_s);
-                    closes.entry(alike).or_default().push(pending);
-                }
-                _ => others.push(pending),
-            }
-        }
-        for closes in closes.into_values() {
-            for chunk in closes.chunks(PAYOUTS_MAX) {
-                let (what, data) = close_call(chunk);
-                let several = if chunk.len() > 1 { chunk.len() } else { 0 };
-                self.send(what, data, payout_gas(several)).await;
-            }
-        }
-        for pending in others {
-            let (what, data) = pending.call();
-            self.send(what, data, None).await;
-        }
+        self.cooperate(snapshot.pending, None).await;
+        self.checkpoint(None).await;
+        self.look_after_reserves(snapshot.liquidity).await;
     }
 
     /// R21: locks are about to expire and their payers have not converted them: the chain converts them.
@@ -184,7 +114,7 @@ impl Driver {
         }
     }
 
-    async fn state(&self, channel: ChannelId) -> Result<abi::ChannelState, ChainError> {
+    pub(super) async fn state(&self, channel: ChannelId) -> Result<abi::ChannelState, ChainError> {
         self.read(IAdjudicator::channelCall {
             channelId: channel.0.into(),
         })
@@ -223,64 +153,35 @@ impl Driver {
 
     /// False when the node did not take it.
     pub(super) async fn send(&self, what: &'static str, data: Vec<u8>, gas_limit: Option<u64>) -> bool {
+        // What reverts now reverts again at once: then it waits its turn.
+        let sent = self.submit(what, data, gas_limit).await;
+        !matches!(sent, Err(error) if !matches!(error, ChainError::Reverted { .. }))
+    }
+
+    /// The same, telling what was sent.
+    pub(super) async fn submit(
+        &self,
+        what: &'static str,
+        data: Vec<u8>,
+        gas_limit: Option<u64>,
+    ) -> Result<SentTx, ChainError> {
         let request = TxRequest {
             to: Some(self.options.adjudicator),
             data: data.into(),
             gas_limit,
             ..TxRequest::default()
         };
-        match self.options.chain.send(request).await {
+        let sent = self.options.chain.send(request).await;
+        match &sent {
             Ok(sent) => {
                 tracing::info!(what, hash = %sent.hash, "transaction sent");
                 metrics::counter!("hub_transactions_total", "what" => what).increment(1);
-                true
             }
             Err(error) => {
                 metrics::counter!("hub_transactions_failed_total", "what" => what).increment(1);
                 tracing::warn!(what, %error, "transaction not sent; trying again later");
-                // What reverts now reverts again at once: then it waits its turn.
-                matches!(error, ChainError::Reverted { .. })
             }
         }
-    }
-}
-
-/// One close by itself may carry a signature of any kind; several are of signers.
-fn close_call(chunk: &[PendingTx]) -> (&'static str, Vec<u8>) {
-    if let [single] = chunk {
-        return single.call();
-    }
-    let items = chunk.iter().filter_map(|pending| match &pending.kind {
-        TxKind::Close(message) => Some(calls::client_close(
-            &pending.config,
-            message,
-            &pending.client_signature,
-        )),
-        _ => None,
-    });
-    let items = items.collect();
-    let side = chunk.first().map(|pending| calls::hub_side(&pending.config));
-    let call = side.map(|side| IAdjudicator::closeManyCall { side, items }.abi_encode());
-    ("close", call.unwrap_or_default())
-}
-
-impl PendingTx {
-    fn about(&self) -> (&'static str, ChannelId) {
-        match &self.kind {
-            TxKind::Withdraw(message) => ("withdraw", message.channel_id),
-            TxKind::Close(message) => ("close", message.channel_id),
-            TxKind::Cancel(message) => ("cancel", message.channel_id),
-        }
-    }
-
-    /// Alone. The sender is the hub's own account, so the hub's signature stays empty.
-    fn call(&self) -> (&'static str, Vec<u8>) {
-        let (config, client) = (&self.config, &self.client_signature.0);
-        let data = match &self.kind {
-            TxKind::Withdraw(message) => calls::withdraw(config, message, client, &[]).abi_encode(),
-            TxKind::Close(message) => calls::close(config, message, client, &[]).abi_encode(),
-            TxKind::Cancel(message) => calls::cancel_dispute(config, message, client, &[]).abi_encode(),
-        };
-        (self.about().0, data)
+        sent
     }
 }

@@ -6,18 +6,26 @@
 mod act;
 mod defence;
 mod facts;
+mod operator;
 mod reorg;
+mod reserves;
+mod settlement;
 
 pub use facts::facts_of;
+pub use operator::{Ask, Operator, SettleNow, Settled};
 
 use crate::{
     chain::{BlockRef, Chain, ChainError, ChainView, Cursor, ViewEvent, ViewOptions},
     engine::ControlHandle,
     ledger::{ChainBlock, ChainFact, ChainPosition, Input},
+    liquidity::LiquidityPolicy,
+    settlement::SettlementPolicy,
 };
 use act::InFlight;
 use defence::Rests;
 use protocol_spec::{Address, ChannelId, Domain, Preimage, Seq, Side, UnixSeconds, channel::Delays};
+use reserves::Purse;
+use settlement::Gathered;
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -26,6 +34,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// Blocks read in one poll, at most.
 const BLOCKS_PER_POLL_MAX: u64 = 1000;
@@ -51,6 +60,17 @@ pub struct DriverOptions {
     pub resend_after: Duration,
     /// lag and act: what is due within act goes before what is worth more.
     pub delays: Delays,
+    /// When reserves are moved, and when what can wait is settled.
+    pub management: Management,
+}
+
+/// The operator's policy for what the hub sends by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Management {
+    /// Reserves.
+    pub liquidity: LiquidityPolicy,
+    /// Closes and checkpoints.
+    pub settlement: SettlementPolicy,
 }
 
 /// What others see of the driver.
@@ -81,6 +101,10 @@ pub struct Driver {
     view: ChainView,
     status: ChainStatus,
     in_flight: InFlight,
+    purse: Purse,
+    gathered: Gathered,
+    /// The operator's questions.
+    asks: mpsc::Receiver<Ask>,
     rests: Rests,
     disputes_told: HashSet<(ChannelId, Seq)>,
     preimages_told: HashSet<(ChannelId, u64)>,
@@ -97,6 +121,7 @@ impl Driver {
         at: ChainPosition,
         from: BlockRef,
         status: ChainStatus,
+        asks: mpsc::Receiver<Ask>,
     ) -> Self {
         let cursor = if at.hash == [0; 32] {
             Cursor::before(from)
@@ -114,6 +139,9 @@ impl Driver {
             view,
             status,
             in_flight: InFlight::default(),
+            purse: Purse::default(),
+            gathered: Gathered::default(),
+            asks,
             rests: Rests::default(),
             disputes_told: HashSet::new(),
             preimages_told: HashSet::new(),
@@ -132,7 +160,28 @@ impl Driver {
                     tracing::warn!(%error, "the chain could not be read; trying again");
                 }
             }
-            tokio::time::sleep(self.options.poll_interval).await;
+            self.pause().await;
+        }
+    }
+
+    /// Until the next look; the operator's questions are answered meanwhile.
+    async fn pause(&mut self) {
+        let until = tokio::time::Instant::now().checked_add(self.options.poll_interval);
+        let Some(until) = until else { return };
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => return,
+                Some(ask) = self.asks.recv() => self.answer(ask).await,
+            }
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        // Nobody waits any more: then nobody misses it.
+        match ask {
+            Ask::Liquidity(sender) => drop(sender.send(self.report().await)),
+            Ask::SettleNow(what, sender) => drop(sender.send(self.settle_now(what).await)),
         }
     }
 

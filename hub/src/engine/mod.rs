@@ -14,6 +14,6 @@ mod start;
 mod threads;
 mod verify;
 
-pub use control::{Control, Snapshot};
+pub use control::{Control, Reserves, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId};
 pub use start::{ControlHandle, EngineOptions, Running, StartError, start};

@@ -1,13 +1,15 @@
 //! Checkpoints: the changed part of the state as table rows, and back.
 
 use super::{
-    ChainPosition, Ledger, Policy,
+    ChainPosition, Ledger, Policy, Vault,
     entry::{Entry, Stored},
     payments::Outcome,
+    policy::FormerFee,
 };
 use crate::store::{Checkpoint, Row, Table};
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Channel, ChannelId, PaymentId, Reject};
+use protocol_spec::{Address, Channel, ChannelId, PaymentId, Reject};
+use std::collections::BTreeMap;
 
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Meta {
@@ -16,9 +18,11 @@ struct Meta {
     chain: ChainPosition,
     rolled_back: bool,
     broken: bool,
+    vaults: BTreeMap<Address, Vault>,
+    former: BTreeMap<Address, FormerFee>,
 }
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const META_KEY: &[u8] = b"ledger";
 
 impl Ledger {
@@ -34,6 +38,8 @@ impl Ledger {
             chain: self.chain,
             rolled_back: self.rolled_back,
             broken: self.broken,
+            vaults: self.vaults.clone(),
+            former: self.former.clone(),
         };
         checkpoint
             .puts
@@ -84,6 +90,7 @@ impl Ledger {
             }
             (self.policy, self.chain) = (meta.policy, meta.chain);
             (self.rolled_back, self.broken) = (meta.rolled_back, meta.broken);
+            (self.vaults, self.former) = (meta.vaults, meta.former);
         }
         let mut entries = Vec::new();
         for (_, bytes) in channels {
@@ -116,9 +123,13 @@ impl Ledger {
         let locked = !entry.stored.resting.is_empty();
         let pays = !entry.stored.forwards.is_empty();
         let frozen = entry.stored.frozen;
+        let promises = entry.stored.reserve.is_promise();
         let index = self.insert(entry);
         if locked {
             self.locked.insert(index);
+        }
+        if promises {
+            self.promising.insert(index);
         }
         if frozen {
             self.frozen.insert(index);

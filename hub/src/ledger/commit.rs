@@ -77,7 +77,7 @@ impl Ledger {
 
     fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
         match change {
-            Change::Policy(policy) => self.set_policy(policy, commit),
+            Change::Policy(policy) => self.set_policy(policy, clock, commit),
             Change::Frame { signed, ops } => self.repeat_frame(signed, ops, Vec::new(), clock, commit)?,
             Change::LockFrame { signed, ops, offline } => {
                 self.repeat_frame(signed, ops, offline, clock, commit)?;
@@ -114,6 +114,12 @@ impl Ledger {
                 preimage,
             } => self.preimage_seen(&channel, lock_id, preimage, clock, commit),
             Change::RolledBack { channel, shown } => self.set_rolled_back(channel, shown, commit),
+            Change::Vault(vault) => self.vault_told(vault, commit),
+            Change::Quoted(quote) => {
+                let index = self.index(&quote.channel_id).ok_or(Reject::RecordCorrupt)?;
+                self.set_quote(index, quote, commit);
+            }
+            Change::Offered(release) => self.set_offer(release, commit),
         }
         Ok(())
     }
@@ -137,7 +143,7 @@ impl Ledger {
 
     fn apply(&mut self, input: Input, clock: Clock, commit: &mut Commit) {
         match input {
-            Input::Policy(policy) => self.set_policy(policy, commit),
+            Input::Policy(policy) => self.set_policy(policy, clock, commit),
             Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
             Input::Login(origin) => self.login(origin, commit),
             Input::Register(origin, call) => self.register(origin, &call, commit),
@@ -157,6 +163,9 @@ impl Ledger {
             Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
             Input::Reveal(origin, call) => self.reveal(origin, &call, clock, commit),
             Input::Consent(origin, call) => self.consented(origin, &call, clock, commit),
+            Input::Capacity(origin, call) => self.capacity_asked(origin, &call, clock, commit),
+            Input::Vault(vault) => self.vault_told(vault, commit),
+            Input::Offer(channel) => self.offer(&channel, clock, commit),
             Input::Gone(session) => self.gone(session),
             Input::Chain(block) => self.chain_block(block, clock.now, commit),
             Input::DisputeSeen { channel, dispute_no } => {
@@ -327,10 +336,10 @@ fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s
             }
             _ => None,
         };
-        entry
-            .stored
-            .events
-            .extend(receipt.map(|receipt| EventRow { receipt }));
+        if let Some(receipt) = receipt {
+            entry.stored.reserve.volume.add(receipt.amount, now);
+            entry.stored.events.push_back(EventRow { receipt });
+        }
     }
     let news = entry.stored.events.len() > before;
     let old = |row: &EventRow| row.receipt.at.after(retention_s) < now;

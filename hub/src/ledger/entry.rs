@@ -1,6 +1,6 @@
 //! One channel as the ledger keeps it.
 
-use super::{PendingTx, input::ClientSignature};
+use super::{PendingTx, input::ClientSignature, liquidity::ReserveBook};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
@@ -49,6 +49,8 @@ pub(super) struct Stored {
     pub(super) frozen: bool,
     /// What the answer to the newest accepted frame said: the same frame again gets the same answer (A1).
     pub(super) bounced: Vec<Bounce>,
+    /// See [`super::liquidity`].
+    pub(super) reserve: ReserveBook,
 }
 
 /// A payer's lock that was forwarded.
@@ -127,7 +129,8 @@ impl Entry {
 
     /// What the hub can still credit here, the commit under way included.
     pub(super) fn capacity(&self) -> Amount {
-        self.channel.spendable().saturating_minus(self.pending_sum)
+        let gone = self.pending_sum.0.saturating_add(self.offered().0);
+        self.channel.spendable().saturating_minus(Amount(gone))
     }
 
     /// Adds an operation to the voucher of this commit.
@@ -156,6 +159,7 @@ impl Entry {
     /// True while the chain decides what becomes of something both sides signed.
     pub(super) fn waits(&self) -> bool {
         self.stored.transaction.is_some()
+            || self.stored.reserve.offer.is_some()
             || self.channel.is_withdraw_pending()
             || matches!(self.channel.phase(), Phase::Closing { .. })
     }

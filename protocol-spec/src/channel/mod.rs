@@ -245,7 +245,7 @@ impl Channel {
         }
     }
 
-    const RECORD_VERSION: u8 = 1;
+    const RECORD_VERSION: u8 = 2;
 
     fn require_open(&self) -> Result<(), Reject> {
         match &self.phase {

@@ -12,7 +12,8 @@ use anyhow::Context as _;
 use hub::{
     app::{self, Ports, RunningHub, Setup},
     chain::{AlloyChain, ChainOptions},
-    ledger::{LockPolicy, Policy, Reserve, Tariff},
+    driver::Management,
+    ledger::{Capacity, LockPolicy, Policy, Reserve, Tariff},
     now::Now,
     ops::Shutdown,
     session::{self, Drained, Settings},
@@ -32,7 +33,10 @@ const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
 const RESERVE: Reserve = Reserve {
     initial: Amount(40_000),
     low: Amount(10_000),
-    top_up: Amount(40_000),
+    target: Amount(40_000),
+    high: Amount::ZERO,
+    volume_percent: 0,
+    volume_max: Amount::ZERO,
 };
 
 /// The machine.
@@ -164,6 +168,7 @@ impl HubMachine {
             policy: self.policy(),
             confirmations: 1,
             poll_interval: Duration::from_millis(500),
+            management: Management::default(),
             from_block: Some(0),
         })
     }
@@ -183,6 +188,7 @@ impl HubMachine {
                 fee_ppm: FEE_PPM,
                 locked_max: Amount(u128::MAX >> 40),
                 reserve: RESERVE,
+                capacity: Capacity::default(),
             }],
         }
     }

@@ -190,6 +190,11 @@ impl Chain for QuorumChain {
         .await
     }
 
+    async fn gas_price(&self) -> Result<u128, ChainError> {
+        let prices = crate::outlet::Outlet::prices(self).await?;
+        Ok(prices.base_fee.saturating_add(prices.tip))
+    }
+
     fn sender(&self) -> Option<Address> {
         self.queue.as_ref().map(SendQueue::address)
     }

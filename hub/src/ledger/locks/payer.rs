@@ -137,7 +137,7 @@ impl Ledger {
             return Err(ReturnReason::LockTooShort);
         }
         let token = from.channel.config().token;
-        let (payee, fee) = self.price(payer, token, new.payee, amount)?;
+        let (payee, fee) = self.price(payer, token, new.payee, amount, clock.now)?;
         self.require_seen(payee, clock)?;
         if fee > new.fee_max {
             return Err(ReturnReason::FeeTooLow);

@@ -41,13 +41,16 @@ pub(super) fn state(ledger: &Ledger) -> State {
         routes: ledger.by_account.iter().map(route).collect(),
         waiting: ledger.waiting.iter().copied().collect(),
         rest: format!(
-            "{:?} {} {} {:?} {:?} {}",
+            "{:?} {} {} {:?} {:?} {} {:?} {:?} {:?}",
             ledger.chain,
             ledger.rolled_back,
             ledger.next_record,
             ledger.policy,
             ledger.locked,
-            ledger.forwarded
+            ledger.forwarded,
+            ledger.vaults,
+            ledger.promising,
+            ledger.former,
         ),
     }
 }

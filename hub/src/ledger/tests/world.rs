@@ -4,15 +4,15 @@ use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
 use crate::{
     engine::SessionId,
     ledger::{
-        ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output, Policy,
-        Reserve, Tariff,
+        Capacity, ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output,
+        Policy, Reserve, Tariff,
     },
 };
 use protocol_spec::{
     Amount, ChannelId, Digest, Op, Payee, Preimage, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
     VoucherSignature,
     channel::{Clock, Delays},
-    message::{Event, Frame, LockCall, RegisterCall, Reply, Reveal, RpcError, VoucherReply},
+    message::{CapacityReply, Event, Frame, LockCall, RegisterCall, Reply, Reveal, RpcError, VoucherReply},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +56,7 @@ pub(super) fn policy() -> Policy {
             fee_ppm: 10_000,
             locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
+            capacity: Capacity::default(),
         }],
     }
 }
@@ -351,6 +352,11 @@ impl World {
                 if let Some(index) = self.sessions.iter().position(listens) {
                     self.clients[index].told(told, clock);
                 }
+            }
+            Output::Quoted(origin, quote) => {
+                let signature = self.hub.sign(&quote.digest(&domain()));
+                let quote = *quote.clone();
+                self.note(*origin, Ok(Reply::Capacity(CapacityReply { quote, signature })));
             }
             Output::Countersign(..) => {}
         }

@@ -6,7 +6,7 @@ use crate::{
     chain::ChainError,
     engine::Reserves,
     ledger::{Input, ReserveNeed, Vault},
-    liquidity::{self, Plan, Report, Situation},
+    liquidity::{self, Action, Plan, Report, Situation},
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls};
@@ -37,6 +37,8 @@ pub(super) struct Purse {
     offers: HashMap<ChannelId, Instant>,
     /// Seconds from the decision to pay in until it counts.
     ready_in_s: Option<u64>,
+    /// The head at which the ledger was told of the vault.
+    told_at: Option<u64>,
 }
 
 /// One transaction on its way.
@@ -73,6 +75,18 @@ impl Purse {
         self.offers.remove(&channel);
     }
 
+    /// For the report.
+    fn actions(&self) -> impl Iterator<Item = Action> {
+        let items = self.sent.iter().flat_map(|sent| &sent.items);
+        items.map(|(channel, _, amount)| Action {
+            what: "refill".to_owned(),
+            channel: *channel,
+            amount: *amount,
+            now: false,
+            why: "sent, and not confirmed yet".to_owned(),
+        })
+    }
+
     fn is_on_its_way(&self, channel: ChannelId) -> bool {
         let mut items = self.sent.iter().flat_map(|sent| &sent.items);
         items.any(|(id, _, _)| *id == channel)
@@ -97,10 +111,17 @@ impl Driver {
     }
 
     async fn manage(&mut self, reserves: Reserves) -> Result<(), ChainError> {
+        let head = self.view.latest().map(|head| head.number);
+        let quiet = reserves.needs.is_empty() && reserves.surpluses.is_empty();
+        // Nothing can be different from what the ledger was told.
+        if quiet && self.purse.sent.is_empty() && self.purse.told_at == head {
+            return Ok(());
+        }
         self.look_at_sent(reserves.block).await;
         let vaults = self.vaults(&reserves).await?;
         let plan = self.plan(reserves, &vaults).await;
         self.tell_vaults(&vaults, &plan).await;
+        self.purse.told_at = head;
         let now = Instant::now();
         for surplus in plan.releases {
             tracing::info!(channel = %surplus.channel, amount = %surplus.amount, "asking for a release of the reserve");
@@ -314,6 +335,7 @@ impl Driver {
         let policy = self.options.management.liquidity;
         let plan = liquidity::plan(self.situation(reserves, &vaults, gas_price), policy);
         let mut report = liquidity::report(block, gas_price, policy, &vaults, &liquidity, &plan);
+        report.actions.extend(self.purse.actions());
         self.report_settlement(snapshot.pending, gas_price, &mut report)
             .await;
         Ok(report)

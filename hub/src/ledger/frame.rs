@@ -154,6 +154,8 @@ impl Ledger {
             (tariff.token, FormerFee { flat, ppm, until })
         });
         self.former = former.collect();
+        // What it was before the process ended is not what it is.
+        self.vaults.clear();
         self.policy = policy.clone();
         commit.changes.push(Change::Policy(policy));
     }

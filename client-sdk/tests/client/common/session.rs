@@ -217,7 +217,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
                 hold_s: super::CAPACITY_HOLD_S,
             };
             let forged = call.amount == super::FORGED_CAPACITY;
-            let signer = if forged { super::key(9) } else { hub.key.clone() };
+            let signer = if forged { super::key(8) } else { hub.key.clone() };
             let signature = signer.sign(&quote.digest(&hub.domain));
             Ok(Reply::Capacity(CapacityReply { quote, signature }))
         }

@@ -2,7 +2,7 @@
 //!
 //! The real ledger with real vouchers, the real manager, and a chain that takes a minute to mine and three to confirm.
 //! `LIQUIDITY_DAY=1000 cargo test --release --workspace --features tests/canary --lib liquidity_day -- --nocapture`
-//! is the whole of it; without the variable a slice runs. `LIQUIDITY_SEED` chooses another day.
+//! is the whole of it; without the variable a few merchants have their day. `LIQUIDITY_SEED` chooses another day.
 
 mod chain;
 mod people;
@@ -143,8 +143,8 @@ impl Day {
         }
     }
 
-    fn run(mut self, minutes: u64) -> Outcome {
-        for minute in 0..minutes {
+    fn run(mut self) -> Outcome {
+        for minute in 0..DAY_MINUTES {
             self.minute = minute;
             self.world.now = self.world.now.after(60);
             self.chain.minute(&mut self.world, minute);
@@ -156,7 +156,6 @@ impl Day {
             self.outcome.vault_low = self.outcome.vault_low.min(self.chain.vault);
         }
         self.outcome.vault_end = self.chain.vault;
-        assert_eq!(self.outcome.refills, self.chain.refills);
         self.outcome
     }
 
@@ -365,12 +364,10 @@ fn share(amount: u128, merchants: usize) -> String {
 
 #[test]
 fn liquidity_day_with_and_without_the_manager() {
-    let whole = number("LIQUIDITY_DAY");
-    let merchants = whole.unwrap_or(40) as usize;
-    let minutes = if whole.is_some() { DAY_MINUTES } else { 240 };
+    let merchants = number("LIQUIDITY_DAY").unwrap_or(25) as usize;
     let seed = number("LIQUIDITY_SEED").unwrap_or(1);
     println!("seed {seed}");
-    let run = |way: Way| (way.name, Day::new(way, merchants, seed).run(minutes));
+    let run = |way: Way| (way.name, Day::new(way, merchants, seed).run());
     let days: Vec<(&str, Outcome)> = ways().into_iter().map(run).collect();
     println!("{}", table(merchants, &days));
     let [fixed, _, manager] = days.as_slice() else {

@@ -531,7 +531,10 @@ impl Run {
             .iter()
             .map(|client| client.converted.len())
             .sum();
-        if locks == 0 && owed == 0 {
+        // A payee in a dispute revealed, and collects on chain: its payer has paid, and no voucher says that it got it.
+        let mut entries = self.world.ledger.entries.iter();
+        let promised = entries.any(|e| !e.channel.sent().locks.is_empty());
+        if locks == 0 && owed == 0 && !promised {
             assert_eq!(got, sent + fees, "O4: debits = credits + returns + fees");
         }
         self.counts.insert("locks converted", locks as u64);

@@ -367,7 +367,7 @@ impl World {
             && let Some(client) = self
                 .clients
                 .iter_mut()
-                .find(|client| client.account() == origin.signer)
+                .find(|client| client.channel.config().client_signer == origin.signer)
         {
             client.accepted_up_to(reply.seq);
         }

@@ -24,7 +24,6 @@ enum Sent {
 
 pub(super) struct SimChain {
     pub(super) vault: u128,
-    pub(super) refills: u64,
     /// Sent at which minute.
     sent: Vec<(u64, Sent)>,
     mined: Vec<(u64, Sent)>,
@@ -34,7 +33,6 @@ impl SimChain {
     pub(super) fn new(vault: u128) -> Self {
         Self {
             vault,
-            refills: 0,
             sent: Vec::new(),
             mined: Vec::new(),
         }
@@ -65,7 +63,6 @@ impl SimChain {
             match sent {
                 sent if at + CONFIRMED_AFTER > minute => self.mined.push((at, sent)),
                 Sent::Reserves(items) => {
-                    self.refills += items.len() as u64;
                     for (client, amount) in items {
                         facts.extend(world.fund_facts(client, 0, amount));
                     }

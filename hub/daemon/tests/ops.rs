@@ -475,6 +475,11 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
     assert!(wait_for(ops, "/readyz", "engine: ok").contains("engine: ok"));
     wait_for(ops, "/readyz", "HTTP/1.1 200");
     assert!(get(sessions, "/").unwrap().starts_with("HTTP/1.1 426"));
+    let asked = get(ops, "/liquidity").unwrap();
+    assert!(
+        asked.starts_with("HTTP/1.1 403"),
+        "a web page cannot ask: {asked}"
+    );
     assert!(
         get(ops, "/metrics")
             .unwrap()

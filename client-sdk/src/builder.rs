@@ -165,6 +165,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Lets the hub take back reserve that it does not need in this client's channels, when it asks: less can be received
+    /// at once then, but never less than was paid for. Default: true.
+    pub fn accept_releases(mut self, accept: bool) -> Self {
+        self.options.accept_releases = accept;
+        self
+    }
+
     /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false.
     pub fn broadcast(mut self, broadcast: bool) -> Self {
         self.options.broadcast = broadcast;

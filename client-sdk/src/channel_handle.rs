@@ -1,8 +1,9 @@
 //! A handle on one channel.
 
 use crate::{
-    ChainError, ChannelError, ChannelView, Client, Health, IntoAmount, IntoPayee, Limit, LockHeld,
-    LockOptions, LockedPaid, LockedReceived, Paid, PayError, PayOptions, Payments, Quote, StreamError,
+    CapacityOffer, ChainError, ChannelError, ChannelView, Client, Health, IntoAmount, IntoPayee, Limit,
+    LockHeld, LockOptions, LockedPaid, LockedReceived, Paid, PayError, PayOptions, Payments, Quote,
+    StreamError,
     actor::{Command, CooperativeKind, LockOrder, PayOrder, Signed, View},
     client::unexpected,
 };
@@ -10,7 +11,7 @@ use alloy::sol_types::SolCall;
 use protocol_spec::{
     Address, Amount, ChannelId, Condition, Digest, Evidence, Opened, Reject, Seq, SignedInvoice, Witness,
     calls,
-    message::{Cursor, QuoteCall, Reply, Request},
+    message::{CapacityCall, CapacityReply, Cursor, QuoteCall, Reply, Request},
 };
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -235,12 +236,55 @@ impl ChannelHandle {
             Ok(Reply::Quote(quote)) => Ok(Quote {
                 fee: quote.fee,
                 would_bounce: quote.would_bounce,
+                ready_at: quote.ready_at,
             }),
             Err(ChannelError::Hub(error)) => Err(PayError::Quote(error)),
             Err(ChannelError::Offline | ChannelError::Timeout) => Err(PayError::Offline),
             Ok(other) => Err(PayError::Stopped(unexpected(&other).to_string())),
             Err(other) => Err(PayError::Stopped(other.to_string())),
         }
+    }
+
+    /// Asks the hub what it costs that it sets aside `amount` more in this channel, so that as much more can be received.
+    /// Errors: [`ChannelError::Hub`] with `NoCapacity` (not sold, or more than its vault has left) or `Busy` (a quote of
+    /// another amount is open).
+    pub async fn request_capacity(&self, amount: impl IntoAmount) -> Result<CapacityOffer, ChannelError> {
+        let (channel_id, amount) = (self.id, amount.into_amount());
+        let call = CapacityCall { channel_id, amount };
+        let hub = &self.client.inner.hub;
+        match self.client.call(Request::Capacity(call)).await? {
+            Reply::Capacity(CapacityReply { quote, signature }) => {
+                let asked = quote.channel_id == channel_id && quote.amount == amount;
+                let signed = hub.key.verify(&quote.digest(&hub.domain), &signature).is_ok();
+                (asked && signed)
+                    .then_some(CapacityOffer { quote, signature })
+                    .ok_or(ChannelError::BadCountersignature)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Pays the offer's fee to the hub, bound to the offer. The capacity is there when [`ChannelHandle::wait_hub_deposit`]
+    /// sees it: `ready_in_s` later, as the hub expects. Errors: [`PayError::Bounced`] with `QuoteUnknown` when the offer
+    /// has expired; the fee is back.
+    pub async fn accept_capacity(&self, offer: &CapacityOffer) -> Result<Paid, PayError> {
+        let hub = &self.client.inner.hub;
+        let (quote, now) = (&offer.quote, self.client.inner.options.ports.now());
+        let left_s = quote.expires_at.0.saturating_sub(now.0).max(1);
+        let options = PayOptions {
+            fee_max: Some(Amount::ZERO),
+            expires_in: Some(Duration::from_secs(left_s)),
+            invoice: Some(quote.digest(&hub.domain)),
+            ..PayOptions::default()
+        };
+        let paid = self.pay_with(hub.pin.hub, quote.fee, options).await?;
+        let keep = Command::KeepCapacity {
+            channel_id: self.id,
+            until: now.after(quote.hold_s),
+        };
+        let kept = self.client.send(keep).await;
+        kept.map_err(|_| PayError::Stopped(self.client.why_stopped()))?;
+        Ok(paid)
     }
 
     /// See [`Client::payments`].

@@ -60,8 +60,9 @@ pub use signer::{AlloySigner, VoucherSigner};
 pub use store::{MemoryStore, RedbStore, Row, StorageBackend, Store, Table, Write};
 pub use tower::{Handed, Tower, TowerChannel, TowerFault, TowerView};
 pub use types::{
-    Balance, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockHeld, LockOptions,
-    LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote, ReceivedPayment,
+    Balance, CapacityOffer, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockHeld,
+    LockOptions, LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote,
+    ReceivedPayment,
 };
 
 pub use protocol_spec::{

@@ -3,8 +3,8 @@
 use crate::HubFault;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Digest, Payee, PaymentId, Receipt, ReturnReason, Seq, UnixSeconds,
-    VoucherSignature, Witness,
+    Address, Amount, CapacityQuote, ChannelId, Config, Digest, Payee, PaymentId, Receipt, ReturnReason, Seq,
+    Signature, UnixSeconds, VoucherSignature, Witness,
     message::{Cursor, PaymentStatus},
 };
 use std::time::Duration;
@@ -94,6 +94,17 @@ pub struct Quote {
     pub fee: Amount,
     /// Why it would bounce now; `None` when it would be delivered.
     pub would_bounce: Option<ReturnReason>,
+    /// With `InsufficientReserve`: from then on the hub expects to be able to deliver it; `None`: it does not know.
+    pub ready_at: Option<UnixSeconds>,
+}
+
+/// What more receive capacity costs, signed by the hub. Nothing is paid before [`crate::ChannelHandle::accept_capacity`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CapacityOffer {
+    /// The terms: amount, fee, until when it can be accepted, how soon it is there, how long the hub leaves it.
+    pub quote: CapacityQuote,
+    /// The hub's signature over it.
+    pub signature: Signature,
 }
 
 /// What became of an own payment.
@@ -273,6 +284,16 @@ pub enum ClientEvent {
         channel_id: ChannelId,
         /// What happened.
         why: String,
+    },
+    /// A payment bounced because the hub's reserve in the payee's channel was used up, and the hub refills it: pay again
+    /// (with a new id) from `ready_at` on.
+    ReserveComing {
+        /// The paying channel.
+        channel_id: ChannelId,
+        /// What bounced.
+        payment_id: PaymentId,
+        /// When the hub expects to be able to deliver it.
+        ready_at: UnixSeconds,
     },
     /// The channel was paid out.
     Closed {

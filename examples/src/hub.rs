@@ -12,8 +12,8 @@ use hub::{
         AlloyChain, ChainOptions,
         embedded::{DEV_ACCOUNTS, DevAccount},
     },
-    driver::Budget,
-    ledger::{LockPolicy, Policy, Reserve, Tariff},
+    driver::{Budget, Management},
+    ledger::{Capacity, LockPolicy, Policy, Reserve, Tariff},
     ops::Shutdown,
     session::{self, Drained, Settings},
 };
@@ -73,6 +73,7 @@ impl Hub {
             confirmations: 1,
             poll_interval: Duration::from_millis(100),
             budget: Budget::default(),
+            management: Management::default(),
             from_block: None,
         });
         let running = running.await.context("the hub does not start")?;
@@ -108,7 +109,8 @@ fn policy(token: Address, escrow: Address) -> Policy {
     let reserve = Reserve {
         initial: RESERVE,
         low: Amount(RESERVE.0 / 2),
-        top_up: RESERVE,
+        target: RESERVE,
+        ..Reserve::default()
     };
     Policy {
         server: "example".to_owned(),
@@ -127,6 +129,7 @@ fn policy(token: Address, escrow: Address) -> Policy {
             fee_ppm: FEE_PPM,
             locked_max: Amount(u128::MAX >> 40),
             reserve,
+            capacity: Capacity::default(),
         }],
     }
 }

@@ -1,4 +1,4 @@
-//! The other signed messages: close, withdraw, cancel, accept, receipt, login, register.
+//! The other signed messages: close, withdraw, cancel, accept, receipt, login, register, invoice, capacity quote.
 
 use crate::{Address, Amount, ChannelId, Digest, Domain, PaymentId, Seq, Side, UnixSeconds, abi};
 use alloy_primitives::{B128, B256};
@@ -202,5 +202,33 @@ signed!(
         resolver: m.resolver,
         expiresAt: m.expires_at.0,
         memo: B256::from(m.memo.0),
+    }
+);
+
+signed!(
+    /// What more reserve costs, signed by the hub's signer. Accepted by a payment of `fee` to the hub's account whose
+    /// `invoice` is this quote's digest, committed before `expires_at`.
+    CapacityQuote {
+        /// The payee's channel.
+        channel_id: ChannelId,
+        /// What the hub pays into the channel after the acceptance, at least.
+        amount: Amount,
+        /// What the payee pays for it; not zero.
+        fee: Amount,
+        /// Not accepted at or after this time of the hub.
+        expires_at: UnixSeconds,
+        /// Seconds from the acceptance until it is confirmed, as the hub expects.
+        #[serde(with = "crate::message::decimal_u64")]
+        ready_in_s: u64,
+        /// Seconds from the acceptance in which the hub does not ask for it back.
+        #[serde(with = "crate::message::decimal_u64")]
+        hold_s: u64,
+    } |m| abi::CapacityQuote {
+        channelId: B256::from(m.channel_id.0),
+        amount: m.amount.0,
+        fee: m.fee.0,
+        expiresAt: m.expires_at.0,
+        readyInS: m.ready_in_s,
+        holdS: m.hold_s,
     }
 );

@@ -33,7 +33,9 @@ mod witness;
 pub use amount::{Amount, Seq, UnixSeconds};
 pub use channel::Channel;
 pub use config::{Config, Side};
-pub use cooperative::{Accept, CancelDispute, Close, Invoice, Login, Receipt, Register, Withdraw};
+pub use cooperative::{
+    Accept, CancelDispute, CapacityQuote, Close, Invoice, Login, Receipt, Register, Withdraw,
+};
 pub use domain::Domain;
 pub use evidence::{DirectionEvidence, Evidence};
 pub use guard::{GuardError, SigningGuard};

@@ -130,6 +130,8 @@ pub enum ReturnReason {
     LocksFull = 15,
     /// Locked only: the hub does not forward locks of this resolver.
     ResolverRefused = 16,
+    /// Paid to the hub itself, and not what accepts an open quote of capacity: unknown, expired, or another sum.
+    QuoteUnknown = 17,
 }
 
 impl ReturnReason {

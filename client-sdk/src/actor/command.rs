@@ -15,7 +15,7 @@ use crate::{
 };
 use protocol_spec::{
     Amount, Channel, ChannelId, Close, Condition, Config, Digest, Evidence, Opened, Payee, PaymentId, Reject,
-    Side, Signature, SignedInvoice, Withdraw,
+    Side, Signature, SignedInvoice, UnixSeconds, Withdraw,
     channel::Delays,
     message::{Cursor, Reply, Request, RpcError},
 };
@@ -39,6 +39,13 @@ pub(crate) struct PayOrder {
 pub(crate) enum CooperativeKind {
     Withdraw(Amount),
     Close,
+    /// The hub asked for it; nobody waits for it.
+    Release {
+        /// Total ever withdrawn by the hub with it.
+        total: Amount,
+        /// Of the message.
+        deadline: UnixSeconds,
+    },
 }
 
 /// A message with both signatures: own, hub's.
@@ -101,6 +108,11 @@ pub(crate) enum Command {
         channel_id: ChannelId,
         kind: CooperativeKind,
         reply: CooperateReply,
+    },
+    /// No release is agreed to before.
+    KeepCapacity {
+        channel_id: ChannelId,
+        until: UnixSeconds,
     },
     Evidence {
         channel_id: ChannelId,
@@ -171,6 +183,11 @@ impl Actor {
                 kind,
                 reply,
             } => self.start_cooperation(channel_id, kind, reply),
+            Command::KeepCapacity { channel_id, until } => {
+                if let Some(entry) = self.entries.get_mut(&channel_id) {
+                    entry.keep_capacity_until = entry.keep_capacity_until.max(until);
+                }
+            }
             Command::Evidence { channel_id, reply } => {
                 let evidence = self.evidence(channel_id).await;
                 let _ = reply.send(evidence);

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{ChannelError, HubFault};
 use protocol_spec::{
-    ChannelId, Close, Digest, Domain, Side, Signature, Withdraw,
+    ChannelId, Close, Digest, Domain, Reject, Side, Signature, Withdraw,
     channel::{Clock, Phase},
     limits,
-    message::{ChannelCall, CloseCall, Reply, Request, RpcError, WithdrawCall},
+    message::{ChannelCall, CloseCall, Release, Reply, Request, RpcError, WithdrawCall},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -193,12 +193,35 @@ impl Entry {
             && (!close || (self.queue.is_empty() && self.quoting.is_empty()))
     }
 
+    /// A release under way that is not signed yet gives way to what this client wants itself.
+    fn drop_unsigned_release(&mut self) {
+        self.cooperation.take_if(|cooperation| {
+            let unsigned = matches!(
+                cooperation.stage,
+                Stage::Draining | Stage::Comparing(_) | Stage::Equal
+            );
+            unsigned && matches!(cooperation.kind, CooperativeKind::Release { .. })
+        });
+    }
+
+    /// A pending release of the hub's reserve is a matter of minutes: what this client wants waits for its end.
+    fn release_pending(&self) -> bool {
+        let pending = self.channel.pending_withdraw();
+        pending.is_some_and(|withdraw| withdraw.side == Side::Hub)
+    }
+
     fn plan(&mut self, kind: CooperativeKind, clock: Clock) -> Result<Planned, ChannelError> {
         self.dirty = true;
         match kind {
             CooperativeKind::Withdraw(amount) => {
                 let deadline = clock.now.after(WITHDRAW_LIFE_S);
                 let message = self.channel.plan_withdraw(Side::Client, amount, deadline)?;
+                self.channel.sign_withdraw(&message, clock)?;
+                Ok(Planned::Withdraw(message))
+            }
+            CooperativeKind::Release { total, deadline } => {
+                let more = total.minus(self.channel.withdrawn(Side::Hub))?;
+                let message = self.channel.plan_withdraw(Side::Hub, more, deadline)?;
                 self.channel.sign_withdraw(&message, clock)?;
                 Ok(Planned::Withdraw(message))
             }
@@ -214,6 +237,9 @@ impl Entry {
 impl Actor {
     pub(super) fn start_cooperation(&mut self, id: ChannelId, kind: CooperativeKind, reply: CooperateReply) {
         let deadline = later(self.options.call_timeout);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.drop_unsigned_release();
+        }
         let refusal = match self.entries.get_mut(&id) {
             None => ChannelError::NoChannel,
             Some(entry) if entry.cooperation.is_some() => match (&mut entry.cooperation, kind) {
@@ -230,10 +256,31 @@ impl Actor {
                     entry.cooperation = Some(Cooperation::new(kind, Stage::Draining, deadline, Some(reply)));
                     return;
                 }
-                (None, phase) => protocol_spec::Reject::ChannelNotOpen { phase: phase.name() }.into(),
+                (None, phase) => Reject::ChannelNotOpen { phase: phase.name() }.into(),
             },
         };
         let _ = reply.send(Err(refusal));
+    }
+
+    /// The hub wants a part of its reserve back. Agreed to when that costs this client nothing: its own money is not
+    /// touched, and capacity that it paid for stays as long as it was promised.
+    pub(super) fn release_asked(&mut self, release: &Release) {
+        let clock = self.clock();
+        let (agree, deadline) = (self.options.accept_releases, later(self.options.call_timeout));
+        let Some(entry) = self.entries.get_mut(&release.channel_id) else {
+            return;
+        };
+        let free = entry.cooperation.is_none() && !entry.channel.is_withdraw_pending();
+        let open = *entry.channel.phase() == Phase::Open && entry.live() && entry.fault.is_none();
+        let kept = clock.now < entry.keep_capacity_until;
+        let new = release.total > entry.channel.withdrawn(Side::Hub) && clock.now < release.deadline;
+        if agree && free && open && new && !kept {
+            let kind = CooperativeKind::Release {
+                total: release.total,
+                deadline: release.deadline,
+            };
+            entry.cooperation = Some(Cooperation::new(kind, Stage::Draining, deadline, None));
+        }
     }
 
     /// Moves every withdrawal and close on. Runs before the turn's commit.
@@ -251,7 +298,7 @@ impl Actor {
             };
             let kind = cooperation.kind;
             let close = matches!(kind, CooperativeKind::Close);
-            let quiet = entry.quiescent(close);
+            let quiet = entry.quiescent(close) && !entry.release_pending();
             let next = match &cooperation.stage {
                 Stage::Draining if quiet => {
                     compare.push(*id);

@@ -152,6 +152,8 @@ pub(super) struct Entry {
     pub(super) cooperation: Option<Cooperation>,
     /// A close was signed before a restart, and is not mined yet.
     pub(super) close_left_open: bool,
+    /// The hub was paid for its reserve: no release is agreed to before.
+    pub(super) keep_capacity_until: UnixSeconds,
     pub(super) stream: Option<StreamState>,
     pub(super) credits: HashMap<Vec<u8>, CreditRow>,
     pub(super) dirty: bool,
@@ -196,6 +198,7 @@ impl Entry {
             held_since: None,
             cooperation: None,
             close_left_open: false,
+            keep_capacity_until: UnixSeconds::default(),
             stream: None,
             credits: HashMap::new(),
             dirty: false,

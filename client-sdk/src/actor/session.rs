@@ -12,7 +12,7 @@ use crate::{
 };
 use protocol_spec::{
     ChannelId, Digest, Register, Seq,
-    message::{ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
+    message::{Bounce, ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
 };
 use std::{
     future::Future,
@@ -323,6 +323,7 @@ impl Actor {
                 Notification::Channel(info) => self.hub_channel(&info),
                 Notification::Reveal(reveal) => self.lock_revealed(reveal),
                 Notification::Consent(consent) => self.lock_consented(&consent),
+                Notification::Release(release) => self.release_asked(&release),
                 Notification::Challenge(_) => {}
             },
             Inbound::Message(Message::Response { id, result }) => {
@@ -355,6 +356,7 @@ impl Actor {
                 self.refused(&id, &error.to_string());
             }
             (Pending::Voucher(id, seq), Ok(Reply::Voucher(reply))) => {
+                self.tell_hints(id, &reply.bounced);
                 self.voucher_accepted(&id, seq, reply.seq);
             }
             (Pending::Voucher(id, seq), Err(error)) => {
@@ -373,6 +375,19 @@ impl Actor {
             (Pending::Lock(id), Err(error)) => self.lock_news_refused(&id, &error),
             (Pending::Ignore, Err(error)) => tracing::warn!(%error, "the hub reports an error"),
             (_, _) => {}
+        }
+    }
+
+    /// The hub's word about when it will have refilled a reserve; what bounced is told by its vouchers.
+    fn tell_hints(&mut self, channel_id: ChannelId, bounced: &[Bounce]) {
+        for bounce in bounced {
+            if let Some(ready_at) = bounce.ready_at {
+                self.emit(ClientEvent::ReserveComing {
+                    channel_id,
+                    payment_id: bounce.payment_id,
+                    ready_at,
+                });
+            }
         }
     }
 

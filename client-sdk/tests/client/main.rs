@@ -10,6 +10,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod capacity;
 mod common;
 mod hub_faults;
 mod pay;

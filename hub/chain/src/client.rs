@@ -7,7 +7,7 @@ use super::error::ChainError;
 use super::outlet::{Outlet, Prices};
 use super::rpc::Rpc;
 use super::send::SendQueue;
-use super::types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
+use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::TransactionBuilder as _;
 use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
@@ -160,8 +160,9 @@ impl Chain for AlloyChain {
         self.balance_at(address, None).await
     }
 
-    async fn fees(&self) -> Result<Fees, ChainError> {
-        Ok(self.prices().await?.fees())
+    async fn gas_price(&self) -> Result<u128, ChainError> {
+        let prices = crate::outlet::Outlet::prices(self).await?;
+        Ok(prices.base_fee.saturating_add(prices.tip))
     }
 
     fn sender(&self) -> Option<Address> {

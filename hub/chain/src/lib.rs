@@ -59,8 +59,8 @@ pub trait Chain: Send + Sync {
     /// Balance in wei.
     async fn balance(&self, address: Address) -> Result<U256, ChainError>;
 
-    /// What a transaction that is in no hurry offers now.
-    async fn fees(&self) -> Result<Fees, ChainError>;
+    /// What gas costs in the next block: base fee and the tip that the node suggests, wei.
+    async fn gas_price(&self) -> Result<u128, ChainError>;
 
     /// The account that [`Self::send`] sends from, `None` without a key.
     fn sender(&self) -> Option<Address>;

@@ -60,6 +60,11 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 "address",
                 "reserve",
                 "locked_max",
+                "fees",
+                "capacity",
+                "value_at_risk",
+                "checkpoint_above",
+                "gas_price_max_wei",
                 "confirmations",
                 "more_rpc_urls",
                 "agree",
@@ -178,22 +183,18 @@ fn reserves_are_checked_per_token() {
             Address::repeat_byte(9)
         ))
     };
-    let good = token("initial = \"100\", low_watermark = \"20\", top_up = 50").unwrap();
-    assert_eq!(good.tokens[0].reserve.top_up.0, 50);
-    let text = token("initial = \"10\", low_watermark = \"20\", top_up = \"0\"").unwrap_err();
+    let good = token("initial = \"100\", low_watermark = \"20\", target = 50").unwrap();
+    assert_eq!(good.tokens[0].reserve.target.unwrap().0, 50);
+    let text = token("initial = \"10\", low_watermark = \"20\", high_watermark = \"9\"").unwrap_err();
     assert!(
-        text.contains("tokens[0].reserve.low_watermark: is 20, must be 0 to `initial` = 10"),
+        text.contains("tokens[0].reserve.low_watermark: is 20, must be 0 to the target, 10"),
         "{text}"
     );
     assert!(
-        text.contains("tokens[0].reserve.top_up: is 0, must be at least 1"),
+        text.contains("tokens[0].reserve.high_watermark: is 9, must be 0 (never) or at least target"),
         "{text}"
     );
-    let text = token(&format!(
-        "initial = \"{}\", low_watermark = \"0\", top_up = \"0\"",
-        u128::MAX
-    ))
-    .unwrap_err();
+    let text = token(&format!("initial = \"{}\", low_watermark = \"0\"", u128::MAX)).unwrap_err();
     assert!(text.contains("tokens[0].reserve.initial"), "{text}");
 }
 
@@ -466,7 +467,12 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
                 finished.send(())?;
                 Ok(())
             });
-            Ok(Started { engine, finish })
+            let (operator, _) = hub::driver::Operator::new();
+            Ok(Started {
+                engine,
+                operator,
+                finish,
+            })
         }))
     });
     wait_for(ops, "/readyz", "engine: starting");
@@ -476,6 +482,11 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
     assert!(wait_for(ops, "/readyz", "engine: ok").contains("engine: ok"));
     wait_for(ops, "/readyz", "HTTP/1.1 200");
     assert!(get(sessions, "/").unwrap().starts_with("HTTP/1.1 426"));
+    let asked = get(ops, "/liquidity").unwrap();
+    assert!(
+        asked.starts_with("HTTP/1.1 403"),
+        "a web page cannot ask: {asked}"
+    );
     assert!(
         get(ops, "/metrics")
             .unwrap()

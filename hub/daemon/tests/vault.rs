@@ -191,7 +191,7 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     assert!(vault(&world, &["show"], 3).contains("chain.rpc_url"));
     with(
         "[[tokens]]",
-        "[[tokens]]\naddress = \"0x00000000000000000000000000000000000000aa\"\nreserve = { initial = \"1\", low_watermark = \"0\", top_up = \"1\" }\n[[tokens]]",
+        "[[tokens]]\naddress = \"0x00000000000000000000000000000000000000aa\"\nreserve = { initial = \"1\", low_watermark = \"0\" }\n[[tokens]]",
     );
     assert!(vault(&world, &["deposit", "--amount", "1"], 3).contains("--token"));
     assert_eq!(

@@ -13,7 +13,7 @@ pub use ports::Ports;
 use crate::{
     backup::Backup,
     chain::{Chain, ChainError},
-    driver::{Budget, ChainStatus, Checker, Driver, DriverOptions},
+    driver::{Ask, Budget, ChainStatus, Checker, Driver, DriverOptions, Management, Operator},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
     execution::Execution,
     ledger::Policy,
@@ -26,7 +26,7 @@ use protocol_spec::{Address, Domain, SignerKey, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinHandle},
 };
 
@@ -54,6 +54,8 @@ pub struct Setup {
     pub poll_interval: Duration,
     /// What gas may cost.
     pub budget: Budget,
+    /// When reserves are moved, and when what can wait is settled.
+    pub management: Management,
     /// First block to read for a new database; none: the newest confirmed one.
     pub from_block: Option<u64>,
 }
@@ -83,6 +85,8 @@ pub struct RunningHub {
     pub chain: ChainStatus,
     /// Asks the running ledger.
     pub control: ControlHandle,
+    /// Asks the running driver.
+    pub operator: Operator,
     /// Set once the process must exit: a commit failed or the guard refused.
     pub failed: watch::Receiver<Option<String>>,
     driver: AbortHandle,
@@ -139,6 +143,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             resend_after: Duration::from_secs(30),
             delays,
             budget: setup.budget,
+            management: setup.management,
         };
         let checker = Checker {
             chain: setup.chain.clone(),
@@ -147,7 +152,9 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
         };
         // It ends with the engine.
         tokio::spawn(checker.run(running.checks));
-        let driver = spawn_driver(options, running.control.clone(), setup.from_block, status.clone()).await?;
+        let (operator, asks) = Operator::new();
+        let control = running.control.clone();
+        let driver = spawn_driver(options, control, setup.from_block, status.clone(), asks).await?;
         let (sender, failed) = watch::channel(None);
         let abort = driver.abort_handle();
         let supervisor = tokio::spawn(supervise(running.fatal, driver, sender));
@@ -157,6 +164,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             engine,
             chain: status,
             control,
+            operator,
             failed,
             driver: abort,
             supervisor,
@@ -226,6 +234,7 @@ async fn spawn_driver(
     control: ControlHandle,
     from_block: Option<u64>,
     status: ChainStatus,
+    asks: mpsc::Receiver<Ask>,
 ) -> Result<JoinHandle<()>, AppError> {
     let snapshot = control
         .snapshot()
@@ -235,7 +244,7 @@ async fn spawn_driver(
     let number = from_block.unwrap_or_else(|| head.number.saturating_sub(options.confirmations));
     let from = options.chain.block(number).await?;
     let from = from.ok_or_else(|| AppError::Setup(format!("block {number} is not on the chain")))?;
-    let driver = Driver::new(options, control, snapshot.chain, from, status);
+    let driver = Driver::new(options, control, snapshot.chain, from, status, asks);
     Ok(tokio::spawn(driver.run()))
 }
 

@@ -9,9 +9,11 @@ use super::{
 use crate::{
     chain::{AlloyChain, Chain, ChainOptions, Endpoint, QuorumChain, QuorumOptions, embedded::DEV_ACCOUNTS},
     cli::serve::{Prepared, Started},
-    driver::{Budget, Worth},
-    ledger::{LockPolicy, Policy, Reserve, Tariff},
-    ops::{Config, Readiness, Shutdown},
+    driver::{Budget, Management, Worth},
+    ledger::{Capacity, LockPolicy, Policy, Reserve, Tariff},
+    liquidity::LiquidityPolicy,
+    ops::{Config, Readiness, Shutdown, config},
+    settlement::SettlementPolicy,
 };
 use alloy::{
     primitives::{B256, U256},
@@ -19,7 +21,7 @@ use alloy::{
 };
 use anyhow::Context;
 use futures::future::BoxFuture;
-use protocol_spec::{Address, Amount, SignerKey, channel::Delays};
+use protocol_spec::{Address, Amount, SignerKey, channel::Delays, limits};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where the embedded chain listens when the address is free.
@@ -52,7 +54,7 @@ pub fn start_engine(
         }
         watch_chain(&hub, readiness.clone());
         watch_failure(&hub, readiness, shutdown);
-        let engine = hub.engine.clone();
+        let (engine, operator) = (hub.engine.clone(), hub.operator.clone());
         let finish = Box::pin(async move {
             let result = hub.finish().await.map_err(anyhow::Error::msg);
             if let Some((chain, dir)) = embedded {
@@ -62,7 +64,11 @@ pub fn start_engine(
             }
             result
         });
-        Ok(Started { engine, finish })
+        Ok(Started {
+            engine,
+            operator,
+            finish,
+        })
     })
 }
 
@@ -225,13 +231,17 @@ fn test_tariff(config: &Config, token: Address) -> Tariff {
     let reserve = Reserve {
         initial: Amount(100 * unit),
         low: Amount(50 * unit),
-        top_up: Amount(100 * unit),
+        target: Amount(100 * unit),
+        high: Amount(400 * unit),
+        volume_percent: 50,
+        volume_max: Amount(400 * unit),
     };
     Tariff {
         token,
         locked_max: reserve.initial,
         fee_flat: config.fees.flat,
         fee_ppm: config.fees.ppm,
+        capacity: capacity(None, reserve.target),
         reserve,
     }
 }
@@ -247,17 +257,25 @@ fn locks(config: &Config) -> LockPolicy {
     }
 }
 
+/// What is left out is four times the target.
+const TIMES: u128 = 4;
+/// Capacity for sale unless the operator says otherwise: ten times the target, for 0.1 %, held for a day.
+const CAPACITY_TIMES: u128 = 10;
+const CAPACITY_PPM: u32 = 1_000;
+const CAPACITY_HOLD_S: u64 = 24 * 3600;
+
 fn tariffs(config: &Config) -> Vec<Tariff> {
-    let tariff = |token: &crate::ops::config::Token| Tariff {
-        token: token.address,
-        fee_flat: config.fees.flat,
-        fee_ppm: config.fees.ppm,
-        locked_max: token.locked_max.unwrap_or(token.reserve.initial),
-        reserve: Reserve {
-            initial: token.reserve.initial,
-            low: token.reserve.low_watermark,
-            top_up: token.reserve.top_up,
-        },
+    let tariff = |token: &config::Token| {
+        let reserve = reserve(&token.reserve);
+        let fees = token.fees.as_ref().unwrap_or(&config.fees);
+        Tariff {
+            token: token.address,
+            fee_flat: fees.flat,
+            fee_ppm: fees.ppm,
+            locked_max: token.locked_max.unwrap_or(token.reserve.initial),
+            capacity: capacity(token.capacity.as_ref(), reserve.target),
+            reserve,
+        }
     };
     config.tokens.iter().map(tariff).collect()
 }
@@ -271,6 +289,59 @@ fn budget(config: &Config) -> Budget {
     Budget {
         floor_wei: config.gas.floor_wei.0,
         worth: worth.collect(),
+    }
+}
+
+fn times(amount: Amount, times: u128) -> Amount {
+    Amount(amount.0.saturating_mul(times).min(limits::AMOUNT_MAX))
+}
+
+fn reserve(wanted: &config::Reserve) -> Reserve {
+    let target = wanted.target.unwrap_or(wanted.initial);
+    let high = times(target.max(wanted.initial), TIMES);
+    Reserve {
+        initial: wanted.initial,
+        low: wanted.low_watermark,
+        target,
+        high: wanted.high_watermark.unwrap_or(high),
+        volume_percent: wanted.volume_percent,
+        volume_max: wanted.volume_max.unwrap_or(times(target, TIMES)),
+    }
+}
+
+fn capacity(wanted: Option<&config::Capacity>, target: Amount) -> Capacity {
+    let standard = Capacity {
+        max: times(target, CAPACITY_TIMES),
+        fee_flat: Amount::ZERO,
+        fee_ppm: CAPACITY_PPM,
+        hold_s: CAPACITY_HOLD_S,
+    };
+    wanted.map_or(standard, |wanted| Capacity {
+        max: wanted.max,
+        fee_flat: wanted.flat,
+        fee_ppm: wanted.ppm,
+        hold_s: wanted.hold_s,
+    })
+}
+
+fn management(config: &Config) -> Management {
+    let of_tokens = |value: fn(&config::Token) -> Option<Amount>| {
+        let tokens = config.tokens.iter();
+        tokens.filter_map(move |token| Some((token.address, value(token)?)))
+    };
+    let wei = |amount: Option<Amount>| amount.map(|amount| amount.0);
+    Management {
+        liquidity: LiquidityPolicy {
+            gas_price_max_wei: wei(config.liquidity.gas_price_max_wei),
+            release: config.liquidity.release,
+        },
+        settlement: SettlementPolicy {
+            min_batch: config.settlement.min_batch,
+            max_wait_s: config.settlement.max_wait_s,
+            gas_price_max_wei: wei(config.settlement.gas_price_max_wei),
+            value_at_risk: of_tokens(|token| token.value_at_risk).collect(),
+            checkpoint_above: of_tokens(|token| token.checkpoint_above).collect(),
+        },
     }
 }
 
@@ -304,6 +375,7 @@ fn setup(
         confirmations: config.confirmations(),
         poll_interval: Duration::from_millis(config.chain.poll_interval_ms),
         budget: budget(config),
+        management: management(config),
         from_block: None,
     }
 }

@@ -66,6 +66,7 @@ fn policy() -> Policy {
             fee_ppm: 0,
             locked_max: Amount::ZERO,
             reserve: Reserve::default(),
+            capacity: crate::ledger::Capacity::default(),
         }],
     }
 }

@@ -3,13 +3,16 @@
 //! stdout carries data, stderr carries words; [`Failure`] decides every exit code.
 
 pub mod accept_loss;
+mod ask;
 pub mod backup;
 pub mod demo;
 pub mod deploy;
 mod exit;
 pub mod init;
+pub mod liquidity;
 pub mod restore;
 pub mod serve;
+pub mod settle_now;
 pub mod vault;
 
 pub use exit::Failure;
@@ -26,6 +29,8 @@ Start a hub of your own:
   hub serve --config ./myhub/hub.toml  run it, on its embedded development chain
   hub deploy --rpc-url URL --key REF   put the contract on a chain that has none
   hub vault show                       what the hub holds on chain; also deposit and withdraw
+  hub liquidity                        the running hub's reserves, and what it would do about them
+  hub settle-now                       send what it has gathered for the chain
 
 Keep it safe:
   hub backup verify DIR                what a backup covers, and whether every byte of it is as it was written
@@ -66,6 +71,10 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Go on with channels in doubt, at their loss.
     AcceptLoss(accept_loss::AcceptLossArgs),
+    /// Show the running hub's reserves, and what it would do about them now.
+    Liquidity(liquidity::LiquidityArgs),
+    /// Make the running hub send what it has gathered for the chain.
+    SettleNow(settle_now::SettleNowArgs),
     /// Show the whole system at work on this machine.
     Demo(demo::DemoArgs),
 }
@@ -102,6 +111,8 @@ async fn run<F: Future<Output = Result<(), Failure>>>(
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => restore::restore(args).await,
         Command::AcceptLoss(args) => accept_loss::accept_loss(args).await,
+        Command::Liquidity(args) => liquidity::liquidity(args).await,
+        Command::SettleNow(args) => settle_now::settle_now(args).await,
         Command::Demo(args) => demo(args).await,
     }
 }

@@ -3,8 +3,9 @@
 use super::{Failure, data, words};
 use crate::{
     backup::BackupOptions,
+    driver::Operator,
     engine::Engine,
-    ops::{self, Config, Readiness, SecretRef, Shutdown},
+    ops::{self, Config, Readiness, SecretRef, Shutdown, desk::Desk},
     session::{self, Settings},
 };
 use anyhow::Context;
@@ -51,6 +52,8 @@ pub struct Prepared {
 pub struct Started {
     /// What sessions talk to.
     pub engine: Engine,
+    /// What the operator's door asks.
+    pub operator: Operator,
     /// Awaited after the last session is gone: make everything durable and stop.
     pub finish: BoxFuture<'static, anyhow::Result<()>>,
 }
@@ -128,16 +131,18 @@ where
         .with_context(|| format!("server.listen: {address}"))
         .map_err(Failure::Start)?;
     // The operator's door outlives the drain.
-    let door_closes = Shutdown::new();
+    let (door_closes, desk) = (Shutdown::new(), Desk::default());
     let door = tokio::spawn(ops::door::serve(
         door,
         metrics,
         readiness.clone(),
+        desk.clone(),
         door_closes.clone(),
     ));
     let served = async {
         let started = start(prepared, readiness.clone(), shutdown.clone()).await;
         let started = started.map_err(Failure::Start)?;
+        desk.open(started.operator.clone());
         readiness.fulfil("engine");
         let served = serve_engine(&config, listener, started, readiness, shutdown).await;
         served.map_err(Failure::Running)

@@ -6,11 +6,15 @@
 mod act;
 mod defence;
 mod facts;
+mod operator;
 mod outgoing;
 mod reorg;
+mod reserves;
 mod resolver;
+mod settlement;
 
 pub use facts::facts_of;
+pub use operator::{Ask, Operator, SettleNow, Settled};
 pub use outgoing::{Budget, Worth};
 pub use resolver::Checker;
 
@@ -18,11 +22,15 @@ use crate::{
     chain::{BlockRef, Chain, ChainError, ChainLog, ChainView, Cursor, ViewEvent, ViewOptions},
     engine::ControlHandle,
     ledger::{ChainBlock, ChainFact, ChainPosition, Input},
+    liquidity::LiquidityPolicy,
+    settlement::SettlementPolicy,
 };
 use alloy::primitives::B256;
 use defence::Rests;
 use outgoing::InFlight;
 use protocol_spec::{Address, ChannelId, Domain, Side, UnixSeconds, Witness, channel::Delays};
+use reserves::Purse;
+use settlement::Gathered;
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -31,6 +39,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// Blocks read in one poll, at most.
 const BLOCKS_PER_POLL_MAX: u64 = 1000;
@@ -58,6 +67,17 @@ pub struct DriverOptions {
     pub delays: Delays,
     /// What gas may cost.
     pub budget: Budget,
+    /// When reserves are moved, and when what can wait is settled.
+    pub management: Management,
+}
+
+/// The operator's policy for what the hub sends by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Management {
+    /// Reserves.
+    pub liquidity: LiquidityPolicy,
+    /// Closes and checkpoints.
+    pub settlement: SettlementPolicy,
 }
 
 /// What others see of the driver.
@@ -93,6 +113,10 @@ pub struct Driver {
     view: ChainView,
     status: ChainStatus,
     in_flight: InFlight,
+    purse: Purse,
+    gathered: Gathered,
+    /// The operator's questions.
+    asks: mpsc::Receiver<Ask>,
     rests: Rests,
     /// Unconfirmed logs that the ledger has heard of, by block and place in it.
     told: HashSet<(B256, u64)>,
@@ -109,6 +133,7 @@ impl Driver {
         at: ChainPosition,
         from: BlockRef,
         status: ChainStatus,
+        asks: mpsc::Receiver<Ask>,
     ) -> Self {
         let cursor = if at.hash == [0; 32] {
             Cursor::before(from)
@@ -126,6 +151,9 @@ impl Driver {
             view,
             status,
             in_flight: InFlight::default(),
+            purse: Purse::default(),
+            gathered: Gathered::default(),
+            asks,
             rests: Rests::default(),
             told: HashSet::new(),
             vanished: HashMap::new(),
@@ -143,7 +171,28 @@ impl Driver {
                     tracing::warn!(%error, "the chain could not be read; trying again");
                 }
             }
-            tokio::time::sleep(self.options.poll_interval).await;
+            self.pause().await;
+        }
+    }
+
+    /// Until the next look; the operator's questions are answered meanwhile.
+    async fn pause(&mut self) {
+        let until = tokio::time::Instant::now().checked_add(self.options.poll_interval);
+        let Some(until) = until else { return };
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => return,
+                Some(ask) = self.asks.recv() => self.answer(ask).await,
+            }
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        // Nobody waits any more: then nobody misses it.
+        match ask {
+            Ask::Liquidity(sender) => drop(sender.send(self.report().await)),
+            Ask::SettleNow(what, sender) => drop(sender.send(self.settle_now(what).await)),
         }
     }
 

@@ -19,6 +19,8 @@ const ANSWER_GAS: u64 = 35_000;
 pub(super) const LOCK_GAS: u64 = 100_000;
 /// How often the wallet is looked at.
 const WALLET_EVERY: Duration = Duration::from_secs(30);
+/// What was sent is remembered for so many times the time after which it is sent again.
+const KEPT_TIMES: u32 = 20;
 const MILLI_ETHER: u128 = 1_000_000_000_000_000;
 /// What any transaction may cost unless the operator says otherwise: a hundredth of a coin.
 pub(crate) const FLOOR_WEI: u128 = 10 * MILLI_ETHER;
@@ -30,6 +32,14 @@ pub(super) struct Urgency {
     pub(super) deadline: Option<UnixSeconds>,
     /// Most wei that its gas may cost; `None`: no more than the most per gas that is configured.
     pub(super) budget_wei: Option<u128>,
+}
+
+impl Urgency {
+    /// Nobody takes it later.
+    pub(super) fn by(deadline: Option<UnixSeconds>) -> Self {
+        let budget_wei = None;
+        Self { deadline, budget_wei }
+    }
 }
 
 /// What the hub spends on gas, at most.
@@ -127,6 +137,12 @@ impl InFlight {
         due
     }
 
+    /// True when it was sent with this `mark`, in the last minutes or longer ago.
+    pub(super) fn was_sent(&self, channel: ChannelId, what: &'static str, mark: Amount) -> bool {
+        let sent = self.sent.get(&(channel, what));
+        sent.is_some_and(|sent| sent.mark == mark)
+    }
+
     /// Says which transaction carries what is in flight for these channels.
     pub(super) fn carries(&mut self, sent: SentTx, what: &'static str, channels: &[ChannelId]) {
         self.waiting.insert(sent.hash);
@@ -151,10 +167,10 @@ impl InFlight {
 
     fn seen(&mut self, waiting: &[B256], after: Duration) {
         self.waiting = waiting.iter().copied().collect();
-        let waiting = &self.waiting;
+        let (waiting, kept) = (&self.waiting, after.saturating_mul(KEPT_TIMES));
         self.sent.retain(|_, sent| {
             let waits = sent.hash.is_some_and(|hash| waiting.contains(&hash));
-            waits || sent.since.is_some_and(|since| since.elapsed() < after)
+            waits || sent.since.is_some_and(|since| since.elapsed() < kept)
         });
     }
 }
@@ -187,8 +203,8 @@ impl Driver {
             return;
         }
         let chain = self.options.chain.clone();
-        let asked = async { tokio::try_join!(chain.balance(self.options.hub), chain.fees()) };
-        let (balance, fees) = match asked.await {
+        let asked = async { tokio::try_join!(chain.balance(self.options.hub), chain.gas_price()) };
+        let (balance, gas_price) = match asked.await {
             Ok(told) => told,
             Err(error) => {
                 tracing::debug!(%error, "the wallet could not be looked at; trying again");
@@ -196,7 +212,8 @@ impl Driver {
             }
         };
         let gas = needed_gas(snapshot.channels, snapshot.forwarded_locks);
-        let needed = gas.saturating_mul(fees.max_fee_per_gas);
+        // It must still be enough when the price has doubled.
+        let needed = gas.saturating_mul(gas_price).saturating_mul(2);
         let balance = u128::try_from(balance).unwrap_or(u128::MAX);
         milli("hub_gas_wallet_milliether", balance);
         milli("hub_gas_needed_milliether", needed);
@@ -316,6 +333,9 @@ mod tests {
         let mut book = InFlight::default();
         assert!(book.due(CHANNEL, "close", Amount(1), AFTER));
         tokio::time::advance(AFTER).await;
+        book.seen(&[], AFTER);
+        assert!(book.was_sent(CHANNEL, "close", Amount(1)));
+        tokio::time::advance(AFTER * KEPT_TIMES).await;
         book.seen(&[], AFTER);
         assert!(book.sent.is_empty());
     }

@@ -99,6 +99,8 @@ impl Driver {
                     config: belief.config,
                     hub_deposit: money.hub_deposit,
                     amount: belief.money.hub_deposit.saturating_minus(money.hub_deposit),
+                    owed: Amount::ZERO,
+                    urgent: true,
                 });
             }
         }
@@ -154,6 +156,7 @@ impl Driver {
         self.told.clear();
         self.in_flight.lapse();
         self.rests.lapse();
+        self.purse.lapse();
     }
 }
 

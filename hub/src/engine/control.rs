@@ -1,6 +1,10 @@
 //! What the chain driver and the operator ask of the running ledger.
 
-use crate::ledger::{Belief, ChainPosition, Defence, Input, PendingTx, ReserveNeed};
+use crate::ledger::{
+    Belief, ChainPosition, Defence, Input, Liquidity, PendingTx, ReserveNeed, Surplus, Unsettled,
+};
+use protocol_spec::{Address, Amount, ChannelId};
+use std::collections::{BTreeMap, HashMap};
 use tokio::sync::oneshot;
 
 /// A request to the ledger's thread that is not a client's.
@@ -12,6 +16,27 @@ pub enum Control {
     Beliefs(oneshot::Sender<Vec<Belief>>),
     /// What is to be done on chain.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// The reserves, for the operator.
+    Liquidity(oneshot::Sender<Liquidity>),
+    /// Clients' vouchers worth at least so much, per token, beyond what the chain has been shown of each channel.
+    Unsettled(
+        BTreeMap<Address, Amount>,
+        HashMap<ChannelId, Amount>,
+        oneshot::Sender<Vec<Unsettled>>,
+    ),
+}
+
+/// What the liquidity manager needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Reserves {
+    /// Newest confirmed block taken in.
+    pub block: u64,
+    /// Channels whose reserve is low, or in which the hub owes an order.
+    pub needs: Vec<ReserveNeed>,
+    /// Channels in which the hub has more than it needs.
+    pub surpluses: Vec<Surplus>,
+    /// Every token served, with what is ordered or quoted in it.
+    pub promised: BTreeMap<Address, Amount>,
 }
 
 /// What the chain driver needs to know.
@@ -19,8 +44,8 @@ pub enum Control {
 pub struct Snapshot {
     /// Newest confirmed block taken in.
     pub chain: ChainPosition,
-    /// Channels whose reserve is low.
-    pub reserve_needs: Vec<ReserveNeed>,
+    /// The reserves.
+    pub liquidity: Reserves,
     /// Co-operative transactions to send.
     pub pending: Vec<PendingTx>,
     /// Disputed channels.

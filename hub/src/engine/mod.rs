@@ -14,7 +14,7 @@ mod start;
 mod threads;
 mod verify;
 
-pub use control::{Control, Snapshot};
+pub use control::{Control, Reserves, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId};
 pub(crate) use start::restore;
 pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};

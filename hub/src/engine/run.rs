@@ -138,7 +138,7 @@ impl LedgerLoop {
         let mut inputs = Vec::with_capacity(batch.len());
         let mut refused = Vec::new();
         let mut asked = Vec::new();
-        let mut believed = Vec::new();
+        let mut questions = Vec::new();
         for item in batch {
             match item {
                 ToLedger::Verified(Verified::Input(input)) => inputs.push(input),
@@ -146,8 +146,8 @@ impl LedgerLoop {
                     refused.push(Output::Reply(origin, Err(error)));
                 }
                 ToLedger::Control(Control::Chain(input)) => inputs.push(*input),
-                ToLedger::Control(Control::Beliefs(sender)) => believed.push(sender),
                 ToLedger::Control(Control::Snapshot(sender)) => asked.push(sender),
+                ToLedger::Control(question) => questions.push(question),
             }
         }
         let outboxes = &self.outboxes;
@@ -163,15 +163,27 @@ impl LedgerLoop {
             self.journal.send(commit).await.ok()?;
         }
         // After what came with the question.
-        for sender in believed {
-            // Nobody waits any more: then nobody misses it.
-            let _ = sender.send(self.ledger.beliefs());
+        for question in questions {
+            self.answer(question);
         }
         for sender in asked {
             let answer = ToJournal::Snapshot(sender, Box::new(self.snapshot()));
             self.journal.send(answer).await.ok()?;
         }
         Some(wrote)
+    }
+
+    /// What is told before it is durable: it leaves no trace on the chain by itself.
+    fn answer(&self, question: Control) {
+        // Nobody waits any more: then nobody misses it.
+        match question {
+            Control::Beliefs(sender) => drop(sender.send(self.ledger.beliefs())),
+            Control::Liquidity(sender) => drop(sender.send(self.ledger.liquidity())),
+            Control::Unsettled(above, shown, sender) => {
+                drop(sender.send(self.ledger.unsettled(&above, &shown)));
+            }
+            Control::Chain(_) | Control::Snapshot(_) => {}
+        }
     }
 
     async fn write_behind(&mut self) -> Option<()> {
@@ -182,7 +194,7 @@ impl LedgerLoop {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             chain: self.ledger.chain(),
-            reserve_needs: self.ledger.reserve_needs(),
+            liquidity: self.ledger.reserves(),
             pending: self.ledger.pending_transactions(),
             disputed: self.ledger.disputed(),
             overdue: self.ledger.overdue(self.now.get()),

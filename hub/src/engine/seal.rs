@@ -7,7 +7,7 @@ use protocol_spec::{
     Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
     batch::{Tree, batch_digest},
     limits,
-    message::{Countersigned, Event, Frame, Message, Notification, Reply},
+    message::{CapacityReply, Countersigned, Event, Frame, Message, Notification, Reply},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::mpsc;
@@ -100,6 +100,14 @@ impl Seal {
                     SignedVoucher { voucher, signature }
                 });
                 Some(answer(origin, Reply::Resume(*reply)))
+            }
+            Output::Quoted(origin, quote) => {
+                let signature = self.key.sign(&quote.digest(&self.domain));
+                let quote = *quote;
+                Some(answer(
+                    origin,
+                    Reply::Capacity(CapacityReply { quote, signature }),
+                ))
             }
             Output::Countersign(origin, what) => {
                 let signature = self.key.sign(&self.cooperative_digest(&what));

@@ -106,6 +106,26 @@ impl ControlHandle {
         receiver.await.ok()
     }
 
+    /// The reserves, for the operator; `None` when the engine has stopped.
+    pub async fn liquidity(&self) -> Option<crate::ledger::Liquidity> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.send(Control::Liquidity(sender)).await.then_some(())?;
+        receiver.await.ok()
+    }
+
+    /// See [`Control::Unsettled`]; `None` when the engine has stopped. What is shown to the chain was durable before it
+    /// was acknowledged, and is the client's own signature.
+    pub async fn unsettled(
+        &self,
+        above: std::collections::BTreeMap<protocol_spec::Address, protocol_spec::Amount>,
+        shown: std::collections::HashMap<protocol_spec::ChannelId, protocol_spec::Amount>,
+    ) -> Option<Vec<crate::ledger::Unsettled>> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let question = Control::Unsettled(above, shown, sender);
+        self.send(question).await.then_some(())?;
+        receiver.await.ok()
+    }
+
     /// What the ledger believes of every channel; `None` when the engine has stopped.
     pub async fn beliefs(&self) -> Option<Vec<crate::ledger::Belief>> {
         let (sender, receiver) = tokio::sync::oneshot::channel();

@@ -74,6 +74,7 @@ impl Verifier {
             }
             Request::Reveal(call) => Input::Reveal(origin, call),
             Request::Consent(call) => Input::Consent(origin, call),
+            Request::Capacity(call) => Input::Capacity(origin, call),
             Request::Info(_) | Request::Ping(_) => return Err(RpcError::of(ErrorCode::Internal)),
         })
     }

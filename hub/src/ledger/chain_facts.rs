@@ -1,7 +1,7 @@
 //! What the chain tells: opens, deposits, withdrawals, disputes, closes. Confirmed blocks only, but for disputes.
 
 use super::{
-    ChainBlock, ChainFact, Commit, Defence, Ledger, Output, ReserveNeed, TxKind, entry::Entry, input::Change,
+    ChainBlock, ChainFact, Commit, Defence, Ledger, Output, TxKind, entry::Entry, input::Change,
     output::PendingTx,
 };
 use protocol_spec::{
@@ -42,6 +42,7 @@ impl Ledger {
                 continue;
             };
             entry.channel.tick(clock);
+            entry.tick_offer(clock.chain);
             let lag_s = entry.channel.delays().lag_s;
             if let Some(transaction) = &entry.stored.transaction
                 && clock.chain > transaction.deadline().after(lag_s)
@@ -89,10 +90,15 @@ impl Ledger {
                     deposited(&mut entry.channel, *total, *client_net)
                 });
             }
-            ChainFact::Reserved { channel, amount } => self.change(channel, now, commit, |entry| {
-                let total = entry.channel.funds().hub_deposit.0.saturating_add(amount.0);
-                entry.channel.deposit_confirmed(Side::Hub, Amount(total));
-            }),
+            ChainFact::Reserved { channel, amount } => {
+                self.change(channel, now, commit, |entry| {
+                    let total = entry.channel.funds().hub_deposit.0.saturating_add(amount.0);
+                    entry.channel.deposit_confirmed(Side::Hub, Amount(total));
+                });
+                if let Some(index) = self.index(channel) {
+                    self.reserve_arrived(index, *amount);
+                }
+            }
             ChainFact::Withdrawn { channel, side, total } => self.change(channel, now, commit, |entry| {
                 entry.channel.withdraw_confirmed(*side, *total);
                 entry.forget_transaction(
@@ -137,6 +143,7 @@ impl Ledger {
         self.unroute(channel);
         if let Some(index) = self.index(channel) {
             self.frozen.remove(&index);
+            self.reserve_over(index);
             self.release_dead(index, ReturnReason::PayeeClosed, commit);
         }
     }
@@ -251,42 +258,6 @@ impl Ledger {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.stored.routed = false;
         }
-    }
-
-    /// Channels whose reserve is below the policy.
-    #[must_use]
-    pub fn reserve_needs(&self) -> Vec<ReserveNeed> {
-        if self.broken {
-            return Vec::new();
-        }
-        self.entries
-            .iter()
-            .filter_map(|entry| self.reserve_need(entry))
-            .collect()
-    }
-
-    fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
-        let reserve = &self.policy.tariff(entry.channel.config().token)?.reserve;
-        if !entry.stored.registered
-            || entry.stored.frozen
-            || entry.stored.unsynced
-            || entry.channel.phase().name() != "open"
-        {
-            return None;
-        }
-        let hub_deposit = entry.channel.funds().hub_deposit;
-        let amount = match () {
-            () if hub_deposit.is_zero() => reserve.initial,
-            () if entry.channel.spendable() < reserve.low => reserve.top_up,
-            () => Amount::ZERO,
-        };
-        let (channel, config) = (entry.channel.id(), entry.channel.config().clone());
-        (!amount.is_zero()).then_some(ReserveNeed {
-            channel,
-            config,
-            hub_deposit,
-            amount,
-        })
     }
 
     /// Transactions both sides signed and the chain has not shown yet.

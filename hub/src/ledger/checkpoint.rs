@@ -1,13 +1,15 @@
 //! Checkpoints: the changed part of the state as table rows, and back.
 
 use super::{
-    ChainPosition, Ledger, Policy,
+    ChainPosition, Ledger, Policy, Vault,
     entry::{Entry, Stored},
     payments::Outcome,
+    policy::FormerFee,
 };
 use crate::store::{Checkpoint, Row, Table};
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Channel, ChannelId, PaymentId, Reject, UnixSeconds};
+use protocol_spec::{Address, Channel, ChannelId, PaymentId, Reject, UnixSeconds};
+use std::collections::BTreeMap;
 
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Meta {
@@ -16,6 +18,8 @@ struct Meta {
     chain: ChainPosition,
     opened_until: UnixSeconds,
     broken: bool,
+    vaults: BTreeMap<Address, Vault>,
+    former: BTreeMap<Address, FormerFee>,
 }
 
 const VERSION: u8 = 4;
@@ -34,6 +38,8 @@ impl Ledger {
             chain: self.chain,
             opened_until: self.opened_until,
             broken: self.broken,
+            vaults: self.vaults.clone(),
+            former: self.former.clone(),
         };
         checkpoint
             .puts
@@ -94,6 +100,7 @@ impl Ledger {
             }
             (self.policy, self.chain) = (meta.policy, meta.chain);
             (self.opened_until, self.broken) = (meta.opened_until, meta.broken);
+            (self.vaults, self.former) = (meta.vaults, meta.former);
         }
         let mut entries = Vec::new();
         for (_, bytes) in channels {
@@ -126,9 +133,13 @@ impl Ledger {
         let locked = !entry.stored.resting.is_empty();
         let pays = !entry.stored.forwards.is_empty();
         let (frozen, unsynced) = (entry.stored.frozen, entry.stored.unsynced);
+        let promises = entry.stored.reserve.is_promise();
         let index = self.insert(entry);
         if locked {
             self.locked.insert(index);
+        }
+        if promises {
+            self.promising.insert(index);
         }
         if frozen {
             self.frozen.insert(index);

@@ -77,7 +77,7 @@ impl Ledger {
 
     fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
         match change {
-            Change::Policy(policy) => self.set_policy(policy, clock.now, commit),
+            Change::Policy(policy) => self.set_policy(policy, clock, commit),
             Change::Frame { signed, ops } => self.repeat_frame(signed, ops, Vec::new(), clock, commit)?,
             Change::LockFrame { signed, ops, offline } => {
                 self.repeat_frame(signed, ops, offline, clock, commit)?;
@@ -125,6 +125,12 @@ impl Ledger {
                 self.repeat_resync(&channel, own, theirs, clock, commit)?;
             }
             Change::LossAccepted(channel) => self.accept_loss(&[channel], clock, commit),
+            Change::Vault(vault) => self.vault_told(vault, commit),
+            Change::Quoted(quote) => {
+                let index = self.index(&quote.channel_id).ok_or(Reject::RecordCorrupt)?;
+                self.set_quote(index, quote, commit);
+            }
+            Change::Offered(release) => self.set_offer(release, commit),
         }
         Ok(())
     }
@@ -148,7 +154,7 @@ impl Ledger {
 
     fn apply(&mut self, input: Input, clock: Clock, commit: &mut Commit) {
         match input {
-            Input::Policy(policy) => self.set_policy(policy, clock.now, commit),
+            Input::Policy(policy) => self.set_policy(policy, clock, commit),
             Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
             Input::Login(origin) => self.login(origin, commit),
             Input::Register(origin, call) => self.register(origin, &call, commit),
@@ -168,6 +174,9 @@ impl Ledger {
             Input::CancelDispute(origin, call) => self.cancel_dispute(origin, call, clock, commit),
             Input::Reveal(origin, call) => self.reveal(origin, call, clock, commit),
             Input::Consent(origin, call) => self.consented(origin, &call, clock, commit),
+            Input::Capacity(origin, call) => self.capacity_asked(origin, &call, clock, commit),
+            Input::Vault(vault) => self.vault_told(vault, commit),
+            Input::Offer(channel) => self.offer(&channel, clock, commit),
             Input::Gone(session) => self.gone(session),
             Input::Chain(block) => self.chain_block(block, clock.now, commit),
             Input::DisputeSeen { channel, dispute_no } => {
@@ -341,10 +350,10 @@ fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s
             }
             _ => None,
         };
-        entry
-            .stored
-            .events
-            .extend(receipt.map(|receipt| EventRow { receipt }));
+        if let Some(receipt) = receipt {
+            entry.stored.reserve.volume.add(receipt.amount, now);
+            entry.stored.events.push_back(EventRow { receipt });
+        }
     }
     let news = entry.stored.events.len() > before;
     let old = |row: &EventRow| row.receipt.at.after(retention_s) < now;

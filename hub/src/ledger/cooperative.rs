@@ -4,7 +4,7 @@ use super::{Commit, Countersign, Ledger, Origin, Output, TxKind, input::Change};
 use protocol_spec::{
     ChannelId, Reject, Side,
     channel::Clock,
-    message::{CancelDisputeCall, CloseCall, ErrorCode, RpcError, WithdrawCall},
+    message::{CancelDisputeCall, CloseCall, RpcError, WithdrawCall},
 };
 
 impl Ledger {
@@ -12,14 +12,9 @@ impl Ledger {
         let what = Countersign::Withdraw(call.withdraw.clone());
         let allowed = self
             .may_countersign(origin, &call.withdraw.channel_id)
-            .and_then(|()| {
-                if call.withdraw.side == Side::Client {
-                    return Ok(());
-                }
-                Err(RpcError::because(
-                    ErrorCode::InvalidParams,
-                    "a client asks for its own withdrawal only",
-                ))
+            .and_then(|()| match call.withdraw.side {
+                Side::Client => Ok(()),
+                Side::Hub => self.require_offered(&call.withdraw),
             });
         let result = allowed.and_then(|()| {
             self.sign_withdraw(call, clock, commit)
@@ -71,6 +66,10 @@ impl Ledger {
         let index = self.flushed(&call.withdraw.channel_id, clock, commit)?;
         let entry = self.entry_mut(index)?;
         entry.channel.sign_withdraw(&call.withdraw, clock)?;
+        if call.withdraw.side == Side::Hub {
+            // From here on the channel itself counts it as gone (R12).
+            entry.stored.reserve.offer = None;
+        }
         entry.set_transaction(TxKind::Withdraw(call.withdraw.clone()), call.signature);
         self.wait_for(index);
         commit.changes.push(Change::Withdraw(call));

@@ -10,7 +10,8 @@ use protocol_spec::{
 
 /// A payment that can be delivered.
 struct Route {
-    payee: usize,
+    /// None: to the hub itself.
+    payee: Option<usize>,
     fee: Amount,
 }
 
@@ -35,7 +36,10 @@ impl Ledger {
         };
         let bounced = match route {
             Ok(route) => {
-                self.credit(payer, &route, payment, clock, commit)?;
+                match route.payee {
+                    Some(payee) => self.credit(payer, payee, payment, clock, commit)?,
+                    None => self.order(payer, clock)?,
+                }
                 self.give_back(
                     payer,
                     payment.payment_id,
@@ -83,11 +87,17 @@ impl Ledger {
             () => {}
         }
         let token = from.channel.config().token;
-        let (payee, fee) = self.price(payer, token, payment.payee, payment.amount)?;
+        if payment.payee == Payee::Account(self.hub) {
+            self.accepts_quote(payer, payment, clock)?;
+            let (payee, fee) = (None, Amount::ZERO);
+            return Ok(Route { payee, fee });
+        }
+        let (payee, fee) = self.price(payer, token, payment.payee, payment.amount, clock.now)?;
         self.require_seen(payee, clock)?;
         if fee > payment.fee_max {
             return Err(ReturnReason::FeeTooLow);
         }
+        let payee = Some(payee);
         Ok(Route { payee, fee })
     }
 
@@ -121,6 +131,7 @@ impl Ledger {
         token: protocol_spec::Address,
         payee: Payee,
         amount: Amount,
+        now: UnixSeconds,
     ) -> Result<(usize, Amount), ReturnReason> {
         let index = self.find(token, payee).ok_or(ReturnReason::UnknownPayee)?;
         let to = self.entries.get(index).ok_or(ReturnReason::UnknownPayee)?;
@@ -136,16 +147,29 @@ impl Ledger {
             }
             () if to.capacity() < amount || !to.fits(amount) => Err(ReturnReason::InsufficientReserve),
             () => {
-                let tariff = self.policy.tariff(token).ok_or(ReturnReason::Unavailable)?;
-                Ok((index, tariff.fee(amount).ok_or(ReturnReason::Unavailable)?))
+                let fee = self.fee(token, amount, now);
+                Ok((index, fee.ok_or(ReturnReason::Unavailable)?))
             }
         }
+    }
+
+    /// What delivering `amount` costs; none when it cannot be said. A quote given under the policy before still binds.
+    pub(super) fn fee(
+        &self,
+        token: protocol_spec::Address,
+        amount: Amount,
+        now: UnixSeconds,
+    ) -> Option<Amount> {
+        let fee = self.policy.tariff(token)?.fee(amount)?;
+        let former = self.former.get(&token);
+        let former = former.and_then(|former| former.fee(amount, now));
+        Some(former.map_or(fee, |former| former.min(fee)))
     }
 
     fn credit(
         &mut self,
         payer: usize,
-        route: &Route,
+        payee: usize,
         payment: &Payment,
         clock: Clock,
         commit: &mut Commit,
@@ -156,7 +180,7 @@ impl Ledger {
             amount: payment.amount,
             invoice: payment.invoice,
         };
-        self.gather(route.payee, Op::Credit(credit), payment.amount, clock, commit)
+        self.gather(payee, Op::Credit(credit), payment.amount, clock, commit)
     }
 
     pub(super) fn give_back(

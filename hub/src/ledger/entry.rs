@@ -1,6 +1,6 @@
 //! One channel as the ledger keeps it.
 
-use super::{Adopted, PendingTx, input::ClientSignature};
+use super::{Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
@@ -57,6 +57,8 @@ pub(super) struct Stored {
     pub(super) unsynced: bool,
     /// What was adopted when it was last released; `None`: never was.
     pub(super) adopted: Option<Adopted>,
+    /// See [`super::liquidity`].
+    pub(super) reserve: ReserveBook,
 }
 
 /// A payer's lock that was forwarded.
@@ -139,7 +141,8 @@ impl Entry {
 
     /// What the hub can still credit here, the commit under way included.
     pub(super) fn capacity(&self) -> Amount {
-        self.channel.spendable().saturating_minus(self.pending_sum)
+        let gone = self.pending_sum.0.saturating_add(self.offered().0);
+        self.channel.spendable().saturating_minus(Amount(gone))
     }
 
     /// Adds an operation to the voucher of this commit.
@@ -169,6 +172,7 @@ impl Entry {
     /// True while the chain decides what becomes of something both sides signed.
     pub(super) fn waits(&self) -> bool {
         self.stored.transaction.is_some()
+            || self.stored.reserve.offer.is_some()
             || self.channel.is_withdraw_pending()
             || matches!(self.channel.phase(), Phase::Closing { .. })
     }

@@ -1,6 +1,9 @@
 //! A client's voucher: accepted, then its payments delivered or returned, all in one commit.
 
-use super::{Commit, Ledger, Origin, Output, entry::Entry, input::Change, locks::NewLock};
+use super::{
+    Commit, Ledger, Origin, Output, entry::Entry, input::Change, locks::NewLock, policy::FormerFee,
+    questions::QUOTE_LIFE_S,
+};
 use protocol_spec::{
     Amount, Channel, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
     channel::{Accepted, Clock},
@@ -77,6 +80,7 @@ impl Ledger {
                 bounced.push(bounce);
             }
         }
+        self.look_at_demand(index);
         self.entry_mut(index)?.stored.bounced.clone_from(&bounced);
         let signed = voucher.signed().clone();
         commit
@@ -120,13 +124,37 @@ impl Ledger {
             Op::Credit(_) | Op::Return(_) => Ok(None),
         };
         match settled {
-            Ok(bounced) => bounced.map(|(payment_id, reason)| Bounce { payment_id, reason }),
+            Ok(bounced) => bounced.map(|(payment_id, reason)| Bounce {
+                payment_id,
+                reason,
+                ready_at: self.hint(payer, op, reason, clock),
+            }),
             Err(reject) => panic!("an operation of an accepted voucher failed: {reject}"),
         }
     }
 
-    pub(super) fn set_policy(&mut self, policy: super::Policy, now: UnixSeconds, commit: &mut Commit) {
-        self.started(now);
+    /// Notes what bounced for want of reserve; when it can be tried again.
+    fn hint(&mut self, payer: usize, op: &Op, reason: ReturnReason, clock: Clock) -> Option<UnixSeconds> {
+        let (payee, amount) = match op {
+            Op::Pay(payment) => (payment.payee, payment.amount),
+            Op::LockAdd { lock, payee, .. } => (*payee, lock.amount),
+            _ => return None,
+        };
+        let dry = reason == ReturnReason::InsufficientReserve;
+        dry.then(|| self.want(payer, payee, amount, clock.now)).flatten()
+    }
+
+    /// Fees that rise do not rise for those who were quoted the old ones.
+    pub(super) fn set_policy(&mut self, policy: super::Policy, clock: Clock, commit: &mut Commit) {
+        self.started(clock.now);
+        let until = clock.now.after(QUOTE_LIFE_S);
+        let former = self.policy.tokens.iter().map(|tariff| {
+            let (flat, ppm) = (tariff.fee_flat, tariff.fee_ppm);
+            (tariff.token, FormerFee { flat, ppm, until })
+        });
+        self.former = former.collect();
+        // What it was before the process ended is not what it is.
+        self.vaults.clear();
         self.policy = policy.clone();
         commit.changes.push(Change::Policy(policy));
     }

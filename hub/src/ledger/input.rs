@@ -1,14 +1,14 @@
 //! What goes into the ledger, and the record of a commit.
 
-use super::Policy;
+use super::{Policy, Vault};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
+    Address, Amount, CapacityQuote, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
     VerifiedVoucher, Witness,
     message::{
-        CancelDisputeCall, CloseCall, LockCall, PaymentCall, QuoteCall, RegisterCall, ResumeCall, Reveal,
-        SubscribeCall, WithdrawCall,
+        CancelDisputeCall, CapacityCall, CloseCall, LockCall, PaymentCall, QuoteCall, RegisterCall, Release,
+        ResumeCall, Reveal, SubscribeCall, WithdrawCall,
     },
 };
 
@@ -76,6 +76,12 @@ pub enum Input {
     Reveal(Origin, Reveal),
     /// The payee gives up a lock.
     Consent(Origin, LockCall),
+    /// The payee asks what more reserve costs.
+    Capacity(Origin, CapacityCall),
+    /// What a token's vault holds.
+    Vault(Vault),
+    /// The manager wants to take back what a channel has too much.
+    Offer(ChannelId),
     /// A connection ended.
     Gone(SessionId),
     /// A newly confirmed block with what happened in it.
@@ -334,6 +340,12 @@ pub enum Change {
     },
     /// See [`Input::AcceptLoss`].
     LossAccepted(ChannelId),
+    /// See [`Input::Vault`].
+    Vault(Vault),
+    /// The hub signs this quote, and counts it against the vault.
+    Quoted(CapacityQuote),
+    /// The client was asked for this release.
+    Offered(Release),
 }
 
 /// A client's direct signature, kept until the transaction is mined.

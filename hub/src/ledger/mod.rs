@@ -12,6 +12,7 @@ mod deliver;
 mod entry;
 mod frame;
 mod input;
+mod liquidity;
 mod locks;
 mod output;
 mod payments;
@@ -22,20 +23,24 @@ mod rollback;
 mod session;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record};
+pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};
 pub use locks::CHECKS_MAX;
 pub use output::{Check, Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
-pub use policy::{LockPolicy, Policy, Reserve, Tariff};
+pub use policy::{Capacity, Levels, LockPolicy, Policy, Reserve, Tariff};
 pub use reorg::Belief;
 pub use rollback::{Adopted, Doubt};
+pub use unsettled::Unsettled;
 
 use crate::engine::SessionId;
 use entry::Entry;
 use payments::Payments;
+use policy::FormerFee;
 use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// All channel state of one shard.
 #[derive(Debug)]
@@ -77,6 +82,12 @@ pub struct Ledger {
     forwarded: u64,
     /// Questions to resolvers. Not in the journal: what is open when the process ends is told again.
     asked: locks::Asked,
+    /// What the manager told of the vault, by token.
+    vaults: BTreeMap<Address, Vault>,
+    /// Channels with an open quote of capacity or an order.
+    promising: BTreeSet<usize>,
+    /// What payments cost before the policy changed, by token, for the quotes given then.
+    former: BTreeMap<Address, FormerFee>,
     /// Channels changed since the last checkpoint.
     dirty: BTreeSet<usize>,
 }
@@ -120,6 +131,9 @@ impl Ledger {
             payers: BTreeSet::new(),
             forwarded: 0,
             asked: locks::Asked::default(),
+            vaults: BTreeMap::new(),
+            promising: BTreeSet::new(),
+            former: BTreeMap::new(),
             dirty: BTreeSet::new(),
         }
     }

@@ -3,8 +3,8 @@
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, CancelDispute, ChannelId, Close, Condition, Config, Digest, DirectionEvidence, Op, Receipt,
-    Signature, Voucher, Withdraw, Witness,
+    Amount, CancelDispute, CapacityQuote, ChannelId, Close, Condition, Config, Digest, DirectionEvidence, Op,
+    Receipt, Signature, Voucher, Withdraw, Witness,
     message::{Cursor, Notification, Reply, RpcError},
 };
 
@@ -25,6 +25,8 @@ pub enum Output {
         Box<protocol_spec::message::ResumeReply>,
         Option<(Voucher, Digest)>,
     ),
+    /// The answer to `capacity`, to be signed.
+    Quoted(Origin, Box<CapacityQuote>),
     /// A co-operative message to countersign, answer and send to the chain.
     Countersign(Origin, Countersign),
     /// Something a client is told unasked that carries no signature.
@@ -128,4 +130,8 @@ pub struct ReserveNeed {
     pub hub_deposit: Amount,
     /// How much to add.
     pub amount: Amount,
+    /// The part of it that a client ordered and paid for.
+    pub owed: Amount,
+    /// Somebody waits for it: it goes whatever gas costs.
+    pub urgent: bool,
 }

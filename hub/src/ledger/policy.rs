@@ -1,7 +1,7 @@
 //! What the operator decides. Part of the journal, because it decides outcomes: replay must not depend on a file.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Address, Amount, channel::Delays, limits};
+use protocol_spec::{Address, Amount, UnixSeconds, channel::Delays, limits};
 
 /// The operator's decisions that influence outcomes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
@@ -53,17 +53,91 @@ pub struct Tariff {
     pub locked_max: Amount,
     /// Reserve policy.
     pub reserve: Reserve,
+    /// What payees may order beyond it.
+    pub capacity: Capacity,
 }
 
-/// The hub's deposit in a channel: simple policy of this version.
+/// The hub's deposit in a channel. All zero: the hub never pays in.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Reserve {
     /// Set aside at registration.
     pub initial: Amount,
-    /// Topped up when the hub can spend less than this.
+    /// Refilled when the hub can spend less than this.
     pub low: Amount,
-    /// By how much.
-    pub top_up: Amount,
+    /// Up to this; and what is above `high` is taken back down to this.
+    pub target: Amount,
+    /// Above this the hub takes back what it does not need; zero: never.
+    pub high: Amount,
+    /// The target is at least this part of what the channel received in the last day; zero: it does not matter.
+    pub volume_percent: u32,
+    /// But no more than this by volume alone.
+    pub volume_max: Amount,
+}
+
+/// Capacity for sale: reserve that a payee orders and pays for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub struct Capacity {
+    /// Most in one order; zero: none is sold.
+    pub max: Amount,
+    /// Flat part of its price.
+    pub fee_flat: Amount,
+    /// Proportional part, millionths of the amount, rounded up.
+    pub fee_ppm: u32,
+    /// Seconds in which the hub does not ask for it back.
+    pub hold_s: u64,
+}
+
+/// The watermarks of one channel now: low <= target, and target <= high unless that is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Levels {
+    /// See [`Reserve::low`].
+    pub low: Amount,
+    /// See [`Reserve::target`].
+    pub target: Amount,
+    /// See [`Reserve::high`].
+    pub high: Amount,
+}
+
+/// Receive volume counts this long, seconds.
+pub(super) const VOLUME_WINDOW_S: u64 = 24 * 3600;
+
+impl Reserve {
+    /// The watermarks of a channel that received `volume` lately. By volume alone they are 1 : 4 : 8.
+    #[must_use]
+    pub fn levels(&self, volume: Amount) -> Levels {
+        let share = volume
+            .0
+            .saturating_mul(self.volume_percent.into())
+            .div_euclid(100);
+        let wanted = share.min(self.volume_max.0);
+        let target = self.target.0.max(wanted);
+        let low = self.low.0.max(wanted.div_euclid(4)).min(target);
+        let high = match self.high.0 {
+            0 => 0,
+            high => high.max(wanted.saturating_mul(2)).max(target),
+        };
+        Levels {
+            low: Amount(low),
+            target: Amount(target),
+            high: Amount(high),
+        }
+    }
+}
+
+impl Levels {
+    /// The most that a payment that bounced makes the hub hold: who wants more orders it.
+    #[must_use]
+    pub fn demand_max(&self) -> Amount {
+        self.target.max(self.high)
+    }
+}
+
+impl Capacity {
+    /// What `amount` more costs: flat + ppm, rounded up, at least 1, because a payment of nothing cannot accept it.
+    #[must_use]
+    pub fn fee(&self, amount: Amount) -> Option<Amount> {
+        share(amount, self.fee_ppm, self.fee_flat).map(|fee| fee.max(Amount(1)))
+    }
 }
 
 /// Defaults of [`LockPolicy`].
@@ -86,6 +160,20 @@ impl LockPolicy {
     }
 }
 
+/// What payments in a token cost before the policy changed: quotes of then bind until their end.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct FormerFee {
+    pub(super) flat: Amount,
+    pub(super) ppm: u32,
+    pub(super) until: UnixSeconds,
+}
+
+impl FormerFee {
+    pub(super) fn fee(&self, amount: Amount, now: UnixSeconds) -> Option<Amount> {
+        share(amount, self.ppm, self.flat).filter(|_| now < self.until)
+    }
+}
+
 impl Policy {
     /// The tariff of `token`, if it is served.
     #[must_use]
@@ -98,10 +186,11 @@ impl Tariff {
     /// The fee for delivering `amount`: flat + ppm, rounded up; none on overflow.
     #[must_use]
     pub fn fee(&self, amount: Amount) -> Option<Amount> {
-        let parts = amount
-            .0
-            .checked_mul(u128::from(self.fee_ppm))?
-            .div_ceil(1_000_000);
-        parts.checked_add(self.fee_flat.0).map(Amount)
+        share(amount, self.fee_ppm, self.fee_flat)
     }
+}
+
+fn share(amount: Amount, ppm: u32, flat: Amount) -> Option<Amount> {
+    let parts = amount.0.checked_mul(u128::from(ppm))?.div_ceil(1_000_000);
+    parts.checked_add(flat.0).map(Amount)
 }

@@ -2,30 +2,32 @@
 
 use super::{Commit, Ledger, Origin, session::answer};
 use protocol_spec::{
-    ChannelId,
+    ChannelId, ReturnReason,
     channel::Clock,
     message::{ErrorCode, PaymentCall, PaymentReply, PaymentStatus, QuoteCall, QuoteReply, Reply, RpcError},
 };
 
 /// How long a quote binds, seconds.
-const QUOTE_LIFE_S: u64 = 60;
+pub(super) const QUOTE_LIFE_S: u64 = 60;
 
 impl Ledger {
     pub(super) fn quote(&self, origin: Origin, call: &QuoteCall, clock: Clock, commit: &mut Commit) {
         let result = self.owned(origin, &call.channel_id).and_then(|index| {
             let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
             let token = entry.channel.config().token;
-            let price = self.price(index, token, call.payee, call.amount);
-            let tariff = self
-                .policy
-                .tariff(token)
-                .and_then(|tariff| tariff.fee(call.amount));
-            let fee = tariff.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
+            let price = self.price(index, token, call.payee, call.amount, clock.now);
+            let fee = self.fee(token, call.amount, clock.now);
+            let fee = fee.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
+            let would_bounce = price.err();
+            let dry = would_bounce == Some(ReturnReason::InsufficientReserve);
+            let payee = self.find(token, call.payee).filter(|_| dry);
+            let ready_at = payee.and_then(|payee| self.ready_at(payee, call.amount, clock.now));
             let expires_at = clock.now.after(QUOTE_LIFE_S);
             Ok(Reply::Quote(QuoteReply {
                 fee,
                 expires_at,
-                would_bounce: price.err(),
+                would_bounce,
+                ready_at,
             }))
         });
         answer(commit, origin, result);

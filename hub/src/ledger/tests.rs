@@ -14,7 +14,9 @@
 )]
 mod client;
 mod cooperation;
+mod day;
 mod events;
+mod liquidity;
 mod locks;
 mod payments;
 mod random;

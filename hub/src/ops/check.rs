@@ -19,6 +19,12 @@ pub(super) fn check(config: &Config) -> Vec<String> {
     problems.range("gas.stuck_after_blocks", gas.stuck_after_blocks, 1..=1_000);
     let max_fee_gwei = gas.max_fee_gwei.unwrap_or(1);
     problems.range("gas.max_fee_gwei", max_fee_gwei, 1..=GWEI_MAX);
+    problems.range("settlement.min_batch", config.settlement.min_batch, 1..=1_000);
+    problems.range(
+        "settlement.max_wait_s",
+        config.settlement.max_wait_s,
+        0..=24 * 3600,
+    );
     problems.range("fees.flat", config.fees.flat.0, 0..=limits::AMOUNT_MAX);
     problems.range("fees.ppm", config.fees.ppm, 0..=1_000_000);
     let shortest = limits::PAYMENT_LIFE_MAX_S;
@@ -167,23 +173,46 @@ fn tokens(config: &Config, problems: &mut Problems) {
         let Reserve {
             initial,
             low_watermark,
-            top_up,
+            target,
+            high_watermark,
+            volume_percent,
+            volume_max,
         } = &token.reserve;
+        let target = target.unwrap_or(*initial);
         let key = |field: &str| format!("tokens[{index}].reserve.{field}");
         problems.range(&key("initial"), initial.0, 0..=limits::AMOUNT_MAX);
-        problems.range(&key("top_up"), top_up.0, 0..=limits::AMOUNT_MAX);
-        problems.unless(low_watermark <= initial, || {
+        problems.range(&key("target"), target.0, 0..=limits::AMOUNT_MAX);
+        problems.range(&key("volume_percent"), *volume_percent, 0..=1_000);
+        let volume_max = volume_max.unwrap_or_default().0;
+        problems.range(&key("volume_max"), volume_max, 0..=limits::AMOUNT_MAX);
+        problems.unless(*low_watermark <= target, || {
             format!(
-                "{}: is {low_watermark}, must be 0 to `initial` = {initial}",
+                "{}: is {low_watermark}, must be 0 to the target, {target}",
                 key("low_watermark")
             )
         });
-        problems.unless(low_watermark.is_zero() || !top_up.is_zero(), || {
+        let high = high_watermark.unwrap_or_default();
+        problems.unless(high.is_zero() || high >= target.max(*initial), || {
             format!(
-                "{}: is 0, must be at least 1 when low_watermark is not 0",
-                key("top_up")
+                "{}: is {high}, must be 0 (never) or at least target and initial, or what was just paid in would be taken back",
+                key("high_watermark")
             )
         });
+        if let Some(capacity) = &token.capacity {
+            let key = |field: &str| format!("tokens[{index}].capacity.{field}");
+            problems.range(&key("max"), capacity.max.0, 0..=limits::AMOUNT_MAX);
+            problems.range(&key("flat"), capacity.flat.0, 0..=limits::AMOUNT_MAX);
+            problems.range(&key("ppm"), capacity.ppm, 0..=1_000_000);
+            problems.range(&key("hold_s"), capacity.hold_s, 0..=10 * 365 * 24 * 3600);
+        }
+        if let Some(fees) = &token.fees {
+            problems.range(
+                &format!("tokens[{index}].fees.flat"),
+                fees.flat.0,
+                0..=limits::AMOUNT_MAX,
+            );
+            problems.range(&format!("tokens[{index}].fees.ppm"), fees.ppm, 0..=1_000_000);
+        }
     }
 }
 

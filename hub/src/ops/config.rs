@@ -60,6 +60,12 @@ section! {
         /// What transactions may cost.
         #[serde(default)]
         pub gas: Gas,
+        /// When the hub moves its reserves.
+        #[serde(default)]
+        pub liquidity: Liquidity,
+        /// When closes and checkpoints are sent.
+        #[serde(default)]
+        pub settlement: Settlement,
         /// How long ids and events are kept.
         #[serde(default)]
         pub retention: Retention,
@@ -150,6 +156,18 @@ section! {
         /// What so many base units are worth in wei; none: gas may cost more than what it saves.
         #[serde(default)]
         pub worth: Option<Worth>,
+        /// What a payment in this token costs; none: as `[fees]` says.
+        #[serde(default)]
+        pub fees: Option<Fees>,
+        /// Reserve for sale; none: up to ten times the target, for 0.1 %, held for a day.
+        #[serde(default)]
+        pub capacity: Option<Capacity>,
+        /// What may come home to the hub by gathered closes before they are sent; none: any sum.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub value_at_risk: Option<Amount>,
+        /// A client's payments beyond what the chain knows that make the hub show the newest voucher; none: any sum.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub checkpoint_above: Option<Amount>,
     }
 
     /// `worth`: so many base units for so many wei.
@@ -162,17 +180,63 @@ section! {
         pub wei: Amount,
     }
 
+    /// Reserve that payees may order: `flat + amount * ppm / 1e6`, rounded up.
+    pub struct Capacity {
+        /// Most in one order; 0: none is sold.
+        #[serde(deserialize_with = "units")]
+        pub max: Amount,
+        /// Per order, base units.
+        #[serde(deserialize_with = "units")]
+        pub flat: Amount,
+        /// Millionths of the amount.
+        pub ppm: u32,
+        /// Seconds in which the hub does not ask for it back.
+        pub hold_s: u64,
+    }
+
     /// The reserve policy of one token, in its base units.
     pub struct Reserve {
         /// Set aside when a channel is registered.
         #[serde(deserialize_with = "units")]
         pub initial: Amount,
-        /// Topped up when the hub's balance in the channel falls below this.
+        /// Refilled when the hub's balance in the channel falls below this.
         #[serde(deserialize_with = "units")]
         pub low_watermark: Amount,
-        /// By how much.
-        #[serde(deserialize_with = "units")]
-        pub top_up: Amount,
+        /// Up to this; none: `initial`.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub target: Option<Amount>,
+        /// Above this the hub takes back what is above the target; 0: never; none: four times the target.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub high_watermark: Option<Amount>,
+        /// The target is at least this part of what the channel received in a day, percent.
+        #[serde(default = "defaults::volume_percent")]
+        pub volume_percent: u32,
+        /// But no more than this by volume alone; none: four times the target.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub volume_max: Option<Amount>,
+    }
+
+    /// `[liquidity]`.
+    pub struct Liquidity {
+        /// While gas costs more, wei, what nobody waits for is put off; none: never.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub gas_price_max_wei: Option<Amount>,
+        /// Takes back what is above the high watermarks.
+        #[serde(default = "defaults::release")]
+        pub release: bool,
+    }
+
+    /// `[settlement]`.
+    pub struct Settlement {
+        /// Closes that are enough for a batch, while gas is not too expensive.
+        #[serde(default = "defaults::min_batch")]
+        pub min_batch: usize,
+        /// No close waits longer, seconds.
+        #[serde(default = "defaults::max_wait_s")]
+        pub max_wait_s: u64,
+        /// While gas costs more, wei, batches wait for another reason; none: it never matters.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub gas_price_max_wei: Option<Amount>,
     }
 
     /// `[fees]`: `flat + amount * ppm / 1e6`, rounded up.
@@ -292,6 +356,23 @@ impl Default for Backup {
         }
     }
 }
+impl Default for Liquidity {
+    fn default() -> Self {
+        Self {
+            gas_price_max_wei: None,
+            release: defaults::release(),
+        }
+    }
+}
+impl Default for Settlement {
+    fn default() -> Self {
+        Self {
+            min_batch: defaults::min_batch(),
+            max_wait_s: defaults::max_wait_s(),
+            gas_price_max_wei: None,
+        }
+    }
+}
 impl Default for Retention {
     fn default() -> Self {
         Self {
@@ -347,6 +428,18 @@ mod defaults {
     }
     pub(super) fn backup_keep() -> usize {
         2
+    }
+    pub(super) fn volume_percent() -> u32 {
+        50
+    }
+    pub(super) fn release() -> bool {
+        true
+    }
+    pub(super) fn min_batch() -> usize {
+        1
+    }
+    pub(super) fn max_wait_s() -> u64 {
+        300
     }
     pub(super) fn retention_s() -> u64 {
         7 * 24 * 3600

@@ -1,6 +1,6 @@
-//! The operator's HTTP door: `/metrics`, `/livez`, `/readyz`. Loopback by default, because it has no login.
+//! The operator's HTTP door: `/metrics`, `/livez`, `/readyz`, and what [`super::desk`] answers. Loopback by default, because it has no login.
 
-use super::{Readiness, Shutdown};
+use super::{Readiness, Shutdown, desk::Desk};
 use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -62,6 +62,7 @@ pub fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
     readiness: Readiness,
+    desk: Desk,
     shutdown: Shutdown,
 ) -> BoxFuture<'static, io::Result<()>> {
     Box::pin(async move {
@@ -79,7 +80,8 @@ pub fn serve(
             .route("/metrics", get(render))
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
-            .with_state(Facts { metrics, readiness });
+            .with_state(Facts { metrics, readiness })
+            .merge(desk.router());
         // Not axum's graceful end: it waits for scrapers that keep their connection.
         tokio::select! {
             served = axum::serve(listener, router) => served,

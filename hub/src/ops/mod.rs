@@ -3,6 +3,7 @@
 mod check;
 pub mod config;
 mod config_error;
+pub mod desk;
 pub mod door;
 mod init;
 pub mod logging;

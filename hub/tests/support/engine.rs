@@ -37,6 +37,7 @@ pub(crate) fn policy() -> Policy {
             fee_ppm: 0,
             locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
+            capacity: Default::default(),
         }],
     }
 }

@@ -123,6 +123,16 @@ struct Invoice {
     bytes32 memo;
 }
 
+/// A hub's offer of more reserve in a payee's channel. Never read by the adjudicator.
+struct CapacityQuote {
+    bytes32 channelId;
+    uint128 amount;
+    uint128 fee;
+    uint64 expiresAt;
+    uint64 readyInS;
+    uint64 holdS;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Arguments. Wherever a field is called `payer` it is a side and names a direction by who pays in it.
 // A signature is 65 bytes r||s||v (low s, v 27 or 28). A hub's signature under a voucher may instead be a batch

@@ -69,12 +69,6 @@ impl Channel {
             () if withdraw.total <= self.funds.withdrawn(withdraw.side) => {
                 mismatch("total", self.funds.withdrawn(withdraw.side), withdraw.total)
             }
-            // The withdrawing side names its newest voucher, so that R13's "each own voucher with seq >= its seq here" is this one.
-            () if withdraw.side == self.me && own_seq != self.outgoing.half.seq => mismatch(
-                "own seq",
-                Amount(self.outgoing.half.seq.0.into()),
-                Amount(own_seq.0.into()),
-            ),
             () => Ok(()),
         }
     }
@@ -89,15 +83,18 @@ impl Channel {
         }
     }
 
-    /// R13: what the withdrawing side can spare, with every R10-live lock counted on its own side.
+    /// R13: what the withdrawing side can spare. On its own side every own voucher from its seq here on counts, and every
+    /// R10-live lock; the income of all of them is the other side's paid here, which is at least what they acknowledge.
     fn check_withdraw_amount(&self, withdraw: &Withdraw) -> Result<(), Reject> {
-        let ((_, own_paid), (_, other_paid)) = self.withdraw_floors(withdraw);
+        let ((own_seq, own_paid), (_, other_paid)) = self.withdraw_floors(withdraw);
         let deposit = self.funds.deposit(withdraw.side);
         let (income, spent) = if withdraw.side == self.me {
             let half = &self.outgoing.half;
             (
                 half.ack_paid.max(other_paid),
-                half.paid.plus(self.outgoing.live_total()?)?,
+                half.paid
+                    .plus(self.outgoing.live_total()?)?
+                    .max(self.outgoing.promised_since(own_seq)?),
             )
         } else {
             let half = &self.incoming;
@@ -112,6 +109,12 @@ impl Channel {
             });
         }
         Ok(())
+    }
+
+    /// The withdrawal this party signed that is neither final nor lapsed (R12).
+    #[must_use]
+    pub fn pending_withdraw(&self) -> Option<&Withdraw> {
+        self.pending_withdraw.as_ref().map(|pending| &pending.withdraw)
     }
 
     /// True while a withdrawal this party signed is neither final nor lapsed (R12).

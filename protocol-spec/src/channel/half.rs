@@ -183,13 +183,22 @@ fn nonzero(amount: Amount) -> Result<Amount, Reject> {
     }
 }
 
+/// What is remembered of an own voucher.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct Sent {
+    pub(super) seq: Seq,
+    pub(super) paid: Amount,
+    /// Sum of its locks.
+    pub(super) locked: Amount,
+}
+
 /// The direction this party signs, with what it must remember of its own vouchers (R3, R10).
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Outgoing {
     /// The direction.
     pub half: Half,
-    /// (seq, paid) of own vouchers from the last acknowledged one on.
-    pub(super) sent: VecDeque<(Seq, Amount)>,
+    /// Own vouchers from the last acknowledged one on.
+    pub(super) sent: VecDeque<Sent>,
     /// Locks consented away, live until the other side acknowledges the seq that removed them (R10).
     pub(super) leaving: Vec<(Seq, Lock)>,
 }
@@ -209,10 +218,10 @@ impl Outgoing {
             return Ok(Amount::ZERO);
         }
         self.sent
-            .binary_search_by_key(&seq, |(seq, _)| *seq)
+            .binary_search_by_key(&seq, |sent| sent.seq)
             .ok()
             .and_then(|index| self.sent.get(index))
-            .map(|(_, paid)| *paid)
+            .map(|sent| sent.paid)
             .ok_or(Reject::AckUnknown {
                 newest: self.half.seq,
                 got: seq,
@@ -222,15 +231,15 @@ impl Outgoing {
     /// Bounds of `paid` of an own voucher that is newer than `acknowledged`, not newer than the newest, and forgotten:
     /// sums never fall as seqs grow.
     pub(super) fn forgotten(&self, seq: Seq, acknowledged: (Seq, Amount)) -> Option<(Amount, Amount)> {
-        let at = self.sent.partition_point(|(sent, _)| *sent < seq);
-        let (_, most) = self.sent.get(at)?;
+        let at = self.sent.partition_point(|sent| sent.seq < seq);
+        let most = self.sent.get(at)?.paid;
         let before = at.checked_sub(1).and_then(|before| self.sent.get(before));
-        let least = before.map_or(Amount::ZERO, |(_, paid)| *paid);
+        let least = before.map_or(Amount::ZERO, |sent| sent.paid);
         let (acknowledged_seq, acknowledged_paid) = acknowledged;
         let most = if seq == acknowledged_seq {
             acknowledged_paid
         } else {
-            *most
+            most
         };
         Some((least.max(acknowledged_paid), most))
     }
@@ -238,15 +247,31 @@ impl Outgoing {
     pub(super) fn unacked_after(&self, ack: Seq) -> usize {
         self.sent
             .len()
-            .saturating_sub(self.sent.partition_point(|(seq, _)| *seq <= ack))
+            .saturating_sub(self.sent.partition_point(|sent| sent.seq <= ack))
     }
 
     /// Forgets what an accepted acknowledgement of `ack` makes unnecessary.
     pub(super) fn acknowledged(&mut self, ack: Seq) {
-        while self.sent.front().is_some_and(|(seq, _)| *seq < ack) {
+        while self.sent.front().is_some_and(|sent| sent.seq < ack) {
             self.sent.pop_front();
         }
         self.leaving.retain(|(removed_at, _)| *removed_at > ack);
+    }
+
+    /// Takes down the newest own voucher.
+    pub(super) fn remember_newest(&mut self) {
+        let half = &self.half;
+        let (seq, paid, locked) = (half.seq, half.paid, half.locks.total());
+        self.sent.push_back(Sent { seq, paid, locked });
+    }
+
+    /// The most that an own voucher from `seq` on promises: paid and locked. At least the newest's. R13.
+    pub(super) fn promised_since(&self, seq: Seq) -> Result<Amount, Reject> {
+        let newest = self.half.paid.plus(self.half.locks.total())?;
+        let since = self.sent.iter().filter(|sent| sent.seq >= seq);
+        since
+            .map(|sent| sent.paid.plus(sent.locked))
+            .try_fold(newest, |most, promised| Ok(most.max(promised?)))
     }
 
     /// Sum of all locks that R10 calls live: those in the newest voucher and those leaving.

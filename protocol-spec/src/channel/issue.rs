@@ -57,7 +57,7 @@ impl Channel {
         }
         self.outgoing.half.advance(voucher.clone(), digest, step.locks);
         self.unanswered = false;
-        self.outgoing.sent.push_back((seq, voucher.paid));
+        self.outgoing.remember_newest();
         Ok(Issued { voucher, digest })
     }
 

@@ -35,7 +35,7 @@ impl Channel {
         }
         self.outgoing.half.advance(voucher.clone(), own.digest(), None);
         self.outgoing.half.newest_lock = u64::MAX;
-        self.outgoing.sent.push_back((voucher.seq, voucher.paid));
+        self.outgoing.remember_newest();
         self.outgoing.acknowledged(self.incoming.ack_seq);
         self.unanswered = self.outgoing.half.ack_seq < self.incoming.seq;
         Ok(())

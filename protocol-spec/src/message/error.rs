@@ -99,6 +99,8 @@ codes! {
     WrongHub = 1015, "the channel is not with this hub, or its terms are not the hub's";
     /// The transaction failed.
     ChainFailed = 1016, "the transaction failed or could not be sent";
+    /// More reserve cannot be ordered now: not sold here, or not covered by the hub's vault.
+    NoCapacity = 1017, "the hub cannot promise that much more reserve in this channel now";
 }
 
 impl RpcError {

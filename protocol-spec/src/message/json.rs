@@ -22,9 +22,18 @@ const METHODS: &[&str] = &[
     "ping",
     "reveal",
     "consent",
+    "capacity",
 ];
 
-const NOTIFICATIONS: &[&str] = &["challenge", "voucher", "event", "channel", "reveal", "consent"];
+const NOTIFICATIONS: &[&str] = &[
+    "challenge",
+    "voucher",
+    "event",
+    "channel",
+    "reveal",
+    "consent",
+    "release",
+];
 
 #[derive(Serialize)]
 struct Outgoing<'a, T: Serialize> {

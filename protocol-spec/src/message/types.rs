@@ -2,8 +2,8 @@
 
 use super::RpcError;
 use crate::{
-    Address, Amount, CancelDispute, ChannelId, Close, Config, Digest, Op, Payee, PaymentId, Receipt,
-    ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw, Witness,
+    Address, Amount, CancelDispute, CapacityQuote, ChannelId, Close, Config, Digest, Op, Payee, PaymentId,
+    Receipt, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw, Witness,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ pub enum Request {
     Reveal(Reveal),
     /// The payee gives up a lock of the hub for good (R11).
     Consent(LockCall),
+    /// The payee asks what more reserve in its channel costs.
+    Capacity(CapacityCall),
 }
 
 /// Answers, one kind for each request.
@@ -117,6 +119,8 @@ pub enum Reply {
     Info(HubInfo),
     /// To `unsubscribe`, `ping`, `reveal` and `consent`.
     Done(Empty),
+    /// To `capacity`.
+    Capacity(CapacityReply),
 }
 
 /// What the hub says unasked.
@@ -140,6 +144,8 @@ pub enum Notification {
     Reveal(Reveal),
     /// The hub gives up a lock of the client for good (R11). Told again after a resume until the lock is dropped.
     Consent(Consent),
+    /// The hub wants to take back what it does not need in the channel. A client that agrees answers with `withdraw`.
+    Release(Release),
 }
 
 wire! {
@@ -280,6 +286,8 @@ wire! {
         pub payment_id: PaymentId,
         /// Why.
         pub reason: ReturnReason,
+        /// With `insufficient_reserve`: from then on the hub expects to be able to deliver it; none: it does not know.
+        pub ready_at: Option<UnixSeconds>,
     }
 
     /// Parameters of `quote`.
@@ -300,6 +308,8 @@ wire! {
         pub expires_at: UnixSeconds,
         /// Why it would bounce now; none when it would be delivered.
         pub would_bounce: Option<ReturnReason>,
+        /// As in [`Bounce`].
+        pub ready_at: Option<UnixSeconds>,
     }
 
     /// Parameters of `payment`.
@@ -379,6 +389,32 @@ wire! {
         pub lock_id: u64,
         /// Why it was not delivered.
         pub reason: ReturnReason,
+    }
+
+    /// Parameters of `capacity`.
+    pub struct CapacityCall {
+        /// The payee's channel.
+        pub channel_id: ChannelId,
+        /// How much more the hub is to set aside in it.
+        pub amount: Amount,
+    }
+
+    /// Answer to `capacity`.
+    pub struct CapacityReply {
+        /// The offer.
+        pub quote: CapacityQuote,
+        /// Direct, by the hub's signer.
+        pub signature: Signature,
+    }
+
+    /// The hub asks for the release of a part of its reserve: a `withdraw` with side = hub, this total and this deadline.
+    pub struct Release {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// Total ever withdrawn by the hub, this one included.
+        pub total: Amount,
+        /// Not mined after this chain time; not signed after it.
+        pub deadline: UnixSeconds,
     }
 
     /// Parameters of `withdraw`.

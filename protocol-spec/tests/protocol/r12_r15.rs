@@ -104,9 +104,66 @@ fn r13_rejects_facts_that_are_not_ours() {
         change(&mut bad);
         assert_eq!(name(sign(&mut w, Hub, &bad)), expected);
     }
-    // the withdrawing side names its newest own voucher
-    w.issue(Client, &[pay(2, 1, 0)]).unwrap();
-    assert_eq!(name(sign(&mut w, Client, &good)), "WithdrawMismatch");
+}
+
+/// The withdrawing side may have signed more since: each of its vouchers from the one named on must be covered.
+#[test]
+fn r13_accepts_and_rejects_what_the_withdrawing_side_signed_since() {
+    for (spent, expected) in [(199, None), (200, None), (201, Some("WithdrawExceeds"))] {
+        let mut w = World::new();
+        w.send(Client, &[pay(1, 300, 0)]);
+        w.send(Hub, &[credit(1, 50)]);
+        let release = plan(&w, Hub, 550);
+        sign(&mut w, Client, &release).unwrap();
+        // Deposit 500 + received 300 - paid 50 - 550 leaves 200.
+        w.issue(Hub, &[credit(2, spent)]).unwrap();
+        let signed = sign(&mut w, Hub, &release);
+        assert_eq!(signed.err().map(|reject| reject.name()), expected, "{spent}");
+    }
+}
+
+/// A lock that was dropped for its age still counts in a voucher that the message does not supersede.
+#[test]
+fn r13_boundary_a_lock_of_an_older_own_voucher_counts_when_it_is_not_superseded() {
+    for (named_is_older, total, expected) in [
+        (true, 351, Some("WithdrawExceeds")),
+        (true, 350, None),
+        (false, 351, None),
+    ] {
+        let mut w = World::new();
+        w.send(Hub, &[credit(1, 50), add(lock(1, 100, START + 5000))]);
+        let mut release = plan(&w, Hub, total);
+        w.clock.now = UnixSeconds(START + 5000 + protocol_spec::limits::LAG_DEFAULT_S);
+        w.clock.chain = w.clock.now;
+        w.issue(Hub, &[drop_lock(1)]).unwrap();
+        release.deadline = w.clock.now.after(60);
+        if !named_is_older {
+            release.hub_seq = Seq(2);
+        }
+        assert_eq!(
+            sign(&mut w, Hub, &release).err().map(|reject| reject.name()),
+            expected,
+            "{total}"
+        );
+    }
+}
+
+/// A lock of the withdrawing side that left its newest voucher, but not yet for the other side (R10), still counts.
+#[test]
+fn r13_boundary_a_lock_that_left_since_counts_until_it_is_acknowledged() {
+    for (total, expected) in [(350, None), (351, Some("WithdrawExceeds"))] {
+        let mut w = World::new();
+        w.send(Hub, &[credit(1, 50), add(lock(1, 100, START + 5000))]);
+        let release = plan(&w, Hub, total);
+        w.client.consent(1).unwrap();
+        w.hub.consented(1).unwrap();
+        w.issue(Hub, &[drop_lock(1)]).unwrap();
+        assert_eq!(
+            sign(&mut w, Hub, &release).err().map(|reject| reject.name()),
+            expected,
+            "{total}"
+        );
+    }
 }
 
 #[test]

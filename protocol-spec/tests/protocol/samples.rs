@@ -3,9 +3,9 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
-    Address, Amount, CancelDispute, Digest, DirectionEvidence, Evidence, Login, Op, Package, Payee,
-    PaymentId, Preimage, Receipt, Register, Reject, ReturnReason, Seq, Side, SignedAccept, UnixSeconds,
-    VoucherSignature,
+    Address, Amount, CancelDispute, CapacityQuote, Digest, DirectionEvidence, Evidence, Login, Op, Package,
+    Payee, PaymentId, Preimage, Receipt, Register, Reject, ReturnReason, Seq, Side, SignedAccept,
+    UnixSeconds, VoucherSignature,
     batch::{Tree, batch_digest},
     message::*,
 };
@@ -257,6 +257,7 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
                     fee: Amount(2),
                     expires_at: UnixSeconds(START + 60),
                     would_bounce: Some(ReturnReason::UnknownPayee),
+                    ready_at: None,
                 }),
             ),
         ),
@@ -271,6 +272,7 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
                     bounced: vec![Bounce {
                         payment_id: PaymentId([0xab; 16]),
                         reason: ReturnReason::Expired,
+                        ready_at: None,
                     }],
                 }),
             ),
@@ -383,6 +385,14 @@ fn leaving(w: &World) -> Vec<(&'static str, Message)> {
     };
     let sign = |digest| key(1).sign(&digest);
     let countersigned = key(2).sign(&withdraw.digest(&domain()));
+    let quote = CapacityQuote {
+        channel_id: w.hub.id(),
+        amount: Amount(500),
+        fee: Amount(2),
+        expires_at: UnixSeconds(START + 120),
+        ready_in_s: 60,
+        hold_s: 3600,
+    };
     let mismatch = Reject::PaidMismatch {
         expected: Amount(257),
         got: Amount(250),
@@ -397,6 +407,34 @@ fn leaving(w: &World) -> Vec<(&'static str, Message)> {
                     withdraw,
                 }),
             ),
+        ),
+        (
+            "capacity",
+            request(
+                17,
+                Request::Capacity(CapacityCall {
+                    channel_id: w.hub.id(),
+                    amount: Amount(500),
+                }),
+            ),
+        ),
+        (
+            "capacity reply",
+            reply(
+                17,
+                Reply::Capacity(CapacityReply {
+                    signature: key(2).sign(&quote.digest(&domain())),
+                    quote,
+                }),
+            ),
+        ),
+        (
+            "release notification",
+            note(Notification::Release(Release {
+                channel_id: w.hub.id(),
+                total: Amount(200),
+                deadline,
+            })),
         ),
         (
             "countersigned",

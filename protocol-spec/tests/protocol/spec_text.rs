@@ -89,6 +89,7 @@ fn types() -> String {
         abi::Login::eip712_encode_type(),
         abi::Register::eip712_encode_type(),
         abi::Invoice::eip712_encode_type(),
+        abi::CapacityQuote::eip712_encode_type(),
     ];
     format!("```text\n{}\n```\n", all.join("\n"))
 }

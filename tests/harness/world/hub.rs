@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use hub::{
     app::{self, Ports, RunningHub, Setup},
     chain::{AlloyChain, ChainOptions},
-    driver::Budget,
-    ledger::{LockPolicy, Policy, Reserve, Tariff},
+    driver::{Budget, Management},
+    ledger::{Capacity, LockPolicy, Policy, Reserve, Tariff},
     now::Now,
     ops::Shutdown,
     session::{self, Drained, Settings},
@@ -33,7 +33,10 @@ const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
 const RESERVE: Reserve = Reserve {
     initial: Amount(40_000),
     low: Amount(10_000),
-    top_up: Amount(40_000),
+    target: Amount(40_000),
+    high: Amount::ZERO,
+    volume_percent: 0,
+    volume_max: Amount::ZERO,
 };
 
 /// The machine.
@@ -166,6 +169,7 @@ impl HubMachine {
             confirmations: 1,
             poll_interval: Duration::from_millis(500),
             budget: Budget::default(),
+            management: Management::default(),
             from_block: Some(0),
         })
     }
@@ -185,6 +189,7 @@ impl HubMachine {
                 fee_ppm: FEE_PPM,
                 locked_max: Amount(u128::MAX >> 40),
                 reserve: RESERVE,
+                capacity: Capacity::default(),
             }],
         }
     }

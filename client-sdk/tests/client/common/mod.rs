@@ -125,6 +125,13 @@ fn system_time() -> UnixSeconds {
     UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
+/// What the mini-hub asks for more capacity.
+pub const CAPACITY_FEE: Amount = Amount(7);
+/// And how long it leaves it.
+pub const CAPACITY_HOLD_S: u64 = 3_600;
+/// A quote of this amount carries somebody else's signature.
+pub const FORGED_CAPACITY: Amount = Amount(666);
+
 pub fn key(byte: u8) -> SignerKey {
     SignerKey::from_bytes(&[byte; 32]).unwrap()
 }

@@ -4,7 +4,9 @@
 use super::{Cut, Hub, Refuse, Silence, State};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
-use protocol_spec::{Login, Op, Receipt, Return, ReturnReason, Seq, channel::Accepted, message::*};
+use protocol_spec::{
+    CapacityQuote, Login, Op, Receipt, Return, ReturnReason, Seq, channel::Accepted, message::*,
+};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
@@ -178,6 +180,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
             fee: Amount(2),
             expires_at: hub.clock().now.after(60),
             would_bounce: None,
+            ready_at: None,
         })),
         Request::Payment(_) => Ok(Reply::Payment(PaymentReply {
             status: PaymentStatus::Unknown {},
@@ -212,6 +215,20 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
                 }
                 Err(reject) => Err(RpcError::from(&reject)),
             }
+        }
+        Request::Capacity(call) => {
+            let quote = CapacityQuote {
+                channel_id: call.channel_id,
+                amount: call.amount,
+                fee: super::CAPACITY_FEE,
+                expires_at: hub.clock().now.after(120),
+                ready_in_s: 5,
+                hold_s: super::CAPACITY_HOLD_S,
+            };
+            let forged = call.amount == super::FORGED_CAPACITY;
+            let signer = if forged { super::key(8) } else { hub.key.clone() };
+            let signature = signer.sign(&quote.digest(&hub.domain));
+            Ok(Reply::Capacity(CapacityReply { quote, signature }))
         }
         _ => Ok(Reply::Done(Empty {})),
     };

@@ -3,11 +3,8 @@
 use super::super::Chain;
 use super::super::client::AlloyChain;
 use super::super::error::ChainError;
-use super::super::outlet::Outlet as _;
 use super::super::send::SendQueue;
-use super::super::types::{
-    BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, Tended, TxReceipt, TxRequest,
-};
+use super::super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
 use super::QuorumChain;
 use super::ask::Ask;
 use super::ballot::{Ballot, Brief, nth_highest};
@@ -193,8 +190,9 @@ impl Chain for QuorumChain {
         .await
     }
 
-    async fn fees(&self) -> Result<Fees, ChainError> {
-        Ok(self.prices().await?.fees())
+    async fn gas_price(&self) -> Result<u128, ChainError> {
+        let prices = crate::outlet::Outlet::prices(self).await?;
+        Ok(prices.base_fee.saturating_add(prices.tip))
     }
 
     fn sender(&self) -> Option<Address> {

@@ -160,7 +160,7 @@ poll_interval_ms = 200
 challenge_period_s = {CHALLENGE_PERIOD_S}
 [[tokens]]
 address = "{token}"
-reserve = {{ initial = "{RESERVE}", low_watermark = "{low}", top_up = "{RESERVE}" }}
+reserve = {{ initial = "{RESERVE}", low_watermark = "{low}" }}
 [fees]
 flat = "0"
 ppm = {FEE_PPM}

@@ -138,7 +138,7 @@ impl Ledger {
             return Err(ReturnReason::LockTooShort);
         }
         let token = from.channel.config().token;
-        let (payee, fee) = self.price(payer, token, new.payee, amount)?;
+        let (payee, fee) = self.price(payer, token, new.payee, amount, clock.now)?;
         self.require_seen(payee, clock)?;
         self.require_seen_within_lag(clock)?;
         if fee > new.fee_max {

@@ -41,14 +41,17 @@ pub(super) fn state(ledger: &Ledger) -> State {
         routes: ledger.by_account.iter().map(route).collect(),
         waiting: ledger.waiting.iter().copied().collect(),
         rest: format!(
-            "{:?} {:?} {} {:?} {:?} {} {:?}",
+            "{:?} {:?} {} {:?} {:?} {} {:?} {:?} {:?} {:?}",
             ledger.chain,
             ledger.unsynced,
             ledger.next_record,
             ledger.policy,
             ledger.locked,
             ledger.forwarded,
-            ledger.opened_until
+            ledger.opened_until,
+            ledger.vaults,
+            ledger.promising,
+            ledger.former,
         ),
     }
 }

@@ -5,15 +5,18 @@ use super::state::Tables;
 use crate::{
     engine::SessionId,
     ledger::{
-        ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output, Policy,
-        Reserve, Tariff,
+        Capacity, ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output,
+        Policy, Reserve, Tariff,
     },
 };
 use protocol_spec::{
     Amount, ChannelId, Digest, Op, Payee, Preimage, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
     VoucherSignature,
     channel::{Clock, Delays},
-    message::{Event, Frame, LockCall, RegisterCall, Reply, ResumeCall, Reveal, RpcError, VoucherReply},
+    message::{
+        CapacityReply, Event, Frame, LockCall, RegisterCall, Reply, ResumeCall, Reveal, RpcError,
+        VoucherReply,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +60,7 @@ pub(super) fn policy() -> Policy {
             fee_ppm: 10_000,
             locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
+            capacity: Capacity::default(),
         }],
     }
 }
@@ -378,6 +382,11 @@ impl World {
                     self.clients[index].told(told, clock);
                 }
             }
+            Output::Quoted(origin, quote) => {
+                let signature = self.hub.sign(&quote.digest(&domain()));
+                let quote = *quote.clone();
+                self.note(*origin, Ok(Reply::Capacity(CapacityReply { quote, signature })));
+            }
             Output::Countersign(..) | Output::Released(..) => {}
         }
     }
@@ -416,7 +425,7 @@ impl World {
             && let Some(client) = self
                 .clients
                 .iter_mut()
-                .find(|client| client.account() == origin.signer)
+                .find(|client| client.channel.config().client_signer == origin.signer)
         {
             client.accepted_up_to(reply.seq);
         }

@@ -1,0 +1,298 @@
+//! The liquidity manager and the settlement policy through the real binary, the real SDK and a chain reached by HTTP.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing; clippy exempts only functions marked #[test]"
+)]
+
+#[path = "../../tests/settle/anvil.rs"]
+mod anvil;
+#[path = "support/people.rs"]
+mod people;
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/world.rs"]
+mod world;
+
+use alloy::sol_types::SolCall;
+use client_sdk::{ChannelError, ClientEvent, PayError, ReturnReason};
+use hub::chain::{CallRequest, Chain};
+use people::{DEPOSIT, ENDOWMENT, Person};
+use process::Hub;
+use protocol_spec::{
+    ChannelId,
+    abi::{self, IAdjudicator},
+    message::ErrorCode,
+};
+use serde_json::Value;
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use world::{FEE_PPM, RESERVE, VAULT, World};
+
+const TARGET: u128 = 10_000;
+const HIGH: u128 = 30_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A world whose hub has small reserves, and what else the test sets.
+async fn small(dir: &std::path::Path, more_of_token: &str, more: &str) -> World {
+    let world = World::embedded(dir).await;
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let before = format!("initial = \"{RESERVE}\", low_watermark = \"{}\"", RESERVE / 4);
+    let after = format!("initial = \"{TARGET}\", low_watermark = \"2000\", high_watermark = \"{HIGH}\"");
+    assert!(text.contains(&before));
+    let text = text.replace(&before, &after);
+    let text = text.replace("[fees]", &format!("{more_of_token}\n[fees]"));
+    let text = text.replace("[chain]", "[chain]\nact_s = 60");
+    std::fs::write(&world.config, text + more).unwrap();
+    world
+}
+
+/// `hub ARGS --config FILE`, which must succeed. Returns stdout.
+#[track_caller]
+fn hub(world: &World, args: &[&str]) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_hub"))
+        .args(args)
+        .arg("--config")
+        .arg(&world.config)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{args:?}: {status} {stderr}");
+    String::from_utf8(stdout).unwrap()
+}
+
+fn report(world: &World) -> Value {
+    serde_json::from_str(&hub(world, &["liquidity", "--json"])).unwrap()
+}
+
+fn units(value: &Value) -> u128 {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value}"))
+        .parse()
+        .unwrap()
+}
+
+fn channel_of<'a>(report: &'a Value, id: ChannelId) -> &'a Value {
+    let channels = report["channels"].as_array().unwrap();
+    let found = channels
+        .iter()
+        .find(|line| line["channel"] == id.to_string().as_str());
+    found.unwrap_or_else(|| panic!("{id} is not in {report}"))
+}
+
+async fn on_chain(world: &World, id: ChannelId) -> abi::ChannelState {
+    let call = IAdjudicator::channelCall {
+        channelId: id.0.into(),
+    };
+    let request = CallRequest {
+        to: world.deployed.adjudicator,
+        data: call.abi_encode().into(),
+        ..CallRequest::default()
+    };
+    let answer = world.bank.call(request).await.unwrap();
+    IAdjudicator::channelCall::abi_decode_returns(&answer).unwrap()
+}
+
+async fn until(world: &World, id: ChannelId, what: &str, done: impl Fn(&abi::ChannelState) -> bool) {
+    let began = Instant::now();
+    while !done(&on_chain(world, id).await) {
+        assert!(began.elapsed() < PATIENCE, "{what} never came");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_reserve_is_refilled_when_the_hint_says_and_what_is_too_much_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = small(dir.path(), "", "").await;
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let (alice, shop) = tokio::join!(
+        Person::arrive(&world, "alice", world.listen),
+        Person::arrive(&world, "shop", world.listen)
+    );
+    alice.pay(&shop, 1_000).await;
+
+    // 1. Dry: 15,000 is more than the target, and the hub refills for it because a channel may hold that much.
+    let mut events = alice.client.events();
+    let refused = alice
+        .client
+        .pay(shop.key.address(), 15_000_u128)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            PayError::Bounced {
+                reason: ReturnReason::InsufficientReserve,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    let ready_at = loop {
+        match tokio::time::timeout(PATIENCE, events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+        {
+            ClientEvent::ReserveComing { ready_at, .. } => break ready_at.0,
+            _ => continue,
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert!(
+        (now..now + 30).contains(&ready_at),
+        "ready at {ready_at}, now {now}"
+    );
+    tokio::time::sleep(Duration::from_secs(ready_at - now)).await;
+    alice
+        .client
+        .pay(shop.key.address(), 15_000_u128)
+        .await
+        .expect("the hint was true");
+
+    // 2. The hub's balance in Alice's channel has grown above the high watermark: it comes back to the vault.
+    alice.pay(&shop, 8_000).await;
+    let spent = 1_000 + 15_000 + 8_000 + (1_000 + 15_000 + 8_000) * FEE_PPM / 1_000_000;
+    assert!(
+        TARGET + spent > HIGH,
+        "the merchant's money is the hub's in Alice's channel"
+    );
+    until(&world, alice.channel.id(), "the release", |state| {
+        state.hubWithdrawn == spent
+    })
+    .await;
+    alice.pay(&shop, 100).await;
+
+    // 3. The shop orders more than the hub would hold ready, for a fee.
+    let held = shop.channel.view().unwrap().hub_deposit.0;
+    let too_much = shop.channel.request_capacity(100_001_u128).await.unwrap_err();
+    assert!(
+        matches!(&too_much, ChannelError::Hub(error) if error.is(ErrorCode::NoCapacity)),
+        "{too_much}"
+    );
+    let offer = shop.channel.request_capacity(50_000_u128).await.unwrap();
+    assert_eq!(offer.quote.fee.0, 50, "0.1 %");
+    let promised = |report: &Value| units(&report["tokens"][0]["promised"]);
+    assert_eq!(promised(&report(&world)), 50_000, "a quote is a promise");
+    shop.channel.accept_capacity(&offer).await.unwrap();
+    let twice = shop.channel.accept_capacity(&offer).await.unwrap_err();
+    assert!(
+        matches!(
+            twice,
+            PayError::Bounced {
+                reason: ReturnReason::QuoteUnknown,
+                ..
+            }
+        ),
+        "{twice}"
+    );
+    shop.channel.wait_hub_deposit(held + 50_000).await.unwrap();
+    alice.pay(&shop, 45_000).await;
+
+    // 4. What the operator sees.
+    let began = Instant::now();
+    let seen = loop {
+        let seen = report(&world);
+        let quiet = seen["actions"].as_array().unwrap().is_empty() && promised(&seen) == 0;
+        if quiet {
+            break seen;
+        }
+        assert!(began.elapsed() < PATIENCE, "{seen}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let token = &seen["tokens"][0];
+    assert_eq!(units(&token["vault"]), world.vault().await);
+    assert!(
+        units(&token["vault"]) < VAULT && units(&token["reserved"]) >= 60_000,
+        "{token}"
+    );
+    let line = channel_of(&seen, shop.channel.id());
+    assert_eq!(
+        (units(&line["target"]), line["level"].as_str()),
+        (TARGET.max(69_100 / 2), Some("ok"))
+    );
+    let table = hub(&world, &["liquidity", "--all"]);
+    for part in [
+        "in the vault",
+        &shop.channel.id().to_string(),
+        "gas of what would be sent now",
+    ] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    alice.client.close().await.unwrap();
+    let fees = 1 + 15 + 8 + 1 + 45; // each rounded up
+    let left = ENDOWMENT - 69_100 - fees;
+    assert_eq!(world.tokens_of(alice.key.address()).await, left);
+    process.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closes_are_gathered_until_settle_now_and_vouchers_worth_much_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = "\n[settlement]\nmin_batch = 3\nmax_wait_s = 3600\n";
+    let world = small(dir.path(), "checkpoint_above = \"4000\"", policy).await;
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let (alice, shop) = tokio::join!(
+        Person::arrive(&world, "alice", world.listen),
+        Person::arrive(&world, "shop", world.listen)
+    );
+    alice.pay(&shop, 3_000).await;
+    alice.pay(&shop, 2_000).await;
+    let paid = 5_000 + 5_000 * FEE_PPM / 1_000_000;
+    until(&world, alice.channel.id(), "the checkpoint", |state| {
+        state.clientPaid == paid
+    })
+    .await;
+
+    let id = alice.channel.id();
+    let closing = tokio::spawn({
+        let client = alice.client.clone();
+        async move { client.close().await }
+    });
+    let began = Instant::now();
+    loop {
+        let seen = report(&world);
+        let close =
+            |action: &&Value| action["what"] == "close" && action["channel"] == id.to_string().as_str();
+        if let Some(action) = seen["actions"].as_array().unwrap().iter().find(close) {
+            assert_eq!(action["now"], false, "{action}");
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{seen}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(
+        matches!(on_chain(&world, id).await.status, abi::Status::Open),
+        "it waits"
+    );
+    let other = hub(
+        &world,
+        &[
+            "settle-now",
+            "--json",
+            "--channel",
+            &shop.channel.id().to_string(),
+        ],
+    );
+    let other: Value = serde_json::from_str(&other).unwrap();
+    assert_eq!(other["transactions"], 0, "nothing was gathered there: {other}");
+    let sent = hub(&world, &["settle-now"]);
+    assert!(sent.contains(&id.to_string()), "{sent}");
+    closing.await.unwrap().unwrap();
+    assert_eq!(world.tokens_of(alice.key.address()).await, ENDOWMENT - paid);
+    assert!(paid < DEPOSIT);
+    process.stop();
+}

@@ -1,0 +1,349 @@
+//! Carries out the liquidity manager's plan: tells the ledger what the vault holds, sends refills in batches, asks
+//! clients for releases. What is on its way counts against the vault until it is in a block.
+
+use super::{Driver, act::BATCH_MAX, outgoing::Urgency, reorg::money};
+use crate::{
+    chain::ChainError,
+    engine::Reserves,
+    ledger::{Input, ReserveNeed, Vault},
+    liquidity::{self, Action, Plan, Report, Situation},
+};
+use alloy::{primitives::B256, sol_types::SolCall};
+use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A client that did not agree to a release is not asked again for so long: what it was asked for is no use to anybody
+/// in the meantime.
+const OFFER_REST: Duration = Duration::from_secs(30 * 60);
+/// A transaction that no block shows, and that the chain port does not look after any more, is believed to be lost after
+/// this many times `resend_after`.
+const LOST_AFTER: u32 = 10;
+/// Blocks over which the time between blocks is measured.
+const PACE_BLOCKS: u64 = 16;
+/// Expected times are rounded up to this, so that the ledger is not told of every second.
+const READY_STEP_S: u64 = 10;
+
+/// What the driver remembers of its reserves.
+#[derive(Debug, Default)]
+pub(super) struct Purse {
+    sent: Vec<SentReserves>,
+    /// Not sent: tried again then.
+    rests: HashMap<ChannelId, Instant>,
+    /// Asked for a release, and when.
+    offers: HashMap<ChannelId, Instant>,
+    /// Seconds from the decision to pay in until it counts.
+    ready_in_s: Option<u64>,
+    /// The head at which the ledger was told of the vault.
+    told_at: Option<u64>,
+}
+
+/// One transaction on its way.
+#[derive(Debug)]
+struct SentReserves {
+    hash: B256,
+    token: Address,
+    at: Instant,
+    /// Channel, the hub's deposit before, and what is added.
+    items: Vec<(ChannelId, Amount, Amount)>,
+    /// The block it was found in.
+    mined: Option<u64>,
+}
+
+impl SentReserves {
+    fn total(&self) -> Amount {
+        let sum = self
+            .items
+            .iter()
+            .fold(0_u128, |sum, (_, _, amount)| sum.saturating_add(amount.0));
+        Amount(sum)
+    }
+}
+
+impl Purse {
+    /// After a reorg nothing is where it was; what was sent is handed over again.
+    pub(super) fn lapse(&mut self) {
+        let now = Instant::now();
+        for sent in &mut self.sent {
+            (sent.mined, sent.at) = (None, now);
+        }
+        self.rests.clear();
+    }
+
+    /// Its client has signed: when the channel has too much again, it is asked again.
+    pub(super) fn agreed(&mut self, channel: ChannelId) {
+        self.offers.remove(&channel);
+    }
+
+    /// For the report.
+    fn actions(&self) -> impl Iterator<Item = Action> {
+        let items = self.sent.iter().flat_map(|sent| &sent.items);
+        items.map(|(channel, _, amount)| Action {
+            what: "refill".to_owned(),
+            channel: *channel,
+            amount: *amount,
+            now: false,
+            why: "sent, and not confirmed yet".to_owned(),
+        })
+    }
+
+    fn is_on_its_way(&self, channel: ChannelId) -> bool {
+        let mut items = self.sent.iter().flat_map(|sent| &sent.items);
+        items.any(|(id, _, _)| *id == channel)
+    }
+
+    /// In transactions that no block is known to have taken.
+    fn on_the_way(&self, token: Address) -> Amount {
+        let unmined = self
+            .sent
+            .iter()
+            .filter(|sent| sent.token == token && sent.mined.is_none());
+        Amount(unmined.fold(0_u128, |sum, sent| sum.saturating_add(sent.total().0)))
+    }
+}
+
+impl Driver {
+    /// Failures are logged and tried again at the next look.
+    pub(super) async fn look_after_reserves(&mut self, reserves: Reserves) {
+        if let Err(error) = self.manage(reserves).await {
+            tracing::warn!(%error, "the vault could not be read; reserves are looked after at the next look");
+        }
+    }
+
+    async fn manage(&mut self, reserves: Reserves) -> Result<(), ChainError> {
+        let head = self.view.latest().map(|head| head.number);
+        let quiet = reserves.needs.is_empty() && reserves.surpluses.is_empty();
+        // Nothing can be different from what the ledger was told.
+        if quiet && self.purse.sent.is_empty() && self.purse.told_at == head {
+            return Ok(());
+        }
+        self.look_at_sent(reserves.block).await;
+        let vaults = self.vaults(&reserves).await?;
+        let plan = self.plan(reserves, &vaults).await;
+        self.tell_vaults(&vaults, &plan).await;
+        self.purse.told_at = head;
+        let now = Instant::now();
+        for surplus in plan.releases {
+            tracing::info!(channel = %surplus.channel, amount = %surplus.amount, "asking for a release of the reserve");
+            self.purse.offers.insert(surplus.channel, now);
+            self.control.tell(Input::Offer(surplus.channel)).await;
+        }
+        let needs = plan.refills.into_iter().map(|refill| refill.need);
+        self.reserve(needs.collect()).await;
+        Ok(())
+    }
+
+    async fn plan(&self, reserves: Reserves, vaults: &BTreeMap<Address, (Amount, Amount)>) -> Plan {
+        let policy = self.options.management.liquidity;
+        let gas_price_wei = match policy.gas_price_max_wei {
+            Some(_) => self.options.chain.gas_price().await.ok(),
+            None => None,
+        };
+        liquidity::plan(self.situation(reserves, vaults, gas_price_wei), policy)
+    }
+
+    fn situation(
+        &self,
+        reserves: Reserves,
+        vaults: &BTreeMap<Address, (Amount, Amount)>,
+        gas_price_wei: Option<u128>,
+    ) -> Situation {
+        let now = Instant::now();
+        let mut needs = reserves.needs;
+        needs.retain(|need| {
+            let rests = self
+                .purse
+                .rests
+                .get(&need.channel)
+                .is_some_and(|until| now < *until);
+            !rests && !self.purse.is_on_its_way(need.channel)
+        });
+        let mut surpluses = reserves.surpluses;
+        surpluses.retain(|surplus| {
+            let asked = self.purse.offers.get(&surplus.channel);
+            asked.is_none_or(|at| at.elapsed() >= OFFER_REST)
+        });
+        let available = vaults
+            .iter()
+            .map(|(token, (held, way))| (*token, held.saturating_minus(*way)));
+        Situation {
+            needs,
+            surpluses,
+            available: available.collect(),
+            promised: reserves.promised,
+            gas_price_wei,
+        }
+    }
+
+    /// Per token: in the vault at the head, and of that on its way out.
+    async fn vaults(&self, reserves: &Reserves) -> Result<BTreeMap<Address, (Amount, Amount)>, ChainError> {
+        let hub = self.options.hub;
+        let mut vaults = BTreeMap::new();
+        for token in reserves.promised.keys().copied() {
+            let held = self.read(IAdjudicator::vaultCall { token, hub }).await?;
+            // What does not fit is more than any channel can hold.
+            let held = Amount(held.saturating_to());
+            vaults.insert(token, (held, self.purse.on_the_way(token)));
+        }
+        Ok(vaults)
+    }
+
+    /// What the ledger may promise: nothing that is on its way, or that reserves which are no orders wait for.
+    async fn tell_vaults(&mut self, vaults: &BTreeMap<Address, (Amount, Amount)>, plan: &Plan) {
+        self.measure_pace().await;
+        let mut spoken_for = plan.put_off();
+        for refill in &plan.refills {
+            let rest = refill.need.amount.saturating_minus(refill.need.owed);
+            let sum = spoken_for.entry(refill.need.config.token).or_default();
+            *sum = Amount(sum.0.saturating_add(rest.0));
+        }
+        for (token, (held, way)) in vaults {
+            let taken = spoken_for.get(token).copied().unwrap_or_default();
+            let available = held.saturating_minus(Amount(way.0.saturating_add(taken.0)));
+            let vault = Vault {
+                token: *token,
+                available,
+                ready_in_s: self.purse.ready_in_s,
+            };
+            self.control.tell(Input::Vault(vault)).await;
+        }
+    }
+
+    /// Blocks until it is mined and confirmed, and looks of ours before and after.
+    async fn measure_pace(&mut self) {
+        let Some(head) = self.view.latest() else { return };
+        let earlier = head.number.saturating_sub(PACE_BLOCKS);
+        let Ok(Some(before)) = self.options.chain.block(earlier).await else {
+            return;
+        };
+        let blocks = head.number.saturating_sub(before.number).max(1);
+        let took_s = head.timestamp_s.saturating_sub(before.timestamp_s);
+        let block_s = took_s.div_ceil(blocks).max(1);
+        let needed = self.options.confirmations.saturating_add(2);
+        let looks_s = self.options.poll_interval.as_secs().saturating_add(1);
+        let whole_s = block_s
+            .saturating_mul(needed)
+            .saturating_add(looks_s.saturating_mul(2));
+        let rounded = whole_s.div_ceil(READY_STEP_S).saturating_mul(READY_STEP_S);
+        // Only upwards, or far down: blocks do not come like clockwork.
+        let known = self.purse.ready_in_s.unwrap_or(0);
+        if rounded > known || rounded.saturating_mul(2) < known {
+            self.purse.ready_in_s = Some(rounded);
+        }
+    }
+
+    /// What became of the transactions on their way; `confirmed`: the block up to which the ledger knows.
+    async fn look_at_sent(&mut self, confirmed: u64) {
+        let mut sent = std::mem::take(&mut self.purse.sent);
+        for one in &mut sent {
+            if one.mined.is_none() {
+                one.mined = self.found(one).await;
+            }
+        }
+        let lost_after = self.options.resend_after.saturating_mul(LOST_AFTER);
+        sent.retain(|one| match one.mined {
+            Some(block) => block > confirmed,
+            None => one.at.elapsed() < lost_after || self.in_flight.waits(Some(one.hash)),
+        });
+        self.purse.sent = sent;
+    }
+
+    /// The block it is in. One that failed is over at once: block 0.
+    async fn found(&self, sent: &SentReserves) -> Option<u64> {
+        match self.options.chain.receipt(sent.hash).await {
+            Ok(Some(receipt)) if receipt.success => return Some(receipt.block_number),
+            Ok(Some(_)) => return Some(0),
+            Ok(None) if sent.at.elapsed() >= self.options.resend_after => {}
+            Ok(None) | Err(_) => return None,
+        }
+        // Perhaps another one of the same nonce took its place.
+        let (channel, before, amount) = *sent.items.first()?;
+        let state = self.state(channel).await.ok()?;
+        let arrived = money(&state).hub_deposit.0 >= before.0.saturating_add(amount.0);
+        arrived
+            .then(|| self.view.latest().map(|head| head.number))
+            .flatten()
+    }
+
+    /// Pays in, as far as it is not paid in already.
+    pub(super) async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
+        // One call names the token and the challenge period of all its channels.
+        let mut alike: BTreeMap<(Address, u64), Vec<ReserveNeed>> = BTreeMap::new();
+        for need in needs {
+            if self.purse.is_on_its_way(need.channel) {
+                continue;
+            }
+            // Paid in already, and only not confirmed yet: it would be paid in twice.
+            let state = self.state(need.channel).await;
+            if state.is_ok_and(|state| money(&state).hub_deposit > need.hub_deposit) {
+                continue;
+            }
+            let common = (need.config.token, need.config.challenge_period_s);
+            alike.entry(common).or_default().push(need);
+        }
+        for ((token, _), needs) in alike {
+            for chunk in needs.chunks(BATCH_MAX) {
+                self.reserve_chunk(token, chunk).await;
+            }
+        }
+    }
+
+    async fn reserve_chunk(&mut self, token: Address, needs: &[ReserveNeed]) {
+        let Some(side) = needs.first().map(|need| calls::hub_side(&need.config)) else {
+            return;
+        };
+        let item = |need: &ReserveNeed| abi::ClientReserve {
+            client: need.config.client,
+            clientSigner: need.config.client_signer,
+            salt: need.config.salt.0.into(),
+            amount: need.amount.0,
+        };
+        let call = IAdjudicator::reserveCall {
+            side,
+            items: needs.iter().map(item).collect(),
+        };
+        let now = Instant::now();
+        match self
+            .send("reserve", call.abi_encode(), None, Urgency::default())
+            .await
+        {
+            Ok(sent) => self.purse.sent.push(SentReserves {
+                hash: sent.hash,
+                token,
+                at: now,
+                items: needs
+                    .iter()
+                    .map(|need| (need.channel, need.hub_deposit, need.amount))
+                    .collect(),
+                mined: None,
+            }),
+            Err(_) => {
+                let again = now.checked_add(self.options.resend_after).unwrap_or(now);
+                let rests = needs.iter().map(|need| (need.channel, again));
+                self.purse.rests.extend(rests);
+            }
+        }
+    }
+
+    /// What `hub liquidity` shows. Sends nothing. Errors: the chain could not be read, or the ledger has stopped.
+    pub(super) async fn report(&mut self) -> Result<Report, String> {
+        let stopped = || "the ledger has stopped".to_owned();
+        let snapshot = self.control.snapshot().await.ok_or_else(stopped)?;
+        let liquidity = self.control.liquidity().await.ok_or_else(stopped)?;
+        let reserves = snapshot.liquidity;
+        self.look_at_sent(reserves.block).await;
+        let block = reserves.block;
+        let vaults = self.vaults(&reserves).await.map_err(|error| error.to_string())?;
+        let gas_price = self.options.chain.gas_price().await.ok();
+        let policy = self.options.management.liquidity;
+        let plan = liquidity::plan(self.situation(reserves, &vaults, gas_price), policy);
+        let mut report = liquidity::report(block, gas_price, policy, &vaults, &liquidity, &plan);
+        report.actions.extend(self.purse.actions());
+        self.report_settlement(snapshot.pending, gas_price, &mut report)
+            .await;
+        Ok(report)
+    }
+}

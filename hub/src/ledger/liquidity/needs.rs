@@ -1,0 +1,153 @@
+//! Where a reserve is too small or larger than needed.
+
+use crate::ledger::{Ledger, Levels, ReserveNeed, Tariff, entry::Entry};
+use protocol_spec::{Amount, ChannelId, Payee, UnixSeconds, channel::Phase};
+
+/// A channel whose client is connected and in which the hub has more than the high watermark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Surplus {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its token.
+    pub token: protocol_spec::Address,
+    /// What is above the target.
+    pub amount: Amount,
+}
+
+impl Entry {
+    /// Open, and neither its money nor what was signed is in doubt.
+    fn reserve_is_certain(&self) -> bool {
+        let doubtful = self.stored.frozen || self.stored.unsynced;
+        self.stored.registered && !doubtful && *self.channel.phase() == Phase::Open
+    }
+}
+
+impl Ledger {
+    /// Channels whose reserve is below the policy, or in which the hub owes an order.
+    #[must_use]
+    pub fn reserve_needs(&self) -> Vec<ReserveNeed> {
+        if self.broken {
+            return Vec::new();
+        }
+        let needs = self.entries.iter().filter_map(|entry| self.reserve_need(entry));
+        needs.collect()
+    }
+
+    /// Channels from which the hub could take something back.
+    #[must_use]
+    pub fn surpluses(&self) -> Vec<Surplus> {
+        if self.broken {
+            return Vec::new();
+        }
+        let surpluses = self.entries.iter().filter_map(|entry| self.surplus(entry));
+        surpluses.collect()
+    }
+
+    /// The watermarks of a channel now.
+    pub(in crate::ledger) fn levels(&self, entry: &Entry) -> Levels {
+        let tariff = self.policy.tariff(entry.channel.config().token);
+        let volume = entry.stored.reserve.volume.recent(self.chain.timestamp);
+        tariff.map_or_else(Levels::default, |tariff| tariff.reserve.levels(volume))
+    }
+
+    fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
+        let tariff = self.policy.tariff(entry.channel.config().token)?;
+        if !entry.reserve_is_certain() {
+            return None;
+        }
+        let owed = entry.stored.reserve.owed;
+        let refill = self.refill(entry, tariff);
+        let amount = Amount(refill.0.saturating_add(owed.0));
+        let (free, levels) = (entry.capacity(), self.levels(entry));
+        let nearly_dry = free.0 < levels.low.0.div_euclid(4);
+        let asked = !owed.is_zero() || entry.stored.reserve.wanted > free;
+        let hub_deposit = entry.channel.funds().hub_deposit;
+        (!amount.is_zero()).then(|| ReserveNeed {
+            channel: entry.channel.id(),
+            config: entry.channel.config().clone(),
+            hub_deposit,
+            amount,
+            owed,
+            urgent: asked || nearly_dry || hub_deposit.is_zero(),
+        })
+    }
+
+    /// What lifts the channel to its target, if it is below its low watermark or somebody's payment bounced.
+    fn refill(&self, entry: &Entry, tariff: &Tariff) -> Amount {
+        let (free, levels) = (entry.capacity(), self.levels(entry));
+        let wanted = entry.stored.reserve.wanted;
+        let first = entry.channel.funds().hub_deposit.is_zero();
+        let level = match () {
+            () if first && !tariff.reserve.initial.is_zero() => tariff.reserve.initial.max(wanted),
+            () if free < levels.low || free < wanted => levels.target.max(wanted),
+            () => Amount::ZERO,
+        };
+        // What the client was asked to release is not paid in again before it is known to be gone or kept.
+        let held = entry.offered();
+        level.saturating_minus(Amount(free.0.saturating_add(held.0)))
+    }
+
+    pub(super) fn surplus(&self, entry: &Entry) -> Option<Surplus> {
+        let book = &entry.stored.reserve;
+        let still = entry.reserve_is_certain()
+            && entry.session.is_some()
+            && !entry.waits()
+            && !book.is_promise()
+            && book.wanted.is_zero()
+            && book.hold_until <= self.chain.timestamp;
+        let (free, levels) = (entry.capacity(), self.levels(entry));
+        let over = !levels.high.is_zero() && free > levels.high;
+        (still && over).then(|| Surplus {
+            channel: entry.channel.id(),
+            token: entry.channel.config().token,
+            amount: free.saturating_minus(levels.target),
+        })
+    }
+
+    /// A payment bounced for want of reserve: the hub refills for it, if it is no larger than the hub holds ready anyway.
+    /// Returns when it can be expected to be delivered.
+    pub(in crate::ledger) fn want(
+        &mut self,
+        payer: usize,
+        payee: Payee,
+        amount: Amount,
+        now: UnixSeconds,
+    ) -> Option<UnixSeconds> {
+        let token = self.entries.get(payer)?.channel.config().token;
+        let index = self.find(token, payee)?;
+        let ready_at = self.ready_at(index, amount, now);
+        let entry = self.entries.get_mut(index)?;
+        if ready_at.is_some() && entry.stored.reserve.wanted < amount {
+            entry.stored.reserve.wanted = amount;
+            self.dirty.insert(index);
+        }
+        ready_at
+    }
+
+    /// When the channel will be able to take `amount`, if the hub refills it by itself.
+    pub(in crate::ledger) fn ready_at(
+        &self,
+        index: usize,
+        amount: Amount,
+        now: UnixSeconds,
+    ) -> Option<UnixSeconds> {
+        let entry = self.entries.get(index)?;
+        let (token, levels) = (entry.channel.config().token, self.levels(entry));
+        let refilled = entry.stored.registered && !entry.stored.frozen && amount <= levels.demand_max();
+        let missing = levels.target.max(amount).saturating_minus(entry.capacity());
+        let covered = missing <= self.spare(token, now);
+        let ready_in_s = self.vaults.get(&token)?.ready_in_s?;
+        (refilled && covered && entry.fits(amount)).then(|| now.after(ready_in_s))
+    }
+
+    /// Forgets a demand that was met without a refill.
+    pub(in crate::ledger) fn look_at_demand(&mut self, index: usize) {
+        if let Some(entry) = self.entries.get_mut(index)
+            && !entry.stored.reserve.wanted.is_zero()
+            && entry.capacity() >= entry.stored.reserve.wanted
+        {
+            entry.stored.reserve.wanted = Amount::ZERO;
+            self.dirty.insert(index);
+        }
+    }
+}

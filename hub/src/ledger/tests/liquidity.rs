@@ -1,0 +1,635 @@
+//! Reserves: watermarks, bounces that are refilled, capacity for sale, releases; and that no more is promised than the
+//! vault holds.
+
+use super::{
+    client::{Client, TOKEN},
+    state::Tables,
+    world::{START, World, policy},
+};
+use crate::ledger::{
+    Capacity, ChainFact, Countersign, Input, Output, Policy, Reserve, Surplus, Tariff, Vault,
+};
+use proptest::prelude::*;
+use protocol_spec::{
+    Address, Amount, CapacityQuote, Digest, Op, Payee, Payment, ReturnReason, Side, Signature, UnixSeconds,
+    limits::LAG_DEFAULT_S,
+    message::{CapacityCall, Notification, QuoteCall, Release, Reply, WithdrawCall},
+};
+
+const SIGNATURE: Signature = Signature([1; 65]); // the worker verified it
+const LOW: u128 = 200;
+const TARGET: u128 = 1_000;
+const HIGH: u128 = 2_000;
+const READY_S: u64 = 40;
+const HOLD_S: u64 = 3_600;
+const OTHER: Address = Address::repeat_byte(0x71);
+
+fn tariff(token: Address) -> Tariff {
+    let shared = policy().tokens.remove(0);
+    Tariff {
+        token,
+        fee_flat: Amount::ZERO,
+        fee_ppm: 0,
+        reserve: Reserve {
+            initial: Amount(TARGET),
+            low: Amount(LOW),
+            target: Amount(TARGET),
+            high: Amount(HIGH),
+            volume_percent: 0,
+            volume_max: Amount::ZERO,
+        },
+        capacity: Capacity {
+            max: Amount(5_000),
+            fee_flat: Amount(3),
+            fee_ppm: 10_000,
+            hold_s: HOLD_S,
+        },
+        ..shared
+    }
+}
+
+fn with_reserves() -> Policy {
+    Policy {
+        tokens: vec![tariff(TOKEN), tariff(OTHER)],
+        ..policy()
+    }
+}
+
+/// A payer (0) and a merchant (1), the hub with `reserve` in both channels.
+fn world(reserve: u128) -> World {
+    let mut world = World::with(with_reserves(), 0, 0);
+    for number in 0..2 {
+        let index = world.add(Client::new(number, TOKEN), 0);
+        world.fund(index, 100_000, reserve);
+    }
+    world
+}
+
+fn vault(world: &mut World, available: u128) {
+    let vault = Vault {
+        token: TOKEN,
+        available: Amount(available),
+        ready_in_s: Some(READY_S),
+    };
+    world.commit(vec![Input::Vault(vault)]);
+}
+
+fn pay(world: &mut World, amount: u128) -> Option<(ReturnReason, Option<u64>)> {
+    let op = world.pay_op(0, 1, amount, 0);
+    let origin = world.send(0, vec![op]);
+    let bounce = world.voucher_reply(origin).bounced.first().cloned();
+    bounce.map(|bounce| (bounce.reason, bounce.ready_at.map(|at| at.0)))
+}
+
+/// Need of the merchant: amount, owed, urgent.
+fn need(world: &World) -> Option<(u128, u128, bool)> {
+    let needs = world.ledger.reserve_needs();
+    let need = needs.iter().find(|need| need.channel == world.id(1))?;
+    Some((need.amount.0, need.owed.0, need.urgent))
+}
+
+fn surplus(world: &World, client: usize) -> Option<u128> {
+    let surpluses = world.ledger.surpluses();
+    let of = |surplus: &&Surplus| surplus.channel == world.id(client);
+    surpluses.iter().find(of).map(|surplus| surplus.amount.0)
+}
+
+fn ask(world: &mut World, client: usize, amount: u128) -> Result<CapacityQuote, String> {
+    let origin = world.fresh_origin(client);
+    let call = CapacityCall {
+        channel_id: world.id(client),
+        amount: Amount(amount),
+    };
+    world.commit(vec![Input::Capacity(origin, call)]);
+    match world.answer(origin) {
+        Ok(Reply::Capacity(reply)) => Ok(reply.quote.clone()),
+        Err(error) => Err(error.data.name.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn accept_op(world: &mut World, client: usize, amount: u128, invoice: Digest) -> Op {
+    let payment = Payment {
+        payment_id: world.clients[client].payment_id(),
+        payee: Payee::Account(super::client::HUB),
+        amount: Amount(amount),
+        fee_max: Amount::ZERO,
+        expires_at: world.clock().now.after(60),
+        invoice,
+    };
+    Op::Pay(payment)
+}
+
+fn accept(world: &mut World, client: usize, amount: u128, quote: &CapacityQuote) -> Option<ReturnReason> {
+    let op = accept_op(world, client, amount, quote.digest(&super::client::domain()));
+    let origin = world.send(client, vec![op]);
+    world
+        .voucher_reply(origin)
+        .bounced
+        .first()
+        .map(|bounce| bounce.reason)
+}
+
+fn asked(outputs: &[Output]) -> Option<Release> {
+    outputs.iter().find_map(asked_by)
+}
+
+/// The release that an output asks for.
+pub(super) fn asked_by(output: &Output) -> Option<Release> {
+    match output {
+        Output::Tell(_, told) => match told.as_ref() {
+            Notification::Release(release) => Some(release.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a client that agrees sends.
+fn agree(world: &mut World, client: usize, release: &Release) -> Input {
+    let clock = world.clock();
+    let channel = &mut world.clients[client].channel;
+    let more = release.total.minus(channel.withdrawn(Side::Hub)).unwrap();
+    let withdraw = channel.plan_withdraw(Side::Hub, more, release.deadline).unwrap();
+    channel.sign_withdraw(&withdraw, clock).unwrap();
+    let call = WithdrawCall {
+        withdraw,
+        signature: SIGNATURE,
+    };
+    Input::Withdraw(world.fresh_origin(client), call)
+}
+
+#[test]
+fn a_reserve_is_refilled_below_low_up_to_the_target_and_not_at_low() {
+    let mut world = world(TARGET);
+    assert_eq!((need(&world), surplus(&world, 1)), (None, None));
+    assert_eq!(pay(&mut world, TARGET - LOW), None);
+    assert_eq!(need(&world), None, "at the low watermark");
+    assert_eq!(pay(&mut world, 1), None);
+    assert_eq!(need(&world), Some((TARGET - LOW + 1, 0, false)));
+    assert_eq!(pay(&mut world, LOW - 1 - LOW / 4 + 1), None);
+    assert!(need(&world).unwrap().2, "below a quarter of low it is urgent");
+    let missing = need(&world).unwrap().0;
+    world.fund(1, 0, missing);
+    assert_eq!((need(&world), surplus(&world, 1)), (None, None), "hysteresis");
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_channel_without_any_reserve_gets_the_first_one_at_once() {
+    let mut world = World::with(with_reserves(), 2, 0);
+    assert_eq!(need(&world), Some((TARGET, 0, true)));
+    world.fund(1, 0, TARGET);
+    assert_eq!(need(&world), None);
+}
+
+#[test]
+fn a_bounce_tells_when_it_can_be_tried_again_and_the_hint_is_kept() {
+    let mut world = world(500);
+    let now = world.now.0;
+    let dry = ReturnReason::InsufficientReserve;
+    assert_eq!(pay(&mut world, 600), Some((dry, None)), "no vault was told");
+    assert_eq!(need(&world), None, "and nothing is promised by it");
+    vault(&mut world, 499);
+    assert_eq!(
+        pay(&mut world, 600),
+        Some((dry, None)),
+        "the vault holds too little"
+    );
+    vault(&mut world, 500);
+    assert_eq!(
+        pay(&mut world, HIGH + 1),
+        Some((dry, None)),
+        "more than a channel ever holds ready"
+    );
+    assert_eq!(pay(&mut world, 600), Some((dry, Some(now + READY_S))));
+    assert_eq!(
+        need(&world),
+        Some((500, 0, true)),
+        "up to the target, whatever gas costs"
+    );
+    let origin = world.fresh_origin(0);
+    let call = QuoteCall {
+        channel_id: world.id(0),
+        payee: Payee::Channel(world.id(1)),
+        amount: Amount(600),
+    };
+    world.commit(vec![Input::Quote(origin, call)]);
+    let Ok(Reply::Quote(quote)) = world.answer(origin) else {
+        panic!("no quote")
+    };
+    assert_eq!(quote.ready_at.unwrap().0, now + READY_S, "a quote says the same");
+    world.now = world.now.after(READY_S);
+    world.fund(1, 0, 500);
+    assert_eq!(pay(&mut world, 600), None);
+    assert_eq!(need(&world), None);
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn demand_above_the_target_is_met_once_and_does_not_swing_back() {
+    let mut world = world(500);
+    vault(&mut world, 10_000);
+    assert!(pay(&mut world, HIGH).unwrap().1.is_some());
+    assert_eq!(need(&world), Some((HIGH - 500, 0, true)));
+    world.fund(1, 0, HIGH - 500);
+    assert_eq!(
+        (need(&world), surplus(&world, 1)),
+        (None, None),
+        "at high: nothing to take back"
+    );
+    assert_eq!(pay(&mut world, HIGH), None);
+    assert!(need(&world).is_some());
+}
+
+#[test]
+fn capacity_is_quoted_paid_and_owed_until_it_is_confirmed() {
+    let mut world = world(TARGET);
+    vault(&mut world, 800);
+    let quote = ask(&mut world, 1, 800).unwrap();
+    assert_eq!((quote.amount, quote.fee), (Amount(800), Amount(3 + 8)));
+    assert_eq!((quote.ready_in_s, quote.hold_s), (READY_S, HOLD_S));
+    assert_eq!(
+        ask(&mut world, 1, 800).as_ref(),
+        Ok(&quote),
+        "asked again: the same"
+    );
+    assert_eq!(ask(&mut world, 1, 700), Err("Busy".to_owned()));
+    let before = world.ledger.entries[1].channel.funds().client_deposit;
+    assert_eq!(accept(&mut world, 1, 11, &quote), None);
+    assert_eq!(need(&world), Some((800, 800, true)));
+    assert_eq!(
+        world.ledger.entries[1].channel.sent().paid,
+        Amount::ZERO,
+        "the fee is the hub's"
+    );
+    assert_eq!(world.ledger.entries[1].channel.funds().client_deposit, before);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.fund(1, 0, 300);
+    assert_eq!(need(&world), Some((500, 500, true)), "a part of it");
+    world.fund(1, 0, 500);
+    assert_eq!(need(&world), None);
+    // Held: not asked back, however much it is.
+    world.fund(1, 0, HIGH);
+    assert_eq!(surplus(&world, 1), None);
+    world.now = world.now.after(HOLD_S);
+    world.block(vec![]);
+    assert!(surplus(&world, 1).is_some());
+    world.check_replay(&tables);
+}
+
+#[test]
+fn only_the_quoted_sum_in_time_accepts_a_quote_and_only_once() {
+    let mut world = world(TARGET);
+    vault(&mut world, 10_000);
+    let refused = Some(ReturnReason::QuoteUnknown);
+    let quote = ask(&mut world, 1, 1_000).unwrap();
+    let fee = quote.fee.0;
+    for wrong in [fee - 1, fee + 1] {
+        assert_eq!(accept(&mut world, 1, wrong, &quote), refused, "{wrong}");
+    }
+    assert_eq!(accept(&mut world, 0, fee, &quote), refused, "another channel's");
+    let op = accept_op(&mut world, 1, fee, Digest::ZERO);
+    let origin = world.send(1, vec![op]);
+    assert_eq!(
+        world.voucher_reply(origin).bounced[0].reason,
+        ReturnReason::QuoteUnknown
+    );
+    assert_eq!(accept(&mut world, 1, fee, &quote), None);
+    assert_eq!(accept(&mut world, 1, fee, &quote), refused, "twice");
+    // The border of its life.
+    for (early, expected) in [(1, None), (0, refused)] {
+        let quote = ask(&mut world, 1, 1_000).unwrap();
+        world.now = UnixSeconds(quote.expires_at.0 - early);
+        world.block(vec![]);
+        assert_eq!(accept(&mut world, 1, fee, &quote), expected, "{early} s before");
+    }
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn no_more_is_quoted_than_the_vault_holds_beyond_what_is_promised() {
+    let mut world = world(TARGET);
+    assert_eq!(
+        ask(&mut world, 1, 1),
+        Err("NoCapacity".to_owned()),
+        "no vault was told"
+    );
+    vault(&mut world, 1_000);
+    assert_eq!(ask(&mut world, 1, 1_001), Err("NoCapacity".to_owned()));
+    assert_eq!(ask(&mut world, 1, 0), Err("NoCapacity".to_owned()));
+    ask(&mut world, 1, 600).unwrap();
+    assert_eq!(
+        ask(&mut world, 0, 401),
+        Err("NoCapacity".to_owned()),
+        "600 are promised"
+    );
+    let second = ask(&mut world, 0, 400).unwrap();
+    // A quote that expired is no promise any more; one that was accepted is.
+    assert_eq!(accept(&mut world, 0, second.fee.0, &second), None);
+    world.now = second.expires_at;
+    world.block(vec![]);
+    assert_eq!(ask(&mut world, 1, 601), Err("NoCapacity".to_owned()));
+    ask(&mut world, 1, 600).unwrap();
+    vault(&mut world, 100_000);
+    assert_eq!(
+        ask(&mut world, 0, 5_001),
+        Err("NoCapacity".to_owned()),
+        "the most that is sold"
+    );
+    ask(&mut world, 0, 5_000).unwrap();
+}
+
+#[test]
+fn tokens_have_vaults_fees_and_watermarks_of_their_own() {
+    let mut policy = with_reserves();
+    policy.tokens[1].fee_ppm = 500_000;
+    policy.tokens[1].reserve.low = Amount(700);
+    policy.tokens[1].capacity.fee_ppm = 0;
+    let mut world = World::with(policy, 0, 0);
+    for (number, token) in [(0, TOKEN), (1, TOKEN), (2, OTHER), (3, OTHER)] {
+        let index = world.add(Client::new(number, token), 0);
+        world.fund(index, 100_000, 650);
+    }
+    let dry = world.ledger.reserve_needs();
+    assert_eq!(dry.len(), 2, "650 is below the other token's low watermark only");
+    assert!(
+        dry.iter()
+            .all(|need| need.config.token == OTHER && need.amount == Amount(350))
+    );
+    vault(&mut world, 1_000);
+    assert_eq!(
+        ask(&mut world, 3, 1),
+        Err("NoCapacity".to_owned()),
+        "its vault was not told"
+    );
+    for (from, to, fee) in [(0, 1, 0), (2, 3, 50)] {
+        let origin = world.fresh_origin(from);
+        let call = QuoteCall {
+            channel_id: world.id(from),
+            payee: Payee::Channel(world.id(to)),
+            amount: Amount(100),
+        };
+        world.commit(vec![Input::Quote(origin, call)]);
+        let Ok(Reply::Quote(quote)) = world.answer(origin) else {
+            panic!("no quote")
+        };
+        assert_eq!(quote.fee, Amount(fee));
+        for (granted, bounced) in [
+            (fee, None),
+            (fee.saturating_sub(1), Some(ReturnReason::FeeTooLow)),
+        ] {
+            let op = world.pay_op(from, to, 100, granted);
+            let origin = world.send(from, vec![op]);
+            let got = world
+                .voucher_reply(origin)
+                .bounced
+                .first()
+                .map(|bounce| bounce.reason);
+            assert_eq!(got, bounced.filter(|_| fee > 0), "{granted} of {fee}");
+        }
+    }
+    let other = Vault {
+        token: OTHER,
+        available: Amount(10),
+        ready_in_s: Some(1),
+    };
+    world.commit(vec![Input::Vault(other)]);
+    assert_eq!(ask(&mut world, 3, 10).unwrap().fee, Amount(3), "flat only");
+}
+
+#[test]
+fn a_quoted_fee_binds_over_a_change_of_the_tariff_until_it_expires() {
+    let mut world = world(TARGET);
+    let mut dearer = with_reserves();
+    dearer.tokens[0].fee_flat = Amount(10);
+    world.commit(vec![Input::Policy(dearer)]);
+    assert_eq!(pay(&mut world, 5), None, "quoted as free a moment ago");
+    world.now = world.now.after(59);
+    assert_eq!(pay(&mut world, 5), None, "within the life of a quote");
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.now = world.now.after(1);
+    assert_eq!(pay(&mut world, 5), Some((ReturnReason::FeeTooLow, None)));
+    let op = world.pay_op(0, 1, 5, 10);
+    let origin = world.send(0, vec![op]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    world.check_replay(&tables);
+}
+
+#[test]
+fn volume_raises_the_watermarks_up_to_its_limit() {
+    let mut policy = with_reserves();
+    policy.tokens[0].reserve.volume_percent = 50;
+    policy.tokens[0].reserve.volume_max = Amount(4_000);
+    let mut world = World::with(policy, 0, 0);
+    for number in 0..2 {
+        let index = world.add(Client::new(number, TOKEN), 0);
+        world.fund(index, 1_000_000, 0);
+    }
+    world.fund(1, 0, 6_000);
+    assert_eq!(pay(&mut world, 5_000), None);
+    let level = |world: &World| world.ledger.liquidity().channels[1].levels;
+    let levels = level(&world);
+    assert_eq!(
+        (levels.low, levels.target, levels.high),
+        (Amount(625), Amount(2_500), Amount(5_000))
+    );
+    world.fund(1, 0, 20_000);
+    assert_eq!(pay(&mut world, 15_000), None);
+    assert_eq!(level(&world).target, Amount(4_000), "the limit");
+    world.now = world.now.after(3 * 24 * 3600);
+    world.block(vec![]);
+    assert_eq!(level(&world).target, Amount(TARGET), "forgotten");
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn r13_a_surplus_is_released_with_the_clients_signature_and_does_not_swing_back() {
+    let mut world = world(HIGH);
+    assert_eq!(surplus(&world, 1), None, "at the high watermark");
+    world.fund(1, 0, 1);
+    let records = world.records.len();
+    assert_eq!(surplus(&world, 1), Some(HIGH + 1 - TARGET));
+    let channel = world.id(1);
+    let release = asked(&world.commit(vec![Input::Offer(channel)])).unwrap();
+    assert_eq!(release.total, Amount(HIGH + 1 - TARGET));
+    assert_eq!(world.records.len(), records + 1, "it is in the record");
+    assert!(
+        asked(&world.commit(vec![Input::Offer(channel)])).is_none(),
+        "one at a time"
+    );
+    // What was asked back is not there for payments, because the client may have signed it away.
+    assert_eq!(
+        pay(&mut world, TARGET + 1).unwrap().0,
+        ReturnReason::InsufficientReserve
+    );
+    let signed = agree(&mut world, 1, &release);
+    // Credits that cross the signed message do not void it.
+    assert_eq!(pay(&mut world, TARGET - LOW), None);
+    let Input::Withdraw(origin, call) = signed.clone() else {
+        unreachable!()
+    };
+    let outputs = world.commit(vec![signed]);
+    let countersigned = outputs
+        .iter()
+        .any(|output| matches!(output, Output::Countersign(to, Countersign::Withdraw(what)) if *to == origin && *what == call.withdraw));
+    assert!(
+        countersigned,
+        "{:?}",
+        world.answers.get(&(origin.session.0, origin.id))
+    );
+    assert_eq!(world.ledger.pending_transactions().len(), 1);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.block(vec![ChainFact::Withdrawn {
+        channel,
+        side: Side::Hub,
+        total: release.total,
+    }]);
+    world.clients[1]
+        .channel
+        .withdraw_confirmed(Side::Hub, release.total);
+    assert!(world.ledger.pending_transactions().is_empty());
+    assert_eq!((need(&world), surplus(&world, 1)), (None, None));
+    assert_eq!(world.ledger.entries[1].capacity(), Amount(LOW));
+    world.check_replay(&tables);
+}
+
+#[test]
+fn r12_a_release_that_nobody_answered_counts_as_gone_until_it_lapsed() {
+    let mut world = world(HIGH + 500);
+    let channel = world.id(1);
+    let release = asked(&world.commit(vec![Input::Offer(channel)])).unwrap();
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.now = release.deadline.after(LAG_DEFAULT_S);
+    world.block(vec![]);
+    assert_eq!(world.ledger.entries[1].capacity(), Amount(TARGET));
+    world.now = world.now.after(1);
+    world.block(vec![]);
+    assert_eq!(world.ledger.entries[1].capacity(), Amount(HIGH + 500));
+    assert!(world.ledger.waiting.is_empty());
+    let late = agree_with_anything(&mut world, &release);
+    assert_eq!(late, "InvalidParams", "what was not asked for any more");
+    world.check_replay(&tables);
+}
+
+fn agree_with_anything(world: &mut World, release: &Release) -> String {
+    let deadline = world.clock().now.after(60);
+    let channel = &world.clients[1].channel;
+    let mut withdraw = channel.plan_withdraw(Side::Hub, release.total, deadline).unwrap();
+    withdraw.deadline = release.deadline;
+    let origin = world.fresh_origin(1);
+    world.commit(vec![Input::Withdraw(
+        origin,
+        WithdrawCall {
+            withdraw,
+            signature: SIGNATURE,
+        },
+    )]);
+    world.error(origin)
+}
+
+#[test]
+fn only_what_is_asked_is_released_and_only_from_who_is_there() {
+    let mut world = world(HIGH + 500);
+    let channel = world.id(1);
+    world.offline(1);
+    assert_eq!(surplus(&world, 1), None);
+    assert!(asked(&world.commit(vec![Input::Offer(channel)])).is_none());
+    world.online(1);
+    let release = asked(&world.commit(vec![Input::Offer(channel)])).unwrap();
+    let more = Release {
+        total: Amount(release.total.0 + 1),
+        ..release
+    };
+    assert_eq!(agree_with_anything(&mut world, &more), "InvalidParams");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Asks for a quote in a channel.
+    Ask(usize, u128),
+    /// Accepts the newest quote of a channel.
+    Accept(usize),
+    /// The hub pays in up to so much of what a channel needs.
+    Fulfil(usize),
+    /// Time passes.
+    Wait(u64),
+    /// The vault is told again, with this much paid in by the operator.
+    Deposit(u128),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..4_usize, 1..900_u128).prop_map(|(client, amount)| Step::Ask(client, amount)),
+        3 => (0..4_usize).prop_map(Step::Accept),
+        2 => (0..4_usize).prop_map(Step::Fulfil),
+        1 => (1..150_u64).prop_map(Step::Wait),
+        1 => (0..500_u128).prop_map(Step::Deposit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// At every moment the vault covers all open quotes and orders, to the unit, and every order can be fulfilled.
+    #[test]
+    fn promises_never_exceed_the_vault(start in 0..2_000_u128, steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = World::with(with_reserves(), 0, 0);
+        for number in 0..4 {
+            let index = world.add(Client::new(number, TOKEN), 0);
+            world.fund(index, 100_000, TARGET);
+        }
+        let mut held = start;
+        vault(&mut world, held);
+        let mut quotes: Vec<Option<CapacityQuote>> = vec![None; 4];
+        for step in steps {
+            match step {
+                Step::Ask(client, amount) => {
+                    let spare = world.ledger.spare(TOKEN, world.clock().now).0;
+                    match ask(&mut world, client, amount) {
+                        Ok(quote) if quotes[client].as_ref() != Some(&quote) => {
+                            prop_assert!(amount <= spare, "{amount} of {spare}");
+                            quotes[client] = Some(quote);
+                        }
+                        Ok(_) => {}
+                        Err(name) if name == "NoCapacity" => prop_assert!(amount > spare, "{amount} of {spare}"),
+                        Err(name) => prop_assert_eq!(name, "Busy"),
+                    }
+                }
+                Step::Accept(client) => {
+                    if let Some(quote) = quotes[client].take() {
+                        let now = world.clock().now;
+                        let bounced = accept(&mut world, client, quote.fee.0, &quote);
+                        prop_assert_eq!(bounced.is_none(), now < quote.expires_at);
+                    }
+                }
+                Step::Fulfil(client) => {
+                    let needs = world.ledger.reserve_needs();
+                    if let Some(need) = needs.iter().find(|need| need.channel == world.id(client)) {
+                        let owed = need.owed.0;
+                        prop_assert!(owed <= held, "the vault is short of an order");
+                        held -= owed;
+                        world.fund(client, 0, owed);
+                        vault(&mut world, held);
+                    }
+                }
+                Step::Wait(by_s) => {
+                    world.now = world.now.after(by_s);
+                    world.block(vec![]);
+                }
+                Step::Deposit(more) => {
+                    held += more;
+                    vault(&mut world, held);
+                }
+            }
+            let promised = world.ledger.promised(TOKEN, world.clock().now).0;
+            prop_assert!(promised <= held, "promised {promised}, held {held}");
+        }
+        prop_assert!(world.now >= START);
+        world.check_replay(&Tables::default());
+    }
+}

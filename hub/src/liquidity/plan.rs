@@ -1,0 +1,181 @@
+//! The plan: refills within what the vault holds, releases, and what waits for what.
+
+use super::LiquidityPolicy;
+use crate::ledger::{ReserveNeed, Surplus};
+use protocol_spec::{Address, Amount, ChannelId};
+use std::collections::BTreeMap;
+
+/// Releases that clients are asked for at once, at most: each is a transaction of its own.
+const RELEASES_MAX: usize = 20;
+
+/// What there is to decide by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Situation {
+    /// Reserves that are too small, without those on their way.
+    pub needs: Vec<ReserveNeed>,
+    /// Reserves that are larger than needed, without those that were asked for lately.
+    pub surpluses: Vec<Surplus>,
+    /// Per token: in the vault on chain, less what transactions on their way take out of it.
+    pub available: BTreeMap<Address, Amount>,
+    /// Per token: orders and open quotes.
+    pub promised: BTreeMap<Address, Amount>,
+    /// What gas costs now; none: it is not known.
+    pub gas_price_wei: Option<u128>,
+}
+
+/// What to do now, and what waits.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// To be paid in now: orders first, then what somebody waits for, then the rest.
+    pub refills: Vec<Refill>,
+    /// To be asked for now.
+    pub releases: Vec<Surplus>,
+    /// Not now.
+    pub waiting: Vec<Waiting>,
+}
+
+/// One channel's refill.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refill {
+    /// The need; its amount is what is paid in now, which may be less than it needs.
+    pub need: ReserveNeed,
+}
+
+/// What is not done now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its token.
+    pub token: Address,
+    /// How much.
+    pub amount: Amount,
+    /// True: to be paid in; false: to be taken back.
+    pub refill: bool,
+    /// Why not.
+    pub why: Why,
+}
+
+/// What something waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// Gas is above the ceiling, and nobody waits.
+    GasPrice,
+    /// The vault holds too little beyond what is promised.
+    Vault,
+    /// Enough others are under way.
+    Turn,
+}
+
+impl Why {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::GasPrice => "gas is above the ceiling and nobody waits for it",
+            Self::Vault => "the vault holds too little beyond what is promised",
+            Self::Turn => "enough others go first",
+        }
+    }
+}
+
+/// What of one token's vault is free and what is promised, while the plan spends it.
+struct Budget {
+    available: Amount,
+    promised: Amount,
+}
+
+impl Budget {
+    /// What this need gets: all, its order alone, or nothing. What is promised to others stays.
+    fn grant(&mut self, need: &ReserveNeed) -> Amount {
+        let others = self.promised.saturating_minus(need.owed);
+        let most = self.available.saturating_minus(others);
+        // An order is served even when the vault was emptied below what is promised.
+        let granted = match () {
+            () if need.amount <= most => need.amount,
+            () if !need.owed.is_zero() && need.owed <= self.available => need.owed,
+            () => return Amount::ZERO,
+        };
+        self.available = self.available.saturating_minus(granted);
+        self.promised = others;
+        granted
+    }
+}
+
+/// Decides. Deterministic: channels of one rank go in the order of their ids.
+#[must_use]
+pub fn plan(mut situation: Situation, policy: LiquidityPolicy) -> Plan {
+    let gas_is_high = policy.gas_is_high(situation.gas_price_wei);
+    let mut plan = Plan::default();
+    let rank = |need: &ReserveNeed| (need.owed.is_zero(), !need.urgent, need.channel);
+    situation.needs.sort_by_key(rank);
+    let mut budgets = BTreeMap::new();
+    for mut need in situation.needs {
+        let token = need.config.token;
+        let wait = |amount, why| Waiting {
+            channel: need.channel,
+            token,
+            amount,
+            refill: true,
+            why,
+        };
+        if gas_is_high && !need.urgent {
+            plan.waiting.push(wait(need.amount, Why::GasPrice));
+            continue;
+        }
+        let of = |sums: &BTreeMap<Address, Amount>| sums.get(&token).copied().unwrap_or_default();
+        let budget = budgets.entry(token).or_insert_with(|| Budget {
+            available: of(&situation.available),
+            promised: of(&situation.promised),
+        });
+        let granted = budget.grant(&need);
+        let missing = need.amount.saturating_minus(granted);
+        if !missing.is_zero() {
+            plan.waiting.push(wait(missing, Why::Vault));
+        }
+        if !granted.is_zero() {
+            need.amount = granted;
+            plan.refills.push(Refill { need });
+        }
+    }
+    release(&mut plan, situation.surpluses, gas_is_high, policy);
+    plan
+}
+
+/// The largest first: each costs the same.
+fn release(plan: &mut Plan, mut surpluses: Vec<Surplus>, gas_is_high: bool, policy: LiquidityPolicy) {
+    if !policy.release {
+        return;
+    }
+    surpluses.sort_by_key(|surplus| (std::cmp::Reverse(surplus.amount), surplus.channel));
+    for surplus in surpluses {
+        let why = match () {
+            () if gas_is_high => Why::GasPrice,
+            () if plan.releases.len() >= RELEASES_MAX => Why::Turn,
+            () => {
+                plan.releases.push(surplus);
+                continue;
+            }
+        };
+        plan.waiting.push(Waiting {
+            channel: surplus.channel,
+            token: surplus.token,
+            amount: surplus.amount,
+            refill: false,
+            why,
+        });
+    }
+}
+
+impl Plan {
+    /// Per token: what is still to be paid in and is no order, because orders are promises of their own.
+    #[must_use]
+    pub fn put_off(&self) -> BTreeMap<Address, Amount> {
+        let mut sums: BTreeMap<Address, Amount> = BTreeMap::new();
+        for waiting in self.waiting.iter().filter(|waiting| waiting.refill) {
+            let sum = sums.entry(waiting.token).or_default();
+            *sum = Amount(sum.0.saturating_add(waiting.amount.0));
+        }
+        sums
+    }
+}

@@ -70,6 +70,7 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 "agree",
                 "worth",
                 "max_fee_gwei",
+                "dir",
             ];
             let shown = setting.filter(|rest| !example.iter().any(|name| rest.starts_with(name)));
             shown.unwrap_or(line).to_owned() + "\n"
@@ -82,6 +83,11 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
 #[test]
 fn every_problem_names_its_key_and_what_is_allowed() {
     let table = [
+        (
+            "# dir = \"/mnt/backup/hub\"",
+            "dir = \"/mnt/backup/hub\"",
+            "backup.dir: the embedded chain is not kept",
+        ),
         (
             "# confirmations = 12",
             "confirmations = 0",
@@ -288,7 +294,7 @@ fn init_writes_once_and_check_accepts_it() {
         .lines()
         .map(|line| line.split(' ').next().unwrap())
         .collect();
-    assert_eq!(names, ["config", "hub_signer", "owner"]);
+    assert_eq!(names, ["config", "backup_key", "hub_signer", "owner"]);
     assert!(String::from_utf8_lossy(&made.stderr).contains("hub serve --config my/hub/hub.toml"));
     let checked = hub(
         dir.path(),
@@ -300,7 +306,7 @@ fn init_writes_once_and_check_accepts_it() {
         stdout.ends_with(&*String::from_utf8_lossy(&checked.stdout)),
         "the same addresses"
     );
-    for name in ["hub_signer.key", "owner.key"] {
+    for name in ["hub_signer.key", "owner.key", "backup.key"] {
         let secret = std::fs::read_to_string(dir.path().join("my/hub/keys").join(name)).unwrap();
         let shown = both(&made) + &both(&checked);
         assert!(

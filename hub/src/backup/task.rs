@@ -24,6 +24,8 @@ const SEGMENTS_MAX: u64 = 4096;
 const RECORDS_MAX: usize = 1024;
 const RECORDS_PER_READ: usize = 64;
 const RECORD_BYTES: usize = 4 << 20;
+/// Longest wait for the last export: the hub is to exit within 5 s.
+const FINISH_MAX: Duration = Duration::from_secs(3);
 /// Pauses after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -44,11 +46,15 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Exports what is left and ends.
+    /// Exports what is left and ends; a disk that hangs is not waited for.
     pub async fn finish(self) {
         self.stop.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the backup ended by itself");
+        match tokio::time::timeout(FINISH_MAX, self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the backup ended by itself"),
+            Err(_) => {
+                tracing::error!("the backup does not end: its directory does not answer; its end is missing")
+            }
         }
     }
 }

@@ -32,10 +32,14 @@ The hub must be stopped. Exit codes: 0 done, also when there is nothing to do; 3
 /// Arguments of `hub accept-loss`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "which", required = true, multiple = false, args = ["channels", "all"])]
 pub struct AcceptLossArgs {
     /// This channel; may be given several times.
-    #[arg(long = "channel", value_name = "ID")]
+    #[arg(
+        long = "channel",
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     pub channels: Vec<ChannelId>,
     /// All that are in doubt.
     #[arg(long)]
@@ -62,7 +66,7 @@ pub fn accept_loss(args: AcceptLossArgs) -> BoxFuture<'static, Result<(), Failur
         let mut ledger = Ledger::new(domain, owner.address(), identity.hub_signer.into());
         let shard = ShardId(0);
         let failed = |error: anyhow::Error| Failure::Refused(error);
-        let loaded = store.acquire(shard).await.map_err(|error| failed(error.into()))?;
+        let loaded = store.load(shard).await.map_err(|error| failed(error.into()))?;
         let restored = engine::restore(&mut ledger, &store, shard, loaded.upto).await;
         restored.map_err(|error| failed(error.into()))?;
         let chosen = choose(&ledger, &args)?;
@@ -76,6 +80,7 @@ pub fn accept_loss(args: AcceptLossArgs) -> BoxFuture<'static, Result<(), Failur
             return Ok(());
         }
         let channels = chosen.iter().map(|doubt| doubt.channel).collect();
+        let loaded = store.acquire(shard).await.map_err(|error| failed(error.into()))?;
         let commit = ledger.commit(vec![Input::AcceptLoss(channels)], Now::wall().get());
         let (number, bytes) = commit
             .record

@@ -12,7 +12,7 @@ sign, without owner.key nobody can reach the vault, without backup.key no backup
   hub init                  in the current directory
   hub init --dir /srv/hub   somewhere else
 
-stdout: one `name value` pair per line (config, hub_signer, owner, backup_key).";
+stdout: one `name value` pair per line (config, backup_key, hub_signer, owner).";
 
 /// Arguments of `hub init`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,10 +28,10 @@ pub fn init(args: &InitArgs) -> Result<(), Failure> {
     let made = ops::init(&args.dir)?;
     let config = made.config.display();
     data(&format!(
-        "config {config}\nhub_signer {}\nowner {}\nbackup_key {}",
+        "config {config}\nbackup_key {}\nhub_signer {}\nowner {}",
+        made.backup_key.display(),
         made.hub_signer,
-        made.owner,
-        made.backup_key.display()
+        made.owner
     ))?;
     words(&format!(
         "Wrote a configuration for the embedded chain and three new keys. Next:\n  hub serve --config {config}"

@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 const EXAMPLES: &str = "\
@@ -44,6 +45,9 @@ Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 configuration, key 
 4 the demo's sums do not add up; 5 did not start: chain, database or address refused;
 6 a backup is damaged or too old; 7 refused, and nothing was changed; 130 interrupted twice.
 Data goes to stdout, words and logs to stderr. RUST_LOG=debug shows more.";
+
+/// Longest wait for blocking work at the end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 
 /// The arguments of `hub`.
 #[derive(Debug, Parser)]
@@ -93,7 +97,12 @@ pub fn main<F: Future<Output = Result<(), Failure>>>(demo: impl FnOnce(demo::Dem
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli, demo)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli, demo));
+            // A backup's disk that hangs does not keep the process.
+            runtime.shutdown_timeout(SHUTDOWN_MAX);
+            outcome
+        }
         Err(error) => Err(Failure::Running(error.into())),
     };
     exit::report(outcome)

@@ -334,9 +334,9 @@ pub enum Change {
         /// The channel.
         channel: ChannelId,
         /// A voucher of the hub that was forgotten.
-        own: Option<SignedVoucher>,
+        own: Option<Box<SignedVoucher>>,
         /// The client's voucher that it acknowledges, if that was forgotten, too.
-        theirs: Option<SignedVoucher>,
+        theirs: Option<Box<SignedVoucher>>,
     },
     /// See [`Input::AcceptLoss`].
     LossAccepted(ChannelId),

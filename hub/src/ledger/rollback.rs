@@ -190,8 +190,8 @@ impl Ledger {
     pub(super) fn repeat_resync(
         &mut self,
         channel: &ChannelId,
-        own: Option<SignedVoucher>,
-        theirs: Option<SignedVoucher>,
+        own: Option<Box<SignedVoucher>>,
+        theirs: Option<Box<SignedVoucher>>,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
@@ -199,8 +199,8 @@ impl Ledger {
         let config = self.entry(index)?.channel.config();
         let (hub, client) = (config.hub_signer, config.client_signer);
         let verified = |signed, signer| VerifiedVoucher::assume_verified(signed, &self.domain, signer);
-        let own = own.map(|signed| verified(signed, hub));
-        let theirs = theirs.map(|signed| verified(signed, client));
+        let own = own.map(|signed| verified(*signed, hub));
+        let theirs = theirs.map(|signed| verified(*signed, client));
         self.release_doubt(index, own.as_ref(), theirs.as_ref(), clock, commit)
     }
 
@@ -228,8 +228,8 @@ impl Ledger {
         self.certain(index, adopted, commit);
         commit.changes.push(Change::Resynced {
             channel,
-            own: own.map(|own| own.signed().clone()),
-            theirs: theirs.map(|theirs| theirs.signed().clone()),
+            own: own.map(|own| Box::new(own.signed().clone())),
+            theirs: theirs.map(|theirs| Box::new(theirs.signed().clone())),
         });
         self.catch_up(index, clock, commit);
         Ok(())

@@ -14,7 +14,7 @@
 use alloy::{network::EthereumWallet, primitives::keccak256, signers::local::PrivateKeySigner};
 use anyhow::{Context, ensure};
 use client_sdk::{
-    ChannelError, ChannelHandle, Client, Condition, Digest, LockedPaid, PayError, ReturnReason,
+    Address, ChannelError, ChannelHandle, Client, Condition, Digest, LockedPaid, PayError, ReturnReason,
     SignedInvoice, SignerKey, Witness,
 };
 use examples::World;
@@ -27,11 +27,13 @@ use tokio::task::JoinHandle;
 
 /// How long the seller's offer stands.
 const LIFE: Duration = Duration::from_secs(3600);
+/// Between looks at what changes by itself.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Somebody whom both trust to judge, and who is online only to sign.
 struct Arbiter {
     key: SignerKey,
-    escrow: alloy::primitives::Address,
+    escrow: Address,
 }
 
 impl Arbiter {
@@ -50,7 +52,7 @@ async fn release(world: &World, escrow: &Arbiter, key: &SignerKey, deal: &str) -
 async fn lock(
     buyer: &Client,
     till: &ChannelHandle,
-    seller: alloy::primitives::Address,
+    seller: Address,
     amount: u128,
     condition: Condition,
 ) -> anyhow::Result<(SignedInvoice, JoinHandle<Result<LockedPaid, PayError>>)> {
@@ -65,6 +67,101 @@ async fn lock(
     let held = till.held(&invoice).await?;
     ensure!(held.amount.0 == amount && !paying.is_finished(), "{held:?}");
     Ok((invoice, paying))
+}
+
+/// The arbiter releases, and the hub pays: nothing goes to the chain.
+async fn released_off_chain(
+    world: &World,
+    (seller_key, seller, till): (&PrivateKeySigner, Client, ChannelHandle),
+    buyer: &Client,
+    arbiter: &Arbiter,
+) -> anyhow::Result<(Client, ChannelHandle)> {
+    let deal = "a bicycle, order 17";
+    let address = seller_key.address();
+    let (invoice, paying) = lock(buyer, &till, address, 250_000, arbiter.condition(deal)).await?;
+    println!("250000 are locked; the seller sends the bicycle");
+    // Days may pass. What is held is in the seller's store.
+    seller.shutdown().await;
+    let seller = world.connect("seller", seller_key).await?;
+    let till = seller.channel(till.id());
+    till.wait_live().await?;
+    ensure!(till.held(&invoice).await?.amount.0 == 250_000, "it is held still");
+
+    let own = SignerKey::from_bytes(&seller_key.to_bytes().0)?;
+    let forged = release(world, arbiter, &own, deal).await?;
+    let forged = till.release(&invoice, forged).await;
+    ensure!(matches!(forged, Err(ChannelError::WitnessRefused)), "{forged:?}");
+    println!("the seller's own signature releases nothing");
+    let signed = release(world, arbiter, &arbiter.key, deal).await?;
+    let received = till.release(&invoice, signed.clone()).await?;
+    let paid = paying.await??;
+    ensure!(received.amount.0 == 250_000 && paid.witness == signed, "{paid:?}");
+    println!("the arbiter signs: the seller received {}", received.amount);
+    println!(
+        "the buyer paid {} and holds the arbiter's release as proof",
+        paid.amount
+    );
+    Ok((seller, till))
+}
+
+/// The deal is off: the seller gives the lock up.
+async fn given_back(
+    till: &ChannelHandle,
+    seller: Address,
+    buyer: &Client,
+    arbiter: &Arbiter,
+) -> anyhow::Result<()> {
+    let before = buyer.balance().spendable;
+    let (invoice, paying) = lock(buyer, till, seller, 100_000, arbiter.condition("order 18")).await?;
+    till.give_up(&invoice).await?;
+    match paying.await? {
+        Err(PayError::Bounced { reason, .. }) => ensure!(reason == ReturnReason::Cancelled, "{reason:?}"),
+        other => anyhow::bail!("a deal that is off was paid: {other:?}"),
+    }
+    while buyer.balance().spendable != before {
+        tokio::time::sleep(LOOK).await;
+    }
+    println!("order 18 is off: the buyer has its money back");
+    Ok(())
+}
+
+/// The hub is gone when the arbiter releases. The seller's evidence, a node and its key are all that is needed.
+async fn released_on_chain(
+    world: &mut World,
+    (seller_key, seller, till): (&PrivateKeySigner, Client, ChannelHandle),
+    buyer: Client,
+    arbiter: &Arbiter,
+) -> anyhow::Result<()> {
+    let deal = "a piano, order 19";
+    let address = seller_key.address();
+    let (invoice, paying) = lock(&buyer, &till, address, 300_000, arbiter.condition(deal)).await?;
+    println!("300000 are locked; the seller sends the piano");
+    world.destroy_hub().await?;
+    while seller.connected() {
+        tokio::time::sleep(LOOK).await;
+    }
+    println!("the hub is gone, its database too");
+    let signed = release(world, arbiter, &arbiter.key, deal).await?;
+    let offline = till.release(&invoice, signed).await;
+    ensure!(matches!(offline, Err(ChannelError::Offline)), "{offline:?}");
+    // The witness is stored all the same, and in the evidence.
+    let file = world.file("seller.json");
+    client_sdk::save_evidence(&till.evidence().await?, &file)?;
+    paying.abort();
+    seller.shutdown().await;
+    buyer.shutdown().await;
+
+    let evidence = CheckedEvidence::from_json(&std::fs::read(&file)?)?;
+    let period = Duration::from_secs(evidence.raw().config.challenge_period_s);
+    let settle = Settle::open(Node::connect(&world.rpc_url).await?, evidence).await?;
+    let wallet = EthereumWallet::from(seller_key.clone());
+    let mined = settle.run(Verb::Dispute, address, &wallet, 1).await?;
+    println!("disputed, with the arbiter's release, in {} gas", mined.gas_used);
+    // The hub's time to answer, and the time after it in which locks are counted.
+    let wait = period.checked_mul(2).context("a period of years")?;
+    world.pass(wait.saturating_add(Duration::from_secs(1))).await?;
+    settle.run(Verb::Finalize, address, &wallet, 1).await?;
+    Ok(())
 }
 
 #[tokio::main]
@@ -82,79 +179,9 @@ async fn main() -> anyhow::Result<()> {
         escrow: world.escrow,
     };
 
-    // 1. Released off chain.
-    let deal = "a bicycle, order 17";
-    let (invoice, paying) = lock(&buyer, &till, key.address(), 250_000, arbiter.condition(deal)).await?;
-    println!("250000 are locked; the seller sends the bicycle");
-    // Days may pass. What is held is in the seller's store.
-    seller.shutdown().await;
-    let seller = world.connect("seller", &key).await?;
-    let till = seller.channel(till.id());
-    till.wait_live().await?;
-    ensure!(till.held(&invoice).await?.amount.0 == 250_000, "it is held still");
-    let own = SignerKey::from_bytes(&key.to_bytes().0)?;
-    let forged = release(&world, &arbiter, &own, deal).await?;
-    let forged = till.release(&invoice, forged).await;
-    ensure!(matches!(forged, Err(ChannelError::WitnessRefused)), "{forged:?}");
-    println!("the seller's own signature releases nothing");
-    let signed = release(&world, &arbiter, &arbiter.key, deal).await?;
-    let received = till.release(&invoice, signed.clone()).await?;
-    let paid = paying.await??;
-    ensure!(received.amount.0 == 250_000 && paid.witness == signed, "{paid:?}");
-    println!("the arbiter signs: the seller received {}", received.amount);
-    println!(
-        "the buyer paid {} and holds the arbiter's release as proof",
-        paid.amount
-    );
-
-    // 2. Given back.
-    let before = buyer.balance().spendable;
-    let (invoice, paying) = lock(
-        &buyer,
-        &till,
-        key.address(),
-        100_000,
-        arbiter.condition("order 18"),
-    )
-    .await?;
-    till.give_up(&invoice).await?;
-    match paying.await? {
-        Err(PayError::Bounced { reason, .. }) => ensure!(reason == ReturnReason::Cancelled, "{reason:?}"),
-        other => anyhow::bail!("a deal that is off was paid: {other:?}"),
-    }
-    while buyer.balance().spendable != before {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    println!("order 18 is off: the buyer has its money back");
-
-    // 3. Released on chain, with the hub gone.
-    let deal = "a piano, order 19";
-    let (invoice, paying) = lock(&buyer, &till, key.address(), 300_000, arbiter.condition(deal)).await?;
-    println!("300000 are locked; the seller sends the piano");
-    world.destroy_hub().await?;
-    while seller.connected() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    println!("the hub is gone, its database too");
-    let signed = release(&world, &arbiter, &arbiter.key, deal).await?;
-    let offline = till.release(&invoice, signed).await;
-    ensure!(matches!(offline, Err(ChannelError::Offline)), "{offline:?}");
-    // The witness is in her evidence now: the file, a node and her key are all she needs.
-    let file = world.file("seller.json");
-    client_sdk::save_evidence(&till.evidence().await?, &file)?;
-    paying.abort();
-    seller.shutdown().await;
-    buyer.shutdown().await;
-    let evidence = CheckedEvidence::from_json(&std::fs::read(&file)?)?;
-    let period = Duration::from_secs(evidence.raw().config.challenge_period_s);
-    let settle = Settle::open(Node::connect(&world.rpc_url).await?, evidence).await?;
-    let wallet = EthereumWallet::from(key.clone());
-    let mined = settle.run(Verb::Dispute, key.address(), &wallet, 1).await?;
-    println!("disputed, with the arbiter's release, in {} gas", mined.gas_used);
-    // The hub's time to answer, and the time after it in which locks are counted.
-    let wait = period.checked_mul(2).context("a period of years")?;
-    world.pass(wait.saturating_add(Duration::from_secs(1))).await?;
-    settle.run(Verb::Finalize, key.address(), &wallet, 1).await?;
+    let (seller, till) = released_off_chain(&world, (&key, seller, till), &buyer, &arbiter).await?;
+    given_back(&till, key.address(), &buyer, &arbiter).await?;
+    released_on_chain(&mut world, (&key, seller, till), buyer, &arbiter).await?;
     let on_chain = world.tokens_of(key.address()).await?;
     println!("the seller has {on_chain} on chain");
     ensure!(on_chain == 550_000, "{on_chain} instead of 550000");

@@ -16,7 +16,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use futures::future::BoxFuture;
-use protocol_spec::{Domain, GuardError, Reject, SignerKey, SigningGuard, message::HubInfo};
+use protocol_spec::{Domain, GuardError, Reject, SignerKey, SigningGuard, UnixSeconds, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -170,16 +170,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let guard = ledger.guard();
 
         let now = options.now.get();
-        let mut policy = options.policy;
-        // The logs of events keep their epoch for the life of the database.
-        policy.log_epoch = Some(ledger.log_epoch())
-            .filter(|epoch| *epoch != 0)
-            .unwrap_or(now.0);
-        let first = ledger.commit(vec![Input::Policy(policy)], now);
-        let first = ToJournal::Commit {
-            record: first.record,
-            outputs: first.outputs,
-        };
+        let first = first_commit(&mut ledger, options.policy, now);
         drop(to_journal.send(first).await);
 
         let verifier = Verifier {
@@ -229,6 +220,19 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
             fatal,
         })
     })
+}
+
+/// The operator's decisions are the first input of every start. The logs of events keep their epoch for the life of the
+/// database.
+fn first_commit(ledger: &mut Ledger, mut policy: Policy, now: UnixSeconds) -> ToJournal {
+    policy.log_epoch = Some(ledger.log_epoch())
+        .filter(|epoch| *epoch != 0)
+        .unwrap_or(now.0);
+    let commit = ledger.commit(vec![Input::Policy(policy)], now);
+    ToJournal::Commit {
+        record: commit.record,
+        outputs: commit.outputs,
+    }
 }
 
 async fn supervise(

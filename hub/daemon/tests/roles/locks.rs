@@ -35,11 +35,12 @@ const LIFE: Duration = Duration::from_secs(4 * 3600);
 const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
 const LAG_S: u64 = protocol_spec::limits::LAG_DEFAULT_S;
 
-/// Passes everything on, until it is muted: then what the client says is swallowed. And it puts words into the hub's mouth.
+/// Passes everything on, until it is muted: then what the client says is swallowed. And it puts words into both mouths.
 pub(crate) struct Line {
     pub(crate) address: SocketAddr,
     pub(crate) mute: Arc<AtomicBool>,
     forged: broadcast::Sender<Vec<u8>>,
+    said: broadcast::Sender<Vec<u8>>,
 }
 
 impl Line {
@@ -49,7 +50,8 @@ impl Line {
         let mute = Arc::new(AtomicBool::new(false));
         let muted = mute.clone();
         let (forged, _) = broadcast::channel(4);
-        let forging = forged.clone();
+        let (said, _) = broadcast::channel(4);
+        let (forging, saying) = (forged.clone(), said.clone());
         tokio::spawn(async move {
             while let Ok((front, _)) = listener.accept().await {
                 let Ok(back) = TcpStream::connect(hub).await else {
@@ -73,12 +75,19 @@ impl Line {
                         }
                     }
                 });
-                let mute = muted.clone();
+                let (mute, mut said) = (muted.clone(), saying.subscribe());
                 tokio::spawn(async move {
                     let mut buffer = vec![0; 16 << 10];
-                    while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-                        if !mute.load(Ordering::Acquire) && to_hub.write_all(&buffer[..count]).await.is_err()
-                        {
+                    loop {
+                        let bytes = tokio::select! {
+                            read = from_client.read(&mut buffer) => match read {
+                                Ok(1..) if mute.load(Ordering::Acquire) => continue,
+                                Ok(count @ 1..) => buffer[..count].to_vec(),
+                                _ => return,
+                            },
+                            Ok(said) = said.recv() => said,
+                        };
+                        if to_hub.write_all(&bytes).await.is_err() {
                             return;
                         }
                     }
@@ -89,18 +98,35 @@ impl Line {
             address,
             mute,
             forged,
+            said,
         }
     }
 
     /// A notification that the hub never sent. The line must be quiet, so that it comes between two messages.
     pub(crate) async fn forge(&self, notification: Notification) {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let message = binary::encode(&Message::Notification(Box::new(notification)));
-        let mut frame = vec![0x82, 126];
-        frame.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
-        frame.extend(message);
-        self.forged.send(frame).unwrap();
+        let message = Message::Notification(Box::new(notification));
+        self.forged.send(frame(&message, 0, &[])).unwrap();
     }
+
+    /// A request that the client's SDK never made; the answer goes to nobody.
+    pub(crate) async fn say(&self, call: Request) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (id, call) = (1 << 40, Box::new(call));
+        // Masked with nothing.
+        let frame = frame(&Message::Request { id, call }, 0x80, &[0; 4]);
+        self.said.send(frame).unwrap();
+    }
+}
+
+/// A WebSocket frame of a binary message.
+fn frame(message: &Message, mask_bit: u8, mask: &[u8]) -> Vec<u8> {
+    let message = binary::encode(message);
+    let mut frame = vec![0x82, mask_bit | 126];
+    frame.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend(mask);
+    frame.extend(message);
+    frame
 }
 
 /// A lock of the hub that the merchant holds and can open, and that the hub has heard nothing of.

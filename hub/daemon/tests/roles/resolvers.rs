@@ -17,7 +17,7 @@ use hub::{
 };
 use protocol_spec::{
     Address, abi, limits,
-    message::{Notification, Reveal},
+    message::{Notification, Request, Reveal},
 };
 use std::{
     sync::atomic::Ordering,
@@ -89,16 +89,16 @@ pub(crate) async fn collude(world: &World, cases: &mut Vec<Case>) {
     let payer = Person::arrive(world, "escrow-payer", payers.address).await;
     let merchant = Person::arrive(world, "escrow-merchant", line.address).await;
     payer.pay(&merchant, SMALL).await;
-    refused(&payer, &merchant, &listed[1..]).await;
+    refused(&payer, (&merchant, &line), &listed[1..]).await;
     let arbiter = SignerKey::from_bytes(&rand::random()).unwrap();
-    released(world, (&payer, &payers), &merchant, escrow, &arbiter).await;
+    released(world, (&payer, &payers), (&merchant, &line), escrow, &arbiter).await;
     only_on_chain(world, (payer, merchant), &line, escrow, &arbiter, before, cases).await;
     hub.stop();
     std::fs::write(&world.config, config).unwrap();
 }
 
 /// Who is not on the list is not forwarded; and what answers wrongly opens nothing, for anybody.
-async fn refused(payer: &Person, merchant: &Person, hostile: &[Address]) {
+async fn refused(payer: &Person, (merchant, line): (&Person, &Line), hostile: &[Address]) {
     let condition = |resolver| Condition::data(resolver, b"data");
     let (_, paying) = lock(payer, merchant, SMALL, condition(Address::repeat_byte(9))).await;
     assert_eq!(bounced(paying).await, ReturnReason::ResolverRefused);
@@ -106,21 +106,40 @@ async fn refused(payer: &Person, merchant: &Person, hostile: &[Address]) {
         let (invoice, paying) = lock(payer, merchant, SMALL, condition(*resolver)).await;
         merchant.channel.held(&invoice).await.unwrap();
         let witness = Witness::new(b"data".to_vec()).unwrap();
-        let released = merchant.channel.release(&invoice, witness).await;
+        let released = merchant.channel.release(&invoice, witness.clone()).await;
         assert!(
             matches!(released, Err(ChannelError::WitnessRefused)),
             "{released:?}"
         );
+        tell_anyway(merchant, line, witness).await;
         merchant.channel.give_up(&invoice).await.unwrap();
         assert_eq!(bounced(paying).await, ReturnReason::Cancelled);
     }
 }
 
+/// A merchant without scruples tells the hub what its SDK would not; the hub still holds its lock afterwards.
+async fn tell_anyway(merchant: &Person, line: &Line, witness: Witness) {
+    let evidence = merchant.channel.evidence().await.unwrap();
+    let reveal = Reveal {
+        channel_id: merchant.channel.id(),
+        lock_id: evidence.received.locks[0].id,
+        witness,
+    };
+    line.say(Request::Reveal(reveal)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let evidence = merchant.channel.evidence().await.unwrap();
+    assert_eq!(
+        evidence.received.locks.len(),
+        1,
+        "the hub has folded a lock that nothing opens"
+    );
+}
+
 /// Nobody believes anybody: neither a merchant with a stranger's signature, nor a hub that claims to have a witness.
 async fn released(
     world: &World,
-    (payer, line): (&Person, &Line),
-    merchant: &Person,
+    (payer, payers): (&Person, &Line),
+    (merchant, line): (&Person, &Line),
     escrow: Address,
     arbiter: &SignerKey,
 ) {
@@ -136,6 +155,7 @@ async fn released(
         matches!(released, Err(ChannelError::WitnessRefused)),
         "{released:?}"
     );
+    tell_anyway(merchant, line, forged.clone()).await;
     let (lock_id, channel_id) = {
         let evidence = payer.channel.evidence().await.unwrap();
         (evidence.sent.locks[0].id, payer.channel.id())
@@ -145,7 +165,7 @@ async fn released(
         lock_id,
         witness: forged,
     };
-    line.forge(Notification::Reveal(reveal)).await;
+    payers.forge(Notification::Reveal(reveal)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let evidence = payer.channel.evidence().await.unwrap();
     assert_eq!(evidence.sent.locks.len(), 1, "nothing was converted");

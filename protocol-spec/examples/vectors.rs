@@ -14,7 +14,7 @@
 
 use protocol_spec::{
     Accept, Address, Amount, CancelDispute, Channel, ChannelId, Close, Config, Credit, Digest, Domain,
-    History, Lock, LocksOpening, Login, Op, Payee, Payment, PaymentId, Receipt, Register, Return,
+    History, Invoice, Lock, LocksOpening, Login, Op, Payee, Payment, PaymentId, Receipt, Register, Return,
     ReturnReason, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, Voucher, VoucherSignature, Withdraw,
     batch::{Tree, batch_digest},
     channel::{Clock, Delays},
@@ -258,6 +258,33 @@ fn cooperative() {
         (cells, m.digest(&domain()))
     });
     signed_table("accept", rows.collect());
+    let rows = (0..8).map(|n| {
+        let m = Invoice {
+            channel_id: id(n),
+            amount: amount("o", n),
+            hash: Digest(bytes("hash", n)),
+            resolver: match n {
+                0..4 => Address::ZERO,
+                _ => address("resolver", n),
+            },
+            expires_at: time("p", n),
+            memo: if n % 2 == 0 {
+                Digest::ZERO
+            } else {
+                Digest(bytes("memo", n))
+            },
+        };
+        let cells = vec![
+            ("channel_id", m.channel_id.to_string()),
+            ("amount", m.amount.to_string()),
+            ("hash", m.hash.to_string()),
+            ("resolver", text(m.resolver)),
+            ("expires_at", m.expires_at.to_string()),
+            ("memo", m.memo.to_string()),
+        ];
+        (cells, m.digest(&domain()))
+    });
+    signed_table("invoice", rows.collect());
 }
 
 fn session() {

@@ -15,20 +15,25 @@ pub struct Domain {
 }
 
 impl Domain {
+    /// `name` of every domain.
+    pub const NAME: &str = "Channel Hub";
+    /// `version` of every domain.
+    pub const VERSION: &str = "1";
+
     /// The domain of `adjudicator` on `chain_id`.
     #[must_use]
     pub fn new(chain_id: u64, adjudicator: Address) -> Self {
-        let domain: Eip712Domain = eip712_domain! {
-            name: "Channel Hub",
-            version: "1",
-            chain_id: chain_id,
-            verifying_contract: adjudicator,
-        };
         Self {
             chain_id,
             adjudicator,
-            separator: domain.separator().0,
+            separator: eip712(chain_id, adjudicator).separator().0,
         }
+    }
+
+    /// The same for signers that hash by themselves.
+    #[must_use]
+    pub fn to_eip712(&self) -> Eip712Domain {
+        eip712(self.chain_id, self.adjudicator)
     }
 
     /// The domain separator.
@@ -53,5 +58,14 @@ impl Domain {
         separator.copy_from_slice(&self.separator);
         hash.copy_from_slice(struct_hash.as_slice());
         Digest(keccak(&bytes))
+    }
+}
+
+fn eip712(chain_id: u64, adjudicator: Address) -> Eip712Domain {
+    eip712_domain! {
+        name: Domain::NAME,
+        version: Domain::VERSION,
+        chain_id: chain_id,
+        verifying_contract: adjudicator,
     }
 }

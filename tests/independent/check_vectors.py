@@ -29,6 +29,7 @@ TYPES = {
     "Receipt": "bytes16 paymentId, bytes32 invoice, bytes32 payer, bytes32 payeeChannel, uint64 payeeSeq, uint128 amount, uint64 at",
     "Login": "string server, bytes32 nonce, address signer, string protocol",
     "Register": "bytes32 channelId, string server",
+    "Invoice": "bytes32 channelId, uint128 amount, bytes32 hash, address resolver, uint64 expiresAt, bytes32 memo",
 }
 PAY, CREDIT, RETURN, LOCK_ADD, LOCK_CONVERT, LOCK_DROP = 1, 2, 3, 4, 5, 6
 REASONS = "change unknown_payee payee_closed insufficient_reserve expired expiry_too_far fee_too_low duplicate_id self_payment token_mismatch payee_backlog unavailable cancelled".split()
@@ -324,6 +325,7 @@ def main():
     check_signed("withdraw", "Withdraw")
     check_signed("cancel_dispute", "CancelDispute")
     check_signed("accept", "Accept")
+    check_signed("invoice", "Invoice")
     check_signed("receipt", "Receipt")
     check_signed("login", "Login", {"signer": "key_address", "login_signer": "signer"})
     check_signed("register", "Register")

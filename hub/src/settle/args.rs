@@ -44,6 +44,16 @@ pub struct KeyArgs {
     /// Environment variable with the private key.
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
+    /// Who signs instead of a key: the URL of a remote signer (eth_signTransaction, eth_signTypedData_v4), or `ledger` or
+    /// `ledger:INDEX` in a build with that feature. What comes back is compared with what was asked, field by field.
+    #[arg(long, value_name = "SIGNER", conflicts_with_all = ["key_file", "key_env"])]
+    pub signer: Option<String>,
+    /// Which of the signer's addresses; not needed when it has one only.
+    #[arg(long, value_name = "ADDRESS", requires = "signer")]
+    pub signer_address: Option<Address>,
+    /// How long a person may take to confirm at the signer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub signer_timeout: u64,
     /// Only here to refuse a key on the command line.
     #[arg(long, alias = "private-key", hide = true)]
     pub key: Option<String>,
@@ -67,7 +77,7 @@ pub struct TxArgs {
     #[allow(missing_docs, reason = "the flattened options have their own")]
     pub key: KeyArgs,
     /// Sender of a dry run without a key; the account of your side when absent.
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["key_env", "key_file", "broadcast"])]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["key_env", "key_file", "signer", "broadcast"])]
     pub from: Option<Address>,
     /// Send it. Without this nothing leaves: the call is simulated and priced.
     #[arg(long)]

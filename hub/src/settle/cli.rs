@@ -100,7 +100,10 @@ fn help() -> String {
          A complete exit:\n  settle verify   --evidence alice.json\n  \
          settle plan     --evidence alice.json --rpc-url URL\n  \
          settle dispute  --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait\n  \
-         settle finalize --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait",
+         settle finalize --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait\n\n\
+         Keys elsewhere: --signer http://127.0.0.1:9000 --signer-address 0x... (web3signer, clef: eth_signTransaction, and\n\
+         eth_signTypedData_v4 for `export`), or --signer ledger[:INDEX] in a build with that feature. What comes back is\n\
+         compared with what was asked; a signer that changes anything is refused.",
         Exit::help()
     )
 }

@@ -48,6 +48,8 @@ exits! {
     Reverted = 8, "reverted", "the adjudicator reverted, in simulation or on chain";
     /// Of many, some were not done.
     Partly = 9, "partly", "batch: some channels were not done; the table says which and why";
+    /// The signer did not sign.
+    NotSigned = 10, "not_signed", "the signer declined, could not be reached, or did not answer in time: nothing was sent";
 }
 
 impl Exit {
@@ -86,6 +88,9 @@ pub enum SettleError {
     /// No answer. Retry, or use another node.
     #[error("chain unreachable: {0}")]
     Unreachable(String),
+    /// The signer did not sign, so nothing was sent. Confirm it there, or name another.
+    #[error("not signed: {0}; nothing was sent")]
+    NotSigned(String),
     /// Sent, but not seen in a block in time.
     #[error("not included in time: {0}")]
     NotIncluded(String),
@@ -109,6 +114,7 @@ impl SettleError {
             Self::WouldLose(_) => Exit::WouldLose,
             Self::Unreachable(_) | Self::NotIncluded(_) => Exit::Unreachable,
             Self::NotNow(_) => Exit::NotNow,
+            Self::NotSigned(_) => Exit::NotSigned,
             Self::Reverted(_) => Exit::Reverted,
         }
     }

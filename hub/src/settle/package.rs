@@ -1,43 +1,46 @@
 //! Making and checking a watchtower's [`Package`].
 
 use super::evidence::{CheckedEvidence, EvidenceError};
-use protocol_spec::{Accept, Address, Digest, Evidence, Reject, SignerKey, UnixSeconds};
+use protocol_spec::{Accept, Address, Digest, Evidence, Reject, UnixSeconds};
 pub use protocol_spec::{Package, Permission, SignedAccept};
 
 fn refuse<T>(what: String) -> Result<T, EvidenceError> {
     Err(EvidenceError::Accept { what })
 }
 
-/// Countersigns the voucher that `evidence` received. R28's other half, no marked lock, is the caller's to check.
+/// What is to be signed over the voucher that `evidence` received. R28's other half, no marked lock, is the caller's to check.
 ///
 /// # Errors
-/// [`EvidenceError::Accept`] when there is no voucher, or `key` is not the signer of the evidence's side.
-pub fn sign_package(
+/// [`EvidenceError::Accept`] when there is no voucher, or `by` is not the signer of the evidence's side.
+pub fn countersign(
     evidence: &CheckedEvidence,
     permission: Permission,
-    key: &SignerKey,
-) -> Result<Package, EvidenceError> {
+    by: Address,
+) -> Result<Accept, EvidenceError> {
     let Some(voucher) = &evidence.received().voucher else {
         return refuse("the evidence holds no voucher to countersign: nothing was received yet".to_owned());
     };
     let signer = evidence.raw().config.signer(evidence.side());
-    if key.address() != signer {
+    if by != signer {
         return refuse(format!(
-            "it must be by the signer {signer} of your side, this is the key of {}",
-            key.address()
+            "it must be by the signer {signer} of your side, this is the key of {by}"
         ));
     }
-    let accept = Accept {
+    Ok(Accept {
         voucher: voucher.digest(),
         submitter: permission.submitter,
         may_dispute: permission.may_dispute,
         deadline: permission.deadline.unwrap_or(UnixSeconds(u64::MAX)),
-    };
-    let signature = key.sign(&accept.digest(evidence.domain()));
+    })
+}
+
+/// The package of `evidence` with its countersignature.
+#[must_use]
+pub fn seal_package(evidence: &CheckedEvidence, countersignature: SignedAccept) -> Package {
     let mut shown: Evidence = evidence.raw().clone();
     // A file may list the locks without their opening.
     shown.received.opening = evidence.received().opening;
-    Ok(Package::new(&shown, SignedAccept { accept, signature }))
+    Package::new(&shown, countersignature)
 }
 
 /// Checks the evidence and the countersignature.

@@ -5,21 +5,21 @@ use super::{
     args::ExportArgs,
     files::{load, replace, say},
     output::Output,
-    package::{Permission, sign_package},
+    package::{Permission, SignedAccept, countersign, seal_package},
     run_send::signer,
     text,
     view::{Phase, View},
 };
-use protocol_spec::{Address, Digest, SignerKey, UnixSeconds};
+use protocol_spec::{Address, Digest, UnixSeconds};
 use serde_json::json;
 
 /// Writes the package.
 pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
-    let key = signer(&args.key, false)?.ok_or_else(|| {
-        SettleError::Usage("the signer's key is needed: --key-file PATH or --key-env NAME".to_owned())
+    let signer = signer(&args.key, false).await?.ok_or_else(|| {
+        SettleError::Usage(
+            "the signer's key is needed: --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
+        )
     })?;
-    let key = SignerKey::from_bytes(&key.to_bytes().0)
-        .map_err(|_| SettleError::Usage("the key is out of range".to_owned()))?;
     if args.submitter == Address::ZERO {
         return Err(SettleError::Usage("--submitter must not be zero".to_owned()));
     }
@@ -39,7 +39,9 @@ pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
         may_dispute: args.may_dispute,
         deadline: args.deadline,
     };
-    let package = sign_package(&evidence, permission, &key)?;
+    let accept = countersign(&evidence, permission, signer.address())?;
+    let signature = signer.accept(&accept, evidence.domain()).await?;
+    let package = seal_package(&evidence, SignedAccept { accept, signature });
     let text =
         serde_json::to_string_pretty(&package).map_err(|error| SettleError::Internal(error.to_string()))?;
     // It is checked as its reader will check it.

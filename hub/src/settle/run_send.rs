@@ -6,16 +6,16 @@ use super::{
     cooperative::CooperativeFile,
     files::{journal_beside, say},
     journal::{Journal, Purpose},
-    key,
     outbox::Outbox,
     output::{Output, Teller},
     relay, render,
     resume::{self, Fate, Resumed},
     run::open,
     send::{Cost, Fees},
+    signer::Signer,
     view::{self, View},
 };
-use alloy::{eips::BlockId, network::EthereumWallet, primitives::TxHash, signers::local::PrivateKeySigner};
+use alloy::{eips::BlockId, network::EthereumWallet, primitives::TxHash};
 use protocol_spec::Address;
 
 /// What is to be sent.
@@ -69,27 +69,19 @@ impl What {
     }
 }
 
-/// The key, if one was named. A literal is refused before anything else happens.
-pub(super) fn signer(args: &KeyArgs, broadcast: bool) -> Result<Option<PrivateKeySigner>, SettleError> {
-    if args.key.is_some() {
-        return Err(SettleError::Usage(key::LITERAL.to_owned()));
-    }
-    let signer = match (&args.key_file, &args.key_env) {
-        (Some(path), _) => Some(key::from_file(path)?),
-        (None, Some(name)) => Some(key::from_env(name)?),
-        (None, None) => None,
-    };
-    match (&signer, broadcast) {
+/// Who signs, if somebody was named. To send something somebody must be.
+pub(super) async fn signer(args: &KeyArgs, broadcast: bool) -> Result<Option<Signer>, SettleError> {
+    match (Signer::open(args).await?, broadcast) {
         (None, true) => Err(SettleError::Usage(
-            "--broadcast needs --key-file PATH or --key-env NAME".to_owned(),
+            "--broadcast needs --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
         )),
-        _ => Ok(signer),
+        (signer, _) => Ok(signer),
     }
 }
 
 /// Runs the command.
 pub(super) async fn send(args: &SendArgs, format: Format, what: What) -> Result<Output, SettleError> {
-    let signer = signer(&args.tx.key, args.tx.broadcast)?;
+    let signer = signer(&args.tx.key, args.tx.broadcast).await?;
     let settle = open(&args.chain).await?;
     let config = &settle.evidence().raw().config;
     let account = config.account(settle.evidence().side());
@@ -103,7 +95,7 @@ pub(super) async fn send(args: &SendArgs, format: Format, what: What) -> Result<
         },
     };
     match signer.filter(|_| args.tx.broadcast) {
-        Some(signer) => run.broadcast(&what, &EthereumWallet::from(signer)).await,
+        Some(signer) => run.broadcast(&what, &signer.wallet()).await,
         None => {
             let plan = what.plan(&settle, run.sender).await?;
             let cost = run.price(&plan).await?;

@@ -7,10 +7,14 @@ use super::{
 };
 use alloy::{
     eips::{BlockId, eip2718::Encodable2718 as _},
-    network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _},
+    network::{
+        Ethereum, EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _,
+        TransactionBuilderError,
+    },
     primitives::{Address, Bytes, TxHash, U256},
     providers::Provider as _,
     rpc::types::TransactionRequest,
+    signers::Error as SigningError,
 };
 use futures::future::BoxFuture;
 
@@ -246,9 +250,10 @@ impl Node {
                 .with_gas_limit(cost.gas_limit)
                 .with_max_fee_per_gas(cost.fee_per_gas_max)
                 .with_max_priority_fee_per_gas(cost.priority_fee_per_gas_max);
-            let signed = request.build(wallet).await.map_err(|error| {
-                SettleError::Refused(format!("the key cannot sign for {}: {error}", call.sender))
-            })?;
+            let signed = request
+                .build(wallet)
+                .await
+                .map_err(|error| not_signed(call.sender, &error))?;
             Ok(Signed {
                 hash: *signed.tx_hash(),
                 nonce,
@@ -304,6 +309,16 @@ impl Node {
             Ok(signed.hash)
         })
     }
+}
+
+/// What a signer elsewhere said is inside of alloy's error.
+fn not_signed(sender: Address, error: &TransactionBuilderError<Ethereum>) -> SettleError {
+    if let TransactionBuilderError::Signer(SigningError::Other(inner)) = error
+        && let Some(said) = inner.downcast_ref::<SettleError>()
+    {
+        return said.clone();
+    }
+    SettleError::Refused(format!("the key cannot sign for {sender}: {error}"))
 }
 
 /// Why signed bytes were not sent, or may not have been.

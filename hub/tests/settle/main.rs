@@ -24,6 +24,7 @@ mod packages;
 mod plan;
 mod refusals;
 mod resume;
+mod signers;
 mod stuck;
 mod vouchers;
 mod watch;

@@ -5,7 +5,7 @@ use crate::{
     vouchers::{CLIENT, CLIENT_SIGNER, HUB, PERIOD_S, STRANGER, key, lock, opening, preimage},
     world::World,
 };
-use hub::settle::{CheckedEvidence, Permission, check_package, sign_package};
+use hub::settle::{CheckedEvidence, Permission, SignedAccept, check_package, countersign, seal_package};
 use protocol_spec::{Address, DirectionEvidence, Evidence, Side, calls};
 use serde_json::Value;
 
@@ -235,7 +235,80 @@ fn a_package_is_countersigned_by_the_hub_too() {
         may_dispute: false,
         deadline: None,
     };
-    let by_hub = sign_package(&checked, permission, &key(crate::vouchers::HUB_SIGNER)).unwrap();
+    let signer = key(crate::vouchers::HUB_SIGNER);
+    let accept = countersign(&checked, permission, signer.address()).unwrap();
+    let signature = signer.sign(&accept.digest(checked.domain()));
+    let by_hub = seal_package(&checked, SignedAccept { accept, signature });
     assert!(check_package(by_hub).unwrap().may_submit(key(STRANGER).address()));
-    assert!(sign_package(&checked, permission, &key(CLIENT_SIGNER)).is_err());
+    assert!(countersign(&checked, permission, key(CLIENT_SIGNER).address()).is_err());
+}
+
+/// Pointers to all values of `value` that are no containers.
+fn leaves(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, value)| leaves(value, &format!("{at}/{name}"), found)),
+        serde_json::Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), found)),
+        serde_json::Value::Null => {}
+        _ => found.push(at.to_owned()),
+    }
+}
+
+/// One digit, letter or truth changed.
+fn spoiled(value: &serde_json::Value) -> serde_json::Value {
+    let next = |last: char| match last {
+        '0'..='8' | 'a'..='e' => char::from_u32(u32::from(last) + 1).unwrap(),
+        '9' => '0',
+        _ => 'a',
+    };
+    match value {
+        serde_json::Value::String(text) => {
+            let (head, last) = text.split_at(text.len() - 1);
+            format!("{head}{}", next(last.chars().next().unwrap())).into()
+        }
+        serde_json::Value::Bool(truth) => (!truth).into(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn whatever_is_changed_in_a_package_is_noticed_but_for_the_deposits_that_nobody_signed() {
+    let p = crate::vouchers::Parties::new(31337, Address::repeat_byte(0xad), Address::repeat_byte(0x70));
+    let locks = vec![lock(1, 20, 1_900_000_000)];
+    let opening = opening(&locks);
+    let received = DirectionEvidence {
+        voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (1, 5), opening.commitment()))),
+        locks,
+        opening: Some(opening),
+        preimages: vec![],
+    };
+    let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
+    let checked = CheckedEvidence::check(evidence).unwrap();
+    let permission = Permission {
+        submitter: key(STRANGER).address(),
+        may_dispute: true,
+        deadline: Some(protocol_spec::UnixSeconds(1_900_000_000)),
+    };
+    let accept = countersign(&checked, permission, key(CLIENT_SIGNER).address()).unwrap();
+    let signature = key(CLIENT_SIGNER).sign(&accept.digest(checked.domain()));
+    let package = serde_json::to_value(seal_package(&checked, SignedAccept { accept, signature })).unwrap();
+    let check = |package: &serde_json::Value| CheckedEvidence::from_json(package.to_string().as_bytes());
+    check(&package).unwrap();
+    let mut all = Vec::new();
+    leaves(&package, "", &mut all);
+    assert!(all.len() > 25, "{all:?}");
+    let mut unnoticed = Vec::new();
+    for at in all {
+        let mut changed = package.clone();
+        let value = changed.pointer_mut(&at).unwrap();
+        *value = spoiled(value);
+        if check(&changed).is_ok() {
+            unnoticed.push(at);
+        }
+    }
+    assert_eq!(unnoticed, ["/evidence/deposits/0", "/evidence/deposits/1"]);
 }

@@ -7,30 +7,6 @@ use crate::{
 };
 use protocol_spec::{DirectionEvidence, Evidence, Side, calls};
 
-/// The client paid 500 and then received `paid` by voucher `seq`.
-fn received(world: &World, seq: u64, paid: u128) -> Evidence {
-    let p = &world.parties;
-    p.evidence(
-        Side::Client,
-        p.paid(Side::Hub, (seq, paid), (1, 500)),
-        p.paid(Side::Client, (1, 500), (0, 0)),
-    )
-}
-
-/// The hub starts a dispute with the client's first voucher, which acknowledges nothing.
-async fn stale_dispute(world: &World) {
-    let p = &world.parties;
-    let stale = p.paid(Side::Client, (1, 500), (0, 0));
-    world
-        .call(
-            HUB,
-            p.domain.adjudicator,
-            0,
-            &calls::dispute(&p.config, Side::Client, &stale),
-        )
-        .await;
-}
-
 /// The command line of a watchtower that runs until it is killed.
 fn watching(world: &World, dir: &str) -> Vec<String> {
     let key_file = world.key_file(STRANGER);
@@ -57,14 +33,14 @@ async fn a_watchtower_gets_an_offline_client_its_fair_amount() {
     };
     let p = &world.parties;
     let dir = world.subdirectory("tower");
-    let newest = received(&world, 5, 900);
+    let newest = world.received(5, 900);
     world
         .export(&newest, STRANGER, &dir.join("alice.json"), &[])
         .exits(0);
     let quiet = world.watch_once(&dir, STRANGER, &[]).exits(0);
     assert_eq!(quiet.events(), ["guarding", "open", "looked"]);
 
-    stale_dispute(&world).await;
+    world.stale_dispute().await;
     let file = world.file(&newest);
     let status = world.settle("status", &file, &["--json"]).json();
     assert_eq!(
@@ -115,17 +91,17 @@ async fn a_running_watchtower_takes_newer_packages_and_keeps_the_old_for_bad_one
     let args = watching(&world, &tower);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     world
-        .export(&received(&world, 3, 300), STRANGER, &file, &[])
+        .export(&world.received(3, 300), STRANGER, &file, &[])
         .exits(0);
     let mut watch = Running::start(&args);
     assert_eq!(watch.expect("guarding")["seq"], "3");
     world
-        .export(&received(&world, 5, 900), STRANGER, &file, &[])
+        .export(&world.received(5, 900), STRANGER, &file, &[])
         .exits(0);
     assert_eq!(watch.expect("replaced")["seq"], "5");
     // An older one, garbage, and one for somebody else: reported, and nothing is lost.
     world
-        .export(&received(&world, 4, 600), STRANGER, &file, &[])
+        .export(&world.received(4, 600), STRANGER, &file, &[])
         .exits(0);
     assert_eq!(watch.expect("kept")["seq"], "4");
     std::fs::write(&file, "{").unwrap();
@@ -136,7 +112,7 @@ async fn a_running_watchtower_takes_newer_packages_and_keeps_the_old_for_bad_one
             .contains("cannot be read")
     );
     world
-        .export(&received(&world, 6, 910), HUB, &dir.join("other.json"), &[])
+        .export(&world.received(6, 910), HUB, &dir.join("other.json"), &[])
         .exits(0);
     assert!(
         watch.expect("bad_file")["text"]
@@ -159,7 +135,7 @@ async fn a_watchtower_killed_after_it_sent_goes_on_with_the_same_transaction() {
     let args = watching(&world, &tower);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     world
-        .export(&received(&world, 5, 900), STRANGER, &file, &[])
+        .export(&world.received(5, 900), STRANGER, &file, &[])
         .exits(0);
     let mut watch = Running::start(&args);
     watch.expect("guarding");
@@ -169,12 +145,12 @@ async fn a_watchtower_killed_after_it_sent_goes_on_with_the_same_transaction() {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         world.mine().await;
     };
-    tokio::join!(stale_dispute(&world), soon);
+    tokio::join!(world.stale_dispute(), soon);
     let sent = watch.expect("sent");
     assert_eq!(sent["command"], "submit");
     watch.kill();
     world
-        .export(&received(&world, 5, 900), STRANGER, &file, &[])
+        .export(&world.received(5, 900), STRANGER, &file, &[])
         .exits(0);
     let mut watch = Running::start(&args);
     watch.expect("disputed");
@@ -261,20 +237,20 @@ async fn what_a_watchtower_cannot_do_it_says() {
     let soon = (world.now().await + 60).to_string();
     world
         .export(
-            &received(&world, 5, 900),
+            &world.received(5, 900),
             STRANGER,
             &dir.join("a.json"),
             &["--deadline", &soon],
         )
         .exits(0);
     world.pass(120).await;
-    stale_dispute(&world).await;
+    world.stale_dispute().await;
     let cannot = watch(&world.url, &["--broadcast"]).exits(3);
     assert!(cannot.events().contains(&"cannot".to_owned()));
     world.pass(PERIOD_S / 2 + 60).await;
     // A dry look, with a package that counts.
     world
-        .export(&received(&world, 5, 900), STRANGER, &dir.join("a.json"), &[])
+        .export(&world.received(5, 900), STRANGER, &dir.join("a.json"), &[])
         .exits(0);
     let due = watch(&world.url, &[]).exits(0);
     assert!(
@@ -288,7 +264,7 @@ async fn what_a_watchtower_cannot_do_it_says() {
     // A newer one after the window.
     world.pass(PERIOD_S).await;
     world
-        .export(&received(&world, 6, 950), STRANGER, &dir.join("a.json"), &[])
+        .export(&world.received(6, 950), STRANGER, &dir.join("a.json"), &[])
         .exits(0);
     let late = watch(&world.url, &["--broadcast"]).exits(7);
     assert!(late.events().contains(&"too_late".to_owned()) && late.events().contains(&"closed".to_owned()));
@@ -302,7 +278,7 @@ async fn a_watchtower_without_node_directory_or_key_says_so() {
     let dir = world.subdirectory("tower");
     let (tower, key_file) = (dir.display().to_string(), world.key_file(STRANGER));
     world
-        .export(&received(&world, 5, 900), STRANGER, &dir.join("a.json"), &[])
+        .export(&world.received(5, 900), STRANGER, &dir.join("a.json"), &[])
         .exits(0);
     let watch = |url: &str, more: &[&str]| {
         let base = [
@@ -391,7 +367,7 @@ async fn packages_are_taken_by_post_when_they_are_signed_for_it_and_newer() {
         world.export(evidence, submitter, &out, &[]).exits(0);
         std::fs::read_to_string(&out).unwrap()
     };
-    let newest = package(&received(&world, 5, 900), STRANGER);
+    let newest = package(&world.received(5, 900), STRANGER);
     assert_eq!(http(&address, &newest).await.0, 200);
     assert_eq!(watch.expect("guarding")["seq"], "5");
     assert_eq!(
@@ -400,18 +376,18 @@ async fn packages_are_taken_by_post_when_they_are_signed_for_it_and_newer() {
         "the same again changes nothing"
     );
     assert_eq!(
-        http(&address, &package(&received(&world, 4, 600), STRANGER))
+        http(&address, &package(&world.received(4, 600), STRANGER))
             .await
             .0,
         409
     );
     assert_eq!(
-        http(&address, &package(&received(&world, 6, 910), HUB)).await.0,
+        http(&address, &package(&world.received(6, 910), HUB)).await.0,
         400
     );
     assert_eq!(http(&address, "{}").await.0, 400);
     assert_eq!(http(&address, &" ".repeat(100_000)).await.0, 413);
-    let evidence = serde_json::to_string(&received(&world, 7, 920)).unwrap();
+    let evidence = serde_json::to_string(&world.received(7, 920)).unwrap();
     assert_eq!(http(&address, &evidence).await.0, 400, "evidence is no package");
     let mut unopened = crate::vouchers::Parties::new(31337, p.domain.adjudicator, p.config.token);
     unopened.config.salt = protocol_spec::Digest([8; 32]);
@@ -423,9 +399,9 @@ async fn packages_are_taken_by_post_when_they_are_signed_for_it_and_newer() {
     let (status, answer) = http(&address, &package(&unopened, STRANGER)).await;
     assert!(status == 400 && answer.contains("not open on chain"), "{answer}");
     // What was posted defends.
-    stale_dispute(&world).await;
+    world.stale_dispute().await;
     watch.expect("mined");
-    let file = world.file(&received(&world, 5, 900));
+    let file = world.file(&world.received(5, 900));
     assert_eq!(
         world.settle("status", &file, &["--json"]).json()["outcomes"][0]["you"],
         "1400"

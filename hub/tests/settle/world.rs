@@ -17,7 +17,7 @@ use alloy::{
     sol_types::{SolCall, SolValue as _},
 };
 use protocol_spec::{
-    Evidence, SignerKey,
+    Evidence, Side, SignerKey,
     abi::{ClientReserve, HubSide, IAdjudicator},
     calls,
 };
@@ -151,6 +151,24 @@ impl World {
             }],
         };
         self.call(HUB, to, 0, &reserve).await;
+    }
+
+    /// The client paid 500 and then received `paid` by voucher `seq`.
+    pub(crate) fn received(&self, seq: u64, paid: u128) -> Evidence {
+        let p = &self.parties;
+        p.evidence(
+            Side::Client,
+            p.paid(Side::Hub, (seq, paid), (1, 500)),
+            p.paid(Side::Client, (1, 500), (0, 0)),
+        )
+    }
+
+    /// The hub starts a dispute with the client's first voucher, which acknowledges nothing.
+    pub(crate) async fn stale_dispute(&self) {
+        let p = &self.parties;
+        let stale = p.paid(Side::Client, (1, 500), (0, 0));
+        let dispute = calls::dispute(&p.config, Side::Client, &stale);
+        self.call(HUB, p.domain.adjudicator, 0, &dispute).await;
     }
 
     pub(crate) async fn fund(&self, account: Address) {

@@ -2,7 +2,7 @@
 
 use crate::common::name as reject_name;
 use protocol_spec::{
-    Accept, Address, Amount, CancelDispute, Channel, Close, Config, Digest, Domain, History, Lock,
+    Accept, Address, Amount, CancelDispute, Channel, Close, Config, Digest, Domain, History, Invoice, Lock,
     LocksOpening, Login, Op, PaymentId, Receipt, Register, Seq, Side, Signature, SignerKey, UnixSeconds,
     Voucher, Withdraw,
     batch::{Tree, batch_digest, root_of},
@@ -146,6 +146,17 @@ fn vectors_of_vouchers_and_cooperative_messages() {
             submitter: get(&row, "submitter"),
             may_dispute: get(&row, "may_dispute"),
             deadline: get(&row, "deadline"),
+        };
+        check_signed(&row, message.digest(&domain(&row)));
+    }
+    for row in rows("invoice") {
+        let message = Invoice {
+            channel_id: get(&row, "channel_id"),
+            amount: get(&row, "amount"),
+            hash: get(&row, "hash"),
+            resolver: get(&row, "resolver"),
+            expires_at: get(&row, "expires_at"),
+            memo: get(&row, "memo"),
         };
         check_signed(&row, message.digest(&domain(&row)));
     }

@@ -40,7 +40,7 @@ struct Batch<'a> {
 
 /// Runs `verb` for every file.
 pub(super) async fn run(args: &BatchSendArgs, verb: Verb, format: Format) -> Result<Output, SettleError> {
-    let signer = signer(&args.tx.key, args.tx.broadcast)?;
+    let signer = signer(&args.tx.key, args.tx.broadcast).await?;
     let node = Node::connect(&args.plan.node.rpc_url).await?;
     let rows = rows(&args.plan.dir, &node).await?;
     let mut batch = Batch {
@@ -61,9 +61,7 @@ pub(super) async fn run(args: &BatchSendArgs, verb: Verb, format: Format) -> Res
                 .unwrap_or_else(|| args.plan.dir.join("settle.journal"));
             let mut journal = Journal::open(&path)?;
             let sender = signer.address();
-            batch
-                .send(sender, &EthereumWallet::from(signer), &mut journal)
-                .await?;
+            batch.send(sender, &signer.wallet(), &mut journal).await?;
         }
         signer => {
             let sender = signer.map(|signer| signer.address()).or(args.tx.from);

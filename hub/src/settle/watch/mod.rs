@@ -24,8 +24,10 @@ const ROUNDS_MAX: usize = 4;
 
 /// Watches until a signal, or looks once.
 pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, SettleError> {
-    let signer = signer(&args.key, false)?.ok_or_else(|| {
-        SettleError::Usage("the watchtower's key is needed: --key-file PATH or --key-env NAME".to_owned())
+    let signer = signer(&args.key, false).await?.ok_or_else(|| {
+        SettleError::Usage(
+            "the watchtower's key is needed: --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
+        )
     })?;
     let node = Node::connect(&args.node.rpc_url).await?;
     let journal = match args.broadcast {
@@ -48,7 +50,7 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
         .with("address", json!(bound.to_string()))
         .emit(format);
     }
-    let mut tower = Tower::new(args, node, signer, journal, format);
+    let mut tower = Tower::new(args, node, &signer, journal, format);
     match args.once {
         true => once(&mut tower).await,
         false => watch(&mut tower, Duration::from_secs(args.every)).await,

@@ -9,12 +9,12 @@ use crate::settle::{
     plan::Plan,
     resume::{self, Fate, Resumed},
     send::{Cost, Fees, Transaction},
+    signer::Signer,
     wait::Progress,
 };
 use alloy::{
     network::EthereumWallet,
     primitives::{Address, TxHash},
-    signers::local::PrivateKeySigner,
 };
 use protocol_spec::ChannelId;
 use serde_json::json;
@@ -43,14 +43,14 @@ impl Sender {
     pub(super) fn new(
         args: &WatchArgs,
         node: Node,
-        signer: PrivateKeySigner,
+        signer: &Signer,
         journal: Journal,
         format: Format,
     ) -> Self {
         Self {
             node,
             address: signer.address(),
-            wallet: EthereumWallet::from(signer),
+            wallet: signer.wallet(),
             journal,
             chain_id: None,
             fee_max: args.max_fee_gwei,

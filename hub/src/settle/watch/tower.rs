@@ -13,10 +13,11 @@ use crate::settle::{
     journal::Journal,
     outlook::{offer, offer_locks},
     plan,
+    signer::Signer,
     sweep::{self, CHANNELS_PER_TX_MAX},
     view::{Phase, View},
 };
-use alloy::{eips::BlockId, primitives::B256, signers::local::PrivateKeySigner};
+use alloy::{eips::BlockId, primitives::B256};
 use futures::{StreamExt as _, stream};
 use protocol_spec::{
     Address, ChannelId,
@@ -73,7 +74,7 @@ impl Tower {
     pub(super) fn new(
         args: &WatchArgs,
         node: Node,
-        signer: PrivateKeySigner,
+        signer: &Signer,
         journal: Option<Journal>,
         format: Format,
     ) -> Self {

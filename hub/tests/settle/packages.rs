@@ -284,7 +284,7 @@ fn whatever_is_changed_in_a_package_is_noticed_but_for_the_deposits_that_nobody_
         voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (1, 5), opening.commitment()))),
         locks,
         opening: Some(opening),
-        preimages: vec![],
+        witnesses: vec![],
     };
     let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
     let checked = CheckedEvidence::check(evidence).unwrap();

@@ -265,26 +265,31 @@ impl ChannelHandle {
     }
 
     /// Pays the offer's fee to the hub, bound to the offer. The capacity is there when [`ChannelHandle::wait_hub_deposit`]
-    /// sees it: `ready_in_s` later, as the hub expects. Errors: [`PayError::Bounced`] with `QuoteUnknown` when the offer
-    /// has expired; the fee is back.
+    /// sees it: `ready_in_s` later, as the hub expects. Errors: [`PayError::OfferInvalid`] when the offer has
+    /// expired or is not this channel's, [`PayError::Bounced`] with `QuoteUnknown` when the hub no longer knows it; the fee is back.
     pub async fn accept_capacity(&self, offer: &CapacityOffer) -> Result<Paid, PayError> {
         let hub = &self.client.inner.hub;
         let (quote, now) = (&offer.quote, self.client.inner.options.ports.now());
-        let left_s = quote.expires_at.0.saturating_sub(now.0).max(1);
-        let options = PayOptions {
-            fee_max: Some(Amount::ZERO),
-            expires_in: Some(Duration::from_secs(left_s)),
-            invoice: Some(quote.digest(&hub.domain)),
-            ..PayOptions::default()
-        };
-        let paid = self.pay_with(hub.pin.hub, quote.fee, options).await?;
+        let digest = quote.digest(&hub.domain);
+        let signed = hub.key.verify(&digest, &offer.signature).is_ok();
+        if quote.channel_id != self.id || !signed || quote.expires_at <= now {
+            return Err(PayError::OfferInvalid);
+        }
+        // First: whatever becomes of the payment, it may have been delivered.
         let keep = Command::KeepCapacity {
             channel_id: self.id,
             until: now.after(quote.hold_s),
         };
         let kept = self.client.send(keep).await;
         kept.map_err(|_| PayError::Stopped(self.client.why_stopped()))?;
-        Ok(paid)
+        let left_s = quote.expires_at.0.saturating_sub(now.0);
+        let options = PayOptions {
+            fee_max: Some(Amount::ZERO),
+            expires_in: Some(Duration::from_secs(left_s)),
+            invoice: Some(digest),
+            ..PayOptions::default()
+        };
+        self.pay_with(hub.pin.hub, quote.fee, options).await
     }
 
     /// See [`Client::payments`].

@@ -196,6 +196,9 @@ pub enum PayError {
     /// A payment of nothing.
     #[error("the amount must not be zero")]
     AmountZero,
+    /// Nothing was signed. Ask for a new offer.
+    #[error("the offer of capacity has expired, is another channel's, or is not the hub's")]
+    OfferInvalid,
     /// The payment came back whole, by a voucher of the hub.
     #[error("payment {payment_id} bounced: {reason:?}; the money is back")]
     Bounced {
@@ -294,6 +297,9 @@ pub enum ChannelError {
     /// There is no such invoice in this client's store.
     #[error("no such invoice here")]
     UnknownInvoice,
+    /// Another invoice of this client has the same hash: nothing was made.
+    #[error("another invoice has this hash")]
+    HashUsed,
     /// Nothing was sent. The resolver does not take this witness; ask whoever made it.
     #[error("the resolver does not take this witness")]
     WitnessRefused,

@@ -130,7 +130,10 @@ impl Actor {
         };
         let before = entry.channel.clone();
         entry.funds(&facts);
-        entry.disputes(facts.disputed);
+        // That there was none before is for the chain to say (R28).
+        if facts.disputed {
+            entry.disputes(true);
+        }
         entry.phase((&facts, 0), (&facts, 0));
         entry.channel.tick(clock);
         entry.dirty |= entry.channel != before;

@@ -186,6 +186,7 @@ impl Actor {
             Command::KeepCapacity { channel_id, until } => {
                 if let Some(entry) = self.entries.get_mut(&channel_id) {
                     entry.keep_capacity_until = entry.keep_capacity_until.max(until);
+                    entry.dirty = true;
                 }
             }
             Command::Evidence { channel_id, reply } => {

@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 /// A signed withdrawal counts as done until then (R12), so the deadline is short.
 const WITHDRAW_LIFE_S: u64 = 15 * 60;
+/// After a release that was signed and never mined none is agreed to for so long.
+const RELEASE_REST_S: u64 = 24 * 3600;
 /// Nothing is signed or accepted until then unless the close is mined (R15).
 const CLOSE_LIFE_S: u64 = 10 * 60;
 const COMPARE_EVERY: Duration = Duration::from_millis(100);
@@ -114,7 +116,7 @@ impl Entry {
         match &self.cooperation {
             None => false,
             // Nothing comes of waiting: the channel is closing.
-            Some(cooperation) if cooperation.reply.is_none() => false,
+            Some(cooperation) if cooperation.is_signed_close() && cooperation.reply.is_none() => false,
             Some(cooperation) => {
                 let draining = matches!(cooperation.stage, Stage::Draining);
                 !(draining && matches!(cooperation.kind, CooperativeKind::Close))
@@ -175,6 +177,10 @@ impl Entry {
         }
         let over = match cooperation.is_signed_close() {
             true => !closing && cooperation.reply.is_none(),
+            // The hub asked for it, nobody here waits.
+            false if matches!(cooperation.kind, CooperativeKind::Release { .. }) => {
+                cooperation.deadline <= now
+            }
             false => cooperation.reply.is_none(),
         };
         if over {
@@ -204,6 +210,17 @@ impl Entry {
         });
     }
 
+    /// Whether the hub may ask for a part of its reserve: not for long, since this client's own withdrawal or close waits
+    /// for the end of it, and not again soon after one that was agreed to and never came.
+    fn may_ask_release(&self, release: &Release, clock: Clock) -> bool {
+        let withdrawn = self.channel.withdrawn(Side::Hub);
+        let in_vain = self
+            .agreed_release
+            .is_some_and(|(total, until)| total > withdrawn && clock.now < until.after(RELEASE_REST_S));
+        let timely = clock.now < release.deadline && release.deadline <= clock.now.after(WITHDRAW_LIFE_S);
+        timely && !in_vain && release.total > withdrawn && clock.now >= self.keep_capacity_until
+    }
+
     /// A pending release of the hub's reserve is a matter of minutes: what this client wants waits for its end.
     fn release_pending(&self) -> bool {
         let pending = self.channel.pending_withdraw();
@@ -223,6 +240,7 @@ impl Entry {
                 let more = total.minus(self.channel.withdrawn(Side::Hub))?;
                 let message = self.channel.plan_withdraw(Side::Hub, more, deadline)?;
                 self.channel.sign_withdraw(&message, clock)?;
+                self.agreed_release = Some((total, deadline));
                 Ok(Planned::Withdraw(message))
             }
             CooperativeKind::Close => {
@@ -272,9 +290,7 @@ impl Actor {
         };
         let free = entry.cooperation.is_none() && !entry.channel.is_withdraw_pending();
         let open = *entry.channel.phase() == Phase::Open && entry.live() && entry.fault.is_none();
-        let kept = clock.now < entry.keep_capacity_until;
-        let new = release.total > entry.channel.withdrawn(Side::Hub) && clock.now < release.deadline;
-        if agree && free && open && new && !kept {
+        if agree && free && open && entry.may_ask_release(release, clock) {
             let kind = CooperativeKind::Release {
                 total: release.total,
                 deadline: release.deadline,
@@ -432,6 +448,15 @@ impl Actor {
                 return;
             }
         };
+        // What was signed binds whatever the hub says: only its deadline or the chain ends a close.
+        if hub.is_err() && cooperation.is_signed_close() {
+            cooperation.answer(Err(ChannelError::BadCountersignature));
+            let wait = cooperation
+                .retries
+                .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
+            cooperation.stage = Stage::ToSend(planned, own, later(wait));
+            return;
+        }
         cooperation.answer(match (hub, planned) {
             (Err(_), _) => Err(ChannelError::BadCountersignature),
             (Ok(hub), Planned::Withdraw(message)) => Ok(Signed::Withdraw(message, own, hub)),

@@ -154,6 +154,8 @@ pub(super) struct Entry {
     pub(super) close_left_open: bool,
     /// The hub was paid for its reserve: no release is agreed to before.
     pub(super) keep_capacity_until: UnixSeconds,
+    /// The newest release that was signed: the hub's sum with it, and until when it can be mined.
+    pub(super) agreed_release: Option<(Amount, UnixSeconds)>,
     pub(super) stream: Option<StreamState>,
     pub(super) credits: HashMap<Vec<u8>, CreditRow>,
     pub(super) dirty: bool,
@@ -199,6 +201,7 @@ impl Entry {
             cooperation: None,
             close_left_open: false,
             keep_capacity_until: UnixSeconds::default(),
+            agreed_release: None,
             stream: None,
             credits: HashMap::new(),
             dirty: false,
@@ -220,6 +223,7 @@ impl Entry {
         Self {
             fault: row.fault,
             credits_lost_until: row.credits_lost_until,
+            keep_capacity_until: row.keep_capacity_until,
             confirmed: row.confirmed,
             locks_in: row.locks_in,
             acknowledged: row.acknowledged,
@@ -274,6 +278,7 @@ impl Entry {
                 .collect(),
             locks_in: self.locks_in.clone(),
             acknowledged: self.acknowledged.clone(),
+            keep_capacity_until: self.keep_capacity_until,
         }
     }
 

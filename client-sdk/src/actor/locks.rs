@@ -338,6 +338,10 @@ impl Actor {
         let made = condition.is_none().then(|| Preimage(self.options.ports.random()));
         let condition = condition.or_else(|| made.as_ref().map(Condition::preimage));
         let condition = condition.ok_or(ChannelError::UnknownInvoice)?;
+        // What pays the one must not pay the other.
+        if self.invoices.contains_key(&condition.hash) {
+            return Err(ChannelError::HashUsed);
+        }
         let invoice = Invoice {
             channel_id,
             amount,

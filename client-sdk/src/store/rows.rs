@@ -5,7 +5,7 @@ use crate::{HubFault, HubPin, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
-    SignedVoucher, Voucher, Witness,
+    SignedVoucher, UnixSeconds, Voucher, Witness,
     message::{Cursor, Frame},
 };
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub(crate) struct ChannelRow {
     pub(crate) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
     /// Newest own voucher that the hub acknowledged.
     pub(crate) acknowledged: Option<SignedVoucher>,
+    /// The hub was paid for its reserve: no release is agreed to before.
+    pub(crate) keep_capacity_until: UnixSeconds,
 }
 
 /// An own frame without its signature, which is made again deterministically.

@@ -29,6 +29,9 @@ use protocol_spec::{
 };
 use serde_json::Value;
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -68,6 +71,38 @@ fn hub(world: &World, args: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{args:?}: {status} {stderr}");
     String::from_utf8(stdout).unwrap()
+}
+
+/// Status line and text of `POST /settle-now` with this token.
+fn post_settle_now(world: &World, token: Option<&str>) -> String {
+    let body = r#"{"token":null,"channel":null,"checkpoints":true}"#;
+    let header = token.map(|token| format!("x-hub-operator: {token}\r\n"));
+    let request = format!(
+        "POST /settle-now HTTP/1.0\r\nHost: evil:9945\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        header.unwrap_or_default(),
+        body.len()
+    );
+    let mut stream = TcpStream::connect(world.ops).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What a web page or a neighbour can send moves nothing.
+fn only_the_token_is_answered(world: &World) {
+    let file = world.hub_dir.join("data/operator.token");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(file).unwrap();
+    for wrong in [None, Some("1"), Some(&token[1..]), Some(&"0".repeat(64))] {
+        let answer = post_settle_now(world, wrong);
+        assert!(
+            answer.starts_with("HTTP/1.0 403") && answer.contains("x-hub-operator"),
+            "{wrong:?}: {answer}"
+        );
+    }
+    let log = std::fs::read_to_string(world.dir.join("hub.log")).unwrap();
+    assert!(!log.contains(&token), "it is never logged");
 }
 
 fn report(world: &World) -> Value {
@@ -287,6 +322,14 @@ async fn closes_are_gathered_until_settle_now_and_vouchers_worth_much_are_shown(
         assert!(began.elapsed() < PATIENCE, "{seen}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    only_the_token_is_answered(&world);
+    let gathered = |seen: Value| {
+        let actions = seen["actions"].as_array().unwrap().clone();
+        actions
+            .iter()
+            .any(|action| action["what"] == "close" && action["now"] == false)
+    };
+    assert!(gathered(report(&world)), "nothing was sent");
     assert!(
         matches!(on_chain(&world, id).await.status, abi::Status::Open),
         "it waits"

@@ -11,6 +11,7 @@
 
 use hub::{
     cli::serve::{ServeArgs, Started, prepare, serve_with},
+    driver::{Ask, SettleNow, Settled},
     engine::Engine,
     ops::{Config, SecretRef, config::DEFAULT_TEXT, secrets},
     session::SessionLimits,
@@ -409,6 +410,63 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(reply)
 }
 
+/// The whole reply to `POST /settle-now`, with one more header line.
+fn settle_now(address: SocketAddr, header: &str) -> String {
+    let body = r#"{"token":null,"channel":null,"checkpoints":false}"#;
+    let length = body.len();
+    let request = format!(
+        "POST /settle-now HTTP/1.0\r\n{header}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+/// The driver hears of nothing but what came with the token.
+fn the_desk_wants_its_token(address: SocketAddr, token: &str, mut asks: tokio::sync::mpsc::Receiver<Ask>) {
+    for header in [
+        String::new(),
+        "x-hub-operator: 1\r\n".to_owned(),
+        format!("x-hub-operator: {}\r\n", "0".repeat(64)),
+    ] {
+        let reply = settle_now(address, &header);
+        assert!(reply.starts_with("HTTP/1.0 403"), "{header}: {reply}");
+        assert!(asks.try_recv().is_err(), "nobody was asked");
+    }
+    let header = format!("x-hub-operator: {token}\r\n");
+    let asking = std::thread::spawn(move || settle_now(address, &header));
+    match asks.blocking_recv().unwrap() {
+        Ask::SettleNow(what, answer) => {
+            assert_eq!(what, SettleNow::default());
+            answer.send(Ok(Settled::default())).unwrap();
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(asking.join().unwrap().starts_with("HTTP/1.0 200"));
+}
+
+#[test]
+fn the_commands_say_what_is_wrong_with_the_token() {
+    let dir = TempDir::new().unwrap();
+    hub::ops::init(dir.path()).unwrap();
+    let token = dir.path().join("data/operator.token");
+    let fails = |expected: &str| {
+        for command in ["liquidity", "settle-now"] {
+            let output = hub(dir.path(), &[command], &[]);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(both(&output).contains(expected), "{}", both(&output));
+        }
+    };
+    fails("the hub is not running with this configuration");
+    std::fs::create_dir(&token).unwrap();
+    fails("of mode 600 that belongs to the user who runs the hub");
+    std::fs::remove_dir(&token).unwrap();
+    std::fs::write(&token, "1\r\nmore: 1").unwrap();
+    fails("must hold 64 hex digits");
+}
+
 fn wait_for(address: SocketAddr, path: &str, expected: &str) -> String {
     let start = Instant::now();
     loop {
@@ -442,6 +500,7 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
     .unwrap();
     let (go, gate) = tokio::sync::oneshot::channel::<()>();
     let (finished, finish) = std::sync::mpsc::channel();
+    let (hears, heard) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -473,7 +532,8 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
                 finished.send(())?;
                 Ok(())
             });
-            let (operator, _) = hub::driver::Operator::new();
+            let (operator, asks) = hub::driver::Operator::new();
+            hears.send(asks)?;
             Ok(Started {
                 engine,
                 operator,
@@ -493,6 +553,8 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
         asked.starts_with("HTTP/1.1 403"),
         "a web page cannot ask: {asked}"
     );
+    let token = std::fs::read_to_string(dir.path().join("data/operator.token")).unwrap();
+    the_desk_wants_its_token(ops, &token, heard.recv().unwrap());
     assert!(
         get(ops, "/metrics")
             .unwrap()

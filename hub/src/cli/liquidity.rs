@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
   hub liquidity --all      every channel, not only those outside their watermarks
   hub liquidity --json     the same for programs, always with every channel
 
-Asks the hub that runs with this configuration, at [ops] listen. Amounts are token base units.";
+Asks the hub that runs with this configuration, at [ops] listen; run it as the hub's user. Amounts are token base units.";
 
 /// Arguments of `hub liquidity`.
 #[derive(Clone, Debug, clap::Args)]

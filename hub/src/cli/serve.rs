@@ -142,7 +142,10 @@ where
     let served = async {
         let started = start(prepared, readiness.clone(), shutdown.clone()).await;
         let started = started.map_err(Failure::Start)?;
-        desk.open(started.operator.clone());
+        // Now its database is locked: no other hub's token is replaced.
+        desk.open(started.operator.clone(), &config.data_dir)
+            .with_context(|| format!("{}", ops::desk::token_file(&config.data_dir).display()))
+            .map_err(Failure::Start)?;
         readiness.fulfil("engine");
         let served = serve_engine(&config, listener, started, readiness, shutdown).await;
         served.map_err(Failure::Running)

@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
   hub settle-now --channel 0x...      one channel
   hub settle-now --checkpoints        also shows the chain the newest voucher of every open channel
 
-Asks the hub that runs with this configuration, at [ops] listen. `hub liquidity` shows what is gathered.";
+Asks the hub that runs with this configuration, at [ops] listen; run it as the hub's user. `hub liquidity` shows what is gathered.";
 
 /// Arguments of `hub settle-now`.
 #[derive(Clone, Debug, clap::Args)]

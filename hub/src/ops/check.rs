@@ -88,7 +88,7 @@ fn server(config: &Config, problems: &mut Problems) {
     });
     let ops = config.ops.listen;
     problems.unless(ops.ip().is_loopback() || config.ops.allow_remote, || {
-        format!("ops.listen: is {ops}, must be a loopback address unless ops.allow_remote = true (it has no login)")
+        format!("ops.listen: is {ops}, must be a loopback address unless ops.allow_remote = true (metrics have no login)")
     });
     problems.unless(ops != config.server.listen || ops.port() == 0, || {
         format!("ops.listen: is {ops}, which is server.listen already")

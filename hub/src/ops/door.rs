@@ -1,10 +1,11 @@
-//! The operator's HTTP door: `/metrics`, `/livez`, `/readyz`, and what [`super::desk`] answers. Loopback by default, because it has no login.
+//! The operator's HTTP door: `/metrics`, `/livez` and `/readyz`, on loopback by default because they have no login, and what
+//! [`super::desk`] answers to who has its token.
 
 use super::{Readiness, Shutdown, desk::Desk};
 use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 
 /// How often histograms are folded, so that an unscraped hub does not grow.
@@ -81,7 +82,8 @@ pub fn serve(
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .with_state(Facts { metrics, readiness })
-            .merge(desk.router());
+            .merge(desk.router())
+            .into_make_service_with_connect_info::<SocketAddr>();
         // Not axum's graceful end: it waits for scrapers that keep their connection.
         tokio::select! {
             served = axum::serve(listener, router) => served,

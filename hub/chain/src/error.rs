@@ -68,6 +68,14 @@ pub enum ChainError {
     /// The account cannot pay. Fund it.
     #[error("not enough funds to send: {0}")]
     InsufficientFunds(String),
+    /// Blocks ask for more than the transaction may cost: nothing was sent. Raise the limit, or try when gas is cheaper.
+    #[error("gas is too dear: blocks ask for {base_fee} wei per gas, at most {offer} may be paid")]
+    TooDear {
+        /// Most wei per gas that its budget and limit allow.
+        offer: u128,
+        /// Base fee of the next block, wei per gas.
+        base_fee: u128,
+    },
     /// A transaction of ours is in no block and no mempool any more (reorg, drop, replacement). Decide and send again.
     #[error("transaction {hash} vanished from chain and mempool")]
     Dropped {

@@ -59,8 +59,24 @@ enum What {
     Voucher(abi::HubSide, abi::ClientVoucher),
     /// With locks: transactions of its own, in this order. What cannot be estimated before the one ahead of it is in a
     /// block has its limit of gas.
-    Evidence(Vec<(IAdjudicator::submitCall, Option<u64>)>),
+    Evidence(Vec<Part>),
     Finalize(abi::Config),
+}
+
+/// One transaction of several for a channel.
+struct Part {
+    call: IAdjudicator::submitCall,
+    gas_limit: Option<u64>,
+    /// The last moment for this one; the others may have more time.
+    deadline: Option<UnixSeconds>,
+}
+
+/// What is sent, with the limit of gas, if it is not estimated.
+struct Call {
+    what: &'static str,
+    data: Vec<u8>,
+    gas_limit: Option<u64>,
+    deadline: Option<UnixSeconds>,
 }
 
 /// Channels that need no look before something changes.
@@ -73,8 +89,10 @@ struct Rest {
     mark: Amount,
     /// `None`: a reorg passed since.
     since: Option<Instant>,
-    /// What carries the answer.
-    hash: Option<B256>,
+    /// What carries the answer: all of them must be on their way.
+    hashes: Vec<B256>,
+    /// When it is too late for them, chain time.
+    until: Option<UnixSeconds>,
     /// Chain time at which there is something to do whatever happens; zero: none is known.
     wake: u64,
 }
@@ -85,27 +103,28 @@ impl Rests {
             let awake = rest.wake != 0 && now >= rest.wake;
             let after = driver.options.resend_after;
             let lapsed = rest.since.is_none_or(|since| since.elapsed() >= after);
-            rest.mark != mark || awake || (lapsed && !driver.in_flight.waits(rest.hash))
+            let late = rest.until.is_some_and(|until| until.0 <= now);
+            let carried = !rest.hashes.is_empty() && !late;
+            let on_its_way = carried && rest.hashes.iter().all(|hash| driver.in_flight.waits(Some(*hash)));
+            rest.mark != mark || awake || (lapsed && !on_its_way)
         })
     }
 
     fn rest(&mut self, id: ChannelId, mark: Amount, wake: u64) {
         let since = Some(Instant::now());
-        let hash = None;
-        self.0.insert(
-            id,
-            Rest {
-                mark,
-                since,
-                hash,
-                wake,
-            },
-        );
+        let rest = Rest {
+            mark,
+            since,
+            hashes: Vec::new(),
+            until: None,
+            wake,
+        };
+        self.0.insert(id, rest);
     }
 
-    fn carried(&mut self, id: &ChannelId, hash: Option<B256>) {
+    fn carried(&mut self, id: &ChannelId, hashes: &[B256], until: Option<UnixSeconds>) {
         if let Some(rest) = self.0.get_mut(id) {
-            rest.hash = hash;
+            (rest.hashes, rest.until) = (hashes.to_vec(), until);
         }
     }
 
@@ -173,7 +192,7 @@ impl Driver {
             let calm = deadline > urgent_until;
             (calm, Reverse(one.at_risk), deadline, one.id)
         });
-        self.send_answers(answers).await;
+        self.send_answers(answers, urgent_until).await;
         self.reopen(open, head.number).await
     }
 
@@ -254,13 +273,18 @@ impl Driver {
     }
 
     /// In order; vouchers that go together leave with the first of them.
-    async fn send_answers(&mut self, answers: Vec<Answer>) {
+    async fn send_answers(&mut self, answers: Vec<Answer>, urgent_until: UnixSeconds) {
         let mut groups: Vec<Vec<Answer>> = Vec::new();
-        let mut open: HashMap<(Address, u64, bool), usize> = HashMap::new();
+        let mut open: HashMap<(Address, u64, bool, bool), usize> = HashMap::new();
         for one in answers {
+            // The urgent keep to themselves: a batch is as urgent as its first.
+            let urgent = one.deadline.is_some_and(|deadline| deadline <= urgent_until);
             let (key, max) = match &one.what {
-                What::Voucher(side, _) => (Some((side.token, side.challengePeriodS, false)), BATCH_MAX),
-                What::Finalize(_) => (Some((Address::ZERO, 0, true)), PAYOUTS_MAX),
+                What::Voucher(side, _) => {
+                    let key = (side.token, side.challengePeriodS, false, urgent);
+                    (Some(key), BATCH_MAX)
+                }
+                What::Finalize(_) => (Some((Address::ZERO, 0, true, false)), PAYOUTS_MAX),
                 What::Evidence(_) => (None, 1),
             };
             let place = key.and_then(|key| open.get(&key).copied());
@@ -282,24 +306,26 @@ impl Driver {
     async fn send_group(&mut self, group: Vec<Answer>) {
         let ids: Vec<ChannelId> = group.iter().map(|one| one.id).collect();
         let saved = group.iter().map(|one| (one.token, one.at_risk));
-        let urgency = Urgency {
-            deadline: group.iter().filter_map(|one| one.deadline).min(),
-            budget_wei: self.options.budget.of_all(saved),
-        };
-        let calls = calls_of(group);
-        let mut sent = Ok(None);
-        for (what, data, gas_limit) in calls {
-            sent = self.send(what, data, gas_limit, urgency).await.map(Some);
-            if sent.is_err() {
-                break;
+        let budget_wei = self.options.budget.of_all(saved);
+        let until = group.iter().filter_map(|one| one.deadline).min();
+        let (mut hashes, mut failed) = (Vec::new(), None);
+        for call in calls_of(group) {
+            let deadline = call.deadline;
+            let urgency = Urgency { deadline, budget_wei };
+            match self.send(call.what, call.data, call.gas_limit, urgency).await {
+                Ok(sent) => hashes.push(sent.hash),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
         for id in ids {
-            match &sent {
-                Ok(sent) => self.rests.carried(&id, sent.map(|sent| sent.hash)),
-                // What reverts now reverts again at once: then it waits its turn.
-                Err(ChainError::Reverted { .. }) => {}
-                Err(_) => drop(self.rests.0.remove(&id)),
+            match &failed {
+                None => self.rests.carried(&id, &hashes, until),
+                // What reverts or is too dear now is so again at once: then it waits its turn.
+                Some(ChainError::Reverted { .. } | ChainError::TooDear { .. }) => {}
+                Some(_) => drop(self.rests.0.remove(&id)),
             }
         }
     }
@@ -312,17 +338,13 @@ pub(super) async fn all_of<T: Send>(
     stream::iter(reads).buffered(READS_AT_ONCE).collect().await
 }
 
-/// One call for channels that need the same, or several for one channel; with the limit of gas, if it is not estimated.
-fn calls_of(group: Vec<Answer>) -> Vec<(&'static str, Vec<u8>, Option<u64>)> {
+/// One call for channels that need the same, or several for one channel.
+fn calls_of(group: Vec<Answer>) -> Vec<Call> {
+    let deadline = group.iter().filter_map(|one| one.deadline).min();
     let (mut side, mut items, mut configs) = (None, Vec::new(), Vec::new());
     for one in group {
         match one.what {
-            What::Evidence(calls) => {
-                let calls = calls.into_iter();
-                return calls
-                    .map(|(call, gas)| ("submit", call.abi_encode(), gas))
-                    .collect();
-            }
+            What::Evidence(parts) => return parts.into_iter().map(Part::call).collect(),
             What::Voucher(of, item) => {
                 side = Some(of);
                 items.push(item);
@@ -330,16 +352,33 @@ fn calls_of(group: Vec<Answer>) -> Vec<(&'static str, Vec<u8>, Option<u64>)> {
             What::Finalize(config) => configs.push(config),
         }
     }
-    let gas = payout_gas(configs.len());
-    match side {
+    let gas_limit = payout_gas(configs.len());
+    let (what, data) = match side {
         Some(side) => {
             let call = IAdjudicator::submitManyCall { side, items };
-            vec![("submit", call.abi_encode(), None)]
+            ("submit", call.abi_encode())
         }
-        None if configs.is_empty() => Vec::new(),
+        None if configs.is_empty() => return Vec::new(),
         None => {
             let call = IAdjudicator::finalizeManyCall { configs };
-            vec![("finalize", call.abi_encode(), gas)]
+            ("finalize", call.abi_encode())
+        }
+    };
+    vec![Call {
+        what,
+        data,
+        gas_limit,
+        deadline,
+    }]
+}
+
+impl Part {
+    fn call(self) -> Call {
+        Call {
+            what: "submit",
+            data: self.call.abi_encode(),
+            gas_limit: self.gas_limit,
+            deadline: self.deadline,
         }
     }
 }
@@ -427,7 +466,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     let deadline = expiry.into_iter().chain(window).min();
     let what = match calls::client_voucher(&defence.config, &signed) {
         Some(item) => What::Voucher(calls::hub_side(&defence.config), item),
-        None => What::Evidence(shown(&defence, newer, &open, &marks, now)),
+        None => What::Evidence(shown(&defence, window, &open, &marks, now)),
     };
     Some(Answer {
         id,
@@ -438,42 +477,48 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     })
 }
 
-/// The voucher, if it is `newer`, with the locks in `open`. Those that may expire before the next block go in a
+/// The voucher, if it is newer and has its window, with the locks in `open`. Those that may expire before the next block go in a
 /// transaction of their own: one that came too late takes nothing down with it.
 fn shown(
     defence: &Defence,
-    newer: bool,
+    window: Option<UnixSeconds>,
     open: &[&Lock],
     marks: &BTreeMap<u64, u64>,
     now: u64,
-) -> Vec<(IAdjudicator::submitCall, Option<u64>)> {
+) -> Vec<Part> {
     let soon = now.saturating_add(SOON_S);
     let (near, far): (Vec<&Lock>, Vec<&Lock>) = open
         .iter()
         .copied()
         .partition(|lock| !marks.contains_key(&lock.id) && lock.expiry.0 <= soon);
-    let part = |locks: &[&Lock], voucher: bool| {
+    let part = |locks: &[&Lock], window: Option<UnixSeconds>, gas_limit: Option<u64>| {
+        let unmarked = locks.iter().filter(|lock| !marks.contains_key(&lock.id));
+        let deadline = unmarked.map(|lock| lock.expiry).chain(window).min();
         let ids: BTreeSet<u64> = locks.iter().map(|lock| lock.id).collect();
         let mut received = defence.received.clone();
         let shows = |id: &String| id.parse().is_ok_and(|id| ids.contains(&id));
         received.witnesses.retain(|(id, _)| shows(id));
         let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
-        if !voucher {
+        if window.is_none() {
             submissions.clear();
         }
-        IAdjudicator::submitCall {
-            config: defence.config.to_abi(),
-            submissions,
-            resolutions,
+        Part {
+            call: IAdjudicator::submitCall {
+                config: defence.config.to_abi(),
+                submissions,
+                resolutions,
+            },
+            gas_limit,
+            deadline,
         }
     };
-    if near.is_empty() || (far.is_empty() && !newer) {
-        return vec![(part(open, newer), None)];
+    if near.is_empty() || (far.is_empty() && window.is_none()) {
+        return vec![part(open, window, None)];
     }
     let weights = near.iter().map(|lock| lock.condition().weight());
     let weight = weights.fold(0, u64::saturating_add);
     let gas = weight.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS);
-    vec![(part(&far, newer), None), (part(&near, false), Some(gas))]
+    vec![part(&far, window, None), part(&near, None, Some(gas))]
 }
 
 #[cfg(test)]
@@ -595,9 +640,9 @@ mod tests {
                     let unlocks = call.resolutions.iter().flat_map(|one| &one.unlocks);
                     unlocks.map(|unlock| unlock.lock.id).collect()
                 };
-                let calls = calls.iter();
+                let calls = calls.iter().map(|part| &part.call);
                 calls
-                    .map(|(call, _)| (call.submissions.len(), unlocks(call)))
+                    .map(|call| (call.submissions.len(), unlocks(call)))
                     .collect()
             }
             Some(What::Finalize(_)) | None => vec![],

@@ -4,8 +4,8 @@ use super::fees::Offer;
 use super::prepare::Ready;
 use alloy::primitives::{B256, Bytes};
 
-/// Most transactions that are remembered; an owner that never tends loses the oldest.
-const ENTRIES_MAX: usize = 1_024;
+/// Most transactions that are remembered. Those in blocks make room for others; when none is, nothing more is sent.
+const ENTRIES_MAX: usize = 4_096;
 
 /// A request that was sent, with all its transactions.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Entry {
         self.hashes.last().copied().unwrap_or_default()
     }
 
-    pub(super) fn offer(&self, limit: Option<u128>, now_s: u64) -> Offer {
+    pub(super) fn offer(&self, limit: Option<u128>, deadline_s: Option<u64>, now_s: u64) -> Offer {
         Offer {
             fees: self.ready.fees,
             first: self.first_fee,
@@ -65,7 +65,7 @@ impl Entry {
             limit,
             since_s: self.since_s.unwrap_or(now_s),
             now_s,
-            deadline_s: self.ready.request.deadline_s,
+            deadline_s,
         }
     }
 
@@ -103,7 +103,7 @@ impl Book {
     }
 
     /// Remembers an entry and returns those that it makes obsolete: a nonce that was given replaces what was sent
-    /// with it, and the oldest go when there are too many.
+    /// with it, and the oldest in a block goes when there are too many.
     pub(super) fn add(&mut self, entry: Entry) -> Vec<Entry> {
         let (nonce, replaces) = (entry.nonce, entry.ready.request.nonce.is_some());
         let (mut gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
@@ -113,8 +113,10 @@ impl Book {
         self.next_id = self.next_id.saturating_add(1);
         let id = self.next_id;
         self.entries.push(Entry { id, ..entry });
-        let surplus = self.entries.len().saturating_sub(ENTRIES_MAX);
-        gone.extend(self.entries.drain(..surplus));
+        if self.entries.len() > ENTRIES_MAX {
+            let done = self.entries.iter().position(|entry| entry.mined_at.is_some());
+            gone.push(self.entries.remove(done.unwrap_or(0)));
+        }
         gone
     }
 
@@ -144,6 +146,18 @@ impl Book {
     pub(super) fn is_newest(&self, entry: &Entry) -> bool {
         let newer = |other: &Entry| other.nonce == entry.nonce && other.id > entry.id;
         !self.entries.iter().any(newer)
+    }
+
+    /// Those that wait for this one.
+    pub(super) fn behind(&self, entry: &Entry) -> impl Iterator<Item = &Entry> {
+        let nonce = entry.nonce;
+        let others = self.entries.iter();
+        others.filter(move |other| other.nonce > nonce && other.mined_at.is_none())
+    }
+
+    /// True when there is no room for another that waits.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= ENTRIES_MAX && self.entries.iter().all(|entry| entry.mined_at.is_none())
     }
 
     /// The lowest nonce that is not in a block.

@@ -30,6 +30,16 @@ struct Look {
     told: Tended,
 }
 
+/// How far a transaction may be raised.
+struct Pull {
+    /// Most wei per gas.
+    limit: Option<u128>,
+    /// The first deadline that is not over.
+    deadline_s: Option<u64>,
+    /// Something is not too late.
+    wanted: bool,
+}
+
 impl Worker {
     /// See [`crate::Chain::tend`].
     pub(super) async fn tend(&mut self) -> Result<Tended, ChainError> {
@@ -42,7 +52,11 @@ impl Worker {
             prices: None,
             told: Tended::default(),
         };
-        self.fill_gap(&mut look).await?;
+        // Ours are looked after whatever becomes of those of an earlier process.
+        if let Err(error) = self.fill_gap(&mut look).await {
+            tracing::warn!(%error, "nonces below ours could not be freed; trying again");
+            look.told.held = look.told.held.saturating_add(1);
+        }
         for entry in self.book.all() {
             if entry.nonce < look.used {
                 self.follow(entry, &mut look).await?;
@@ -177,12 +191,14 @@ impl Worker {
             // It waits for the one before it, not for better fees.
             return Ok(());
         }
-        let limit = limit(&entry.ready.request, entry.ready.gas_limit, self.policy);
-        let offer = entry.offer(limit, look.head.timestamp_s);
+        let now_s = look.head.timestamp_s;
+        let pull = self.pull(&entry, now_s);
+        let limit = pull.limit;
+        let offer = entry.offer(limit, pull.deadline_s, now_s);
         entry.ceiling = offer.ceiling_now(prices);
         let fees = offer.raised(prices, entry.ceiling);
         self.book.put(entry.clone());
-        match fees.filter(|_| !entry.is_late(look.head.timestamp_s)) {
+        match fees.filter(|_| pull.wanted) {
             Some(fees) => self.replace(entry, fees, look).await,
             None => {
                 let limit_reached = limit.is_some_and(|limit| entry.ceiling >= limit);
@@ -190,6 +206,39 @@ impl Worker {
                 Ok(())
             }
         }
+    }
+
+    /// How far it may go. The lowest nonce keeps all behind it waiting: it may cost what the most valuable of them may,
+    /// and is as urgent as the most urgent, whatever it is worth itself and however late it is.
+    fn pull(&self, entry: &Entry, now_s: u64) -> Pull {
+        let own = (
+            limit(&entry.ready.request, entry.ready.gas_limit, self.policy),
+            entry,
+        );
+        let behind = self.book.behind(entry);
+        let all = behind.map(|other| {
+            (
+                limit(&other.ready.request, other.ready.gas_limit, self.policy),
+                other,
+            )
+        });
+        let mut pull = Pull {
+            limit: own.0,
+            deadline_s: None,
+            wanted: false,
+        };
+        for (limit, other) in std::iter::once(own).chain(all) {
+            pull.limit = match (pull.limit, limit) {
+                (Some(one), Some(other)) => Some(one.max(other)),
+                _ => None,
+            };
+            if !other.is_late(now_s) {
+                pull.wanted = true;
+                let deadline_s = other.ready.request.deadline_s;
+                pull.deadline_s = pull.deadline_s.into_iter().chain(deadline_s).min();
+            }
+        }
+        pull
     }
 
     async fn replace(&mut self, before: Entry, fees: Fees, look: &mut Look) -> Result<(), ChainError> {
@@ -256,7 +305,7 @@ impl Worker {
         let free = self.outlet.next_nonce(self.address()).await?;
         if free >= lowest {
             self.book.gap_at = None;
-            return self.unblock(look).await;
+            return self.unblock(lowest, look).await;
         }
         let head = look.head.number;
         let gap_at = *self.book.gap_at.get_or_insert(head);
@@ -277,9 +326,9 @@ impl Worker {
         Ok(())
     }
 
-    /// A transaction of an earlier process that no block takes: it cannot be raised, since what it was is forgotten,
-    /// and ours wait behind it. An empty one takes its place; what it was for its sender has sent again.
-    async fn unblock(&mut self, look: &mut Look) -> Result<(), ChainError> {
+    /// Transactions of an earlier process that no block takes: they cannot be raised, since what they were is forgotten,
+    /// and ours wait behind them. Empty ones take their places; what they were for its sender has sent again.
+    async fn unblock(&mut self, lowest: u64, look: &mut Look) -> Result<(), ChainError> {
         let (nonce, head) = (look.used, look.head.number);
         let since = match self.book.blocked_at {
             Some((at, since)) if at == nonce => since,
@@ -288,10 +337,21 @@ impl Worker {
         if head < since.saturating_add(self.policy.stuck_after_blocks) {
             return Ok(());
         }
-        let most = self.policy.max_fee_per_gas.unwrap_or(u128::MAX);
         let mut fees = self.outlet.prices().await?.fees();
-        // What it offers is not known: more and more, until the nodes take it instead.
-        for _ in 0..UNBLOCK_TRIES_MAX {
+        for nonce in (nonce..lowest).take(FILLED_MAX) {
+            fees = self.displace(nonce, fees).await?;
+            look.told.unblocked = look.told.unblocked.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Puts an empty transaction in the place of one that is not known, nor what it offers: more and more, until the nodes
+    /// take it. Returns what was enough.
+    async fn displace(&mut self, nonce: u64, mut fees: Fees) -> Result<Fees, ChainError> {
+        let most = self.policy.max_fee_per_gas.unwrap_or(u128::MAX);
+        let mut tries = 0_u32;
+        loop {
+            tries = tries.saturating_add(1);
             let request = TxRequest {
                 to: Some(self.address()),
                 nonce: Some(nonce),
@@ -303,24 +363,17 @@ impl Worker {
                 Ok(sent) => {
                     tracing::warn!(nonce, hash = %sent.hash,
                         "a stuck transaction of an earlier process was replaced by an empty one");
-                    look.told.unblocked = look.told.unblocked.saturating_add(1);
-                    return Ok(());
+                    return Ok(fees);
                 }
-                Err(ChainError::Rejected { .. }) if fees.max_fee_per_gas < most => {
+                Err(ChainError::Rejected { .. })
+                    if fees.max_fee_per_gas < most && tries < UNBLOCK_TRIES_MAX =>
+                {
                     fees.max_fee_per_gas = fees.max_fee_per_gas.saturating_mul(2).min(most);
-                    fees.max_priority_fee_per_gas = fees
-                        .max_priority_fee_per_gas
-                        .saturating_mul(2)
-                        .min(fees.max_fee_per_gas);
+                    let tip = fees.max_priority_fee_per_gas.saturating_mul(2);
+                    fees.max_priority_fee_per_gas = tip.min(fees.max_fee_per_gas);
                 }
                 Err(error) => return Err(error),
             }
         }
-        look.told.held = look.told.held.saturating_add(1);
-        tracing::warn!(
-            nonce,
-            "a stuck transaction of an earlier process could not be replaced"
-        );
-        Ok(())
     }
 }

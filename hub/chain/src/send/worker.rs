@@ -99,6 +99,10 @@ impl Worker {
 
     /// Sends and remembers.
     pub(super) async fn send(&mut self, ready: Ready) -> Result<SentTx, ChainError> {
+        if self.book.is_full() && ready.request.nonce.is_none() {
+            let why = "too many transactions wait for a block";
+            return Err(ChainError::Busy(why.to_owned()));
+        }
         let Delivered { signed, nonce } = self.deliver(&ready).await?;
         let sent = SentTx {
             hash: signed.hash,

@@ -83,5 +83,7 @@ conformance! {
     stuck::nonce_used_by_another_is_noticed_and_sent_again,
     stuck::gap_left_by_an_earlier_process_is_filled,
     stuck::stuck_transaction_of_an_earlier_process_blocks_nobody,
+    stuck::a_poor_or_late_one_holds_up_nobody,
+    stuck::what_no_block_would_take_is_not_sent,
     stuck::those_behind_a_stuck_one_are_left_alone,
 }

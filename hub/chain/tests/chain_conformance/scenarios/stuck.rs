@@ -5,7 +5,7 @@ use crate::contract::{self, word};
 use crate::node::{ALICE, BOB, Hand, Node};
 use alloy::primitives::{B256, U256};
 use alloy::providers::Provider as _;
-use hub_chain::{Chain as _, Fees, SentTx, Tended, TxReceipt, TxRequest};
+use hub_chain::{Chain as _, ChainError, Fees, SentTx, Tended, TxReceipt, TxRequest};
 use serde_json::json;
 
 const GWEI: u128 = 1_000_000_000;
@@ -341,6 +341,56 @@ pub(crate) async fn stuck_transaction_of_an_earlier_process_blocks_nobody(node: 
     landed(&node, sent).await;
     assert!(node.chain.receipt(old.hash).await.unwrap().is_none());
     assert_eq!(node.provider().get_transaction_count(ALICE).await.unwrap(), 2);
+}
+
+pub(crate) async fn a_poor_or_late_one_holds_up_nobody(node: Node) {
+    node.chain.mine(1).await.unwrap();
+    manual(&node).await;
+    let now_s = node.chain.head().await.unwrap().timestamp_s;
+    let poor = TxRequest {
+        fee_budget_wei: Some(21_000 * 30 * GWEI),
+        deadline_s: Some(now_s + 1),
+        ..coin()
+    };
+    let first = node.chain.send(poor).await.unwrap();
+    let told = spike(&node, 100).await;
+    assert_eq!(
+        told.last().unwrap().replaced,
+        0,
+        "alone it is worth no more, and too late"
+    );
+    assert_eq!(told.last().unwrap().held, 1);
+    let fees = Fees {
+        max_fee_per_gas: 900 * GWEI,
+        max_priority_fee_per_gas: GWEI,
+    };
+    let rich = TxRequest {
+        fees: Some(fees),
+        ..coin()
+    };
+    let second = node.chain.send(rich).await.unwrap();
+    assert_eq!(spike(&node, 100).await.last().unwrap().replaced, 1);
+    node.chain.mine(1).await.unwrap();
+    assert_ne!(landed(&node, first).await.tx_hash, first.hash);
+    assert_eq!(landed(&node, second).await.tx_hash, second.hash);
+}
+
+pub(crate) async fn what_no_block_would_take_is_not_sent(node: Node) {
+    manual(&node).await;
+    block_at(&node, 100).await;
+    let wei = format!("{:#x}", 100 * GWEI);
+    node.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
+    let poor = TxRequest {
+        fee_budget_wei: Some(21_000 * 50 * GWEI),
+        ..coin()
+    };
+    let error = node.chain.send(poor).await.unwrap_err();
+    assert!(matches!(error, ChainError::TooDear { .. }), "{error}");
+    assert_eq!(
+        node.chain.send(coin()).await.unwrap().nonce,
+        0,
+        "its nonce is free"
+    );
 }
 
 pub(crate) async fn those_behind_a_stuck_one_are_left_alone(node: Node) {

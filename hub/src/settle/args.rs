@@ -44,8 +44,8 @@ pub struct KeyArgs {
     /// Environment variable with the private key.
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
-    /// Who signs instead of a key: the URL of a remote signer (eth_signTransaction, eth_signTypedData_v4), or `ledger` or
-    /// `ledger:INDEX` in a build with that feature. What comes back is compared with what was asked, field by field.
+    /// Who signs instead of a key: the URL of a remote signer (eth_signTransaction, eth_signTypedData_v4). What comes
+    /// back is compared with what was asked, field by field.
     #[arg(long, value_name = "SIGNER", conflicts_with_all = ["key_file", "key_env"])]
     pub signer: Option<String>,
     /// Which of the signer's addresses; not needed when it has one only.

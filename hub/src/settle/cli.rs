@@ -102,8 +102,8 @@ fn help() -> String {
          settle dispute  --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait\n  \
          settle finalize --evidence alice.json --rpc-url URL --key-file alice.key --broadcast --wait\n\n\
          Keys elsewhere: --signer http://127.0.0.1:9000 --signer-address 0x... (web3signer, clef: eth_signTransaction, and\n\
-         eth_signTypedData_v4 for `export`), or --signer ledger[:INDEX] in a build with that feature. What comes back is\n\
-         compared with what was asked; a signer that changes anything is refused.",
+         eth_signTypedData_v4 for `export`). What comes back is compared with what was asked; a signer that changes anything\n\
+         is refused.",
         Exit::help()
     )
 }

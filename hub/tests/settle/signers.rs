@@ -317,7 +317,7 @@ async fn a_signer_that_lies_changes_nothing_and_each_failure_has_its_exit() {
     submit("http://127.0.0.1:1", &[])
         .exits(10)
         .says("nothing was sent");
-    submit("ledger", &[]).exits(2).says("built without it");
+    submit("ledger", &[]).exits(2).says("--key-file");
     submit("somewhere", &[]).exits(2).says("--key-file");
     let (url, _) = signer(Behaviour::Honest, &[key(CLIENT), key(HUB_SIGNER)]).await;
     submit(&url, &[]).exits(2).says("--signer-address");

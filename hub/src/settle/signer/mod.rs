@@ -1,10 +1,8 @@
-//! Who signs: a key that this process has read, a remote signer, or a hardware wallet.
+//! Who signs: a key that this process has read, or a remote signer.
 //!
 //! Whatever signs is not believed: a signature counts only over what was asked, by the address that was named.
 
 mod compare;
-#[cfg(feature = "ledger")]
-mod ledger;
 mod remote;
 mod typed;
 
@@ -28,9 +26,6 @@ pub(super) enum Signer {
     Local(PrivateKeySigner),
     /// A process that is asked by JSON-RPC.
     Remote(Arc<Remote>),
-    /// A Ledger on USB.
-    #[cfg(feature = "ledger")]
-    Ledger(Arc<ledger::Ledger>),
 }
 
 impl Signer {
@@ -59,26 +54,11 @@ impl Signer {
                 let remote = Remote::connect(named, args.signer_address, timeout).await?;
                 Ok(Self::Remote(Arc::new(remote)))
             }
-            _ if named == "ledger" => Self::ledger("0", args, timeout).await,
-            Some(("ledger", index)) => Self::ledger(index, args, timeout).await,
             _ => Err(SettleError::Usage(
-                "--signer must be the URL of a remote signer (http, https), `ledger` or `ledger:INDEX`; a key file is --key-file PATH"
+                "--signer must be the URL of a remote signer (http, https); a key file is --key-file PATH"
                     .to_owned(),
             )),
         }
-    }
-
-    #[cfg(feature = "ledger")]
-    async fn ledger(index: &str, args: &KeyArgs, timeout: std::time::Duration) -> Result<Self, SettleError> {
-        let ledger = ledger::Ledger::connect(index, args.signer_address, timeout).await?;
-        Ok(Self::Ledger(Arc::new(ledger)))
-    }
-
-    #[cfg(not(feature = "ledger"))]
-    async fn ledger(_: &str, _: &KeyArgs, _: std::time::Duration) -> Result<Self, SettleError> {
-        Err(SettleError::Usage(
-            "--signer ledger: this settle was built without it: cargo build --features ledger".to_owned(),
-        ))
     }
 
     /// Whose signatures it makes.
@@ -86,8 +66,6 @@ impl Signer {
         match self {
             Self::Local(key) => key.address(),
             Self::Remote(remote) => remote.address(),
-            #[cfg(feature = "ledger")]
-            Self::Ledger(ledger) => ledger.address(),
         }
     }
 
@@ -115,8 +93,6 @@ impl Signer {
                     .sign_hash_sync(&digest.0.into())
                     .map_err(|error| SettleError::Internal(error.to_string()))?,
                 Self::Remote(remote) => remote.typed_data(&typed::json(&accept.to_abi(), domain)).await?,
-                #[cfg(feature = "ledger")]
-                Self::Ledger(ledger) => ledger.typed_data(&accept.to_abi(), domain).await?,
             };
             let signature = Signature(signature.normalized_s().as_bytes());
             let signed = signature.recover(&digest).ok();
@@ -144,8 +120,6 @@ impl TxSigner<AlloySignature> for Elsewhere {
         let signed = match &self.0 {
             Signer::Local(key) => return key.sign_transaction(tx).await,
             Signer::Remote(remote) => remote.transaction(tx).await,
-            #[cfg(feature = "ledger")]
-            Signer::Ledger(ledger) => ledger.transaction(tx).await,
         };
         let signature = signed.map_err(SigningError::other)?;
         match signature.recover_address_from_prehash(&tx.signature_hash()) {

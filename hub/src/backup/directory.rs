@@ -106,6 +106,16 @@ impl Directory {
         Ok(all)
     }
 
+    /// Removes what is there of generations without a head, which a full disk or a crash left: nothing can be made of it.
+    pub(super) fn discard_incomplete(&self) -> Result<(), BackupError> {
+        for files in self.generations()?.values().filter(|files| files.head.is_none()) {
+            for path in files.segments.values() {
+                fs::remove_file(path).map_err(BackupError::io(path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes generations until `keep` complete ones are left, of which `newest` is one. Errors leave more than wanted.
     pub(super) fn prune(&self, newest: u64, keep: usize) -> Result<(), BackupError> {
         let generations = self.generations()?;

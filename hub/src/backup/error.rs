@@ -47,10 +47,20 @@ pub enum BackupError {
     Replay(protocol_spec::Reject),
     /// It was restored before: two hubs that go on from one state sign two vouchers with one number.
     #[error(
-        "this generation was restored before ({0}). Two hubs from one backup would sign different vouchers with the same \
-         numbers. If that database is gone for good, say --again"
+        "a backup in this directory was restored before ({0}). Two hubs from one backup would sign different vouchers with \
+         the same numbers. If that database is gone for good, say --again"
     )]
     RestoredBefore(PathBuf),
+    /// It is so young that the hub that writes it may be alive.
+    #[error(
+        "this backup was written {age_s} s ago: a hub may still be writing it, and two hubs that go on from one state sign \
+         different vouchers with the same numbers. If that hub is gone for good (process stopped, machine off, disk \
+         detached), say --again"
+    )]
+    Young {
+        /// Its age, seconds.
+        age_s: u64,
+    },
     /// A database stands where the restored one would go.
     #[error("{0} is not empty: a restore never goes over a database; move it away first, and keep it")]
     Occupied(PathBuf),
@@ -71,6 +81,14 @@ pub enum BackupError {
     /// The new database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The journal lacks what is durable.
+    #[error("the journal ends at record {record}, but {durable} is durable")]
+    Short {
+        /// Newest record that can be read.
+        record: u64,
+        /// Newest that is durable.
+        durable: u64,
+    },
     /// A task was cut off.
     #[error("a task ended by itself: {0}")]
     Task(String),

@@ -36,11 +36,13 @@ pub struct Summary {
     pub open: usize,
     /// What the open channels are worth, by token.
     pub tokens: Vec<TokenWorth>,
+    /// When the newest head that can be opened was written, also of a generation that cannot be used. Seconds.
+    pub written_at: u64,
     /// Newer generations that were never completed, and were passed over.
     pub incomplete: Vec<u64>,
-    /// What is wrong after the part that can be used.
+    /// What is wrong: newer generations that cannot be used, and what is after the part that can.
     pub damage: Option<String>,
-    /// The note of a restore.
+    /// The note of a restore, of any generation in the directory.
     pub restored_before: Option<PathBuf>,
 }
 
@@ -66,21 +68,58 @@ pub struct Contents {
     pub summary: Summary,
 }
 
-/// Reads and checks the newest complete generation in `dir`. What is damaged after its tables is told in the summary,
-/// and what is before the damage is there. Errors: nothing can be used.
+/// Reads and checks the newest complete generation in `dir`; an older one when no ledger can be made of it. What was
+/// passed over or is damaged after the tables is told in the summary, and what is before the damage is there.
+/// Errors: nothing can be used; then what is wrong with the newest.
 pub fn read(dir: &Path, key: &BackupKey) -> Result<Contents, BackupError> {
     let directory = Directory::at(dir);
     let generations = directory.generations()?;
-    let mut incomplete = Vec::new();
-    for (number, files) in generations.into_iter().rev() {
+    let restored_before = generations
+        .values()
+        .rev()
+        .find_map(|files| files.restored.clone());
+    let (mut incomplete, mut unusable, mut written_at) = (Vec::new(), Vec::new(), 0_u64);
+    for (number, files) in generations.iter().rev() {
         // The head is written once the tables are whole.
-        if let Some(head) = files.head.clone() {
-            let reader = Reader::open(&directory, key, number, &head)?;
-            return reader.read(&files, incomplete);
+        let Some(head) = &files.head else {
+            incomplete.push(*number);
+            continue;
+        };
+        let contents = Reader::open(&directory, key, *number, head).and_then(|reader| {
+            written_at = written_at.max(reader.head.at.0);
+            reader.read(files)
+        });
+        match contents {
+            Ok(mut contents) => {
+                let summary = &mut contents.summary;
+                summary.damage = damage(&unusable, summary.damage.take());
+                (summary.incomplete, summary.restored_before) = (incomplete, restored_before);
+                summary.written_at = written_at;
+                return Ok(contents);
+            }
+            Err(error) if is_damage(&error) => unusable.push((*number, error)),
+            Err(error) => return Err(error),
         }
-        incomplete.push(number);
     }
-    Err(BackupError::Empty(dir.to_owned()))
+    let newest = unusable.into_iter().next().map(|(_, error)| error);
+    Err(newest.unwrap_or_else(|| BackupError::Empty(dir.to_owned())))
+}
+
+/// Of a file: another generation may be whole. What does not replay is no damage, but the program's fault.
+fn is_damage(error: &BackupError) -> bool {
+    matches!(
+        error,
+        BackupError::Damaged { .. } | BackupError::WrongKey { .. } | BackupError::Io { .. }
+    )
+}
+
+/// All that is wrong, in words.
+fn damage(unusable: &[(u64, BackupError)], after: Option<String>) -> Option<String> {
+    let skipped = unusable.iter().map(|(number, error)| {
+        format!("generation {number} cannot be used and an older one is taken: {error}")
+    });
+    let all: Vec<String> = skipped.chain(after).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 struct Reader<'a> {
@@ -129,7 +168,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn read(mut self, files: &Files, incomplete: Vec<u64>) -> Result<Contents, BackupError> {
+    fn read(mut self, files: &Files) -> Result<Contents, BackupError> {
         let mut damage = None;
         let mut segments = 0_u64;
         // A crash between a segment and the head leaves one that is not claimed yet; what it holds counts.
@@ -139,7 +178,7 @@ impl<'a> Reader<'a> {
                 Ok(()) => segments = index.saturating_add(1),
                 // Without its tables nothing can be made of it.
                 Err(error) if self.ledger.is_none() => return Err(error),
-                Err(error @ (BackupError::Damaged { .. } | BackupError::WrongKey { .. })) => {
+                Err(error) if is_damage(&error) => {
                     damage = Some(error.to_string());
                     break;
                 }
@@ -166,9 +205,10 @@ impl<'a> Reader<'a> {
             channels: ledger.channels(),
             open,
             tokens,
-            incomplete,
+            written_at: self.head.at.0,
+            incomplete: Vec::new(),
             damage,
-            restored_before: files.restored.clone(),
+            restored_before: None,
         };
         Ok(Contents {
             identity,
@@ -276,5 +316,10 @@ impl Summary {
     #[must_use]
     pub fn age_s(&self, now: UnixSeconds) -> u64 {
         now.0.saturating_sub(self.at)
+    }
+
+    /// Seconds at `now` since a head was written.
+    pub(super) fn quiet_s(&self, now: UnixSeconds) -> u64 {
+        now.0.saturating_sub(self.written_at)
     }
 }

@@ -2,12 +2,15 @@
 
 use super::{BackupError, BackupKey, Summary, directory::Directory, read};
 use crate::store::{RedbStore, ShardId, Store};
-use protocol_spec::Address;
+use protocol_spec::{Address, UnixSeconds};
 use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
+
+/// A hub that lives writes a head with each block of its chain, at least. Younger than this, it may still be there.
+const QUIET_S: u64 = 300;
 
 /// What was restored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,18 +28,20 @@ pub struct Restored {
 pub struct Insistence {
     /// On what is before a damage.
     pub damaged: bool,
-    /// On restoring a generation again.
+    /// On restoring again, or what a hub may still be writing: the other database is gone for good.
     pub again: bool,
 }
 
 /// Restores the newest backup in `from` to `data_dir`. Every channel is in doubt afterwards (A10).
-/// Errors: the backup cannot be used, is another hub's than `signer`'s, or there is a database already.
+/// Errors: the backup cannot be used, is another hub's than `signer`'s, was restored before or is written still, or there
+/// is a database already.
 pub async fn restore(
     from: &Path,
     key: &BackupKey,
     data_dir: &Path,
     signer: Address,
     insistence: Insistence,
+    now: UnixSeconds,
 ) -> Result<Restored, BackupError> {
     let store = data_dir.join("store");
     if !is_vacant(&store)? {
@@ -47,8 +52,8 @@ pub async fn restore(
     if let Some(damage) = summary.damage.clone().filter(|_| !insistence.damaged) {
         return Err(BackupError::damaged(from, damage));
     }
-    if let Some(note) = summary.restored_before.clone().filter(|_| !insistence.again) {
-        return Err(BackupError::RestoredBefore(note));
+    if !insistence.again {
+        is_free(&summary, now)?;
     }
     if contents.identity.hub_signer != signer.into_array() {
         return Err(BackupError::WrongHub {
@@ -88,6 +93,17 @@ pub async fn restore(
         summary,
         noted,
     })
+}
+
+/// Errors: another hub may go on from this backup.
+fn is_free(summary: &Summary, now: UnixSeconds) -> Result<(), BackupError> {
+    if let Some(note) = summary.restored_before.clone() {
+        return Err(BackupError::RestoredBefore(note));
+    }
+    match summary.quiet_s(now) {
+        age_s if age_s < QUIET_S => Err(BackupError::Young { age_s }),
+        _ => Ok(()),
+    }
 }
 
 fn is_vacant(store: &Path) -> Result<bool, BackupError> {

@@ -21,6 +21,8 @@ const KEPT_RECORDS_MAX: u64 = 100_000;
 pub(super) struct Mark {
     /// First record that it still needs.
     needed: AtomicU64,
+    /// Newest record that a head of this run claims; 0 before the first.
+    exported: AtomicU64,
     /// Everything that was durable then is exported.
     caught_up: Mutex<Instant>,
 }
@@ -29,6 +31,7 @@ impl Mark {
     fn new() -> Self {
         Self {
             needed: AtomicU64::new(0),
+            exported: AtomicU64::new(0),
             caught_up: Mutex::new(Instant::now()),
         }
     }
@@ -38,16 +41,21 @@ impl Mark {
         self.needed.store(first, Ordering::Release);
     }
 
-    /// What was durable at `then` is exported, up to `newest`.
+    /// What was durable at `then` is exported and claimed, up to `newest`.
     pub(super) fn caught_up(&self, newest: u64, then: Instant) {
         self.needs(newest.saturating_add(1));
+        self.exported.store(newest, Ordering::Release);
         *self.caught_up.lock().unwrap_or_else(PoisonError::into_inner) = then;
     }
 
-    fn measure(&self, durable: u64) {
-        let commits = durable
-            .saturating_add(1)
-            .saturating_sub(self.needed.load(Ordering::Acquire));
+    /// Commits that a lost disk would lose now, when `durable` is the newest.
+    pub(super) fn lag(&self, durable: u64) -> u64 {
+        durable.saturating_sub(self.exported.load(Ordering::Acquire))
+    }
+
+    /// Sets the gauges.
+    pub(super) fn measure(&self, durable: u64) {
+        let commits = self.lag(durable);
         let since = *self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
         metrics::gauge!("hub_backup_lag_commits").set(u32::try_from(commits).unwrap_or(u32::MAX));
         metrics::gauge!("hub_backup_lag_seconds").set(since.elapsed());

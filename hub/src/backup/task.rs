@@ -3,6 +3,7 @@
 use super::{
     BackupError, BackupOptions,
     directory::Directory,
+    part::Head,
     tap::{Mark, Tap},
     writer::{Generation, Owner},
 };
@@ -85,6 +86,7 @@ impl Job {
             owner,
             now,
             stopped,
+            claimed: None,
         };
         Backup {
             stop,
@@ -98,6 +100,8 @@ struct Exporter {
     owner: Owner,
     now: Now,
     stopped: watch::Receiver<bool>,
+    /// By a head of this run.
+    claimed: Option<Head>,
 }
 
 impl Exporter {
@@ -108,6 +112,7 @@ impl Exporter {
                 Ok(()) => pause = RETRY_MIN,
                 Err(error) => {
                     metrics::counter!("hub_backup_failures_total").increment(1);
+                    self.job.mark.measure(*self.job.durable.borrow());
                     tracing::error!(%error, retry_s = pause.as_secs(), "the backup failed; it begins anew");
                     // On the way out it is tried no more.
                     if *self.stopped.borrow() || self.wait(pause).await {
@@ -135,8 +140,12 @@ impl Exporter {
         let began = Instant::now();
         // Nothing is trimmed between the tables and what follows them.
         self.job.mark.needs(0);
-        let mut generation = self.begin().await?;
-        self.job.mark.caught_up(generation.record(), began);
+        let generation = self.begin().await?;
+        self.job.mark.needs(generation.record().saturating_add(1));
+        let generation = self.claim_tables(generation).await?;
+        // Only now is it ahead of the one that it replaces.
+        let generation = self.export(generation).await?;
+        let mut generation = self.prune(generation).await?;
         tracing::info!(
             bytes = generation.base_bytes, record = generation.record(), ms = began.elapsed().as_millis(),
             dir = %self.job.options.dir.display(), "a generation of the backup is whole"
@@ -151,15 +160,28 @@ impl Exporter {
         }
     }
 
+    /// The tables alone are claimed only when they are ahead of all that was: after a failure. What lies between is kept
+    /// 100,000 records long, so the rest may fail again. The time is the old one, for which it is true.
+    async fn claim_tables(&self, mut generation: Generation) -> Result<Generation, BackupError> {
+        let Some(claimed) = self.claimed.filter(|head| head.record < generation.record()) else {
+            return Ok(generation);
+        };
+        let generation = blocking(move || generation.head(claimed.at).map(|()| generation)).await?;
+        self.prune(generation).await
+    }
+
+    async fn prune(&self, generation: Generation) -> Result<Generation, BackupError> {
+        let keep = self.job.options.keep;
+        blocking(move || generation.prune(keep).map(|()| generation)).await
+    }
+
+    /// The tables of a new one.
     async fn begin(&self) -> Result<Generation, BackupError> {
         let (source, options, owner) = (self.job.source.clone(), self.job.options.clone(), self.owner);
-        let at = self.now.get();
         blocking(move || {
             let frozen = source.freeze(ShardId(0))?;
             let directory = Directory::at(&options.dir);
-            let generation = Generation::begin(directory, &options.key, owner, frozen.as_ref(), at)?;
-            generation.prune(options.keep)?;
-            Ok(generation)
+            Generation::begin(directory, &options.key, owner, frozen.as_ref())
         })
         .await
     }
@@ -176,27 +198,35 @@ impl Exporter {
         *self.stopped.borrow()
     }
 
-    /// Everything that is durable now.
-    async fn export(&self, mut generation: Generation) -> Result<Generation, BackupError> {
+    /// Everything that is durable now; then the head says so.
+    async fn export(&mut self, mut generation: Generation) -> Result<Generation, BackupError> {
         let (then, at) = (Instant::now(), self.now.get());
         let durable = *self.job.durable.borrow();
-        if durable == generation.record() {
-            self.job.mark.caught_up(durable, then);
+        if durable == generation.record() && generation.claimed() {
+            self.caught_up(Head { record: durable, at }, then);
             return Ok(generation);
         }
         while generation.record() < durable {
             let records = self.records(generation.record().saturating_add(1)).await?;
             if records.is_empty() {
-                break;
+                let record = generation.record();
+                return Err(BackupError::Short { record, durable });
             }
             generation = blocking(move || generation.records(records).map(|()| generation)).await?;
             // What is in is not kept for long, whatever becomes of the rest.
             self.job.mark.needs(generation.record().saturating_add(1));
         }
         let generation = blocking(move || generation.head(at).map(|()| generation)).await?;
-        self.job.mark.caught_up(generation.record(), then);
+        let record = generation.record();
+        self.caught_up(Head { record, at }, then);
         metrics::counter!("hub_backup_exports_total").increment(1);
         Ok(generation)
+    }
+
+    fn caught_up(&mut self, head: Head, then: Instant) {
+        self.claimed = Some(head);
+        self.job.mark.caught_up(head.record, then);
+        self.job.mark.measure(*self.job.durable.borrow());
     }
 
     /// The records of one segment.

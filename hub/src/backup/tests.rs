@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 const SHARD: ShardId = ShardId(0);
 const AT: UnixSeconds = UnixSeconds(1_700_000_000);
+/// Nobody writes the backup any more.
+const LATER: UnixSeconds = UnixSeconds(AT.0 + 300);
 const HUB: Address = Address::repeat_byte(1);
 const SIGNER: Address = Address::repeat_byte(2);
 const TOKEN: Address = Address::repeat_byte(3);
@@ -147,8 +149,7 @@ async fn generation(dir: &Path, channels: usize) -> Generation {
     }
     live.checkpoint().await;
     let frozen = store.freeze(SHARD).unwrap();
-    let mut generation =
-        Generation::begin(Directory::at(dir), &key(1), owner(), frozen.as_ref(), AT).unwrap();
+    let mut generation = Generation::begin(Directory::at(dir), &key(1), owner(), frozen.as_ref()).unwrap();
     for _ in 0..3 {
         live.open().await;
         let records = store
@@ -337,10 +338,17 @@ async fn an_unfinished_generation_is_passed_over_and_old_ones_go() {
     fs::write(dir.path().join("g00000003.head.unfinished"), b"half").unwrap();
     let summary = read(dir.path(), &key(1)).unwrap().summary;
     assert_eq!((summary.generation, summary.incomplete), (2, vec![3]));
+    // What it left is gone before the next one needs the space, and its number is not used again.
+    let store = MemoryStore::new();
+    let frozen = store.freeze(SHARD).unwrap();
+    let begun = Generation::begin(Directory::at(dir.path()), &key(1), owner(), frozen.as_ref()).unwrap();
+    let left = Directory::at(dir.path()).generations().unwrap();
+    assert_eq!(left.keys().copied().collect::<Vec<_>>(), [2, 4]);
+    assert!(!begun.claimed() && left[&2].head.is_some() && left[&4].head.is_none());
     let next = generation(dir.path(), 1).await;
     next.prune(2).unwrap();
     let kept = Directory::at(dir.path()).generations().unwrap();
-    assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [2, 4]);
+    assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [2, 5]);
     assert!(!dir.path().join("g00000003.head.unfinished").exists());
 }
 
@@ -349,9 +357,9 @@ async fn what_is_restored_is_the_state_with_every_channel_in_doubt_and_once_is_e
     let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     generation(dir.path(), 2).await;
     let insist = Insistence::default();
-    let other = restore(dir.path(), &key(1), data.path(), HUB, insist).await;
+    let other = restore(dir.path(), &key(1), data.path(), HUB, insist, LATER).await;
     assert!(matches!(other, Err(BackupError::WrongHub { .. })));
-    let restored = restore(dir.path(), &key(1), data.path(), SIGNER, insist)
+    let restored = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER)
         .await
         .unwrap();
     assert!(restored.noted);
@@ -366,16 +374,16 @@ async fn what_is_restored_is_the_state_with_every_channel_in_doubt_and_once_is_e
         (5, 5, 0)
     );
     store.close().await.unwrap();
-    let again = restore(dir.path(), &key(1), data.path(), SIGNER, insist).await;
+    let again = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER).await;
     assert!(matches!(again, Err(BackupError::Occupied(_))));
     let elsewhere = data.path().join("second");
-    let twice = restore(dir.path(), &key(1), &elsewhere, SIGNER, insist).await;
+    let twice = restore(dir.path(), &key(1), &elsewhere, SIGNER, insist, LATER).await;
     assert!(matches!(twice, Err(BackupError::RestoredBefore(_))));
     let insist = Insistence {
         again: true,
         ..insist
     };
-    restore(dir.path(), &key(1), &elsewhere, SIGNER, insist)
+    restore(dir.path(), &key(1), &elsewhere, SIGNER, insist, LATER)
         .await
         .unwrap();
     // The identity pins it as it pins any database.
@@ -391,14 +399,14 @@ async fn what_is_before_a_damage_is_restored_on_demand_only() {
     generation(dir.path(), 2).await;
     fs::remove_file(dir.path().join("g00000001-00000004.segment")).unwrap();
     let insist = Insistence::default();
-    let refused = restore(dir.path(), &key(1), data.path(), SIGNER, insist).await;
+    let refused = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER).await;
     assert!(matches!(refused, Err(BackupError::Damaged { .. })));
     assert!(files(data.path()).is_empty());
     let insist = Insistence {
         damaged: true,
         ..insist
     };
-    let restored = restore(dir.path(), &key(1), data.path(), SIGNER, insist)
+    let restored = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER)
         .await
         .unwrap();
     assert!(restored.summary.channels < 5);
@@ -476,4 +484,105 @@ async fn a_trim_leaves_what_the_backup_needs() {
     live.checkpoint().await;
     assert_eq!(store.journal_tail(SHARD, 7, 100).await.unwrap().len(), 1);
     assert!(store.journal_tail(SHARD, 6, 1).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_generation_is_taken_when_the_newest_has_no_tables() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    generation(dir.path(), 1).await;
+    generation(dir.path(), 2).await;
+    for name in ["g00000002.head", "g00000002-00000000.segment"] {
+        let path = dir.path().join(name);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let summary = read(dir.path(), &key(1)).unwrap().summary;
+        assert_eq!((summary.generation, summary.channels), (1, 4));
+        assert!(
+            summary.damage.unwrap().contains("generation 2 cannot be used"),
+            "{name}"
+        );
+        let mut insist = Insistence::default();
+        let refused = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER).await;
+        assert!(matches!(refused, Err(BackupError::Damaged { .. })));
+        (insist.damaged, insist.again) = (true, true);
+        let to = data.path().join(name);
+        restore(dir.path(), &key(1), &to, SIGNER, insist, LATER)
+            .await
+            .unwrap();
+        fs::write(&path, &whole).unwrap();
+    }
+    assert_eq!(read(dir.path(), &key(1)).unwrap().summary.generation, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_another_hub_may_go_on_from_is_refused() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    generation(dir.path(), 1).await;
+    let insist = Insistence::default();
+    let just = UnixSeconds(LATER.0 - 1);
+    let young = restore(dir.path(), &key(1), data.path(), SIGNER, insist, just).await;
+    assert!(matches!(young, Err(BackupError::Young { age_s: 299 })));
+    let again = Insistence {
+        again: true,
+        ..insist
+    };
+    restore(dir.path(), &key(1), &data.path().join("a"), SIGNER, again, just)
+        .await
+        .unwrap();
+    // The note is the first generation's; the second is the restored hub's.
+    generation(dir.path(), 1).await;
+    let to = data.path().join("b");
+    let twice = restore(dir.path(), &key(1), &to, SIGNER, insist, LATER).await;
+    assert!(matches!(twice, Err(BackupError::RestoredBefore(_))));
+    fs::remove_file(dir.path().join("g00000001.restored")).unwrap();
+    restore(dir.path(), &key(1), &to, SIGNER, insist, LATER)
+        .await
+        .unwrap();
+}
+
+/// The tables of the second generation are older than the newest record of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_generation_is_not_behind_the_one_it_replaces() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Arc::new(MemoryStore::new());
+    let mut live = Live::new(database.clone()).await;
+    live.open().await;
+    live.checkpoint().await;
+    for number in 1..=2_u64 {
+        live.open().await;
+        let tap = Tap::new(database.clone());
+        let last = tap.acquire(SHARD).await.unwrap().last;
+        let mut options = options(dir.path());
+        (options.interval, options.keep) = (Duration::from_secs(3600), 1);
+        let job = Job::new(options, identity(), database.clone(), &tap);
+        assert_eq!(tap.mark.lag(last), last);
+        let backup = job.spawn(HUB, Now::new(|| AT));
+        let head = Directory::at(dir.path()).head(number);
+        while !head.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let summary = read(dir.path(), &key(1)).unwrap().summary;
+        assert_eq!((summary.generation, summary.newest_commit), (number, last));
+        backup.finish().await;
+        assert_eq!(tap.mark.lag(last), 0);
+        // While the next one begins, the journal is kept, but nothing is lost.
+        tap.mark.needs(0);
+        assert_eq!(tap.mark.lag(last), 0);
+        live.epoch = live.store.acquire(SHARD).await.unwrap().epoch;
+    }
+}
+
+/// What is durable and cannot be read is not claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_lacks_what_is_durable_has_no_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ahead, behind) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
+    let _behind = Live::new(behind.clone()).await;
+    let tap = Tap::new(ahead);
+    let job = Job::new(options(dir.path()), identity(), behind, &tap);
+    let mut live = Live::new(Arc::new(tap)).await;
+    live.open().await;
+    job.spawn(HUB, Now::new(|| AT)).finish().await;
+    assert!(!files(dir.path()).is_empty());
+    assert!(matches!(read(dir.path(), &key(1)), Err(BackupError::Empty(_))));
 }

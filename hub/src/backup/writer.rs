@@ -25,6 +25,8 @@ pub(super) struct Generation {
     previous: [u8; 32],
     /// Newest record exported.
     record: u64,
+    /// It has a head.
+    claimed: bool,
     /// Bytes of the tables, and of the records.
     pub(super) base_bytes: u64,
     pub(super) tail_bytes: u64,
@@ -38,19 +40,20 @@ pub(super) struct Owner {
 }
 
 impl Generation {
-    /// A new one, after all that are there, with the tables of `frozen`.
+    /// A new one, after all that are there, with the tables of `frozen`. Nothing is claimed until [`Generation::head`].
     pub(super) fn begin(
         directory: Directory,
         key: &BackupKey,
         owner: Owner,
         frozen: &dyn Frozen,
-        at: UnixSeconds,
     ) -> Result<Self, BackupError> {
         directory.prepare()?;
         let newest = directory
             .generations()?
             .last_key_value()
             .map_or(0, |(number, _)| *number);
+        // After the number was chosen: none is used twice, so copies of a directory never mix two of one number.
+        directory.discard_incomplete()?;
         let id = random()?;
         let mut generation = Self {
             directory,
@@ -61,12 +64,12 @@ impl Generation {
             next: 0,
             previous: [0; 32],
             record: frozen.upto(),
+            claimed: false,
             base_bytes: 0,
             tail_bytes: 0,
         };
         generation.tables(owner, frozen)?;
         generation.base_bytes = std::mem::take(&mut generation.tail_bytes);
-        generation.head(at)?;
         Ok(generation)
     }
 
@@ -130,14 +133,17 @@ impl Generation {
     }
 
     /// Claims everything written so far: from now on it is missed when it is not there.
-    pub(super) fn head(&self, at: UnixSeconds) -> Result<(), BackupError> {
+    /// `at`: everything that was durable then is in.
+    pub(super) fn head(&mut self, at: UnixSeconds) -> Result<(), BackupError> {
         let head = Head {
             record: self.record,
             at,
         };
         let header = self.header(Kind::Head, self.next.saturating_sub(1))?;
         let file = header.seal(&self.cipher, encode(&head))?;
-        self.directory.put(&self.directory.head(self.number), &file)
+        self.directory.put(&self.directory.head(self.number), &file)?;
+        self.claimed = true;
+        Ok(())
     }
 
     fn header(&self, kind: Kind, index: u64) -> Result<Header, BackupError> {
@@ -155,6 +161,11 @@ impl Generation {
     /// Newest record exported.
     pub(super) fn record(&self) -> u64 {
         self.record
+    }
+
+    /// There is a head.
+    pub(super) fn claimed(&self) -> bool {
+        self.claimed
     }
 
     /// Segments so far.

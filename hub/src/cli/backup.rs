@@ -18,7 +18,8 @@ const EXAMPLES: &str = "\
   hub backup verify DIR --key file:/safe/backup.key      without a configuration
   hub backup verify DIR --max-age-s 60 --json            for a monitor
 
-Reads every segment of the newest complete generation, checks its place in the chain, and replays it.
+Reads every segment of the newest complete generation, checks its place in the chain, and replays it. If nothing can be made
+of it, the next older one; that is told as damage.
 An older copy of a whole directory is a whole backup: what tells it apart is its age.
 
 Exit codes: 0 whole; 3 the key is refused; 6 damaged, cut short, mixed, or older than --max-age-s;

@@ -21,10 +21,11 @@ after the backup's newest commit is adopted from the clients: log lines `a chann
 For clients that never come back: `hub accept-loss`.
 
 The old hub must be gone for good: two hubs that go on from one state sign different vouchers with the same numbers.
-Therefore a generation is restored once; --again insists.
+Therefore it is refused when any backup in the directory was restored before, or when the backup is younger than 5 minutes:
+a hub may still be writing it. --again insists: you have made sure that the other hub is gone.
 
 Exit codes: 0 done; 3 configuration or key refused; 6 the backup is damaged (--damaged restores what is before);
-7 refused, nothing was changed: there is a database, or the backup is another hub's, or it was restored before.";
+7 refused, nothing was changed: there is a database, or the backup is another hub's, was restored before, or is too young.";
 
 /// Arguments of `hub restore`.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,10 +40,10 @@ pub struct RestoreArgs {
     /// The key of the backup, as `file:PATH` or `env:NAME`, instead of the configuration's.
     #[arg(long, value_name = "REF")]
     pub key: Option<SecretRef>,
-    /// Restore what is before a damage.
+    /// Restore what is before a damage, if need be of an older generation.
     #[arg(long)]
     pub damaged: bool,
-    /// Restore a generation that was restored before: that database is gone for good.
+    /// Restore what was restored before, or is younger than 5 minutes: the hub that has it is gone for good.
     #[arg(long)]
     pub again: bool,
 }
@@ -60,10 +61,11 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             damaged: args.damaged,
             again: args.again,
         };
-        let restored = restore_to(&args.from, &key, &config.data_dir, signer.address(), insistence).await;
+        let (signer, now) = (signer.address(), Now::wall().get());
+        let restored = restore_to(&args.from, &key, &config.data_dir, signer, insistence, now).await;
         let restored = restored.map_err(backup::failure)?;
         first_start::done(&config.data_dir).map_err(Failure::Running)?;
-        let age_s = restored.summary.age_s(Now::wall().get());
+        let age_s = restored.summary.age_s(now);
         data(&backup::show(&restored.summary, age_s))?;
         if !restored.noted {
             words(&format!(

@@ -30,6 +30,7 @@ impl Ledger {
         }
         self.chain = block.position;
         self.tick_waiting();
+        self.forget_quotes();
         self.drop_expired(self.clock(now), commit);
         commit.changes.push(Change::Chain(block));
     }
@@ -133,16 +134,17 @@ impl Ledger {
         }
     }
 
-    /// Paid out; a frozen channel has nothing more to wait for.
+    /// Paid out; a channel that is frozen or in doubt has nothing more to wait for.
     pub(super) fn closed(&mut self, channel: &ChannelId, now: UnixSeconds, commit: &mut Commit) {
         self.enter(channel, &Event::ClosedOnChain, now, commit);
         self.change(channel, now, commit, |entry| {
-            entry.stored.frozen = false;
+            (entry.stored.frozen, entry.stored.unsynced) = (false, false);
             entry.forget_transaction(|_| true);
         });
         self.unroute(channel);
         if let Some(index) = self.index(channel) {
             self.frozen.remove(&index);
+            self.unsynced.remove(&index);
             self.reserve_over(index);
             self.release_dead(index, ReturnReason::PayeeClosed, commit);
         }

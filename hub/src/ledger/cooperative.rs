@@ -3,7 +3,7 @@
 use super::{Commit, Countersign, Ledger, Origin, Output, TxKind, input::Change};
 use protocol_spec::{
     ChannelId, Reject, Side,
-    channel::Clock,
+    channel::{Clock, Phase},
     message::{CancelDisputeCall, CloseCall, RpcError, WithdrawCall},
 };
 
@@ -109,17 +109,25 @@ impl Ledger {
     /// The channel's index, after what had gathered for it was issued.
     fn flushed(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<usize, Reject> {
         let index = self.index(id).ok_or(Reject::WrongChannel)?;
-        let entry = self.entry(index)?;
         // Journaled also when what follows is refused: replay must cut the vouchers in the same places.
-        if !entry.pending.is_empty() || entry.channel.must_ack() {
-            commit.changes.push(Change::Flush(*id));
-            self.issue(index, clock, commit);
+        if self.has_to_issue(index)? {
+            self.flush(id, clock, commit)?;
         }
         Ok(index)
     }
 
+    /// False also where an acknowledgement is due that cannot be signed: it would be due again after every attempt.
+    fn has_to_issue(&self, index: usize) -> Result<bool, Reject> {
+        let entry = self.entry(index)?;
+        let signs = *entry.channel.phase() == Phase::Open && !self.uncertain(index);
+        Ok(!entry.pending.is_empty() || (signs && entry.channel.must_ack()))
+    }
+
     pub(super) fn flush(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
-        self.flushed(id, clock, commit).map(|_| ())
+        let index = self.index(id).ok_or(Reject::WrongChannel)?;
+        commit.changes.push(Change::Flush(*id));
+        self.issue(index, clock, commit);
+        Ok(())
     }
 
     fn wait_for(&mut self, index: usize) {

@@ -83,6 +83,7 @@ impl Ledger {
             () if payment.expires_at > clock.now.after(limits::PAYMENT_LIFE_MAX_S) => {
                 return Err(ReturnReason::ExpiryTooFar);
             }
+            () if self.is_held(payer) => return Err(ReturnReason::Unavailable),
             () if !self.can_remember(payer, clock.now) => return Err(ReturnReason::Unavailable),
             () => {}
         }

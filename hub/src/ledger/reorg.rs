@@ -124,6 +124,7 @@ impl Ledger {
             return;
         };
         self.frozen.remove(&index);
+        let before = self.hub_deposit(index);
         self.change(channel, clock.now, commit, |entry| {
             entry.stored.frozen = false;
             let channel = &mut entry.channel;
@@ -132,9 +133,19 @@ impl Ledger {
             channel.withdraw_confirmed(Side::Client, money.client_withdrawn);
             channel.withdraw_confirmed(Side::Hub, money.hub_withdrawn);
         });
+        // An order that was paid in meanwhile is not paid in again.
+        let arrived = self.hub_deposit(index).saturating_minus(before);
+        if !arrived.is_zero() {
+            self.reserve_arrived(index, arrived);
+        }
         self.catch_up(index, clock, commit);
         let channel = *channel;
         commit.changes.push(Change::Thawed { channel, money });
+    }
+
+    fn hub_deposit(&self, index: usize) -> Amount {
+        let entry = self.entries.get(index);
+        entry.map_or(Amount::ZERO, |entry| entry.channel.funds().hub_deposit)
     }
 
     /// No voucher is accepted while the chain is not seen (R6) or not certain.

@@ -2,13 +2,15 @@
 //!
 //! Then every channel is in doubt: nothing is signed or accepted in it, and no dispute is started, until its client has
 //! shown what it holds. What carries the hub's signature is adopted; what was paid in and out with it is lost to the
-//! hub's memory, and told. Disputes are answered all the while, with the best there is.
+//! hub's memory, and told. What the hub may have countersigned can still be mined for a day: until then the client is
+//! paid, and what it pays comes back. Disputes are answered all the while, with the best there is.
 
 use super::{Commit, Input, Ledger, Output, entry::Entry, input::Change};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
     channel::{Clock, Phase},
+    limits,
     message::{ErrorCode, RpcError},
 };
 
@@ -150,6 +152,16 @@ impl Ledger {
             true => Err(RpcError::of(ErrorCode::RolledBack)),
             false => Ok(()),
         }
+    }
+
+    /// True while a client's money stays where it is, because its channel was in doubt: a withdrawal or close that the
+    /// hub countersigned and forgot could pay it out a second time, until it lapses (R12).
+    pub(super) fn is_held(&self, payer: usize) -> bool {
+        self.entries.get(payer).is_some_and(|entry| {
+            let lapse_s = limits::DEADLINE_AHEAD_MAX_S.saturating_add(entry.channel.delays().lag_s);
+            // Nothing that was forgotten was signed after `opened_until`.
+            entry.stored.adopted.is_some() && self.chain.timestamp <= self.opened_until.after(lapse_s)
+        })
     }
 
     /// Adopts what the client shows, and releases the channel if it was in doubt.

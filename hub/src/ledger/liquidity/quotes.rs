@@ -92,6 +92,19 @@ impl Ledger {
         }
     }
 
+    /// Those that expired by the chain's time are no promises any more.
+    pub(in crate::ledger) fn forget_quotes(&mut self) {
+        let chain = self.chain.timestamp;
+        for index in self.promising.clone() {
+            if let Some(entry) = self.entries.get_mut(index) {
+                let quote = &mut entry.stored.reserve.quote;
+                if quote.take_if(|quote| quote.expires_at <= chain).is_some() {
+                    self.note_promise(index);
+                }
+            }
+        }
+    }
+
     /// A payment to the hub itself must be what accepts an open quote of the payer's channel.
     pub(in crate::ledger) fn accepts_quote(
         &self,

@@ -119,6 +119,9 @@ impl Ledger {
         clock: Clock,
     ) -> Result<Way, ReturnReason> {
         let from = self.entries.get(payer).ok_or(ReturnReason::Unavailable)?;
+        if self.is_held(payer) {
+            return Err(ReturnReason::Unavailable);
+        }
         let policy = &self.policy.locks;
         let amount = new.lock.amount.minus(new.fee_max);
         let amount = amount

@@ -5,7 +5,7 @@ use super::{
     world::World,
 };
 use crate::ledger::{
-    ChainFact, Countersign, Input, Origin, Output, TxKind,
+    ChainFact, Countersign, Input, Origin, Output, Reconciled, TxKind,
     input::{Change, Record},
 };
 use protocol_spec::{
@@ -287,6 +287,40 @@ fn r6_a_dispute_freezes_both_directions_and_its_cancel_thaws_them() {
     world.commit(vec![input]);
     world.voucher_reply(origin);
     world.check_replay(&tables);
+}
+
+/// The payment's acknowledgement could not be signed before the dispute, and cannot be now: it stays due.
+#[test]
+fn a_cancel_while_an_acknowledgement_is_due_is_replayed() {
+    let mut world = World::new(2, 1_000);
+    let (channel, dispute_no) = (world.id(0), Seq(1));
+    let op = world.pay_op(0, 1, 10, 2);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    let (_, paying) = world.input(0, frame);
+    let seen = Input::DisputeSeen { channel, dispute_no };
+    world.commit(vec![paying, Input::ChainBroken, seen]);
+    world.commit(vec![Input::Reconciled(Reconciled {
+        position: world.ledger.chain(),
+        opened: vec![],
+        resolved: vec![],
+        concerned: vec![],
+        unpaid: vec![],
+        paid: vec![],
+    })]);
+    let entry = &world.ledger.entries[0].channel;
+    assert!(entry.must_ack() && entry.phase().name() == "disputed");
+    let cancel = CancelDispute {
+        channel_id: channel,
+        dispute_no,
+        deadline: world.clock().now.after(60),
+    };
+    let origin = world.fresh_origin(0);
+    let signature = SIGNATURE;
+    let call = CancelDisputeCall { cancel, signature };
+    let outputs = world.commit(vec![Input::CancelDispute(origin, call)]);
+    assert_eq!(countersigned(&outputs).len(), 1);
+    world.check_replay(&Tables::default());
 }
 
 #[test]

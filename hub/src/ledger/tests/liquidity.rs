@@ -342,6 +342,21 @@ fn no_more_is_quoted_than_the_vault_holds_beyond_what_is_promised() {
 }
 
 #[test]
+fn a_quote_that_expired_is_forgotten_and_holds_no_surplus_back() {
+    let mut world = world(HIGH + 1);
+    vault(&mut world, 1_000);
+    let quote = ask(&mut world, 1, 600).unwrap();
+    world.now = UnixSeconds(quote.expires_at.0 - 1);
+    world.block(vec![]);
+    assert_eq!((world.ledger.promising.len(), surplus(&world, 1)), (1, None));
+    world.now = quote.expires_at;
+    world.block(vec![]);
+    assert!(world.ledger.promising.is_empty());
+    assert!(surplus(&world, 1).is_some());
+    world.check_replay(&Tables::default());
+}
+
+#[test]
 fn tokens_have_vaults_fees_and_watermarks_of_their_own() {
     let mut policy = with_reserves();
     policy.tokens[1].fee_ppm = 500_000;

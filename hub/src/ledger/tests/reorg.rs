@@ -210,3 +210,24 @@ fn covers_means_nothing_is_missing() {
         assert!(money.covers(&less));
     }
 }
+
+#[test]
+fn an_order_that_was_paid_in_while_the_channel_was_frozen_is_not_paid_in_again() {
+    let mut world = World::new(3, 1_000_000);
+    let channel = world.id(0);
+    world.ledger.entries[0].stored.reserve.owed = Amount(500);
+    world.ledger.note_promise(0);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.commit(vec![Input::ChainBroken]);
+    let told = compared(&world, 1, vec![channel], vec![]);
+    world.commit(vec![told]);
+    let money = OnChain {
+        client_deposit: Amount(1_000_000),
+        hub_deposit: Amount(1_000_300),
+        ..OnChain::default()
+    };
+    world.commit(vec![Input::Thawed { channel, money }]);
+    assert_eq!(world.ledger.entries[0].stored.reserve.owed, Amount(200));
+    world.check_replay_on(tables.restore());
+}

@@ -6,7 +6,10 @@ use super::{
     world::World,
 };
 use crate::ledger::{ChainFact, Input};
-use protocol_spec::Seq;
+use protocol_spec::{
+    Preimage, ReturnReason, Seq,
+    limits::{DEADLINE_AHEAD_MAX_S, LAG_DEFAULT_S},
+};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 const DEPOSIT: u128 = 1_000_000;
@@ -69,6 +72,12 @@ fn everybody_back(world: &mut World) {
     }
 }
 
+/// What the hub countersigned and forgot has lapsed.
+fn lapse(world: &mut World) {
+    world.now = world.now.after(DEADLINE_AHEAD_MAX_S + LAG_DEFAULT_S + 1);
+    world.block(vec![]);
+}
+
 /// `RESTORER_SEEDS=1000` runs more.
 #[test]
 fn a10_the_restorer_costs_no_client_a_unit_and_never_signs_a_seq_twice() {
@@ -103,6 +112,7 @@ fn a10_the_restorer_costs_no_client_a_unit_and_never_signs_a_seq_twice() {
                 assert!(client.channel.settlement().0 >= fair, "seed {seed}");
             }
             agree(&world);
+            lapse(&mut world);
             world.check_replay_on(new.restore());
         }
         // It goes on as if nothing had been.
@@ -234,4 +244,65 @@ fn a10_what_may_be_old_is_no_reason_to_dispute_but_an_answer_to_one() {
     let defences = world.ledger.disputed();
     let shown = defences[0].received.voucher.as_ref().unwrap();
     assert_eq!(shown.voucher.seq, Seq(2));
+}
+
+/// Why a payment of 7 came back.
+fn bounced(world: &mut World, from: usize, to: usize) -> Option<ReturnReason> {
+    let op = world.pay_op(from, to, 7, 5);
+    let origin = world.send(from, vec![op]);
+    let bounce = world.voucher_reply(origin).bounced.first();
+    bounce.map(|bounce| bounce.reason)
+}
+
+/// The forgotten close of a client could be mined after it has paid everything away.
+#[test]
+fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
+    let mut world = lost_a_payment();
+    let restored_at = world.now;
+    world.resync(0);
+    world.resync(1);
+    world.commit(vec![Input::AcceptLoss(vec![world.id(2)])]);
+    world.online(2);
+    let saved = tables(&mut world);
+    world.now = world.now.after(1);
+    world.add(Client::new(8, TOKEN), DEPOSIT);
+    let held = Some(ReturnReason::Unavailable);
+    for from in [0, 2] {
+        let before = world.clients[from].channel.settlement();
+        assert_eq!(bounced(&mut world, from, 1), held, "client {from}");
+        assert_eq!(
+            world.clients[from].channel.settlement(),
+            before,
+            "it comes back whole"
+        );
+    }
+    let op = world.lock_op(0, 1, 1_000, 4 * 3600, Preimage([5; 32]));
+    let origin = world.send(0, vec![op]);
+    assert_eq!(Some(world.voucher_reply(origin).bounced[0].reason), held);
+    assert_eq!(
+        bounced(&mut world, 3, 0),
+        None,
+        "it is paid by who never was in doubt"
+    );
+    // The border.
+    world.now = restored_at.after(DEADLINE_AHEAD_MAX_S + LAG_DEFAULT_S);
+    world.block(vec![]);
+    assert_eq!(bounced(&mut world, 0, 1), held);
+    world.now = world.now.after(1);
+    world.block(vec![]);
+    for from in [0, 2] {
+        assert_eq!(bounced(&mut world, from, 1), None, "client {from}");
+    }
+    world.check_replay_on(saved.restore());
+}
+
+#[test]
+fn a10_a_channel_that_was_paid_out_is_in_doubt_no_more() {
+    let mut world = lost_a_payment();
+    let saved = tables(&mut world);
+    let channel = world.id(0);
+    world.block(vec![ChainFact::Closed { channel }]);
+    assert_eq!(world.ledger.unsynced(), 2);
+    assert!(world.ledger.doubts().all(|doubt| doubt.channel != channel));
+    world.check_replay_on(saved.restore());
 }

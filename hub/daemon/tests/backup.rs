@@ -26,7 +26,7 @@ use client_sdk::{Client, PayError, RedbStore, SignerKey};
 use court::{closed, dispute, pass, purse, rest_of_window, until};
 use people::{DEPOSIT, ENDOWMENT, Person};
 use process::Hub;
-use protocol_spec::{ChannelId, ReturnReason};
+use protocol_spec::{ChannelId, ReturnReason, limits};
 use std::{
     fs,
     io::{Read, Write},
@@ -225,8 +225,27 @@ async fn a_hub_that_lost_its_disk_is_restored_and_everything_adds_up() {
     assert!(metric(&world, "hub_unsynced_channels") >= 2);
 
     // (c) He comes back with what he holds, and both pay and are paid.
+    let bob_key_address = bob_key.address();
     let bob = back(&world, "bob", bob_key, bob_id).await;
     assert_eq!([alice.settled(), bob.settled()], held, "nobody lost a unit");
+    // What the hub may have countersigned in the lost part can still be mined: until then nobody spends.
+    let held_back = alice.client.pay(bob_key_address, 500_u128).await;
+    assert!(
+        matches!(
+            held_back,
+            Err(PayError::Bounced {
+                reason: ReturnReason::Unavailable,
+                ..
+            })
+        ),
+        "{held_back:?}"
+    );
+    pass(&world, limits::DEADLINE_AHEAD_MAX_S + limits::LAG_DEFAULT_S + 1).await;
+    let began = Instant::now();
+    while let Err(error) = alice.client.pay(bob_key_address, 500_u128).await {
+        assert!(began.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     for _ in 0..3 {
         paid(&alice, &bob, 2_000).await;
         paid(&bob, &alice, 700).await;

@@ -155,6 +155,7 @@ impl Driver {
     pub(super) fn forget(&mut self) {
         self.told.clear();
         self.in_flight.lapse();
+        self.gathered.lapse();
         self.rests.lapse();
         self.purse.lapse();
     }

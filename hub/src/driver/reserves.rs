@@ -276,9 +276,9 @@ impl Driver {
             if self.purse.is_on_its_way(need.channel) {
                 continue;
             }
-            // Paid in already, and only not confirmed yet: it would be paid in twice.
+            // Paid in already, and only not confirmed yet, or not known: it would be paid in twice.
             let state = self.state(need.channel).await;
-            if state.is_ok_and(|state| money(&state).hub_deposit > need.hub_deposit) {
+            if !state.is_ok_and(|state| money(&state).hub_deposit <= need.hub_deposit) {
                 continue;
             }
             let common = (need.config.token, need.config.challenge_period_s);

@@ -3,6 +3,7 @@
 use super::{
     Driver, SettleNow, Settled,
     act::{BATCH_MAX, PAYOUTS_MAX, payout_gas},
+    defence::all_of,
     outgoing::Urgency,
 };
 use crate::{
@@ -11,12 +12,18 @@ use crate::{
     settlement::{Batch, Item},
 };
 use alloy::sol_types::SolCall;
+use futures::FutureExt;
 use protocol_spec::{Address, Amount, ChannelId, Side, abi, abi::IAdjudicator, calls};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 use tokio::time::Instant;
 
 /// Looks of the driver between two looks for vouchers worth a checkpoint.
 const CHECKPOINT_LOOKS: u32 = 10;
+/// Channels read on chain in one of them, at most: the driver has disputes to see. The rest follows at later looks.
+const CHECKED_MAX: usize = 200;
 
 /// What is gathered.
 #[derive(Debug, Default)]
@@ -29,6 +36,11 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// After a reorg the chain may not have seen what it had.
+    pub(super) fn lapse(&mut self) {
+        self.shown.clear();
+    }
+
     fn waited_s(&self, channel: ChannelId) -> u64 {
         let since = self.since.get(&channel);
         since.map_or(0, |since| since.elapsed().as_secs())
@@ -43,7 +55,7 @@ impl Driver {
     pub(super) async fn cooperate(&mut self, pending: Vec<PendingTx>, now: Option<SettleNow>) -> Settled {
         let mut settled = Settled::default();
         let (mut closes, mut others): (Group<PendingTx>, Vec<PendingTx>) = (BTreeMap::new(), Vec::new());
-        let ids: Vec<ChannelId> = pending.iter().map(|pending| pending.about().1).collect();
+        let ids: HashSet<ChannelId> = pending.iter().map(|pending| pending.about().1).collect();
         self.gathered.since.retain(|id, _| ids.contains(id));
         for pending in pending {
             match pending.kind {
@@ -180,21 +192,26 @@ impl Driver {
         self.send_checkpoints(groups).await
     }
 
-    /// Those that the chain has not seen yet, by its newest block.
-    async fn unknown_to_chain(&mut self, found: Vec<Unsettled>, now: Option<SettleNow>) -> Vec<Unsettled> {
+    /// Those that the chain has not seen yet, by its newest block: the most valuable, as many as one look has time for.
+    async fn unknown_to_chain(
+        &mut self,
+        mut found: Vec<Unsettled>,
+        now: Option<SettleNow>,
+    ) -> Vec<Unsettled> {
+        found.retain(|one| now.is_none_or(|now| now.covers(one.config.token, one.channel)));
+        found.sort_by_key(|one| Reverse(one.value));
+        found.truncate(CHECKED_MAX);
+        let this = &*self;
+        let reads = found.iter().map(|one| this.state(one.channel).boxed());
+        let states = all_of(reads.collect()).await;
+        let after = self.options.resend_after;
         let mut worth = Vec::new();
-        for mut one in found {
-            if now.is_some_and(|now| !now.covers(one.config.token, one.channel)) {
-                continue;
-            }
-            let Ok(state) = self.state(one.channel).await else {
-                continue;
-            };
+        for (mut one, state) in found.into_iter().zip(states) {
+            let Ok(state) = state else { continue };
             let shown = Amount(state.clientPaid);
             self.gathered.shown.insert(one.channel, shown);
             one.value = one.signed.voucher.paid.saturating_minus(shown);
             let mark = Amount(one.signed.voucher.seq.0.into());
-            let after = self.options.resend_after;
             let open = matches!(state.status, abi::Status::Open) && !one.value.is_zero();
             if open && self.in_flight.due(one.channel, "checkpoint", mark, after) {
                 worth.push(one);

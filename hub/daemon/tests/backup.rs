@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     reason = "a test says what is wrong by failing; clippy exempts only functions marked #[test]"
 )]
@@ -13,7 +14,6 @@
 #[path = "../../tests/settle/anvil.rs"]
 mod anvil;
 #[path = "roles/court.rs"]
-#[allow(dead_code, reason = "shared with the roles, which use more of it")]
 mod court;
 #[path = "support/people.rs"]
 mod people;

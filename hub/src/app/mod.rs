@@ -114,10 +114,6 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
         };
         let Opened { store, backup } = open(setup.ports, identity).await?;
         let delays = setup.policy.delays;
-        let workers = match execution {
-            Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-            Execution::Inline => 1,
-        };
         let running = engine::start(EngineOptions {
             domain: Domain::new(identity.chain_id, setup.adjudicator),
             info,
@@ -127,7 +123,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             shard: ShardId(0),
             now: now.clone(),
             execution,
-            workers,
+            workers: workers(execution),
             checkpoint_every: CHECKPOINT_EVERY,
             checkpoint_records: CHECKPOINT_RECORDS,
         })
@@ -146,7 +142,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             management: setup.management,
         };
         let checker = Checker {
-            chain: setup.chain.clone(),
+            chain: setup.chain,
             confirmations: setup.confirmations,
             control: running.control.downgrade(),
         };
@@ -172,6 +168,13 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             backup,
         })
     })
+}
+
+fn workers(execution: Execution) -> usize {
+    match execution {
+        Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        Execution::Inline => 1,
+    }
 }
 
 /// Opening verifies every page: off the runtime's threads.

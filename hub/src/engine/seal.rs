@@ -1,10 +1,10 @@
 //! Seal: signs what is durable and fills the outboxes. One signature per batch over a Merkle root.
 
 use super::{Outbox, SessionId, journal::Sealable};
-use crate::ledger::{Check, Countersign, Origin, Output};
+use crate::ledger::{Adopted, Check, Countersign, Origin, Output};
 use dashmap::DashMap;
 use protocol_spec::{
-    Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
+    ChannelId, Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
     batch::{Tree, batch_digest},
     limits,
     message::{CapacityReply, Countersigned, Event, Frame, Message, Notification, Reply},
@@ -114,12 +114,7 @@ impl Seal {
                 Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
             }
             Output::Released(channel, adopted) => {
-                let (paid, received) = (adopted.paid, adopted.received);
-                metrics::counter!("hub_released_channels_total").increment(1);
-                tracing::warn!(
-                    %channel, %paid, %received,
-                    "a channel in doubt is released; what was paid and received in the part that was lost is adopted"
-                );
+                tell_released(channel, &adopted);
                 None
             }
             Output::Drop(session) => {
@@ -203,4 +198,13 @@ fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
             result: Ok(Box::new(reply)),
         },
     )
+}
+
+fn tell_released(channel: ChannelId, adopted: &Adopted) {
+    let (paid, received) = (adopted.paid, adopted.received);
+    metrics::counter!("hub_released_channels_total").increment(1);
+    tracing::warn!(
+        %channel, %paid, %received,
+        "a channel in doubt is released; what was paid and received in the part that was lost is adopted"
+    );
 }

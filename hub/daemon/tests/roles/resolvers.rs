@@ -99,13 +99,14 @@ pub(crate) async fn collude(world: &World, cases: &mut Vec<Case>) {
 
 /// Who is not on the list is not forwarded; and what answers wrongly opens nothing, for anybody.
 async fn refused(payer: &Person, (merchant, line): (&Person, &Line), hostile: &[Address]) {
-    let condition = |resolver| Condition::data(resolver, b"data");
+    // One hash for one invoice: the data is the resolver's address.
+    let condition = |resolver: Address| Condition::data(resolver, resolver.as_slice());
     let (_, paying) = lock(payer, merchant, SMALL, condition(Address::repeat_byte(9))).await;
     assert_eq!(bounced(paying).await, ReturnReason::ResolverRefused);
     for resolver in hostile {
         let (invoice, paying) = lock(payer, merchant, SMALL, condition(*resolver)).await;
         merchant.channel.held(&invoice).await.unwrap();
-        let witness = Witness::new(b"data".to_vec()).unwrap();
+        let witness = Witness::new(resolver.to_vec()).unwrap();
         let released = merchant.channel.release(&invoice, witness.clone()).await;
         assert!(
             matches!(released, Err(ChannelError::WitnessRefused)),

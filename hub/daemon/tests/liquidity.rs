@@ -10,6 +10,8 @@
 
 #[path = "../../tests/settle/anvil.rs"]
 mod anvil;
+#[path = "roles/court.rs"]
+mod court;
 #[path = "support/people.rs"]
 mod people;
 #[path = "support/process.rs"]
@@ -17,16 +19,11 @@ mod process;
 #[path = "support/world.rs"]
 mod world;
 
-use alloy::sol_types::SolCall;
 use client_sdk::{ChannelError, ClientEvent, PayError, ReturnReason};
-use hub::chain::{CallRequest, Chain};
+use court::{state, until};
 use people::{DEPOSIT, ENDOWMENT, Person};
 use process::Hub;
-use protocol_spec::{
-    ChannelId,
-    abi::{self, IAdjudicator},
-    message::ErrorCode,
-};
+use protocol_spec::{ChannelId, abi, message::ErrorCode};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
@@ -123,27 +120,6 @@ fn channel_of(report: &Value, id: ChannelId) -> &Value {
         .iter()
         .find(|line| line["channel"] == id.to_string().as_str());
     found.unwrap_or_else(|| panic!("{id} is not in {report}"))
-}
-
-async fn on_chain(world: &World, id: ChannelId) -> abi::ChannelState {
-    let call = IAdjudicator::channelCall {
-        channelId: id.0.into(),
-    };
-    let request = CallRequest {
-        to: world.deployed.adjudicator,
-        data: call.abi_encode().into(),
-        ..CallRequest::default()
-    };
-    let answer = world.bank.call(request).await.unwrap();
-    IAdjudicator::channelCall::abi_decode_returns(&answer).unwrap()
-}
-
-async fn until(world: &World, id: ChannelId, what: &str, done: impl Fn(&abi::ChannelState) -> bool) {
-    let began = Instant::now();
-    while !done(&on_chain(world, id).await) {
-        assert!(began.elapsed() < PATIENCE, "{what} never came");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 fn promised(report: &Value) -> u128 {
@@ -331,7 +307,7 @@ async fn closes_are_gathered_until_settle_now_and_vouchers_worth_much_are_shown(
     };
     assert!(gathered(report(&world)), "nothing was sent");
     assert!(
-        matches!(on_chain(&world, id).await.status, abi::Status::Open),
+        matches!(state(&world, id).await.status, abi::Status::Open),
         "it waits"
     );
     let other = hub(

@@ -102,10 +102,19 @@ impl Driver {
     }
 
     pub(super) async fn state(&self, channel: ChannelId) -> Result<abi::ChannelState, ChainError> {
-        self.read(IAdjudicator::channelCall {
+        self.state_at(channel, None).await
+    }
+
+    /// The same at a block.
+    pub(super) async fn state_at(
+        &self,
+        channel: ChannelId,
+        at: Option<u64>,
+    ) -> Result<abi::ChannelState, ChainError> {
+        let call = IAdjudicator::channelCall {
             channelId: channel.0.into(),
-        })
-        .await
+        };
+        self.read_at(call, at).await
     }
 
     pub(super) async fn read<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
@@ -113,11 +122,7 @@ impl Driver {
     }
 
     /// The same at a block.
-    pub(super) async fn read_at<C: SolCall>(
-        &self,
-        call: C,
-        at: Option<u64>,
-    ) -> Result<C::Return, ChainError> {
+    async fn read_at<C: SolCall>(&self, call: C, at: Option<u64>) -> Result<C::Return, ChainError> {
         let data: Bytes = call.abi_encode().into();
         let request = CallRequest {
             to: self.options.adjudicator,

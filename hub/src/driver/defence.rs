@@ -205,10 +205,7 @@ impl Driver {
             if confirmed < since {
                 continue;
             }
-            let channel = IAdjudicator::channelCall {
-                channelId: id.0.into(),
-            };
-            let state = self.read_at(channel, Some(confirmed)).await?;
+            let state = self.state_at(id, Some(confirmed)).await?;
             if matches!(state.status, abi::Status::Open) {
                 tracing::warn!(channel = %id, "a reorg took the dispute away for good; the channel is open again");
                 let gone = Input::DisputeGone { channel: id };
@@ -224,10 +221,7 @@ impl Driver {
 
     async fn look(&self, defence: Defence, now: u64) -> Result<Look, ChainError> {
         let id = self.id(&defence);
-        let channel = IAdjudicator::channelCall {
-            channelId: id.0.into(),
-        };
-        let state = self.read(channel).await?;
+        let state = self.state(id).await?;
         let mut final_at = None;
         if matches!(state.status, abi::Status::Disputed) && now >= state.windowEnd {
             let config = defence.config.to_abi();

@@ -23,7 +23,7 @@ const WALLET_EVERY: Duration = Duration::from_secs(30);
 const KEPT_TIMES: u32 = 20;
 const MILLI_ETHER: u128 = 1_000_000_000_000_000;
 /// What any transaction may cost unless the operator says otherwise: a hundredth of a coin.
-pub(crate) const FLOOR_WEI: u128 = 10 * MILLI_ETHER;
+const FLOOR_WEI: u128 = 10 * MILLI_ETHER;
 
 /// What a transaction may cost, and by when it must be in a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

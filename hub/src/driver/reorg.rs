@@ -7,7 +7,7 @@ use crate::{
     ledger::{Belief, ChainFact, Input, OnChain, Reconciled, ReserveNeed},
 };
 use futures::FutureExt;
-use protocol_spec::{Amount, Config, Seq, abi, abi::IAdjudicator};
+use protocol_spec::{Amount, Config, Seq, abi};
 
 /// So far below the vanished block something may have happened that is on another branch now, blocks.
 const PASSED_SCAN: u64 = 10_000;
@@ -121,10 +121,7 @@ impl Driver {
     }
 
     async fn look_at(&self, belief: Belief, at: u64) -> Result<(Belief, abi::ChannelState), ChainError> {
-        let call = IAdjudicator::channelCall {
-            channelId: belief.channel.0.into(),
-        };
-        let state = self.read_at(call, Some(at)).await?;
+        let state = self.state_at(belief.channel, Some(at)).await?;
         Ok((belief, state))
     }
 

@@ -172,7 +172,7 @@ pub(crate) async fn plot(world: &World, name: &str) -> Plot {
     }
 }
 
-pub(crate) async fn until_time(world: &World, time: u64) {
+async fn until_time(world: &World, time: u64) {
     let now = world.bank.head().await.unwrap().timestamp_s;
     pass(world, time.saturating_sub(now)).await;
 }
@@ -203,20 +203,7 @@ async fn only_on_chain(world: &World, cases: &mut Vec<Case>) {
     let (payer, merchant) = (plot.payer, plot.merchant);
     payer.client.clone().shutdown().await;
     act(world, &merchant.key, &plot.evidence, Verb::Dispute).await;
-    let payer_lock = plot.expiry + protocol_spec::limits::DELTA_DEFAULT_S;
-    until_time(world, payer_lock - ACT_S + 1).await;
-    until(
-        world,
-        payer.channel.id(),
-        "collect from the payer in time",
-        |state| matches!(state.status, abi::Status::Disputed) && state.clientLocks.counted > 0,
-    )
-    .await;
-    let counted = state(world, payer.channel.id()).await.clientLocks.counted;
-    // R18: with locks it is final one challenge period after the window, so that a re-count fits.
-    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
-    closed(world, payer.channel.id()).await;
-    closed(world, merchant.channel.id()).await;
+    let counted = collected(world, &payer, &merchant, plot.expiry).await;
     let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
     cases.push(Case {
         name: "merchant shows the preimage on chain only: the merchant".to_owned(),
@@ -236,6 +223,26 @@ async fn only_on_chain(world: &World, cases: &mut Vec<Case>) {
         got: worth(world).await - before,
     });
     merchant.client.shutdown().await;
+}
+
+/// The hub, whose own lock expires at `expiry`, collects from the payer's channel in time; then both channels are paid
+/// out. Returns what was counted of the payer's lock.
+pub(crate) async fn collected(world: &World, payer: &Person, merchant: &Person, expiry: u64) -> u128 {
+    let payer_lock = expiry + protocol_spec::limits::DELTA_DEFAULT_S;
+    until_time(world, payer_lock - ACT_S + 1).await;
+    until(
+        world,
+        payer.channel.id(),
+        "collect from the payer in time",
+        |state| matches!(state.status, abi::Status::Disputed) && state.clientLocks.counted > 0,
+    )
+    .await;
+    let counted = state(world, payer.channel.id()).await.clientLocks.counted;
+    // R18: with locks it is final one challenge period after the window, so that a re-count fits.
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, payer.channel.id()).await;
+    closed(world, merchant.channel.id()).await;
+    counted
 }
 
 /// The merchant says nothing until the hub's lock has expired; then it tries the chain.

@@ -1,11 +1,11 @@
 //! Locks that a resolver opens: an escrow, and contracts that answer wrongly, all on the hub's list.
 
 use crate::{
-    court::{Case, act, closed, pass, state, until},
-    locks::{Line, signed, until_time, worth},
+    court::{Case, act},
+    locks::{Line, collected, signed, worth},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
-    world::{CHALLENGE_PERIOD_S, World},
+    world::World,
 };
 use client_sdk::{
     ChannelError, Condition, Digest, LockedPaid, PayError, ReturnReason, SignedInvoice, SignerKey, Witness,
@@ -16,7 +16,7 @@ use hub::{
     settle::Verb,
 };
 use protocol_spec::{
-    Address, abi, limits,
+    Address,
     message::{Notification, Request, Reveal},
 };
 use std::{
@@ -213,19 +213,7 @@ async fn only_on_chain(
     };
     act(world, &merchant.key, &evidence, Verb::Dispute).await;
     releasing.abort();
-    let payer_lock = held.expiry.0 + limits::DELTA_DEFAULT_S;
-    until_time(world, payer_lock - limits::ACT_DEFAULT_S + 1).await;
-    until(
-        world,
-        payer.channel.id(),
-        "collect from the payer in time",
-        |state| matches!(state.status, abi::Status::Disputed) && state.clientLocks.counted > 0,
-    )
-    .await;
-    let counted = state(world, payer.channel.id()).await.clientLocks.counted;
-    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
-    closed(world, payer.channel.id()).await;
-    closed(world, merchant.channel.id()).await;
+    let counted = collected(world, &payer, &merchant, held.expiry.0).await;
     let got = world.tokens_of(merchant.key.address()).await - (ENDOWMENT - DEPOSIT);
     cases.push(Case {
         name: "merchant shows an escrow's release on chain only: the merchant".to_owned(),

@@ -7,11 +7,12 @@ mod sending;
 mod stuck;
 
 use crate::contract::{self, topic};
-use crate::node::{Node, options};
-use alloy::primitives::{Address, B256};
+use crate::node::{BOB, Node, options};
+use alloy::primitives::{Address, B256, U256};
 use hub_chain::embedded::{EmbeddedChain, EmbeddedConfig};
 use hub_chain::{
     AlloyChain, Chain as _, ChainError, ChainOptions, EndpointStatus, LogQuery, QuorumChain, QuorumOptions,
+    TxRequest,
 };
 pub(crate) use proxy::{Fault, Proxy};
 use std::time::Duration;
@@ -20,6 +21,15 @@ use std::time::Duration;
 const REST: Duration = Duration::from_millis(1_500);
 /// Only one who hangs is given up: a busy machine is no reason.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The smallest transaction.
+fn coin() -> TxRequest {
+    TxRequest {
+        to: Some(BOB),
+        value: U256::from(1),
+        ..TxRequest::default()
+    }
+}
 
 pub(crate) fn quorum(agree: usize) -> QuorumOptions {
     QuorumOptions {
@@ -67,9 +77,9 @@ impl World {
 
     async fn before(direct: AlloyChain, node: Option<Node>, count: usize, quorum: QuorumOptions) -> Self {
         let sent = direct
-            .send(hub_chain::TxRequest {
+            .send(TxRequest {
                 data: contract::CREATION,
-                ..hub_chain::TxRequest::default()
+                ..TxRequest::default()
             })
             .await
             .unwrap();

@@ -1,20 +1,11 @@
 //! One send queue before several endpoints.
 
-use super::{Fault, World};
+use super::{Fault, World, coin};
 use crate::contract::store;
-use crate::node::BOB;
 use alloy::primitives::U256;
 use futures::future::join_all;
 use hub_chain::{Chain as _, ChainError, TxRequest};
 use std::collections::BTreeSet;
-
-fn coin() -> TxRequest {
-    TxRequest {
-        to: Some(BOB),
-        value: U256::from(1),
-        ..TxRequest::default()
-    }
-}
 
 #[tokio::test]
 async fn every_endpoint_that_is_up_gets_the_same_bytes() {

@@ -1,17 +1,7 @@
 //! Looking after transactions when endpoints misbehave.
 
-use super::{Fault, World};
-use crate::node::BOB;
-use alloy::primitives::U256;
-use hub_chain::{Chain as _, TxRequest};
-
-fn coin() -> TxRequest {
-    TxRequest {
-        to: Some(BOB),
-        value: U256::from(1),
-        ..TxRequest::default()
-    }
-}
+use super::{Fault, World, coin};
+use hub_chain::Chain as _;
 
 /// An endpoint says it has taken a transaction and throws it away, while the others are down.
 #[tokio::test]

@@ -1,9 +1,25 @@
 //! The Channel Hub daemon. See `hub --help`.
 
+mod bench;
 mod demo;
+mod stage;
 
+use hub::cli::{Failure, Plays, bench::BenchArgs, demo::DemoArgs};
 use std::process::ExitCode;
 
+struct Here;
+
+#[async_trait::async_trait(?Send)]
+impl Plays for Here {
+    async fn demo(&self, args: DemoArgs) -> Result<(), Failure> {
+        demo::demo(args).await
+    }
+
+    async fn bench(&self, args: BenchArgs) -> Result<(), Failure> {
+        bench::bench(args).await
+    }
+}
+
 fn main() -> ExitCode {
-    hub::cli::main(demo::demo)
+    hub::cli::main(&Here)
 }

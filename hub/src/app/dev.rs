@@ -79,12 +79,23 @@ pub async fn fund_vault(
     hub: Address,
     amount: u128,
 ) -> anyhow::Result<()> {
+    mint_and_approve(bank, Deployed { adjudicator, token }, amount).await?;
+    let amount = U256::from(amount);
+    let fund = IAdjudicator::fundVaultCall { hub, token, amount };
+    transact(bank, adjudicator, &fund, U256::ZERO).await?;
+    Ok(())
+}
+
+/// Mints `amount` of a test token to the port's account, for the adjudicator to take.
+pub async fn mint_and_approve(
+    bank: &dyn Chain,
+    Deployed { adjudicator, token }: Deployed,
+    amount: u128,
+) -> anyhow::Result<()> {
     let (to, amount) = (bank.sender().context("no funding key")?, U256::from(amount));
     transact(bank, token, &Token::mintCall { to, amount }, U256::ZERO).await?;
     let spender = adjudicator;
     transact(bank, token, &Token::approveCall { spender, amount }, U256::ZERO).await?;
-    let fund = IAdjudicator::fundVaultCall { hub, token, amount };
-    transact(bank, adjudicator, &fund, U256::ZERO).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 pub mod accept_loss;
 mod ask;
 pub mod backup;
+pub mod bench;
 pub mod demo;
 pub mod deploy;
 mod exit;
@@ -40,9 +41,10 @@ Keep it safe:
 
 See everything at once:
   hub demo                             a chain, a hub, 100 paying clients, a crash, settlement
+  hub bench                            how many payments a second this machine takes, each signed and durable
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 configuration, key or file refused;
-4 the demo's sums do not add up; 5 did not start: chain, database or address refused;
+4 the sums of demo or bench do not add up; 5 did not start: chain, database or address refused;
 6 a backup is damaged or too old; 7 refused, and nothing was changed; 130 interrupted twice.
 Data goes to stdout, words and logs to stderr. RUST_LOG=debug shows more.";
 
@@ -81,12 +83,22 @@ pub enum Command {
     SettleNow(settle_now::SettleNowArgs),
     /// Show the whole system at work on this machine.
     Demo(demo::DemoArgs),
+    /// Load a hub and measure it.
+    Bench(bench::BenchArgs),
 }
 
-/// Parses the process's arguments and runs them. The whole of `main`. `demo` comes from the binary: it plays the hub's
-/// clients with the SDK, on which this library does not depend.
+/// What the binary brings along: it plays the hub's clients, with the SDK, on which this library does not depend.
+#[async_trait::async_trait(?Send)]
+pub trait Plays: Sync {
+    /// Runs `hub demo`.
+    async fn demo(&self, args: demo::DemoArgs) -> Result<(), Failure>;
+    /// Runs `hub bench`.
+    async fn bench(&self, args: bench::BenchArgs) -> Result<(), Failure>;
+}
+
+/// Parses the process's arguments and runs them. The whole of `main`.
 #[must_use]
-pub fn main<F: Future<Output = Result<(), Failure>>>(demo: impl FnOnce(demo::DemoArgs) -> F) -> ExitCode {
+pub fn main(plays: &dyn Plays) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help and version come here too; clap knows which stream they belong to.
@@ -98,7 +110,7 @@ pub fn main<F: Future<Output = Result<(), Failure>>>(demo: impl FnOnce(demo::Dem
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(run(cli, demo));
+            let outcome = runtime.block_on(run(cli, plays));
             // A backup's disk that hangs does not keep the process.
             runtime.shutdown_timeout(SHUTDOWN_MAX);
             outcome
@@ -108,10 +120,7 @@ pub fn main<F: Future<Output = Result<(), Failure>>>(demo: impl FnOnce(demo::Dem
     exit::report(outcome)
 }
 
-async fn run<F: Future<Output = Result<(), Failure>>>(
-    cli: Cli,
-    demo: impl FnOnce(demo::DemoArgs) -> F,
-) -> Result<(), Failure> {
+async fn run(cli: Cli, plays: &dyn Plays) -> Result<(), Failure> {
     match cli.command {
         Command::Init(args) => init::init(&args),
         Command::Serve(args) => serve::serve(args).await,
@@ -122,7 +131,8 @@ async fn run<F: Future<Output = Result<(), Failure>>>(
         Command::AcceptLoss(args) => accept_loss::accept_loss(args).await,
         Command::Liquidity(args) => liquidity::liquidity(args).await,
         Command::SettleNow(args) => settle_now::settle_now(args).await,
-        Command::Demo(args) => demo(args).await,
+        Command::Demo(args) => plays.demo(args).await,
+        Command::Bench(args) => plays.bench(args).await,
     }
 }
 

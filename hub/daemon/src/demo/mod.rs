@@ -3,17 +3,26 @@
 //! The demo owns the chain and the clients; the hub is a child process that is killed and restarted on the way.
 //! The closing table comes from token balances on chain and the clients' own ledgers, never from the hub's database.
 
-mod child;
-mod http;
 mod people;
 mod settle;
 mod table;
 mod traffic;
-mod world;
 
+use crate::stage::{
+    child, say,
+    world::{Node, Play, WorkDir, World},
+};
 use anyhow::Context;
 use hub::cli::{Failure, demo::DemoArgs};
-use std::io::Write;
+
+/// The hub's fee, millionths.
+const FEE_PPM: u128 = 1000;
+const PLAY: Play = Play {
+    name: "demo",
+    fee_ppm: FEE_PPM,
+    reserve: 1_000_000_000_000,
+    config: "",
+};
 
 /// Runs the demo. Errors: something failed, or the sums do not add up.
 pub(crate) async fn demo(args: DemoArgs) -> Result<(), Failure> {
@@ -28,11 +37,16 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<(), Failure> {
 
 /// The story. Returns what does not add up.
 async fn play(args: DemoArgs, funding_key: Option<hub::ops::SecretRef>) -> anyhow::Result<Vec<String>> {
-    let dir = world::WorkDir::new(args.dir.clone(), args.keep)?;
-    let world = world::World::build(&args, funding_key, dir.path())
+    let dir = WorkDir::new(&PLAY, args.dir.clone(), args.keep)?;
+    let node = args.rpc_url.clone().zip(funding_key);
+    let node = node.map(|(url, funding)| Node { url, funding });
+    let world = World::build(&PLAY, node, dir.path())
         .await
         .context("building the chain")?;
-    let mut hub = child::Hub::start(&world).await.context("starting the hub")?;
+    world.keep_time()?;
+    let mut hub = child::Hub::start(&world, None)
+        .await
+        .context("starting the hub")?;
     let people = people::People::arrive(&world, &args)
         .await
         .context("opening channels")?;
@@ -51,9 +65,4 @@ async fn play(args: DemoArgs, funding_key: Option<hub::ops::SecretRef>) -> anyho
         say(&format!("kept: {}", dir.path().display()));
     }
     Ok(differences)
-}
-
-/// One line for people, on stderr.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

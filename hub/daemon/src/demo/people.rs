@@ -1,6 +1,7 @@
 //! Paying clients and merchants, each with its own key, store, connection and ledger.
 
-use super::{say, traffic::Report, world::World};
+use super::traffic::Report;
+use crate::stage::{say, world::World};
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use anyhow::Context;
 use client_sdk::{ChannelHandle, Client, RedbStore, SignerKey};

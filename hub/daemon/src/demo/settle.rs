@@ -1,7 +1,7 @@
 //! The end: a merchant and a client dispute with the code of `settle`, everybody else closes co-operatively.
 
-use super::{
-    people::{People, Person},
+use super::people::{People, Person};
+use crate::stage::{
     say,
     world::{CHALLENGE_PERIOD_S, World},
 };

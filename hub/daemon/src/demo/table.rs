@@ -1,9 +1,11 @@
 //! The closing table: token balances on chain beside everybody's own ledger. Never the hub's database.
 
 use super::{
-    child::Usage,
     people::{Ledger, People},
     traffic::Report,
+};
+use crate::stage::{
+    child::Usage,
     world::{VAULT, World},
 };
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};

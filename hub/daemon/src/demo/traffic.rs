@@ -1,12 +1,10 @@
 //! Payments for some seconds, with a kill in the middle, and what everybody wrote down about them.
 
 use super::{
-    child::Hub,
-    http,
+    FEE_PPM,
     people::{People, Person},
-    say,
-    world::FEE_PPM,
 };
+use crate::stage::{child::Hub, http, say};
 use anyhow::Context;
 use client_sdk::{Client, PayError, PayOptions, PaymentAnswer, PaymentState};
 use hdrhistogram::Histogram;

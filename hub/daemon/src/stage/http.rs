@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// The body of a 200 answer.
-pub(super) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     timeout(Duration::from_secs(2), fetch(address, path))
         .await
         .context("no answer in 2 s")?
@@ -29,7 +29,12 @@ async fn fetch(address: SocketAddr, path: &str) -> anyhow::Result<String> {
 }
 
 /// A counter of the hub's metrics; zero when it is not there.
-pub(super) fn counter(metrics: &str, name: &str) -> u64 {
+pub(crate) fn counter(metrics: &str, name: &str) -> u64 {
+    find(metrics, name).unwrap_or(0)
+}
+
+/// A counter of the hub's metrics.
+pub(crate) fn find(metrics: &str, name: &str) -> Option<u64> {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-    metrics.lines().find_map(value).unwrap_or(0)
+    metrics.lines().find_map(value)
 }

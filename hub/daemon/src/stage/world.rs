@@ -10,7 +10,6 @@ use anyhow::Context;
 use hub::{
     app::dev::{self, Deployed, DevChain},
     chain::{AlloyChain, CallRequest, Chain, ChainError, ChainOptions},
-    cli::demo::DemoArgs,
     ops::{self, SecretRef},
 };
 use protocol_spec::{ChannelId, abi::IAdjudicator};
@@ -22,30 +21,44 @@ use std::{
 };
 
 /// Tokens in the hub's vault.
-pub(super) const VAULT: u128 = 1_000_000_000_000_000;
-/// The hub's deposit in every channel.
-const RESERVE: u128 = 1_000_000_000_000;
-/// The hub's fee, millionths.
-pub(super) const FEE_PPM: u128 = 1000;
+pub(crate) const VAULT: u128 = 1_000_000_000_000_000;
 /// Challenge period, seconds.
-pub(super) const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
+pub(crate) const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
 /// Native coin for everybody's gas: 0.05.
 const GAS_MONEY: u128 = 50_000_000_000_000_000;
 
 /// A development node without a block for so long is asked for one.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
+/// A node and the key that pays on it.
+pub(crate) struct Node {
+    pub(crate) url: String,
+    pub(crate) funding: SecretRef,
+}
+
+/// What differs between the programs that stand on a stage.
+pub(crate) struct Play {
+    /// Its directory is called so.
+    pub(crate) name: &'static str,
+    /// The hub's fee, millionths.
+    pub(crate) fee_ppm: u128,
+    /// The hub's deposit in every channel.
+    pub(crate) reserve: u128,
+    /// Lines at the end of the hub's configuration.
+    pub(crate) config: &'static str,
+}
+
 /// A directory that goes away at the end, unless it was named or is to be kept.
-pub(super) struct WorkDir {
+pub(crate) struct WorkDir {
     path: PathBuf,
     remove: bool,
 }
 
 impl WorkDir {
-    pub(super) fn new(named: Option<PathBuf>, keep: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(play: &Play, named: Option<PathBuf>, keep: bool) -> anyhow::Result<Self> {
         let remove = named.is_none() && !keep;
         let path = named.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("channelhub-demo-{:08x}", rand::random::<u32>()))
+            std::env::temp_dir().join(format!("channelhub-{}-{:08x}", play.name, rand::random::<u32>()))
         });
         std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         Ok(Self {
@@ -54,7 +67,7 @@ impl WorkDir {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -68,38 +81,31 @@ impl Drop for WorkDir {
 }
 
 /// The chain and what is on it.
-pub(super) struct World {
+pub(crate) struct World {
     /// Sends from the account that pays for everything.
-    pub(super) bank: AlloyChain,
-    pub(super) rpc_url: String,
-    pub(super) deployed: Deployed,
+    pub(crate) bank: AlloyChain,
+    pub(crate) rpc_url: String,
+    pub(crate) deployed: Deployed,
     /// Owner of the hub's side.
-    pub(super) hub: Address,
-    pub(super) dir: PathBuf,
-    pub(super) config: PathBuf,
-    pub(super) listen: SocketAddr,
-    pub(super) ops: SocketAddr,
-    _embedded: Option<DevChain>,
+    pub(crate) hub: Address,
+    /// Signs its vouchers.
+    pub(crate) hub_signer: Address,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    embedded: Option<DevChain>,
 }
 
 impl World {
-    pub(super) async fn build(
-        args: &DemoArgs,
-        funding: Option<SecretRef>,
-        dir: &Path,
-    ) -> anyhow::Result<Self> {
-        let (rpc_url, bank, embedded) = match &args.rpc_url {
+    /// On `node`, or on the embedded chain, where every transaction makes its block until [`World::keep_time`].
+    pub(crate) async fn build(play: &Play, node: Option<Node>, dir: &Path) -> anyhow::Result<Self> {
+        let (rpc_url, bank, embedded) = match node {
             None => {
                 let dev = DevChain::start(dev::ANY_PORT).await?;
-                // Blocks must go on for confirmations to come. A real node does that by itself.
-                dev::mine_every_second(&dev.chain)?;
                 (dev.door.url(), dev.bank.clone(), Some(dev))
             }
-            Some(url) => {
-                let bank = node(url, funding).await?;
-                tokio::spawn(keep_mining(bank.clone()));
-                (url.clone(), bank, None)
-            }
+            Some(node) => (node.url.clone(), connect(node).await?, None),
         };
         let deployed = dev::deploy(&bank).await?;
         let Deployed { adjudicator, token } = deployed;
@@ -109,21 +115,34 @@ impl World {
         ));
         let keys = ops::init(&dir.join("hub"))?;
         let (listen, ops) = (free_address()?, free_address()?);
-        let config = dir.join("hub/demo.toml");
-        std::fs::write(&config, config_text(&rpc_url, adjudicator, token, listen, ops))?;
+        let config = dir.join("hub/run.toml");
+        std::fs::write(
+            &config,
+            config_text(play, &rpc_url, adjudicator, token, listen, ops),
+        )?;
         let world = Self {
             bank,
             rpc_url,
             deployed,
             hub: keys.owner,
+            hub_signer: keys.hub_signer,
             dir: dir.to_owned(),
             config,
             listen,
             ops,
-            _embedded: embedded,
+            embedded,
         };
         world.fund_hub().await?;
         Ok(world)
+    }
+
+    /// From now on blocks come without transactions, so that confirmations do. A real node does that by itself.
+    pub(crate) fn keep_time(&self) -> anyhow::Result<()> {
+        match &self.embedded {
+            Some(dev) => dev::mine_every_second(&dev.chain)?,
+            None => drop(tokio::spawn(keep_mining(self.bank.clone()))),
+        }
+        Ok(())
     }
 
     async fn fund_hub(&self) -> anyhow::Result<()> {
@@ -134,26 +153,26 @@ impl World {
     }
 
     /// Gas money and `tokens` for an account. The last of several is waited for by `settled`.
-    pub(super) async fn endow(&self, account: Address, tokens: u128) -> anyhow::Result<B256> {
+    pub(crate) async fn endow(&self, account: Address, tokens: u128) -> anyhow::Result<B256> {
         Ok(dev::endow(&self.bank, self.deployed.token, account, GAS_MONEY, tokens).await?)
     }
 
-    pub(super) async fn settled(&self, hash: B256) -> anyhow::Result<()> {
+    pub(crate) async fn settled(&self, hash: B256) -> anyhow::Result<()> {
         dev::settled(&self.bank, hash).await
     }
 
     /// Tokens of an account on chain.
-    pub(super) async fn tokens_of(&self, account: Address) -> anyhow::Result<u128> {
+    pub(crate) async fn tokens_of(&self, account: Address) -> anyhow::Result<u128> {
         dev::tokens_of(&self.bank, self.deployed.token, account).await
     }
 
     /// Tokens in the hub's vault on chain.
-    pub(super) async fn vault(&self) -> anyhow::Result<u128> {
+    pub(crate) async fn vault(&self) -> anyhow::Result<u128> {
         dev::vault_of(&self.bank, self.deployed, self.hub).await
     }
 
     /// What the adjudicator would pay now: (client, hub).
-    pub(super) async fn balances(&self, channel: ChannelId) -> anyhow::Result<(u128, u128)> {
+    pub(crate) async fn balances(&self, channel: ChannelId) -> anyhow::Result<(u128, u128)> {
         let call = IAdjudicator::balancesCall {
             channelId: channel.0.into(),
         };
@@ -170,23 +189,20 @@ impl World {
     }
 }
 
-/// A port on the node at `url`, paid for by the key named on the command line.
-async fn node(url: &str, funding: Option<SecretRef>) -> anyhow::Result<AlloyChain> {
-    let key = funding
-        .context("--funding-key")?
-        .load()
-        .map_err(anyhow::Error::msg)?;
+/// A port on a node, paid for by the key named on the command line.
+async fn connect(Node { url, funding }: Node) -> anyhow::Result<AlloyChain> {
+    let key = funding.load().map_err(anyhow::Error::msg)?;
     let options = ChainOptions {
         signer: Some(PrivateKeySigner::from_bytes(&B256::from(*key.to_bytes()))?),
         poll_interval: Duration::from_millis(20),
         ..ChainOptions::default()
     };
-    AlloyChain::connect(url, options)
+    AlloyChain::connect(&url, options)
         .await
         .context("the chain's node")
 }
 
-/// A development node that makes a block for a transaction only never confirms anything: then the demo asks it for
+/// A development node that makes a block for a transaction only never confirms anything: then it is asked for
 /// blocks. A node that cannot be asked makes its own.
 async fn keep_mining(bank: AlloyChain) {
     let mut seen = None;
@@ -203,7 +219,7 @@ async fn keep_mining(bank: AlloyChain) {
             Err(_) => continue,
         }
         if !std::mem::replace(&mut said, true) {
-            say("this node makes no blocks by itself: the demo asks it for them");
+            say("this node makes no blocks by itself: it is asked for them");
         }
     }
 }
@@ -214,6 +230,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 fn config_text(
+    play: &Play,
     rpc_url: &str,
     adjudicator: Address,
     token: Address,
@@ -226,7 +243,7 @@ fn config_text(
         text,
         r#"data_dir = "data"
 [server]
-name = "demo"
+name = "{name}"
 listen = "{listen}"
 [ops]
 listen = "{ops}"
@@ -241,12 +258,16 @@ poll_interval_ms = 200
 challenge_period_s = {CHALLENGE_PERIOD_S}
 [[tokens]]
 address = "{token}"
-reserve = {{ initial = "{RESERVE}", low_watermark = "{low}" }}
+reserve = {{ initial = "{reserve}", low_watermark = "{low}" }}
 [fees]
 flat = "0"
-ppm = {FEE_PPM}
-"#,
-        low = RESERVE / 4,
+ppm = {fee_ppm}
+{more}"#,
+        name = play.name,
+        fee_ppm = play.fee_ppm,
+        more = play.config,
+        reserve = play.reserve,
+        low = play.reserve / 4,
     );
     text
 }

@@ -1,0 +1,170 @@
+//! The engine with cached tables: one signature at a time through the field, many at a time through each inversion.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "indices follow from the layout and from the batch's own length"
+)]
+
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::EightIfma;
+use crate::{
+    Engine, Item, Tables, Verdict,
+    item::Parts,
+    kernel::{EightEmulated, Kernel, Leaves, OneLane},
+    layout::{self, LEAVES_ALL, Pick},
+    order,
+    portable::Portable,
+    reference,
+    table::{self, BaseTable, SignerTable},
+    words::{self, U256},
+};
+use std::sync::Arc;
+
+/// Signatures that share one set of inversions. More would gain little and leave the L2 cache.
+const CHUNK: usize = 64;
+
+/// Verifies with cached tables; keys without tables go to [`crate::Portable`] until [`Tables`] has some.
+/// Whatever is not accepted is decided by [`crate::Reference`].
+pub struct Cached {
+    tables: Arc<Tables>,
+    base: &'static BaseTable,
+    kernel: Box<dyn Kernel>,
+    portable: Portable,
+    chunk: Vec<Pending>,
+    signer_tables: Vec<Arc<SignerTable>>,
+    /// Places of items whose keys have no tables.
+    cold: Vec<usize>,
+    picks: Vec<Pick>,
+    inverses: Vec<U256>,
+}
+
+/// A signature of the chunk.
+#[derive(Clone, Copy)]
+struct Pending {
+    /// Its place in the batch.
+    item: usize,
+    parts: Parts,
+}
+
+impl Cached {
+    /// The fastest that the CPU can do, over shared `tables`.
+    #[must_use]
+    pub fn new(tables: Arc<Tables>) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = EightIfma::detect() {
+            return Self::with(tables, Box::new(kernel));
+        }
+        Self::one_lane(tables)
+    }
+
+    /// The kernel for every CPU, one signature at a time.
+    #[must_use]
+    pub fn one_lane(tables: Arc<Tables>) -> Self {
+        Self::with(tables, Box::new(OneLane::new()))
+    }
+
+    /// The eight-lane kernel with its instructions computed by portable code. Slow; for tests.
+    #[must_use]
+    pub fn emulated(tables: Arc<Tables>) -> Self {
+        Self::with(tables, Box::new(EightEmulated::new()))
+    }
+
+    fn with(tables: Arc<Tables>, kernel: Box<dyn Kernel>) -> Self {
+        Self {
+            tables,
+            base: table::base(),
+            kernel,
+            portable: Portable::default(),
+            chunk: Vec::with_capacity(CHUNK),
+            signer_tables: Vec::with_capacity(CHUNK),
+            cold: Vec::with_capacity(CHUNK),
+            picks: vec![Pick::NONE; CHUNK * LEAVES_ALL],
+            inverses: Vec::with_capacity(CHUNK),
+        }
+    }
+
+    /// Decides what is malformed or has no table; the rest becomes the chunk.
+    fn admit(&mut self, batch: &[Item<'_>], verdicts: &mut [Verdict]) {
+        self.chunk.clear();
+        self.signer_tables.clear();
+        self.cold.clear();
+        let tables = self.tables.read();
+        for (at, item) in batch.iter().enumerate() {
+            let Some(parts) = item.signature.parts() else {
+                verdicts[at] = Verdict::Malformed;
+                continue;
+            };
+            match tables.find(item.key) {
+                Some(table) => {
+                    self.chunk.push(Pending { item: at, parts });
+                    self.signer_tables.push(table);
+                }
+                None => self.cold.push(at),
+            }
+        }
+    }
+
+    /// u1 = z / s and u2 = r / s for the chunk, as picks.
+    fn plan(&mut self, batch: &[Item<'_>]) {
+        self.inverses.clear();
+        let mut product = [1, 0, 0, 0];
+        for pending in &self.chunk {
+            self.inverses.push(product);
+            product = order::mul(&product, &pending.parts.s);
+        }
+        let mut inverse = order::invert(&product);
+        for (at, pending) in self.chunk.iter().enumerate().rev() {
+            let s_inverse = order::mul(&inverse, &self.inverses[at]);
+            inverse = order::mul(&inverse, &pending.parts.s);
+            let z = order::reduce(&words::from_be(batch[pending.item].digest));
+            let u1 = order::split(&order::mul(&z, &s_inverse));
+            let u2 = order::split(&order::mul(&pending.parts.r, &s_inverse));
+            let picks = &mut self.picks[at * LEAVES_ALL..][..LEAVES_ALL];
+            layout::picks(&u1, &u2, |leaf, pick| picks[leaf] = pick);
+        }
+    }
+}
+
+impl Engine for Cached {
+    fn name(&self) -> &'static str {
+        self.kernel.name()
+    }
+
+    fn verify(&mut self, batch: &[Item<'_>], verdicts: &mut [Verdict]) {
+        assert_eq!(batch.len(), verdicts.len(), "one verdict per item");
+        for (batch, verdicts) in batch.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
+            self.admit(batch, verdicts);
+            for at in &self.cold {
+                let item = &batch[*at];
+                self.tables.want(item.key);
+                verdicts[*at] = match self.portable.check(item) {
+                    Verdict::Valid => Verdict::Valid,
+                    _ => reference::check(item),
+                };
+            }
+            if !self.chunk.is_empty() {
+                self.plan(batch);
+                self.run(batch, verdicts);
+            }
+        }
+    }
+}
+
+impl Cached {
+    fn run(&mut self, batch: &[Item<'_>], verdicts: &mut [Verdict]) {
+        let leaves = Leaves {
+            picks: &self.picks,
+            tables: &self.signer_tables,
+            base: self.base,
+        };
+        self.kernel.evaluate(&leaves);
+        for (at, pending) in self.chunk.iter().enumerate() {
+            verdicts[pending.item] = if self.kernel.accepts(at, &pending.parts) {
+                Verdict::Valid
+            } else {
+                reference::check(&batch[pending.item])
+            };
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The lanes in portable code.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "constant bounds; the low bits are meant"
+)]
+
+use super::Lanes;
+
+/// Eight numbers in memory.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(crate) struct Emulated([u64; 8]);
+
+const LOW: u64 = (1 << 52) - 1;
+
+#[inline(always)]
+fn each(f: impl Fn(usize) -> u64) -> Emulated {
+    let mut out = [0; 8];
+    for (lane, value) in out.iter_mut().enumerate() {
+        *value = f(lane);
+    }
+    Emulated(out)
+}
+
+/// All 104 bits of the product of two 52-bit numbers.
+#[inline(always)]
+fn product(a: u64, b: u64) -> u128 {
+    u128::from(a & LOW).wrapping_mul(u128::from(b & LOW))
+}
+
+impl Lanes for Emulated {
+    #[inline(always)]
+    fn splat(value: u64) -> Self {
+        Self([value; 8])
+    }
+    #[inline(always)]
+    fn load(values: &[u64; 8]) -> Self {
+        Self(*values)
+    }
+    #[inline(always)]
+    fn store(self) -> [u64; 8] {
+        self.0
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        each(|lane| self.0[lane].wrapping_add(other.0[lane]))
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        each(|lane| self.0[lane].wrapping_sub(other.0[lane]))
+    }
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        each(|lane| self.0[lane] & other.0[lane])
+    }
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        each(|lane| self.0[lane] | other.0[lane])
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        each(|lane| self.0[lane] ^ other.0[lane])
+    }
+    #[inline(always)]
+    fn shift_left<const BITS: u32>(self) -> Self {
+        each(|lane| self.0[lane] << BITS)
+    }
+    #[inline(always)]
+    fn shift_right<const BITS: u32>(self) -> Self {
+        each(|lane| self.0[lane] >> BITS)
+    }
+    #[inline(always)]
+    fn rotate_left<const BITS: i32>(self) -> Self {
+        each(|lane| self.0[lane].rotate_left(BITS as u32))
+    }
+    #[inline(always)]
+    fn multiply_add_low(self, a: Self, b: Self) -> Self {
+        each(|lane| self.0[lane].wrapping_add(product(a.0[lane], b.0[lane]) as u64 & LOW))
+    }
+    #[inline(always)]
+    fn multiply_add_high(self, a: Self, b: Self) -> Self {
+        each(|lane| self.0[lane].wrapping_add((product(a.0[lane], b.0[lane]) >> 52) as u64))
+    }
+    #[inline(always)]
+    fn equal(self, other: Self) -> u8 {
+        (0..8).fold(0, |mask, lane| mask | u8::from(self.0[lane] == other.0[lane]) << lane)
+    }
+    #[inline(always)]
+    fn select(self, other: Self, mask: u8) -> Self {
+        each(|lane| if mask >> lane & 1 == 1 { other.0[lane] } else { self.0[lane] })
+    }
+    #[inline(always)]
+    fn xor3(self, b: Self, c: Self) -> Self {
+        each(|lane| self.0[lane] ^ b.0[lane] ^ c.0[lane])
+    }
+    #[inline(always)]
+    fn chi(self, b: Self, c: Self) -> Self {
+        each(|lane| self.0[lane] ^ (!b.0[lane] & c.0[lane]))
+    }
+    #[inline(always)]
+    fn even_lanes(self, other: Self) -> Self {
+        each(|lane| if lane % 2 == 0 { self.0[lane] } else { other.0[lane - 1] })
+    }
+    #[inline(always)]
+    fn odd_lanes(self, other: Self) -> Self {
+        each(|lane| if lane % 2 == 0 { self.0[lane + 1] } else { other.0[lane] })
+    }
+    #[inline(always)]
+    fn even_pairs(self, other: Self) -> Self {
+        let (a, b) = (self.0, other.0);
+        Self([a[0], a[1], a[4], a[5], b[0], b[1], b[4], b[5]])
+    }
+    #[inline(always)]
+    fn odd_pairs(self, other: Self) -> Self {
+        let (a, b) = (self.0, other.0);
+        Self([a[2], a[3], a[6], a[7], b[2], b[3], b[6], b[7]])
+    }
+}

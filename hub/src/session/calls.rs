@@ -67,7 +67,9 @@ pub(crate) fn handle(shared: &Shared, state: &mut State, message: Message, now: 
         Request::Info(Empty {}) => state.answer(id, Reply::Info(hub_info(shared))),
         Request::Login(call) => return login(shared, state, id, call, now),
         call => match state.signers.key_for(&call) {
-            Ok(key) => drop(forward(shared, state, id, key, call)?),
+            Ok(key) => {
+                forward(shared, state, id, key, call)?;
+            }
             Err(error) => state.refuse(Some(id), error),
         },
     }
@@ -151,7 +153,9 @@ fn further_login(
         return Ok(());
     }
     match check(shared, state, &call, now) {
-        Ok(key) => drop(accept(shared, state, id, key, call, now)?),
+        Ok(key) => {
+            accept(shared, state, id, key, call, now)?;
+        }
         Err(error) => {
             state.vain_logins.charge(1, now);
             state.refuse(Some(id), error);

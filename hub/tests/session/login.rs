@@ -156,14 +156,15 @@ async fn three_failures_end_the_connection() {
 async fn a_logged_in_connection_keeps_what_it_has_when_further_logins_fail() {
     let world = World::new().await;
     let mut client = world.logged_in(5).await;
-    let mut busy = 0;
     for _ in 0..20 {
         let mut call = client.login_call(&key(6));
         call.signature.0[10] ^= 1;
         let error = client.call(Request::Login(call)).await.unwrap_err();
-        busy += usize::from(error.is(ErrorCode::Busy) && error.data.retry_after_ms.is_some());
+        assert!(
+            error.is(ErrorCode::LoginFailed) || error.is(ErrorCode::Busy),
+            "{error}"
+        );
     }
-    assert!(busy > 10, "they are bounded: {busy} of 20");
     let served = client.call(channel_call()).await.unwrap_err();
     assert!(served.is(ErrorCode::UnknownChannel), "by the engine: {served}");
 }

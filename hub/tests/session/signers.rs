@@ -180,7 +180,7 @@ async fn two_signers_pay_and_are_paid_on_one_connection() {
     let digest = forged.voucher.voucher.digest(&domain());
     forged.voucher.signature = protocol_spec::VoucherSignature::Direct(signers[1].key.sign(&digest));
     let error = gateway.call(&mut signers, Request::Voucher(forged)).await;
-    assert_eq!(error.unwrap_err().data.name, "WrongSigner");
+    assert_eq!(error.unwrap_err().data.name, "SignatureInvalid");
     hub.stop().await;
 }
 

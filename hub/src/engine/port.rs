@@ -27,11 +27,11 @@ pub enum Inbound {
     Call {
         /// From where.
         session: SessionId,
-        /// The key that logged in; vouchers are verified against it.
+        /// The key of the signer that asks, one of those that logged in there; vouchers are verified against it.
         key: PublicKey,
         /// The request's id.
         id: u64,
-        /// Everything but `login`, `info` and `ping`, which the session answers itself.
+        /// Everything but `info` and `ping`, which the session answers itself. `login`: the signer is proven.
         call: Request,
     },
     /// The connection is gone; the engine detaches its channels.

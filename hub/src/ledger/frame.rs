@@ -8,7 +8,7 @@ use protocol_spec::{
     Amount, Channel, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
     channel::{Accepted, Clock},
     limits,
-    message::{Bounce, ErrorCode, Reply, RpcError, VoucherReply},
+    message::{Bounce, Reply, RpcError, VoucherReply},
 };
 
 impl Ledger {
@@ -37,10 +37,8 @@ impl Ledger {
     ) -> Result<VoucherReply, RpcError> {
         let index = self.owned(origin, &voucher.voucher().channel_id)?;
         self.require_synced(index)?;
+        self.require_resumed(origin, index)?;
         let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
-        if entry.session != Some(origin.session) {
-            return Err(RpcError::of(ErrorCode::NotResumed));
-        }
         // What was accepted before is answered as before (A1).
         if voucher.voucher().seq > entry.channel.received().seq {
             self.require_chain(index, clock)?;

@@ -19,7 +19,7 @@ pub struct Origin {
     pub session: SessionId,
     /// The request's id.
     pub id: u64,
-    /// The signer that logged in.
+    /// The signer that asks, one of those that logged in on the connection.
     pub signer: Address,
 }
 
@@ -36,7 +36,7 @@ pub enum Input {
     Frame {
         /// Who sent it.
         origin: Origin,
-        /// Verified against the session's key.
+        /// Verified against the origin's key.
         voucher: VerifiedVoucher,
         /// Its operations.
         ops: Vec<Op>,
@@ -45,7 +45,7 @@ pub enum Input {
     Login(Origin),
     /// `owner_signature`, if any, was verified.
     Register(Origin, RegisterCall),
-    /// Both vouchers were verified: the first against the session's key, the second against the hub's.
+    /// Both vouchers were verified: the first against the origin's key, the second against the hub's.
     Resume {
         /// Who.
         origin: Origin,

@@ -55,6 +55,8 @@ pub struct Ledger {
     by_signer: HashMap<Address, Vec<usize>>,
     /// Channels that a connection resumed or subscribed to: what its end must touch.
     by_session: HashMap<SessionId, BTreeSet<usize>>,
+    /// Whom a connection acts for; `None`: for several signers.
+    logins: HashMap<SessionId, Option<Address>>,
     payments: Payments,
     /// Number of the next journal record.
     next_record: u64,
@@ -117,6 +119,7 @@ impl Ledger {
             by_account: HashMap::new(),
             by_signer: HashMap::new(),
             by_session: HashMap::new(),
+            logins: HashMap::new(),
             payments: Payments::default(),
             next_record: 1,
             chain: ChainPosition::default(),

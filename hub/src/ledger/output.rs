@@ -33,7 +33,7 @@ pub enum Output {
     Tell(SessionId, Box<Notification>),
     /// A channel in doubt was released, at this loss.
     Released(ChannelId, Adopted),
-    /// Another connection took over this one's channel, or it fell too far behind.
+    /// Another connection took over its one signer's channel, or it fell too far behind.
     Drop(SessionId),
     /// A question for the chain; its answer comes back as [`super::Input::Checked`].
     Check(Check),

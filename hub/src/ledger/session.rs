@@ -21,7 +21,7 @@ use protocol_spec::{
 const SUBSCRIBERS_MAX: usize = 8;
 
 impl Ledger {
-    /// The channel's index, if it belongs to the session's signer.
+    /// The channel's index, if it belongs to the signer that asks.
     pub(super) fn owned(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
         let index = self
             .index(id)
@@ -37,7 +37,9 @@ impl Ledger {
         }
     }
 
-    pub(super) fn login(&self, origin: Origin, commit: &mut Commit) {
+    pub(super) fn login(&mut self, origin: Origin, commit: &mut Commit) {
+        let alone = self.logins.entry(origin.session).or_insert(Some(origin.signer));
+        *alone = alone.filter(|signer| *signer == origin.signer);
         let mine = self.by_signer.get(&origin.signer).into_iter().flatten();
         let channels = mine
             .filter_map(|index| self.entries.get(*index))
@@ -172,6 +174,8 @@ impl Ledger {
             .session
             .replace(origin.session)
             .filter(|old| *old != origin.session)
+            // One that acts for several signers only loses the channel: the key of one must not cut off the others.
+            && self.logins.get(&old) != Some(&None)
         {
             commit.outputs.push(Output::Drop(old));
         }
@@ -256,8 +260,21 @@ impl Ledger {
         answer(commit, origin, result);
     }
 
+    /// Errors: `NotResumed`, also when another connection has resumed the channel since.
+    pub(super) fn require_resumed(&self, origin: Origin, index: usize) -> Result<(), RpcError> {
+        match self.entries.get(index).and_then(|entry| entry.session) {
+            Some(session) if session == origin.session => Ok(()),
+            Some(_) => {
+                let text = "another connection has resumed the channel; resume it again to take it back";
+                Err(RpcError::because(ErrorCode::NotResumed, text))
+            }
+            None => Err(RpcError::of(ErrorCode::NotResumed)),
+        }
+    }
+
     /// The connection ended: its channels wait for the next resume.
     pub(super) fn gone(&mut self, session: SessionId) {
+        self.logins.remove(&session);
         for index in self.by_session.remove(&session).unwrap_or_default() {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;

@@ -1,6 +1,6 @@
 //! What a session does with one request: answers it, refuses it, or hands it to the engine.
 
-use super::{connection::Shared, limits, outgoing::End, state::State};
+use super::{connection::Shared, limits, login::too_many, outgoing::End, state::State};
 use crate::engine::{Inbound, SessionId};
 use dashmap::DashMap;
 use protocol_spec::{
@@ -62,18 +62,16 @@ pub(crate) fn handle(shared: &Shared, state: &mut State, message: Message, now: 
         state.refuse(Some(id), RpcError::of(ErrorCode::ShuttingDown));
         return Ok(());
     }
-    match (*call, state.key) {
-        (Request::Ping(Empty {}), _) => state.answer(id, Reply::Done(Empty {})),
-        (Request::Info(Empty {}), _) => state.answer(id, Reply::Info(hub_info(shared))),
-        (Request::Login(call), None) => return login(shared, state, id, call, now),
-        (Request::Login(_), Some(_)) => {
-            let error = RpcError::because(ErrorCode::InvalidRequest, "this connection is logged in already");
-            state.refuse(Some(id), error);
-        }
-        (_, None) => state.refuse(Some(id), RpcError::of(ErrorCode::NotLoggedIn)),
-        (call, Some(key)) => {
-            forward(shared, state, id, key, call)?;
-        }
+    match *call {
+        Request::Ping(Empty {}) => state.answer(id, Reply::Done(Empty {})),
+        Request::Info(Empty {}) => state.answer(id, Reply::Info(hub_info(shared))),
+        Request::Login(call) => return login(shared, state, id, call, now),
+        call => match state.signers.key_for(&call) {
+            Ok(key) => {
+                forward(shared, state, id, key, call)?;
+            }
+            Err(error) => state.refuse(Some(id), error),
+        },
     }
     Ok(())
 }
@@ -87,28 +85,31 @@ fn hub_info(shared: &Shared) -> HubInfo {
 
 fn login(shared: &Shared, state: &mut State, id: u64, call: LoginCall, now: Instant) -> Result<(), End> {
     if let Err(busy) = shared.budget.admit(state.origin, now) {
-        metrics::counter!("hub_logins_total", "outcome" => "turned_away").increment(1);
+        count_login("turned_away");
         state.refuse(Some(id), busy);
         return Ok(());
     }
-    let checked = state
-        .challenger
-        .check(&shared.engine.info, state.encoding.name(), &call, now);
-    match checked {
+    match state.signers.is_empty() {
+        true => first_login(shared, state, id, call, now),
+        false => further_login(shared, state, id, call, now),
+    }
+}
+
+fn first_login(
+    shared: &Shared,
+    state: &mut State,
+    id: u64,
+    call: LoginCall,
+    now: Instant,
+) -> Result<(), End> {
+    match check(shared, state, &call, now) {
         Ok(key) => {
             register(shared, state);
-            // The engine knows the signer's channels, so the call goes on to it.
-            if forward(shared, state, id, key, Request::Login(call))? {
-                metrics::counter!("hub_logins_total", "outcome" => "accepted").increment(1);
-                state.log_in(shared, key, now);
+            if accept(shared, state, id, key, call, now)? {
                 return Ok(());
             }
         }
-        Err(error) => {
-            metrics::counter!("hub_logins_total", "outcome" => "failed").increment(1);
-            shared.budget.failed(state.origin, now);
-            state.refuse(Some(id), error);
-        }
+        Err(error) => state.refuse(Some(id), error),
     }
     if state.challenger.spent() {
         return Err(End::Close(CloseCode::Policy, "too many failed logins"));
@@ -116,6 +117,83 @@ fn login(shared: &Shared, state: &mut State, id: u64, call: LoginCall, now: Inst
     let challenge = challenge(shared, state, now);
     state.replies.push(challenge);
     Ok(())
+}
+
+/// Another signer for a connection that has one. A login that fails costs nothing but itself: not what the connection
+/// has, and not the challenge, which other logins under way have signed; only an expired one is replaced.
+fn further_login(
+    shared: &Shared,
+    state: &mut State,
+    id: u64,
+    call: LoginCall,
+    now: Instant,
+) -> Result<(), End> {
+    let pause = state.vain_logins.charge(0, now);
+    if !pause.is_zero() {
+        count_login("turned_away");
+        state.refuse(Some(id), too_many(pause));
+        return Ok(());
+    }
+    if let Some(key) = state.signers.get(&call.signer) {
+        // It has proven itself: no curve arithmetic for the same news.
+        state.vain_logins.charge(1, now);
+        forward(shared, state, id, key, Request::Login(call))?;
+        return Ok(());
+    }
+    if let Err(error) = state.signers.require_room() {
+        count_login("turned_away");
+        state.refuse(Some(id), error);
+        return Ok(());
+    }
+    if let Err(error) = state.challenger.require_alive(now) {
+        count_login("expired");
+        state.refuse(Some(id), error);
+        let challenge = challenge(shared, state, now);
+        state.replies.push(challenge);
+        return Ok(());
+    }
+    match check(shared, state, &call, now) {
+        Ok(key) => {
+            accept(shared, state, id, key, call, now)?;
+        }
+        Err(error) => {
+            state.vain_logins.charge(1, now);
+            state.refuse(Some(id), error);
+        }
+    }
+    Ok(())
+}
+
+/// Errors: `LoginFailed`, which is held against the peer's address.
+fn check(shared: &Shared, state: &mut State, call: &LoginCall, now: Instant) -> Result<PublicKey, RpcError> {
+    let protocol = state.encoding.name();
+    let checked = state.challenger.check(&shared.engine.info, protocol, call, now);
+    if checked.is_err() {
+        count_login("failed");
+        shared.budget.failed(state.origin, now);
+    }
+    checked
+}
+
+/// The engine knows the signer's channels, so the call goes on to it. False: refused as busy.
+fn accept(
+    shared: &Shared,
+    state: &mut State,
+    id: u64,
+    key: PublicKey,
+    call: LoginCall,
+    now: Instant,
+) -> Result<bool, End> {
+    let accepted = forward(shared, state, id, key, Request::Login(call))?;
+    if accepted {
+        count_login("accepted");
+        state.log_in(shared, key, now);
+    }
+    Ok(accepted)
+}
+
+fn count_login(outcome: &'static str) {
+    metrics::counter!("hub_logins_total", "outcome" => outcome).increment(1);
 }
 
 fn register(shared: &Shared, state: &mut State) {

@@ -1,4 +1,4 @@
-//! One connection: the only owner of its socket, login state and outbox.
+//! One connection: the only owner of its socket, signers and outbox.
 
 use super::{
     calls,
@@ -199,6 +199,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             for message in &batch {
                 let answers = matches!(message, Message::Response { .. });
                 self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(answers));
+                self.state.signers.learn(message);
                 self.feed(message).await?;
             }
             left = left.saturating_sub(1);
@@ -224,7 +225,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if self.drain_until.is_some_and(|until| now >= until) {
             return Err(End::Close(CloseCode::Away, "the hub is shutting down"));
         }
-        if self.state.key.is_none() && now.saturating_duration_since(self.started) >= limits::LOGIN_DEADLINE {
+        if self.state.signers.is_empty()
+            && now.saturating_duration_since(self.started) >= limits::LOGIN_DEADLINE
+        {
             return Err(End::Close(CloseCode::Policy, "no login in time"));
         }
         let received = self.socket.get_ref().received();
@@ -241,9 +244,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     fn next_alarm(&self, now: Instant) -> Instant {
         let period = Duration::from_secs(self.shared.limits.ping_after_s.into());
-        let login = match self.state.key {
-            None => limits::LOGIN_DEADLINE.saturating_sub(now.saturating_duration_since(self.started)),
-            Some(_) => Duration::MAX,
+        let login = match self.state.signers.is_empty() {
+            true => limits::LOGIN_DEADLINE.saturating_sub(now.saturating_duration_since(self.started)),
+            false => Duration::MAX,
         };
         let drain = match self.drain_until {
             Some(until) => until.saturating_duration_since(now),

@@ -11,12 +11,18 @@ use std::time::Duration;
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest HTTP head of a handshake, bytes.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Life of a challenge. An older one is refused and replaced.
+/// Life of a challenge: so long it takes signers. An older one is refused and replaced.
 pub const NONCE_LIFE: Duration = Duration::from_secs(30);
 /// A connection that has not logged in by then is closed.
 pub const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
-/// Failed logins after which a connection is closed.
+/// Failed logins after which a connection without a signer is closed. One with signers is not closed for it: it may have
+/// this many logins that fail or repeat at once, and one more each second; beyond it `Busy`.
 pub const LOGIN_FAILURES_MAX: u32 = 3;
+/// Signers of one connection: a gateway with a key for each channel needs thousands; one costs about 250 bytes
+/// here, so that a connection full of them holds 1 MB, less than an outbox that nobody reads.
+pub const SIGNERS_MAX: usize = 4_096;
+/// Channels of which a connection remembers the signer, about 80 bytes each. Only channels that the hub knows are.
+pub const CHANNELS_KNOWN_MAX: usize = 4 * SIGNERS_MAX;
 /// Failed logins per second over all connections; beyond it, addresses that failed lately are turned away unchecked.
 pub const LOGIN_FAILURES_PER_S: u32 = 200;
 /// Failed logins that may come at once.

@@ -1,4 +1,4 @@
-//! Login: a single-use challenge, cheap checks first, one recovery, and a budget for those who fail.
+//! Login: a challenge for one connection, cheap checks first, one recovery, and a budget for those who fail.
 
 use super::{bucket::Bucket, gate::Origin, limits};
 use protocol_spec::{
@@ -9,6 +9,7 @@ use rand::RngCore;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -24,7 +25,8 @@ pub fn login_digest(info: &HubInfo, nonce: Digest, signer: Address, protocol: &s
     login.digest(&Domain::new(info.chain_id, info.adjudicator))
 }
 
-/// One connection's challenge and failures.
+/// One connection's challenge and failures. The challenge takes any number of signers while it is alive: a signature
+/// binds its signer and this connection's nonce, so it is worth nothing elsewhere.
 #[derive(Debug)]
 pub(crate) struct Challenger {
     nonce: Option<(Digest, Instant)>,
@@ -48,7 +50,18 @@ impl Challenger {
         Digest(bytes)
     }
 
-    /// Checks a login. Every call uses up the nonce. Errors: `LoginFailed`, with what was wrong.
+    /// Errors: `LoginFailed`; a new challenge is due.
+    pub(crate) fn require_alive(&self, now: Instant) -> Result<Digest, RpcError> {
+        let (nonce, issued) = self.nonce.ok_or_else(|| failed("no challenge is open"))?;
+        match now.saturating_duration_since(issued) <= limits::NONCE_LIFE {
+            true => Ok(nonce),
+            false => Err(failed(
+                "the challenge has expired; sign the new one, which follows",
+            )),
+        }
+    }
+
+    /// Checks a login. Errors: `LoginFailed`, with what was wrong.
     pub(crate) fn check(
         &mut self,
         info: &HubInfo,
@@ -69,16 +82,13 @@ impl Challenger {
     }
 
     fn checked(
-        &mut self,
+        &self,
         info: &HubInfo,
         protocol: &str,
         call: &LoginCall,
         now: Instant,
     ) -> Result<PublicKey, RpcError> {
-        let (nonce, issued) = self.nonce.take().ok_or_else(|| failed("no challenge is open"))?;
-        if now.saturating_duration_since(issued) > limits::NONCE_LIFE {
-            return Err(failed("the challenge has expired; sign the new one"));
-        }
+        let nonce = self.require_alive(now)?;
         if call.signer == Address::ZERO {
             return Err(failed("the signer is the zero address"));
         }
@@ -94,6 +104,16 @@ impl Challenger {
         }
         Ok(key)
     }
+}
+
+/// `Busy` until `wait` has passed.
+pub(crate) fn too_many(wait: Duration) -> RpcError {
+    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+    RpcError::because(
+        ErrorCode::Busy,
+        "too many logins that failed or changed nothing; retry later",
+    )
+    .retry_after_ms(ms)
 }
 
 fn failed(text: &str) -> RpcError {
@@ -136,13 +156,7 @@ impl Budget {
         });
         match wait {
             None => Ok(()),
-            Some(wait) => {
-                let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
-                Err(
-                    RpcError::because(ErrorCode::Busy, "too many failed logins; retry later")
-                        .retry_after_ms(ms),
-                )
-            }
+            Some(wait) => Err(too_many(wait)),
         }
     }
 
@@ -162,12 +176,12 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use protocol_spec::{Signature, SignerKey, UnixSeconds};
-    use std::{net::IpAddr, time::Duration};
+    use std::net::IpAddr;
 
-    fn info() -> HubInfo {
+    pub(in crate::session) fn info() -> HubInfo {
         HubInfo {
             server: "hub.test".into(),
             chain_id: 31_337,
@@ -191,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_works_once_and_only_for_its_protocol() {
+    fn a_nonce_works_until_it_is_replaced_and_only_for_its_signer_and_protocol() {
         let key = SignerKey::from_bytes(&[7; 32]).unwrap();
         let now = Instant::now();
         let mut challenger = Challenger::new();
@@ -201,8 +215,11 @@ mod tests {
             challenger.check(&info(), "json", &call, now).unwrap().address(),
             key.address()
         );
-        assert!(challenger.check(&info(), "json", &call, now).is_err(), "replayed");
+        let other = SignerKey::from_bytes(&[8; 32]).unwrap();
+        let further = challenger.check(&info(), "json", &signed(&other, nonce, "json"), now);
+        assert_eq!(further.unwrap().address(), other.address());
         let nonce = challenger.challenge(now);
+        assert!(challenger.check(&info(), "json", &call, now).is_err(), "replayed");
         assert!(
             challenger
                 .check(&info(), "borsh", &signed(&key, nonce, "json"), now)

@@ -1,6 +1,6 @@
 //! WebSocket sessions: from an accepted socket to calls in the engine's queue, and from an outbox back to the socket.
 //!
-//! One task per connection owns the socket, the login state and the receiving end of its outbox. What a stranger can
+//! One task per connection owns the socket, its signers and the receiving end of its outbox. What a stranger can
 //! make the hub spend is bounded before it is spent: pending handshakes and connections by [`gate`](self), bytes by the
 //! metered stream, messages by token buckets, memory by the limits in [`limits`].
 //!
@@ -22,7 +22,10 @@ mod login;
 mod metered;
 mod outgoing;
 mod server;
+mod signers;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use limits::SessionLimits;
 pub use listener::Listener;

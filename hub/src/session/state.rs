@@ -9,6 +9,7 @@ use super::{
     limits,
     login::Challenger,
     outgoing::End,
+    signers::Signers,
 };
 use crate::engine::SessionId;
 use protocol_spec::{
@@ -26,7 +27,7 @@ pub(crate) struct State {
     pub(crate) origin: Origin,
     pub(crate) encoding: Encoding,
     pub(crate) challenger: Challenger,
-    pub(crate) key: Option<PublicKey>,
+    pub(crate) signers: Signers,
     pub(crate) replies: Vec<Message>,
     pub(crate) in_flight: u32,
     pub(crate) draining: bool,
@@ -36,6 +37,8 @@ pub(crate) struct State {
     messages: Bucket,
     controls: Bucket,
     strikes: Bucket,
+    /// Logins that fail or repeat, once somebody is logged in.
+    pub(crate) vain_logins: Bucket,
     /// Counts against `connections_max` until the connection is gone.
     _admission: Admission,
 }
@@ -47,7 +50,7 @@ impl State {
             origin: admission.origin(),
             encoding,
             challenger: Challenger::new(),
-            key: None,
+            signers: Signers::default(),
             replies: Vec::new(),
             in_flight: 0,
             draining: false,
@@ -60,6 +63,8 @@ impl State {
             ),
             controls: Bucket::new(limits::CONTROL_FRAMES_PER_S, limits::CONTROL_FRAMES_BURST, now),
             strikes: Bucket::new(1, limits::STRIKES_MAX, now),
+            // The last one may be spent in debt.
+            vain_logins: Bucket::new(1, limits::LOGIN_FAILURES_MAX.saturating_sub(1), now),
             _admission: admission,
         }
     }
@@ -80,10 +85,12 @@ impl State {
         });
     }
 
-    /// From here on the connection has the limits of a known client.
+    /// The connection acts for `key`, too. From the first one on it has the limits of a known client.
     pub(crate) fn log_in(&mut self, shared: &Shared, key: PublicKey, now: Instant) {
-        self.key = Some(key);
-        self.messages = Bucket::new(shared.limits.messages_per_s, shared.limits.messages_burst, now);
+        if self.signers.is_empty() {
+            self.messages = Bucket::new(shared.limits.messages_per_s, shared.limits.messages_burst, now);
+        }
+        self.signers.add(key);
     }
 
     /// Handles one frame.

@@ -148,10 +148,10 @@ async fn slow_handshakes_are_dropped_and_lock_nobody_out() {
         }
     };
     timeout(PATIENCE, trickle).await.expect("slow handshakes live on");
-    assert!(
-        honest.log_in(&key(5)).await.is_err(),
-        "the honest client is still served"
-    );
+    honest
+        .log_in(&key(6))
+        .await
+        .expect("the honest client is still served");
 }
 
 #[tokio::test]

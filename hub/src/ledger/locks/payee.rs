@@ -9,7 +9,7 @@ use super::super::{
 use protocol_spec::{
     Amount, ChannelId, Op, Opened, Reject, ReturnReason,
     channel::{Clock, Phase},
-    message::{Empty, ErrorCode, LockCall, Reply, RpcError},
+    message::{Empty, LockCall, Reply, RpcError},
 };
 
 impl Ledger {
@@ -31,12 +31,9 @@ impl Ledger {
 
     pub(super) fn may_speak_of_locks(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
         let index = self.owned(origin, id)?;
-        let session = self.entries.get(index).and_then(|entry| entry.session);
         self.require_synced(index)?;
-        match () {
-            () if session != Some(origin.session) => Err(RpcError::of(ErrorCode::NotResumed)),
-            () => Ok(index),
-        }
+        self.require_resumed(origin, index)?;
+        Ok(index)
     }
 
     pub(in crate::ledger) fn revealed(

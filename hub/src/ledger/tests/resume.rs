@@ -4,7 +4,7 @@ use super::{
     state::{Tables, state},
     world::World,
 };
-use crate::ledger::{Input, Output};
+use crate::ledger::{Input, Origin, Output};
 use protocol_spec::{
     Amount, Seq, SignedVoucher, VoucherSignature,
     message::{Frame, Reply},
@@ -84,6 +84,54 @@ fn of_two_connections_the_last_one_wins_and_the_first_is_dropped() {
     assert_eq!(
         world.ledger.by_session.len(),
         2,
+        "ended connections leave nothing behind"
+    );
+}
+
+#[test]
+fn a_connection_of_several_signers_loses_only_the_channel_that_is_taken_over() {
+    let mut world = World::new(3, 10_000);
+    // The connection of client 0 acts for client 1, too, whose channel it has not resumed yet.
+    let shared = world.fresh_origin(0);
+    let second = Origin {
+        signer: world.clients[1].account(),
+        id: shared.id + 1000,
+        ..shared
+    };
+    world.commit(vec![Input::Login(shared), Input::Login(second)]);
+    world.online(0);
+    assert!(!world.dropped.contains(&shared.session.0));
+    let late = Origin {
+        id: shared.id + 1001,
+        ..shared
+    };
+    let op = world.pay_op(0, 2, 10, 5);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    let (_, input) = world.input(0, frame);
+    let Input::Frame { voucher, ops, .. } = input else {
+        unreachable!()
+    };
+    world.commit(vec![Input::Frame {
+        origin: late,
+        voucher,
+        ops,
+    }]);
+    assert_eq!(world.error(late), "NotResumed");
+    // One that logged in again and again with the same signer has one signer.
+    let single = world.fresh_origin(2);
+    let again = Origin {
+        id: single.id + 2000,
+        ..single
+    };
+    world.commit(vec![Input::Login(single), Input::Login(again)]);
+    world.online(2);
+    assert!(world.dropped.contains(&single.session.0));
+    for session in [shared.session, single.session] {
+        world.commit(vec![Input::Gone(session)]);
+    }
+    assert!(
+        world.ledger.logins.is_empty(),
         "ended connections leave nothing behind"
     );
 }

@@ -1,0 +1,143 @@
+//! Whom a connection acts for: its signers' keys, and which of them each channel belongs to.
+
+use super::limits;
+use protocol_spec::{
+    Address, ChannelId, PublicKey,
+    message::{ChannelInfo, ErrorCode, LoginReply, Message, Reply, Request, ResumeReply, RpcError},
+};
+use std::collections::HashMap;
+
+/// The signers of one connection. With one signer it decides nothing: the ledger does.
+#[derive(Debug, Default)]
+pub(crate) struct Signers {
+    keys: Vec<PublicKey>,
+    /// Places in `keys`; empty while there is one.
+    places: HashMap<Address, usize>,
+    /// Places in `keys` of the channels' signers, as the ledger's answers told them.
+    channels: HashMap<ChannelId, usize>,
+}
+
+impl Signers {
+    /// True before the first login.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The key of `signer`, if it has logged in.
+    pub(crate) fn get(&self, signer: &Address) -> Option<PublicKey> {
+        self.keys.get(self.place(signer)?).copied()
+    }
+
+    /// Errors: `LoginFailed` when there are as many as there may be.
+    pub(crate) fn require_room(&self) -> Result<(), RpcError> {
+        let max = limits::SIGNERS_MAX;
+        if self.keys.len() < max {
+            return Ok(());
+        }
+        let text = "this connection acts for as many signers as one may; log in on another connection";
+        let got = self.keys.len().saturating_add(1);
+        Err(RpcError::because(ErrorCode::LoginFailed, text).with(max, got))
+    }
+
+    /// Adds a signer that is not there yet.
+    pub(crate) fn add(&mut self, key: PublicKey) {
+        if self.keys.is_empty() {
+            self.keys.reserve_exact(1); // nearly all connections have one
+        }
+        self.keys.push(key);
+        if self.keys.len() > 1 {
+            let known = self.places.len();
+            let new = self.keys.iter().enumerate().skip(known);
+            self.places.extend(new.map(|(place, key)| (key.address(), place)));
+        }
+    }
+
+    /// The key that `call` is verified against. Errors: `NotLoggedIn`, `NotYourChannel`.
+    pub(crate) fn key_for(&self, call: &Request) -> Result<PublicKey, RpcError> {
+        match self.keys.as_slice() {
+            [] => Err(RpcError::of(ErrorCode::NotLoggedIn)),
+            [only] => Ok(*only),
+            [first, ..] => match Named::by(call) {
+                Named::Nothing => Ok(*first),
+                Named::Signer(signer) => self.get(&signer).ok_or_else(|| {
+                    let text = "the channel's `client_signer` has not logged in on this connection";
+                    RpcError::because(ErrorCode::NotYourChannel, text)
+                }),
+                Named::Channel(id) => {
+                    let place = self.channels.get(&id);
+                    let key = place.and_then(|place| self.keys.get(*place)).copied();
+                    key.ok_or_else(|| self.unknown())
+                }
+            },
+        }
+    }
+
+    fn unknown(&self) -> RpcError {
+        let text = match self.channels.len() < limits::CHANNELS_KNOWN_MAX {
+            true => {
+                "no signer of this connection is known to own the channel: log in as its signer, or register it"
+            }
+            false => "this connection knows no more channels than these; use another one for the others",
+        };
+        RpcError::because(ErrorCode::NotYourChannel, text)
+    }
+
+    /// Learns from an answer of the ledger whose channels are whose.
+    pub(crate) fn learn(&mut self, message: &Message) {
+        let Message::Response {
+            result: Ok(reply), ..
+        } = message
+        else {
+            return;
+        };
+        match reply.as_ref() {
+            Reply::Login(LoginReply { channels }) => channels.iter().for_each(|info| self.note(info)),
+            Reply::Channel(info) | Reply::Resume(ResumeReply { channel: info, .. }) => self.note(info),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, info: &ChannelInfo) {
+        let Some(place) = self.place(&info.config.client_signer) else {
+            return;
+        };
+        if self.channels.len() < limits::CHANNELS_KNOWN_MAX {
+            self.channels.insert(info.channel_id, place);
+        }
+    }
+
+    fn place(&self, signer: &Address) -> Option<usize> {
+        match self.keys.as_slice() {
+            [only] => (only.address() == *signer).then_some(0),
+            _ => self.places.get(signer).copied(),
+        }
+    }
+}
+
+/// By what a call says whose it is.
+enum Named {
+    Channel(ChannelId),
+    Signer(Address),
+    Nothing,
+}
+
+impl Named {
+    fn by(call: &Request) -> Self {
+        Self::Channel(match call {
+            Request::Login(_) | Request::Info(_) | Request::Ping(_) => return Self::Nothing,
+            Request::Register(call) => return Self::Signer(call.config.client_signer),
+            Request::Voucher(frame) => frame.voucher.voucher.channel_id,
+            Request::Resume(call) => call.channel_id,
+            Request::Quote(call) => call.channel_id,
+            Request::Payment(call) => call.channel_id,
+            Request::Subscribe(call) => call.channel_id,
+            Request::Unsubscribe(call) | Request::Channel(call) => call.channel_id,
+            Request::Withdraw(call) => call.withdraw.channel_id,
+            Request::Close(call) => call.close.channel_id,
+            Request::CancelDispute(call) => call.cancel.channel_id,
+            Request::Reveal(call) => call.channel_id,
+            Request::Consent(call) => call.channel_id,
+            Request::Capacity(call) => call.channel_id,
+        })
+    }
+}

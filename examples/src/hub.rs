@@ -75,6 +75,7 @@ impl Hub {
             budget: Budget::default(),
             management: Management::default(),
             from_block: None,
+            signatures: hub::engine::Signatures::default(),
         });
         let running = running.await.context("the hub does not start")?;
         let listener = session::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;

@@ -17,7 +17,7 @@ mod support;
 
 use client::Client;
 use hub::{
-    engine::{Inbound, Running, SessionId, start},
+    engine::{Inbound, Running, SessionId, Signer, start},
     ledger::Input,
     store::{
         Checkpoint, Durable, Epoch, Identity, JournalRecord, Loaded, MemoryStore, RedbStore, Row, ShardId,
@@ -25,7 +25,7 @@ use hub::{
     },
 };
 use protocol_spec::{
-    Payee, PublicKey, VoucherSignature,
+    Payee, VoucherSignature,
     message::{
         Event, Frame, Message, Notification, RegisterCall, Reply, Request, RpcError, SubscribeCall,
         VoucherReply,
@@ -90,7 +90,7 @@ impl Store for Gated {
 /// A fake session: what a socket's task would hold.
 struct Session {
     id: SessionId,
-    key: PublicKey,
+    key: Signer,
     outbox: mpsc::Receiver<Vec<Message>>,
     calls: u64,
     /// Batch signatures seen.
@@ -103,7 +103,7 @@ impl Session {
         running.engine.outboxes.insert(SessionId(id), sender);
         Self {
             id: SessionId(id),
-            key: client.key.public(),
+            key: Signer::new(client.key.public()).unwrap(),
             outbox,
             calls: 0,
             batches: 0,

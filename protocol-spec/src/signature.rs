@@ -145,6 +145,14 @@ impl PublicKey {
         out
     }
 
+    /// 65 bytes: 4, x, y.
+    #[must_use]
+    pub fn to_uncompressed(&self) -> [u8; 65] {
+        let mut out = [0; 65];
+        out.copy_from_slice(self.point.to_sec1_point(false).as_bytes());
+        out
+    }
+
     /// The account address of this key.
     #[must_use]
     pub fn address(&self) -> Address {

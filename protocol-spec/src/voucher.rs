@@ -131,7 +131,7 @@ pub struct SignedVoucher {
 }
 
 impl SignedVoucher {
-    /// Checks range and signature against the payer's key. The only way to a [`VerifiedVoucher`].
+    /// Checks range and signature against the payer's key.
     pub fn verify(
         self,
         domain: &Domain,
@@ -149,7 +149,7 @@ impl SignedVoucher {
     }
 }
 
-/// A voucher whose signature was checked. Nobody but [`SignedVoucher::verify`] makes one.
+/// A voucher whose signature was checked: by [`SignedVoucher::verify`], or by who says so.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedVoucher {
     signed: SignedVoucher,
@@ -168,6 +168,20 @@ impl VerifiedVoucher {
             digest,
             signer,
         }
+    }
+
+    /// For a signature engine that has found the direct signature over `digest`, the voucher's own, to be by the key of
+    /// `signer`. Errors: [`Voucher::check_range`], and a batch, which counts for the hub only.
+    pub fn checked(signed: SignedVoucher, digest: Digest, signer: crate::Address) -> Result<Self, Reject> {
+        signed.voucher.check_range()?;
+        if matches!(signed.signature, VoucherSignature::Batch { .. }) {
+            return Err(Reject::BatchNotAllowed);
+        }
+        Ok(Self {
+            signed,
+            digest,
+            signer,
+        })
     }
 
     /// The voucher.

@@ -14,7 +14,7 @@ use crate::{
     backup::Backup,
     chain::{Chain, ChainError},
     driver::{Ask, Budget, ChainStatus, Checker, Driver, DriverOptions, Management, Operator},
-    engine::{self, ControlHandle, Engine, EngineOptions, StartError},
+    engine::{self, ControlHandle, Engine, EngineOptions, Signatures, StartError},
     execution::Execution,
     ledger::Policy,
     now::Now,
@@ -58,6 +58,8 @@ pub struct Setup {
     pub management: Management,
     /// First block to read for a new database; none: the newest confirmed one.
     pub from_block: Option<u64>,
+    /// How clients' signatures are verified.
+    pub signatures: Signatures,
 }
 
 /// Why the hub did not start. Nothing was signed or sent.
@@ -124,6 +126,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             now: now.clone(),
             execution,
             workers: workers(execution),
+            signatures: setup.signatures,
             checkpoint_every: CHECKPOINT_EVERY,
             checkpoint_records: CHECKPOINT_RECORDS,
         })

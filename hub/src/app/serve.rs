@@ -377,5 +377,6 @@ fn setup(
         budget: budget(config),
         management: management(config),
         from_block: None,
+        signatures: config.signatures,
     }
 }

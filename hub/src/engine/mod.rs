@@ -10,11 +10,13 @@ mod journal;
 mod port;
 mod run;
 mod seal;
+mod signatures;
 mod start;
 mod threads;
 mod verify;
 
 pub use control::{Control, Reserves, Snapshot};
-pub use port::{Engine, Inbound, Outbox, SessionId};
+pub use port::{Engine, Inbound, Outbox, SessionId, Signer};
+pub use signatures::{EngineChoice, Signatures};
 pub(crate) use start::restore;
 pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};

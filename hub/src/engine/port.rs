@@ -2,7 +2,7 @@
 
 use dashmap::DashMap;
 use protocol_spec::{
-    PublicKey,
+    Address, PublicKey,
     message::{HubInfo, Message, Request},
 };
 use std::sync::Arc;
@@ -11,6 +11,36 @@ use tokio::sync::mpsc;
 /// Names one connection for the life of the process; never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SessionId(pub u64);
+
+/// A client's signer that has logged in, as the protocol and as the signature engine know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Signer {
+    public: PublicKey,
+    key: hub_verify::Key,
+}
+
+impl Signer {
+    /// Of a public key.
+    #[must_use]
+    pub fn new(public: PublicKey) -> Option<Self> {
+        let key = hub_verify::Key::from_sec1(&public.to_uncompressed())?;
+        Some(Self { public, key })
+    }
+
+    /// The account address of its key.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.public.address()
+    }
+
+    pub(super) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    pub(super) fn key(&self) -> &hub_verify::Key {
+        &self.key
+    }
+}
 
 /// Where the engine puts what one session must send: whole batches, in order.
 /// When it is full the engine drops the session's entry, which closes the connection (attack B3).
@@ -28,7 +58,7 @@ pub enum Inbound {
         /// From where.
         session: SessionId,
         /// The key of the signer that asks, one of those that logged in there; vouchers are verified against it.
-        key: PublicKey,
+        key: Signer,
         /// The request's id.
         id: u64,
         /// Everything but `info` and `ping`, which the session answers itself. `login`: the signer is proven.

@@ -8,7 +8,7 @@ use crate::ledger::{Input, Ledger, Output};
 use crate::now::Now;
 use crate::store::Checkpoint;
 use dashmap::DashMap;
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
@@ -18,18 +18,28 @@ use tokio::{
 const COMMIT_INPUTS_MAX: usize = 2048;
 /// Operations of one commit, at most, but for one frame: keeps a record far below what the store takes.
 const COMMIT_OPS_MAX: usize = 16_384;
-/// Inputs between ledger and workers.
-pub(super) const INPUTS_MAX: usize = 8192;
+/// Calls that a worker takes together: enough to share inversions, few enough not to keep the ledger waiting.
+const VERIFY_MAX: usize = 256;
+/// Batches between workers and ledger.
+pub(super) const BATCHES_MAX: usize = 32;
+/// Batches that the ledger takes at once.
+const TAKEN_MAX: usize = 8;
 /// How long the ledger waits for inputs while subscribers have events to come.
 const LAG_PAUSE: Duration = Duration::from_millis(2);
 
 /// What the ledger's thread takes.
+#[derive(Debug)]
+pub(super) enum ToLedger {
+    Verified(Vec<Verified>),
+    Control(Control),
+}
+
+/// What the ledger takes one by one.
 #[expect(
     clippy::large_enum_variant,
     reason = "moved a few times; a box per payment costs more"
 )]
-#[derive(Debug)]
-pub(super) enum ToLedger {
+enum Item {
     Verified(Verified),
     Control(Control),
 }
@@ -63,12 +73,13 @@ pub(super) async fn dispatch(mut inbound: mpsc::Receiver<Inbound>, workers: Vec<
 
 /// One verify worker.
 pub(super) async fn work(
-    verifier: Verifier,
+    mut verifier: Verifier,
     mut calls: mpsc::Receiver<Inbound>,
     ledger: mpsc::Sender<ToLedger>,
 ) {
-    while let Some(call) = calls.recv().await {
-        let verified = ToLedger::Verified(verifier.verify(call));
+    let mut batch = Vec::with_capacity(VERIFY_MAX);
+    while calls.recv_many(&mut batch, VERIFY_MAX).await > 0 {
+        let verified = ToLedger::Verified(verifier.verify(&mut batch));
         if ledger.send(verified).await.is_err() {
             return;
         }
@@ -94,25 +105,32 @@ pub(super) struct LedgerLoop {
 
 impl LedgerLoop {
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::new();
+        let mut taken = Vec::new();
+        let mut items = VecDeque::new();
         let mut last = Instant::now();
         let mut records = 0_u64;
         loop {
             let got = if self.ledger.is_lagging() {
-                self.poll(&mut batch).await
+                self.poll(&mut taken).await
             } else {
-                self.inputs.recv_many(&mut batch, COMMIT_INPUTS_MAX).await > 0
+                self.inputs.recv_many(&mut taken, TAKEN_MAX).await > 0
             };
             if !got {
                 break;
             }
+            for batch in taken.drain(..) {
+                match batch {
+                    ToLedger::Verified(batch) => items.extend(batch.into_iter().map(Item::Verified)),
+                    ToLedger::Control(control) => items.push_back(Item::Control(control)),
+                }
+            }
             loop {
-                let rest = batch.split_off(commit_len(&batch));
-                match self.turn(std::mem::replace(&mut batch, rest)).await {
+                let together = commit_len(&items);
+                match self.turn(items.drain(..together)).await {
                     Some(wrote) => records = records.saturating_add(u64::from(wrote)),
                     None => return,
                 }
-                if batch.is_empty() {
+                if items.is_empty() {
                     break;
                 }
             }
@@ -128,26 +146,26 @@ impl LedgerLoop {
     }
 
     /// Takes what is there without waiting long. False when all senders are gone.
-    async fn poll(&mut self, batch: &mut Vec<ToLedger>) -> bool {
-        let taken = timeout(LAG_PAUSE, self.inputs.recv_many(batch, COMMIT_INPUTS_MAX)).await;
-        taken.map_or(true, |count| count > 0)
+    async fn poll(&mut self, taken: &mut Vec<ToLedger>) -> bool {
+        let count = timeout(LAG_PAUSE, self.inputs.recv_many(taken, TAKEN_MAX)).await;
+        count.map_or(true, |count| count > 0)
     }
 
     /// One commit. `None` when the journal is gone.
-    async fn turn(&mut self, batch: Vec<ToLedger>) -> Option<bool> {
-        let mut inputs = Vec::with_capacity(batch.len());
+    async fn turn(&mut self, items: std::collections::vec_deque::Drain<'_, Item>) -> Option<bool> {
+        let mut inputs = Vec::with_capacity(items.len());
         let mut refused = Vec::new();
         let mut asked = Vec::new();
         let mut questions = Vec::new();
-        for item in batch {
+        for item in items {
             match item {
-                ToLedger::Verified(Verified::Input(input)) => inputs.push(input),
-                ToLedger::Verified(Verified::Refused(origin, error)) => {
+                Item::Verified(Verified::Input(input)) => inputs.push(input),
+                Item::Verified(Verified::Refused(origin, error)) => {
                     refused.push(Output::Reply(origin, Err(error)));
                 }
-                ToLedger::Control(Control::Chain(input)) => inputs.push(*input),
-                ToLedger::Control(Control::Snapshot(sender)) => asked.push(sender),
-                ToLedger::Control(question) => questions.push(question),
+                Item::Control(Control::Chain(input)) => inputs.push(*input),
+                Item::Control(Control::Snapshot(sender)) => asked.push(sender),
+                Item::Control(question) => questions.push(question),
             }
         }
         let outboxes = &self.outboxes;
@@ -207,21 +225,21 @@ impl LedgerLoop {
     }
 }
 
-/// How many of `batch` fit into one commit; at least one, if there is one.
-fn commit_len(batch: &[ToLedger]) -> usize {
+/// How many of `items` fit into one commit; at least one, if there is one.
+fn commit_len(items: &VecDeque<Item>) -> usize {
     let mut ops = 0_usize;
-    let fits = |item: &&ToLedger| {
+    let fits = |item: &&Item| {
         let before = ops;
         ops = ops.saturating_add(weight(item));
         before < COMMIT_OPS_MAX
     };
-    batch.iter().take_while(fits).count()
+    items.iter().take(COMMIT_INPUTS_MAX).take_while(fits).count()
 }
 
-fn weight(item: &ToLedger) -> usize {
+fn weight(item: &Item) -> usize {
     match item {
-        ToLedger::Verified(Verified::Input(Input::Frame { ops, .. })) => ops.len().saturating_add(1),
-        ToLedger::Control(Control::Chain(input)) => match input.as_ref() {
+        Item::Verified(Verified::Input(Input::Frame { ops, .. })) => ops.len().saturating_add(1),
+        Item::Control(Control::Chain(input)) => match input.as_ref() {
             Input::Chain(block) => block.facts.len().saturating_add(1),
             _ => 1,
         },

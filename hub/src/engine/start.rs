@@ -3,10 +3,11 @@
 use super::{
     Control, Engine,
     journal::Journal,
-    run::{CheckpointPolicy, INPUTS_MAX, LedgerLoop, ToJournal, ToLedger},
+    run::{BATCHES_MAX, CheckpointPolicy, LedgerLoop, ToJournal, ToLedger},
     seal::Seal,
+    signatures::Signatures,
     threads::Lanes,
-    verify::Verifier,
+    verify::Hub,
 };
 use crate::{
     execution::Execution,
@@ -46,6 +47,8 @@ pub struct EngineOptions {
     pub execution: Execution,
     /// Number of verify stages.
     pub workers: usize,
+    /// How they verify.
+    pub signatures: Signatures,
     /// Longest time between checkpoints.
     pub checkpoint_every: Duration,
     /// Most records between checkpoints.
@@ -163,7 +166,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         );
 
         let (inbound, calls) = mpsc::channel(INBOUND_MAX);
-        let (to_ledger, inputs) = mpsc::channel(INPUTS_MAX);
+        let (to_ledger, inputs) = mpsc::channel(BATCHES_MAX);
         let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
         let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
         let outboxes = Arc::new(DashMap::new());
@@ -173,7 +176,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let first = first_commit(&mut ledger, options.policy, now);
         drop(to_journal.send(first).await);
 
-        let verifier = Verifier {
+        let hub = Hub {
             domain: options.domain,
             hub_key: options.key.public(),
             server: info.server.clone(),
@@ -181,7 +184,8 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let (alarms, panics) = mpsc::unbounded_channel();
         let execution = options.execution;
         let lanes = Lanes { execution, alarms };
-        lanes.spawn_verifiers(calls, &to_ledger, &verifier, options.workers.max(1))?;
+        let verifiers = lanes.verifiers(&hub, options.signatures, options.workers)?;
+        lanes.spawn_verifiers(calls, &to_ledger, verifiers)?;
         let (every, records) = (options.checkpoint_every, options.checkpoint_records);
         let ledger_loop = LedgerLoop {
             ledger,

@@ -61,14 +61,13 @@ impl Lanes {
         &self,
         calls: mpsc::Receiver<Inbound>,
         to_ledger: &mpsc::Sender<ToLedger>,
-        verifier: &Verifier,
-        workers: usize,
+        verifiers: Vec<Verifier>,
     ) -> Result<(), std::io::Error> {
         let mut queues = Vec::new();
-        for _ in 0..workers {
+        for verifier in verifiers {
             let (sender, queue) = mpsc::channel(INBOUND_MAX);
             queues.push(sender);
-            self.spawn("verify", run::work(verifier.clone(), queue, to_ledger.clone()))?;
+            self.spawn("verify", run::work(verifier, queue, to_ledger.clone()))?;
         }
         self.spawn("dispatch", run::dispatch(calls, queues))
     }

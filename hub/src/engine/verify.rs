@@ -1,18 +1,37 @@
 //! Signature checks, off the ledger's thread. A call becomes a ledger input only with its signatures verified.
 
-use super::port::Inbound;
+use super::port::{Inbound, Signer};
 use crate::ledger::{Input, Origin};
+use hub_verify::{Engine, Item, Tables, Verdict};
 use protocol_spec::{
-    Domain, PublicKey, Register, Reject, Side, limits,
+    Digest, Domain, PublicKey, Register, Reject, Side, SignedVoucher, VerifiedVoucher, VoucherSignature,
+    limits,
     message::{ErrorCode, Frame, RegisterCall, Request, ResumeCall, RpcError},
 };
+use std::sync::Arc;
 
 /// What a verifier needs to know about this hub.
 #[derive(Clone, Debug)]
-pub(super) struct Verifier {
+pub(super) struct Hub {
     pub(super) domain: Domain,
     pub(super) hub_key: PublicKey,
     pub(super) server: String,
+}
+
+/// One worker's checks.
+pub(super) struct Verifier {
+    hub: Hub,
+    engine: Box<dyn Engine>,
+    /// Of signers, if the engine keeps some.
+    tables: Option<Arc<Tables>>,
+    verdicts: Vec<Verdict>,
+    counters: Counters,
+}
+
+/// Counters of the hot path, looked up once.
+struct Counters {
+    verified: metrics::Counter,
+    refused: metrics::Counter,
 }
 
 /// A verified input, or the answer to a call that is not one.
@@ -26,33 +45,157 @@ pub(super) enum Verified {
     Refused(Origin, RpcError),
 }
 
+/// A call on its way: a voucher waits for the engine, everything else is decided.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times; a box per payment costs more"
+)]
+enum Staged {
+    Voucher {
+        origin: Origin,
+        signer: Signer,
+        digest: Digest,
+        frame: Frame,
+    },
+    Done(Verified),
+}
+
 impl Verifier {
-    pub(super) fn verify(&self, inbound: Inbound) -> Verified {
-        match inbound {
-            Inbound::Gone { session } => Verified::Input(Input::Gone(session)),
+    pub(super) fn new(hub: Hub, engine: Box<dyn Engine>, tables: Option<Arc<Tables>>) -> Self {
+        Self {
+            hub,
+            engine,
+            tables,
+            verdicts: Vec::new(),
+            counters: Counters {
+                verified: metrics::counter!("hub_signatures_verified_total"),
+                refused: metrics::counter!("hub_signatures_refused_total"),
+            },
+        }
+    }
+
+    /// Takes all calls of `batch`; the answers come in their order.
+    pub(super) fn verify(&mut self, batch: &mut Vec<Inbound>) -> Vec<Verified> {
+        let staged: Vec<Staged> = batch.drain(..).map(|inbound| self.stage(inbound)).collect();
+        let items: Vec<Item<'_>> = staged.iter().filter_map(item).collect();
+        self.verdicts.clear();
+        self.verdicts.resize(items.len(), Verdict::Invalid);
+        self.engine.verify(&items, &mut self.verdicts);
+        self.counters.verified.increment(items.len() as u64);
+        let mut verdicts = self.verdicts.iter();
+        let done = staged.into_iter().map(|staged| match staged {
+            Staged::Done(verified) => verified,
+            Staged::Voucher {
+                origin,
+                signer,
+                digest,
+                frame,
+            } => {
+                let valid = verdicts.next() == Some(&Verdict::Valid);
+                let Frame { voucher, ops } = frame;
+                match self.hub.voucher(&signer, digest, voucher, valid) {
+                    Ok(voucher) => Verified::Input(Input::Frame { origin, voucher, ops }),
+                    Err(reject) => {
+                        self.counters.refused.increment(1);
+                        Verified::Refused(origin, RpcError::from(&reject))
+                    }
+                }
+            }
+        });
+        done.collect()
+    }
+
+    fn stage(&self, inbound: Inbound) -> Staged {
+        let (session, signer, id, call) = match inbound {
+            Inbound::Gone { session } => return Staged::Done(Verified::Input(Input::Gone(session))),
             Inbound::Call {
                 session,
                 key,
                 id,
                 call,
-            } => {
-                let origin = Origin {
-                    session,
-                    id,
-                    signer: key.address(),
-                };
-                match self.call(origin, &key, call) {
-                    Ok(input) => Verified::Input(input),
-                    Err(error) => Verified::Refused(origin, error),
+            } => (session, key, id, call),
+        };
+        let origin = Origin {
+            session,
+            id,
+            signer: signer.address(),
+        };
+        let call = match call {
+            Request::Voucher(frame) => match check(bounded(&frame)) {
+                Ok(()) => {
+                    return Staged::Voucher {
+                        origin,
+                        signer,
+                        digest: frame.voucher.voucher.digest(&self.hub.domain),
+                        frame,
+                    };
                 }
-            }
+                Err(error) => return Staged::Done(Verified::Refused(origin, error)),
+            },
+            call => call,
+        };
+        if let (Request::Login(_), Some(tables)) = (&call, &self.tables) {
+            tables.want(signer.key());
+        }
+        Staged::Done(match self.hub.call(origin, signer.public(), call) {
+            Ok(input) => Verified::Input(input),
+            Err(error) => Verified::Refused(origin, error),
+        })
+    }
+}
+
+fn item(staged: &Staged) -> Option<Item<'_>> {
+    match staged {
+        Staged::Voucher {
+            signer,
+            digest,
+            frame,
+            ..
+        } => match &frame.voucher.signature {
+            VoucherSignature::Direct(signature) => Some(Item {
+                key: signer.key(),
+                digest: &digest.0,
+                signature: hub_verify::Signature::Recoverable(&signature.0),
+            }),
+            VoucherSignature::Batch { .. } => None,
+        },
+        Staged::Done(_) => None,
+    }
+}
+
+/// What is refused before any hashing.
+fn bounded(frame: &Frame) -> Result<(), Reject> {
+    if frame.ops.len() > limits::OPS_PER_FRAME_MAX {
+        return Err(Reject::OpsTooMany {
+            max: limits::OPS_PER_FRAME_MAX,
+            got: frame.ops.len(),
+        });
+    }
+    frame.voucher.voucher.check_range()?;
+    match &frame.voucher.signature {
+        VoucherSignature::Direct(_) => Ok(()),
+        VoucherSignature::Batch { .. } => Err(Reject::BatchNotAllowed),
+    }
+}
+
+impl Hub {
+    /// What the engine does not accept is decided by the protocol's own check, which says why, too.
+    fn voucher(
+        &self,
+        signer: &Signer,
+        digest: Digest,
+        signed: SignedVoucher,
+        valid: bool,
+    ) -> Result<VerifiedVoucher, Reject> {
+        match valid {
+            true => VerifiedVoucher::checked(signed, digest, signer.address()),
+            false => signed.verify(&self.domain, signer.public(), false),
         }
     }
 
     fn call(&self, origin: Origin, key: &PublicKey, call: Request) -> Result<Input, RpcError> {
         Ok(match call {
             Request::Login(_) => Input::Login(origin),
-            Request::Voucher(frame) => self.frame(origin, key, frame)?,
             Request::Register(call) => self.register(origin, call)?,
             Request::Resume(call) => self.resume(origin, key, call)?,
             Request::Quote(call) => Input::Quote(origin, call),
@@ -75,23 +218,9 @@ impl Verifier {
             Request::Reveal(call) => Input::Reveal(origin, call),
             Request::Consent(call) => Input::Consent(origin, call),
             Request::Capacity(call) => Input::Capacity(origin, call),
-            Request::Info(_) | Request::Ping(_) => return Err(RpcError::of(ErrorCode::Internal)),
-        })
-    }
-
-    fn frame(&self, origin: Origin, key: &PublicKey, frame: Frame) -> Result<Input, RpcError> {
-        if frame.ops.len() > limits::OPS_PER_FRAME_MAX {
-            let reject = Reject::OpsTooMany {
-                max: limits::OPS_PER_FRAME_MAX,
-                got: frame.ops.len(),
-            };
-            return Err(RpcError::from(&reject));
-        }
-        let voucher = check(frame.voucher.verify(&self.domain, key, false))?;
-        Ok(Input::Frame {
-            origin,
-            voucher,
-            ops: frame.ops,
+            Request::Voucher(_) | Request::Info(_) | Request::Ping(_) => {
+                return Err(RpcError::of(ErrorCode::Internal));
+            }
         })
     }
 
@@ -112,7 +241,7 @@ impl Verifier {
     }
 
     fn resume(&self, origin: Origin, key: &PublicKey, call: ResumeCall) -> Result<Input, RpcError> {
-        let verify = |shown: Option<protocol_spec::SignedVoucher>, key: &PublicKey, side: Side| {
+        let verify = |shown: Option<SignedVoucher>, key: &PublicKey, side: Side| {
             shown
                 .map(|signed| check(signed.verify(&self.domain, key, side == Side::Hub)))
                 .transpose()

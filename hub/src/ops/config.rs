@@ -4,7 +4,7 @@
 //! value out of range at once. Neither prints what stands under `keys`.
 
 use super::{ConfigError, SecretRef, check, config_error};
-use crate::session::SessionLimits;
+use crate::{engine::Signatures, session::SessionLimits};
 use figment::{
     Figment,
     providers::{Env, Format, Toml},
@@ -75,6 +75,9 @@ section! {
         /// Limits of sessions.
         #[serde(default)]
         pub limits: SessionLimits,
+        /// How clients' signatures are verified.
+        #[serde(default)]
+        pub signatures: Signatures,
     }
 
     /// `[server]`.

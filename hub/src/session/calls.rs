@@ -1,13 +1,10 @@
 //! What a session does with one request: answers it, refuses it, or hands it to the engine.
 
 use super::{connection::Shared, limits, login::too_many, outgoing::End, state::State};
-use crate::engine::{Inbound, SessionId};
+use crate::engine::{Inbound, SessionId, Signer};
 use dashmap::DashMap;
-use protocol_spec::{
-    PublicKey,
-    message::{
-        Challenge, Empty, ErrorCode, HubInfo, LoginCall, Message, Notification, Reply, Request, RpcError,
-    },
+use protocol_spec::message::{
+    Challenge, Empty, ErrorCode, HubInfo, LoginCall, Message, Notification, Reply, Request, RpcError,
 };
 use std::sync::Arc;
 use tokio::{
@@ -165,9 +162,12 @@ fn further_login(
 }
 
 /// Errors: `LoginFailed`, which is held against the peer's address.
-fn check(shared: &Shared, state: &mut State, call: &LoginCall, now: Instant) -> Result<PublicKey, RpcError> {
+fn check(shared: &Shared, state: &mut State, call: &LoginCall, now: Instant) -> Result<Signer, RpcError> {
     let protocol = state.encoding.name();
-    let checked = state.challenger.check(&shared.engine.info, protocol, call, now);
+    let checked = state
+        .challenger
+        .check(&shared.engine.info, protocol, call, now)
+        .and_then(|key| Signer::new(key).ok_or_else(|| RpcError::of(ErrorCode::Internal)));
     if checked.is_err() {
         count_login("failed");
         shared.budget.failed(state.origin, now);
@@ -180,7 +180,7 @@ fn accept(
     shared: &Shared,
     state: &mut State,
     id: u64,
-    key: PublicKey,
+    key: Signer,
     call: LoginCall,
     now: Instant,
 ) -> Result<bool, End> {
@@ -212,7 +212,7 @@ fn register(shared: &Shared, state: &mut State) {
 }
 
 /// Hands a call to the engine without waiting. False: refused as busy.
-fn forward(shared: &Shared, state: &mut State, id: u64, key: PublicKey, call: Request) -> Result<bool, End> {
+fn forward(shared: &Shared, state: &mut State, id: u64, key: Signer, call: Request) -> Result<bool, End> {
     let busy = RpcError::of(ErrorCode::Busy).retry_after_ms(limits::BUSY_RETRY_AFTER_MS);
     if state.in_flight >= limits::CALLS_IN_FLIGHT_MAX {
         let got = state.in_flight.saturating_add(1);

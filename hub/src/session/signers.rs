@@ -1,8 +1,9 @@
 //! Whom a connection acts for: its signers' keys, and which of them each channel belongs to.
 
 use super::limits;
+use crate::engine::Signer;
 use protocol_spec::{
-    Address, ChannelId, PublicKey,
+    Address, ChannelId,
     message::{ChannelInfo, ErrorCode, LoginReply, Message, Reply, Request, ResumeReply, RpcError},
 };
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 /// The signers of one connection. With one signer it decides nothing: the ledger does.
 #[derive(Debug, Default)]
 pub(crate) struct Signers {
-    keys: Vec<PublicKey>,
+    keys: Vec<Signer>,
     /// Places in `keys`; empty while there is one.
     places: HashMap<Address, usize>,
     /// Places in `keys` of the channels' signers, as the ledger's answers told them.
@@ -24,7 +25,7 @@ impl Signers {
     }
 
     /// The key of `signer`, if it has logged in.
-    pub(crate) fn get(&self, signer: &Address) -> Option<PublicKey> {
+    pub(crate) fn get(&self, signer: &Address) -> Option<Signer> {
         self.keys.get(self.place(signer)?).copied()
     }
 
@@ -40,7 +41,7 @@ impl Signers {
     }
 
     /// Adds a signer that is not there yet.
-    pub(crate) fn add(&mut self, key: PublicKey) {
+    pub(crate) fn add(&mut self, key: Signer) {
         if self.keys.is_empty() {
             self.keys.reserve_exact(1); // nearly all connections have one
         }
@@ -53,7 +54,7 @@ impl Signers {
     }
 
     /// The key that `call` is verified against. Errors: `NotLoggedIn`, `NotYourChannel`.
-    pub(crate) fn key_for(&self, call: &Request) -> Result<PublicKey, RpcError> {
+    pub(crate) fn key_for(&self, call: &Request) -> Result<Signer, RpcError> {
         match self.keys.as_slice() {
             [] => Err(RpcError::of(ErrorCode::NotLoggedIn)),
             [only] => Ok(*only),

@@ -11,11 +11,8 @@ use super::{
     outgoing::End,
     signers::Signers,
 };
-use crate::engine::SessionId;
-use protocol_spec::{
-    PublicKey,
-    message::{ErrorCode, Message, Reply, RpcError},
-};
+use crate::engine::{SessionId, Signer};
+use protocol_spec::message::{ErrorCode, Message, Reply, RpcError};
 use std::time::Duration;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
@@ -86,7 +83,7 @@ impl State {
     }
 
     /// The connection acts for `key`, too. From the first one on it has the limits of a known client.
-    pub(crate) fn log_in(&mut self, shared: &Shared, key: PublicKey, now: Instant) {
+    pub(crate) fn log_in(&mut self, shared: &Shared, key: Signer, now: Instant) {
         if self.signers.is_empty() {
             self.messages = Bucket::new(shared.limits.messages_per_s, shared.limits.messages_burst, now);
         }

@@ -66,6 +66,7 @@ pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
         now,
         execution: Execution::Threads,
         workers: 2,
+        signatures: hub::engine::Signatures::default(),
         checkpoint_every: Duration::from_millis(200),
         checkpoint_records: 200,
     }

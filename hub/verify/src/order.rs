@@ -123,7 +123,10 @@ pub(crate) fn split(scalar: &U256) -> [[u64; 3]; 2] {
     ];
     let (c1, c2) = (round(&k, &G1), round(&k, &G2));
     // v1 = k - c1 A1 - c2 A2, v2 = c1 B1M - c2 A1: below 2^128 in size, so 192 bits hold them.
-    let v1 = sub3(&sub3(&[k[0], k[1], k[2]], &words::mul(&c1, &A1)), &words::mul(&c2, &A2));
+    let v1 = sub3(
+        &sub3(&[k[0], k[1], k[2]], &words::mul(&c1, &A1)),
+        &words::mul(&c2, &A2),
+    );
     let v2 = sub3(&words::mul(&c1, &B1M), &words::mul(&c2, &A1));
     [v1, v2].map(|v| [v[0], v[1], v[2].wrapping_add(2) & 3])
 }

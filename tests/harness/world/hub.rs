@@ -171,6 +171,7 @@ impl HubMachine {
             budget: Budget::default(),
             management: Management::default(),
             from_block: Some(0),
+            signatures: hub::engine::Signatures::default(),
         })
     }
 

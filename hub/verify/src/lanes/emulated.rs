@@ -87,11 +87,19 @@ impl Lanes for Emulated {
     }
     #[inline(always)]
     fn equal(self, other: Self) -> u8 {
-        (0..8).fold(0, |mask, lane| mask | u8::from(self.0[lane] == other.0[lane]) << lane)
+        (0..8).fold(0, |mask, lane| {
+            mask | u8::from(self.0[lane] == other.0[lane]) << lane
+        })
     }
     #[inline(always)]
     fn select(self, other: Self, mask: u8) -> Self {
-        each(|lane| if mask >> lane & 1 == 1 { other.0[lane] } else { self.0[lane] })
+        each(|lane| {
+            if mask >> lane & 1 == 1 {
+                other.0[lane]
+            } else {
+                self.0[lane]
+            }
+        })
     }
     #[inline(always)]
     fn xor3(self, b: Self, c: Self) -> Self {
@@ -103,11 +111,23 @@ impl Lanes for Emulated {
     }
     #[inline(always)]
     fn even_lanes(self, other: Self) -> Self {
-        each(|lane| if lane % 2 == 0 { self.0[lane] } else { other.0[lane - 1] })
+        each(|lane| {
+            if lane % 2 == 0 {
+                self.0[lane]
+            } else {
+                other.0[lane - 1]
+            }
+        })
     }
     #[inline(always)]
     fn odd_lanes(self, other: Self) -> Self {
-        each(|lane| if lane % 2 == 0 { self.0[lane + 1] } else { other.0[lane] })
+        each(|lane| {
+            if lane % 2 == 0 {
+                self.0[lane + 1]
+            } else {
+                other.0[lane]
+            }
+        })
     }
     #[inline(always)]
     fn even_pairs(self, other: Self) -> Self {

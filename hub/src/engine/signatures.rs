@@ -1,0 +1,90 @@
+//! Which engine verifies clients' signatures, and who makes its tables.
+
+use super::{
+    threads::Lanes,
+    verify::{Hub, Verifier},
+};
+use crate::execution::Execution;
+use hub_verify::{Cached, Engine, Portable, Reference, Tables};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// Tables made before others may have the processor.
+const TOGETHER: usize = 64;
+/// Pause of who makes tables when nobody wants one.
+const IDLE: Duration = Duration::from_millis(5);
+
+/// `[signatures]` in hub.toml.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signatures {
+    /// Which engine.
+    pub engine: EngineChoice,
+    /// Most memory for the tables of signers, MiB.
+    pub tables_mib: u32,
+}
+
+/// The engines. All give the same answers; what one of them does not accept is decided by `k256`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// Our own, with a table per signer.
+    Tables,
+    /// libsecp256k1.
+    Libsecp256k1,
+    /// The reference.
+    K256,
+}
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self {
+            engine: EngineChoice::Tables,
+            tables_mib: 1024,
+        }
+    }
+}
+
+impl Lanes {
+    /// One verifier per worker; with tables, somebody beside them who makes those.
+    pub(super) fn verifiers(
+        &self,
+        hub: &Hub,
+        signatures: Signatures,
+        workers: usize,
+    ) -> Result<Vec<Verifier>, io::Error> {
+        // In a simulation nothing may depend on when a table is ready.
+        let tables = signatures.engine == EngineChoice::Tables && self.execution == Execution::Threads;
+        let bytes = usize::try_from(u64::from(signatures.tables_mib) << 20).unwrap_or(usize::MAX);
+        let tables = tables.then(|| Arc::new(Tables::new(bytes)));
+        if let Some(tables) = &tables {
+            self.spawn("tables", make(Arc::downgrade(tables)))?;
+        }
+        let engine = || -> Box<dyn Engine> {
+            match (&tables, signatures.engine) {
+                (Some(tables), _) => Box::new(Cached::new(Arc::clone(tables))),
+                (None, EngineChoice::K256) => Box::new(Reference),
+                (None, _) => Box::new(Portable::default()),
+            }
+        };
+        let verifier = |_| Verifier::new(hub.clone(), engine(), tables.clone());
+        Ok((0..workers.max(1)).map(verifier).collect())
+    }
+}
+
+/// Makes the tables that are wanted, until nobody verifies any more.
+async fn make(tables: Weak<Tables>) {
+    while let Some(tables) = tables.upgrade() {
+        let left = tables.build_wanted(TOGETHER);
+        drop(tables);
+        if left == 0 {
+            tokio::time::sleep(IDLE).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+}

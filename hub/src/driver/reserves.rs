@@ -37,6 +37,8 @@ pub(super) struct Purse {
     offers: HashMap<ChannelId, Instant>,
     /// Seconds from the decision to pay in until it counts.
     ready_in_s: Option<u64>,
+    /// The head when that was measured.
+    paced_at: Option<u64>,
     /// The head at which the ledger was told of the vault.
     told_at: Option<u64>,
 }
@@ -212,9 +214,13 @@ impl Driver {
         }
     }
 
-    /// Blocks until it is mined and confirmed, and looks of ours before and after.
+    /// Blocks until it is mined and confirmed, and looks of ours before and after. Once for all blocks that it is
+    /// measured over.
     async fn measure_pace(&mut self) {
         let Some(head) = self.view.latest() else { return };
+        if !is_due(self.purse.paced_at, head.number) {
+            return;
+        }
         let earlier = head.number.saturating_sub(PACE_BLOCKS);
         let Ok(Some(before)) = self.options.chain.block(earlier).await else {
             return;
@@ -233,6 +239,7 @@ impl Driver {
         if rounded > known || rounded.saturating_mul(2) < known {
             self.purse.ready_in_s = Some(rounded);
         }
+        self.purse.paced_at = Some(head.number);
     }
 
     /// What became of the transactions on their way; `confirmed`: the block up to which the ledger knows.
@@ -345,5 +352,32 @@ impl Driver {
         self.report_settlement(snapshot.pending, gas_price, &mut report)
             .await;
         Ok(report)
+    }
+}
+
+/// Whether the pace is to be measured again at this head. A reorg may have set it back.
+fn is_due(paced_at: Option<u64>, head: u64) -> bool {
+    paced_at.is_none_or(|at| head < at || head >= at.saturating_add(PACE_BLOCKS))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "test code on small numbers")]
+
+    use super::*;
+
+    #[test]
+    fn the_pace_is_measured_once_for_the_blocks_that_it_is_measured_over() {
+        assert!(is_due(None, 7));
+        let heads = 100..100 + 4 * PACE_BLOCKS;
+        let mut paced_at = None;
+        let mut asked = 0;
+        for head in heads {
+            if is_due(paced_at, head) {
+                (paced_at, asked) = (Some(head), asked + 1);
+            }
+        }
+        assert_eq!(asked, 4);
+        assert!(is_due(Some(100), 99), "after a reorg");
     }
 }

@@ -44,7 +44,7 @@ impl Ledger {
         checkpoint
             .puts
             .push((Table::Meta, META_KEY.to_vec(), encode(&meta)));
-        for index in std::mem::take(&mut self.dirty) {
+        for index in self.dirty.take_unsaved() {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
@@ -70,7 +70,7 @@ impl Ledger {
 
     /// Rows for everything, as the first checkpoint of a new database.
     pub(crate) fn checkpoint_all(&mut self) -> Checkpoint {
-        self.dirty = (0..self.entries.len()).collect();
+        self.dirty.all(self.entries.len());
         self.payments.all_changed();
         Checkpoint {
             upto: 0,
@@ -122,6 +122,7 @@ impl Ledger {
             let payer = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
             self.payments.restore(payer, id, outcome);
         }
+        self.look_at_reserves();
         Ok(())
     }
 

@@ -202,6 +202,7 @@ impl Ledger {
         for index in std::mem::take(&mut commit.touched) {
             self.issue(index, clock, commit);
         }
+        self.look_at_reserves();
         self.show_events(ready, commit);
         commit.outputs.append(&mut commit.replies);
         if commit.changes.is_empty() {

@@ -156,6 +156,7 @@ impl Ledger {
         // What it was before the process ended is not what it is.
         self.vaults.clear();
         self.policy = policy.clone();
+        self.look_at_all_reserves();
         commit.changes.push(Change::Policy(policy));
     }
 }

@@ -23,6 +23,7 @@ mod rollback;
 mod session;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod unsettled;
 
 pub use commit::Commit;
@@ -88,8 +89,11 @@ pub struct Ledger {
     promising: BTreeSet<usize>,
     /// What payments cost before the policy changed, by token, for the quotes given then.
     former: BTreeMap<Address, FormerFee>,
-    /// Channels changed since the last checkpoint.
-    dirty: BTreeSet<usize>,
+    /// Channels changed lately.
+    dirty: touched::Touched,
+    /// Channels whose reserve may be too small, and those in which it may be larger than needed.
+    needy: BTreeSet<usize>,
+    rich: BTreeSet<usize>,
 }
 
 /// Where the ledger's view of the chain stands: a confirmed block.
@@ -134,7 +138,9 @@ impl Ledger {
             vaults: BTreeMap::new(),
             promising: BTreeSet::new(),
             former: BTreeMap::new(),
-            dirty: BTreeSet::new(),
+            dirty: touched::Touched::default(),
+            needy: BTreeSet::new(),
+            rich: BTreeSet::new(),
         }
     }
 

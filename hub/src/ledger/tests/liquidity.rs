@@ -11,7 +11,8 @@ use crate::ledger::{
 };
 use proptest::prelude::*;
 use protocol_spec::{
-    Address, Amount, CapacityQuote, Digest, Op, Payee, Payment, ReturnReason, Side, Signature, UnixSeconds,
+    Address, Amount, CapacityQuote, Digest, Op, Payee, Payment, ReturnReason, Seq, Side, Signature,
+    UnixSeconds,
     limits::LAG_DEFAULT_S,
     message::{CapacityCall, Notification, QuoteCall, Release, Reply, WithdrawCall},
 };
@@ -561,6 +562,125 @@ fn only_what_is_asked_is_released_and_only_from_who_is_there() {
         ..release
     };
     assert_eq!(agree_with_anything(&mut world, &more), "InvalidParams");
+}
+
+/// What happens to reserves, in any order. [`World::commit`] compares the lists with a walk over all channels after each.
+#[derive(Clone, Debug)]
+enum Event {
+    Pay(usize, usize, u128),
+    Fund(usize, u128),
+    Order(usize, u128),
+    Connect(usize, bool),
+    Release(usize, bool),
+    Dispute(usize),
+    Close(usize),
+    Wait(u64),
+    Tariff(u128, u128),
+    Restore,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let client = || 0..4_usize;
+    prop_oneof![
+        8 => (client(), client(), 1..1_500_u128).prop_map(|(from, to, amount)| Event::Pay(from, to, amount)),
+        4 => (client(), 1..3_000_u128).prop_map(|(client, amount)| Event::Fund(client, amount)),
+        2 => (client(), 1..900_u128).prop_map(|(client, amount)| Event::Order(client, amount)),
+        2 => (client(), any::<bool>()).prop_map(|(client, on)| Event::Connect(client, on)),
+        3 => (client(), any::<bool>()).prop_map(|(client, agrees)| Event::Release(client, agrees)),
+        1 => client().prop_map(Event::Dispute),
+        1 => client().prop_map(Event::Close),
+        3 => (1..100_000_u64).prop_map(Event::Wait),
+        1 => (1..900_u128, 1_000..2_500_u128).prop_map(|(low, high)| Event::Tariff(low, high)),
+        1 => Just(Event::Restore),
+    ]
+}
+
+/// Volume counts, so that watermarks rise with payments and fall with time.
+fn with_volume(low: u128, high: u128) -> Policy {
+    let mut policy = with_reserves();
+    for tariff in &mut policy.tokens {
+        (tariff.reserve.low, tariff.reserve.high) = (Amount(low), Amount(high));
+        tariff.reserve.target = Amount(low.max(900));
+        (tariff.reserve.volume_percent, tariff.reserve.volume_max) = (50, Amount(4_000));
+    }
+    policy
+}
+
+fn happens(world: &mut World, event: Event) {
+    let open = |world: &World, client: usize| world.ledger.entries[client].channel.phase().name() == "open";
+    match event {
+        Event::Pay(from, to, amount) if from != to && world.sessions[from].is_some() && open(world, from) => {
+            let op = world.pay_op(from, to, amount, 0);
+            world.send(from, vec![op]);
+        }
+        Event::Fund(client, amount) if open(world, client) => world.fund(client, amount, amount),
+        Event::Order(client, amount) if world.sessions[client].is_some() && open(world, client) => {
+            if let Ok(quote) = ask(world, client, amount) {
+                accept(world, client, quote.fee.0, &quote);
+            }
+        }
+        Event::Connect(client, true) => drop(world.online(client)),
+        Event::Connect(client, false) => world.offline(client),
+        Event::Release(client, agrees) => {
+            let channel = world.id(client);
+            let told = world.commit(vec![Input::Offer(channel)]);
+            if let Some(release) = asked(&told).filter(|_| agrees) {
+                let signed = agree(world, client, &release);
+                world.commit(vec![signed]);
+                let (side, total) = (Side::Hub, release.total);
+                world.block(vec![ChainFact::Withdrawn { channel, side, total }]);
+                world.clients[client].channel.withdraw_confirmed(side, total);
+            }
+        }
+        Event::Dispute(client) => {
+            let (channel, dispute_no) = (world.id(client), Seq(1));
+            world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
+        }
+        Event::Close(client) => {
+            let channel = world.id(client);
+            world.block(vec![ChainFact::Closed { channel }]);
+        }
+        Event::Wait(by_s) => {
+            world.now = world.now.after(by_s);
+            world.block(vec![]);
+        }
+        Event::Tariff(low, high) => {
+            world.commit(vec![Input::Policy(with_volume(low, high))]);
+            vault(world, 100_000);
+        }
+        // From its own tables: nothing is lost.
+        Event::Restore => {
+            let mut tables = Tables::default();
+            world.ledger.dirty.all(world.ledger.entries.len());
+            world.ledger.payments.all_changed();
+            tables.write(world.ledger.checkpoint());
+            let restored = tables.restore();
+            assert_eq!(
+                (restored.reserve_needs().len(), &restored.rich),
+                (world.ledger.reserve_needs().len(), &world.ledger.rich)
+            );
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_lists_of_reserves_give_what_a_walk_over_all_channels_gives(
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::with(with_volume(300, 2_000), 0, 0);
+        for number in 0..4 {
+            let index = world.add(Client::new(number, TOKEN), 0);
+            world.fund(index, 100_000, TARGET);
+        }
+        vault(&mut world, 100_000);
+        for event in events {
+            happens(&mut world, event);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

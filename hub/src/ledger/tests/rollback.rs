@@ -33,7 +33,7 @@ fn agree(world: &World) {
 
 fn tables(world: &mut World) -> Tables {
     let mut tables = Tables::default();
-    world.ledger.dirty = (0..world.ledger.entries.len()).collect();
+    world.ledger.dirty.all(world.ledger.entries.len());
     world.ledger.payments.all_changed();
     tables.write(world.ledger.checkpoint());
     tables

@@ -124,6 +124,8 @@ impl World {
                 );
             }
             assert_eq!(state(&ledger), expected, "another state after replay from {from}");
+            let listed = |ledger: &Ledger| (ledger.reserve_needs(), ledger.rich.clone());
+            assert_eq!(listed(&ledger), listed(&self.ledger));
         }
     }
 }

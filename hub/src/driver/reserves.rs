@@ -175,7 +175,7 @@ impl Driver {
             needs,
             surpluses,
             available: available.collect(),
-            promised: reserves.promised,
+            owed: reserves.owed,
             gas_price_wei,
         }
     }
@@ -184,7 +184,7 @@ impl Driver {
     async fn vaults(&self, reserves: &Reserves) -> Result<BTreeMap<Address, (Amount, Amount)>, ChainError> {
         let hub = self.options.hub;
         let mut vaults = BTreeMap::new();
-        for token in reserves.promised.keys().copied() {
+        for token in reserves.owed.keys().copied() {
             let held = self.read(IAdjudicator::vaultCall { token, hub }).await?;
             // What does not fit is more than any channel can hold.
             let held = Amount(held.saturating_to());
@@ -291,11 +291,29 @@ impl Driver {
             let common = (need.config.token, need.config.challenge_period_s);
             alike.entry(common).or_default().push(need);
         }
+        if !self.tell_refills(alike.values().flatten()).await {
+            return;
+        }
         for ((token, _), needs) in alike {
             for chunk in needs.chunks(BATCH_MAX) {
                 self.reserve_chunk(token, chunk).await;
             }
         }
+    }
+
+    /// What of the deposits serves no order, durable before they are sent. False when the ledger has stopped.
+    async fn tell_refills(&self, needs: impl Iterator<Item = &ReserveNeed>) -> bool {
+        let mut told = false;
+        for need in needs {
+            let amount = need.amount.saturating_minus(need.owed);
+            if amount != need.refilling {
+                let channel = need.channel;
+                self.control.tell(Input::Refilling { channel, amount }).await;
+                told = true;
+            }
+        }
+        // A snapshot is given once everything before it is durable.
+        !told || self.control.snapshot().await.is_some()
     }
 
     async fn reserve_chunk(&mut self, token: Address, needs: &[ReserveNeed]) {

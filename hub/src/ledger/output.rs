@@ -132,6 +132,8 @@ pub struct ReserveNeed {
     pub amount: Amount,
     /// The part of it that a client ordered and paid for.
     pub owed: Amount,
+    /// What the ledger was told of the newest deposit, see [`super::Input::Refilling`].
+    pub refilling: Amount,
     /// Somebody waits for it: it goes whatever gas costs.
     pub urgent: bool,
 }

@@ -99,6 +99,7 @@ impl Ledger {
             hub_deposit,
             amount,
             owed,
+            refilling: entry.stored.reserve.refilling,
             urgent: asked || nearly_dry || hub_deposit.is_zero(),
         })
     }

@@ -5,6 +5,7 @@
 
 mod act;
 mod defence;
+mod earlier;
 mod facts;
 mod operator;
 mod outgoing;

@@ -1,7 +1,7 @@
 //! Carries out the liquidity manager's plan: tells the ledger what the vault holds, sends refills in batches, asks
 //! clients for releases. What is on its way counts against the vault until it is in a block.
 
-use super::{Driver, act::BATCH_MAX, outgoing::Urgency, reorg::money};
+use super::{Driver, act::BATCH_MAX, earlier::Earlier, outgoing::Urgency, reorg::money};
 use crate::{
     chain::ChainError,
     engine::Reserves,
@@ -41,6 +41,8 @@ pub(super) struct Purse {
     paced_at: Option<u64>,
     /// The head at which the ledger was told of the vault.
     told_at: Option<u64>,
+    /// What may be on its way and is not in `sent`.
+    pub(super) earlier: Earlier,
 }
 
 /// One transaction on its way.
@@ -251,11 +253,14 @@ impl Driver {
             }
         }
         let lost_after = self.options.resend_after.saturating_mul(LOST_AFTER);
-        sent.retain(|one| match one.mined {
+        let (mut kept, over): (Vec<_>, Vec<_>) = sent.into_iter().partition(|one| match one.mined {
             Some(block) => block > confirmed,
             None => one.at.elapsed() < lost_after || self.in_flight.waits(Some(one.hash)),
         });
-        self.purse.sent = sent;
+        if over.iter().any(|one| one.mined.is_none()) {
+            self.purse.earlier = Earlier::Unknown;
+        }
+        self.purse.sent.append(&mut kept);
     }
 
     /// The block it is in. One that failed is over at once: block 0.
@@ -277,6 +282,9 @@ impl Driver {
 
     /// Pays in, as far as it is not paid in already.
     pub(super) async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
+        if needs.is_empty() || !self.earlier_is_over().await {
+            return;
+        }
         // One call names the token and the challenge period of all its channels.
         let mut alike: BTreeMap<(Address, u64), Vec<ReserveNeed>> = BTreeMap::new();
         for need in needs {
@@ -346,6 +354,8 @@ impl Driver {
                 mined: None,
             }),
             Err(_) => {
+                // The node may have it all the same.
+                self.purse.earlier = Earlier::Unknown;
                 let again = now.checked_add(self.options.resend_after).unwrap_or(now);
                 let rests = needs.iter().map(|need| (need.channel, again));
                 self.purse.rests.extend(rests);

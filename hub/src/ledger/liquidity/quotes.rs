@@ -37,6 +37,12 @@ impl Ledger {
         let index = self.owned(origin, &call.channel_id)?;
         self.require_synced(index)?;
         self.require_chain(index, clock)?;
+        if self.is_held(index) {
+            return Err(RpcError::because(
+                ErrorCode::NoCapacity,
+                "the hub was restored: what this channel pays comes back until what may have been forgotten has lapsed",
+            ));
+        }
         let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
         if let Some(open) = entry.stored.reserve.open_quote(clock.now) {
             if open.amount == call.amount {

@@ -7,8 +7,9 @@ use super::{
 };
 use crate::ledger::{ChainFact, Input};
 use protocol_spec::{
-    Preimage, ReturnReason, Seq,
+    Amount, Payee, Preimage, ReturnReason, Seq,
     limits::{DEADLINE_AHEAD_MAX_S, LAG_DEFAULT_S},
+    message::{CapacityCall, QuoteCall, Reply},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -254,6 +255,34 @@ fn bounced(world: &mut World, from: usize, to: usize) -> Option<ReturnReason> {
     bounce.map(|bounce| bounce.reason)
 }
 
+/// What a quote for a payment of 7 says.
+fn would_bounce(world: &mut World, from: usize, to: usize) -> Option<ReturnReason> {
+    let origin = world.fresh_origin(from);
+    let call = QuoteCall {
+        channel_id: world.id(from),
+        payee: Payee::Channel(world.id(to)),
+        amount: Amount(7),
+    };
+    world.commit(vec![Input::Quote(origin, call)]);
+    match world.answer(origin) {
+        Ok(Reply::Quote(quote)) => quote.would_bounce,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why there is no quote of capacity.
+fn no_capacity(world: &mut World, client: usize) -> String {
+    let origin = world.fresh_origin(client);
+    let call = CapacityCall {
+        channel_id: world.id(client),
+        amount: Amount(7),
+    };
+    world.commit(vec![Input::Capacity(origin, call)]);
+    let error = world.answer(origin).as_ref().unwrap_err();
+    assert_eq!(error.data.name, "NoCapacity");
+    error.message.clone()
+}
+
 /// The forgotten close of a client could be mined after it has paid everything away.
 #[test]
 fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
@@ -267,6 +296,9 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
     world.now = world.now.after(1);
     world.add(Client::new(8, TOKEN), DEPOSIT);
     let held = Some(ReturnReason::Unavailable);
+    assert_eq!(would_bounce(&mut world, 0, 1), held, "a quote says it before");
+    assert_eq!(would_bounce(&mut world, 3, 0), None);
+    assert!(no_capacity(&mut world, 0).contains("restored"));
     for from in [0, 2] {
         let before = world.clients[from].channel.settlement();
         assert_eq!(bounced(&mut world, from, 1), held, "client {from}");
@@ -290,6 +322,8 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
     assert_eq!(bounced(&mut world, 0, 1), held);
     world.now = world.now.after(1);
     world.block(vec![]);
+    assert_eq!(would_bounce(&mut world, 0, 1), None);
+    assert!(!no_capacity(&mut world, 0).contains("restored"));
     for from in [0, 2] {
         assert_eq!(bounced(&mut world, from, 1), None, "client {from}");
     }

@@ -7,11 +7,11 @@ mod ports;
 pub mod serve;
 mod watch_chain;
 
-use ports::Opened;
 pub use ports::Ports;
+use ports::{Opened, Refused};
 
 use crate::{
-    backup::Backup,
+    backup::{Backup, BackupError},
     chain::{Chain, ChainError},
     driver::{Ask, Budget, ChainStatus, Checker, Driver, DriverOptions, Management, Operator},
     engine::{self, ControlHandle, Engine, EngineOptions, StartError},
@@ -72,6 +72,9 @@ pub enum AppError {
     /// The database was refused.
     #[error("database: {0}")]
     Open(#[from] OpenError),
+    /// The backup's directory was refused.
+    #[error("backup: {0}")]
+    Backup(BackupError),
     /// The engine did not start.
     #[error("engine: {0}")]
     Engine(#[from] StartError),
@@ -93,6 +96,15 @@ pub struct RunningHub {
     supervisor: JoinHandle<Result<(), String>>,
     store: Arc<dyn Store>,
     backup: Option<Backup>,
+}
+
+impl From<Refused> for AppError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Open(error) => Self::Open(error),
+            Refused::Backup(error) => Self::Backup(error),
+        }
+    }
 }
 
 /// Starts a hub: restores, replays, then follows the chain. Serve sessions with its engine; end with [`RunningHub::finish`].

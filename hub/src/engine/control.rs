@@ -62,4 +62,6 @@ pub struct Snapshot {
     pub forwarded_locks: usize,
     /// Channels in doubt (A10).
     pub unsynced: usize,
+    /// Times that all channels were put in doubt.
+    pub rollbacks: u64,
 }

@@ -113,6 +113,10 @@ impl Seal {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
                 Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
             }
+            Output::RolledBack(times) => {
+                tell_rolled_back(times);
+                None
+            }
             Output::Released(channel, adopted) => {
                 tell_released(channel, &adopted);
                 None
@@ -198,6 +202,14 @@ fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
             result: Ok(Box::new(reply)),
         },
     )
+}
+
+fn tell_rolled_back(times: u64) {
+    tracing::error!(
+        times,
+        "the database is older than what the hub signed: all channels are in doubt until their clients re-sync; \
+         when it is not the first time, find out why"
+    );
 }
 
 fn tell_released(channel: ChannelId, adopted: &Adopted) {

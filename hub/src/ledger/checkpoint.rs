@@ -16,13 +16,15 @@ struct Meta {
     version: u8,
     policy: Policy,
     chain: ChainPosition,
+    starts: u64,
+    rollbacks: u64,
     opened_until: UnixSeconds,
     broken: bool,
     vaults: BTreeMap<Address, Vault>,
     former: BTreeMap<Address, FormerFee>,
 }
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const META_KEY: &[u8] = b"ledger";
 
 impl Ledger {
@@ -36,6 +38,8 @@ impl Ledger {
             version: VERSION,
             policy: self.policy.clone(),
             chain: self.chain,
+            starts: self.starts,
+            rollbacks: self.rollbacks,
             opened_until: self.opened_until,
             broken: self.broken,
             vaults: self.vaults.clone(),
@@ -99,6 +103,7 @@ impl Ledger {
                 return Err(Reject::RecordCorrupt);
             }
             (self.policy, self.chain) = (meta.policy, meta.chain);
+            (self.starts, self.rollbacks) = (meta.starts, meta.rollbacks);
             (self.opened_until, self.broken) = (meta.opened_until, meta.broken);
             (self.vaults, self.former) = (meta.vaults, meta.former);
         }

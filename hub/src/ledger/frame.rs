@@ -146,7 +146,7 @@ impl Ledger {
 
     /// Fees that rise do not rise for those who were quoted the old ones.
     pub(super) fn set_policy(&mut self, policy: super::Policy, clock: Clock, commit: &mut Commit) {
-        self.started(clock.now);
+        self.started(clock.now, commit);
         let until = clock.now.after(QUOTE_LIFE_S);
         let former = self.policy.tokens.iter().map(|tariff| {
             let (flat, ppm) = (tariff.fee_flat, tariff.fee_ppm);

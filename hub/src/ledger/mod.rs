@@ -63,6 +63,10 @@ pub struct Ledger {
     chain: ChainPosition,
     /// Channels in which the hub may have signed what this database does not know (A10).
     unsynced: BTreeSet<usize>,
+    /// Starts of the hub on this database. A database can only have become older between two of them.
+    starts: u64,
+    /// Times that all channels were put in doubt.
+    rollbacks: u64,
     /// Channels opened up to then are among them; zero: none, the maximum: set at the next start.
     opened_until: UnixSeconds,
     /// A confirmed block vanished, and the channels have not been compared with the chain since.
@@ -125,6 +129,8 @@ impl Ledger {
             next_record: 1,
             chain: ChainPosition::default(),
             unsynced: BTreeSet::new(),
+            starts: 0,
+            rollbacks: 0,
             opened_until: UnixSeconds(0),
             broken: false,
             frozen: BTreeSet::new(),

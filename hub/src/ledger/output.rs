@@ -31,6 +31,8 @@ pub enum Output {
     Countersign(Origin, Countersign),
     /// Something a client is told unasked that carries no signature.
     Tell(SessionId, Box<Notification>),
+    /// All channels are in doubt, for the so-manieth time (A10).
+    RolledBack(u64),
     /// A channel in doubt was released, at this loss.
     Released(ChannelId, Adopted),
     /// Another connection took over this one's channel, or it fell too far behind.

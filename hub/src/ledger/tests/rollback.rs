@@ -207,6 +207,52 @@ fn a10_a_client_that_held_back_a_voucher_stops_nobody_else() {
     assert!(world.answer(origin).is_ok());
 }
 
+/// A copy that was made after the first rollback, when every channel had been released once.
+#[test]
+fn a10_a_second_rollback_puts_all_channels_in_doubt_again_and_is_told_as_the_second() {
+    let mut world = lost_a_payment();
+    assert_eq!((world.ledger.unsynced(), world.rollbacks), (3, 1));
+    everybody_back(&mut world);
+    lapse(&mut world);
+    let copy = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    let saved = world.start_copy(&copy);
+    assert_eq!(world.ledger.unsynced(), 0, "nobody knows yet");
+    world.resync(0);
+    assert_eq!((world.ledger.unsynced(), world.rollbacks), (2, 2));
+    // Its payee is away: nothing is signed there that it may hold already.
+    let before = world.ledger.entries[1].channel.sent().seq;
+    assert_eq!(bounced(&mut world, 0, 1), Some(ReturnReason::Unavailable));
+    assert_eq!(world.ledger.entries[1].channel.sent().seq, before);
+    everybody_back(&mut world);
+    assert_eq!((world.ledger.unsynced(), world.rollbacks), (0, 2));
+    agree(&world);
+    world.check_replay_on(saved.restore());
+}
+
+#[test]
+fn a10_a_second_restore_from_an_older_backup_puts_all_channels_in_doubt_again() {
+    let mut world = World::new(3, DEPOSIT);
+    let oldest = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    let newer = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    for (backup, times) in [(newer, 1), (oldest, 2)] {
+        let saved = world.restore(&backup, &[]);
+        assert_eq!((world.ledger.unsynced(), world.rollbacks), (3, times));
+        for client in 0..3 {
+            world.resync(client);
+            assert_eq!(world.ledger.unsynced(), 2 - client, "one by one");
+        }
+        agree(&world);
+        lapse(&mut world);
+        world.check_replay_on(saved.restore());
+    }
+}
+
 #[test]
 fn a10_a_channel_that_was_opened_in_the_lost_part_is_in_doubt_and_a_later_one_is_not() {
     let mut world = World::new(1, DEPOSIT);

@@ -255,7 +255,6 @@ async fn a_hub_that_lost_its_disk_is_restored_and_everything_adds_up() {
     let in_use = hub(&world, &["accept-loss", "--all"]);
     assert!(code(&in_use) == 7 && stderr(&in_use).contains("in use"));
     exported(&world, &backup);
-    only_the_restored_hub_gets_the_directory(&world);
     running.stop();
     only_the_restored_hub_gets_the_directory(&world);
     let id = dave_id.to_string();

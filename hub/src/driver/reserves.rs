@@ -353,9 +353,11 @@ impl Driver {
                     .collect(),
                 mined: None,
             }),
-            Err(_) => {
-                // The node may have it all the same.
-                self.purse.earlier = Earlier::Unknown;
+            Err(error) => {
+                // No answer: the node may have it all the same.
+                if error.is_retryable() {
+                    self.purse.earlier = Earlier::Unknown;
+                }
                 let again = now.checked_add(self.options.resend_after).unwrap_or(now);
                 let rests = needs.iter().map(|need| (need.channel, again));
                 self.purse.rests.extend(rests);
@@ -390,8 +392,6 @@ fn is_due(paced_at: Option<u64>, head: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::arithmetic_side_effects, reason = "test code on small numbers")]
-
     use super::*;
 
     #[test]

@@ -113,12 +113,8 @@ impl Seal {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
                 Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
             }
-            Output::RolledBack(times) => {
-                tell_rolled_back(times);
-                None
-            }
-            Output::Released(channel, adopted) => {
-                tell_released(channel, &adopted);
+            told @ (Output::RolledBack(_) | Output::Released(..)) => {
+                tell_operator(&told);
                 None
             }
             Output::Drop(session) => {
@@ -202,6 +198,15 @@ fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
             result: Ok(Box::new(reply)),
         },
     )
+}
+
+/// What is for the log.
+fn tell_operator(output: &Output) {
+    match output {
+        Output::RolledBack(times) => tell_rolled_back(*times),
+        Output::Released(channel, adopted) => tell_released(*channel, adopted),
+        _ => {}
+    }
 }
 
 fn tell_rolled_back(times: u64) {

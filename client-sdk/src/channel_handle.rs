@@ -266,7 +266,8 @@ impl ChannelHandle {
 
     /// Pays the offer's fee to the hub, bound to the offer. The capacity is there when [`ChannelHandle::wait_hub_deposit`]
     /// sees it: `ready_in_s` later, as the hub expects. Errors: [`PayError::OfferInvalid`] when the offer has
-    /// expired or is not this channel's, [`PayError::Bounced`] with `QuoteUnknown` when the hub no longer knows it; the fee is back.
+    /// expired or is not this channel's, [`PayError::Bounced`] with `QuoteUnknown` when the hub no longer knows it, with
+    /// `InsufficientReserve` when its vault does not cover it any more; the fee is back.
     pub async fn accept_capacity(&self, offer: &CapacityOffer) -> Result<Paid, PayError> {
         let hub = &self.client.inner.hub;
         let (quote, now) = (&offer.quote, self.client.inner.options.ports.now());

@@ -4,10 +4,10 @@ use super::Chain;
 use super::connect::ChainOptions;
 use super::convert::{block_ref, chain_log, tx_receipt};
 use super::error::ChainError;
-use super::outlet::{Outlet, Prices};
+use super::outlet::{Outlet, Prices, nonces_of};
 use super::rpc::Rpc;
 use super::send::SendQueue;
-use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
+use super::types::{BlockRef, CallRequest, ChainLog, LogQuery, Nonces, SentTx, Tended, TxReceipt, TxRequest};
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::TransactionBuilder as _;
 use alloy::primitives::{Address, B256, Bytes, U64, U256, keccak256};
@@ -171,6 +171,10 @@ impl Chain for AlloyChain {
 
     async fn send(&self, request: TxRequest) -> Result<SentTx, ChainError> {
         self.queue()?.send(request).await
+    }
+
+    async fn nonces(&self) -> Result<Nonces, ChainError> {
+        nonces_of(self, self.sender()).await
     }
 
     async fn resync(&self) -> Result<(), ChainError> {

@@ -26,7 +26,9 @@ pub use client::AlloyChain;
 pub use connect::ChainOptions;
 pub use error::{ChainError, EndpointSaid, transport_cause};
 pub use quorum::{Endpoint, EndpointStatus, QuorumChain, QuorumOptions};
-pub use types::{BlockRef, CallRequest, ChainLog, Fees, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
+pub use types::{
+    BlockRef, CallRequest, ChainLog, Fees, LogQuery, Nonces, SentTx, Tended, TxReceipt, TxRequest,
+};
 pub use view::{ChainView, Cursor, DeepReorg, ViewEvent, ViewOptions};
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -85,6 +87,12 @@ pub trait Chain: Send + Sync {
     /// # Errors
     /// Those of the port; what was not looked after is at the next call.
     async fn tend(&self) -> Result<Tended, ChainError>;
+
+    /// Nonces of [`Self::sender`]: what is below `next` and not below `used` waits in a mempool, or is in doubt.
+    ///
+    /// # Errors
+    /// [`ChainError::Unsupported`] without a key; those of the port.
+    async fn nonces(&self) -> Result<Nonces, ChainError>;
 
     /// Forgets the next nonce, which is then read from the chain again; call it after a reorg.
     async fn resync(&self) -> Result<(), ChainError>;

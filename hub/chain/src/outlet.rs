@@ -2,7 +2,7 @@
 
 use super::Chain;
 use super::error::ChainError;
-use super::types::Fees;
+use super::types::{Fees, Nonces};
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::rpc::types::TransactionRequest;
 use async_trait::async_trait;
@@ -31,6 +31,15 @@ pub(crate) trait Outlet: Chain + Debug {
 
     /// Hands over signed bytes; `Ok` when they were taken, or were there already.
     async fn submit(&self, raw: Bytes) -> Result<(), ChainError>;
+}
+
+/// See [`Chain::nonces`].
+pub(crate) async fn nonces_of(outlet: &dyn Outlet, sender: Option<Address>) -> Result<Nonces, ChainError> {
+    let sender = sender.ok_or(ChainError::Unsupported("sending: it has no key"))?;
+    let next = outlet.next_nonce(sender).await?;
+    let used = outlet.used_nonce(sender).await?;
+    let next = next.max(used);
+    Ok(Nonces { used, next })
 }
 
 /// Prices of the next block, in wei per gas.

@@ -115,6 +115,15 @@ pub struct SentTx {
     pub fees: Fees,
 }
 
+/// The next nonces of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonces {
+    /// Counting blocks only.
+    pub used: u64,
+    /// Counting what waits in the mempool; not below `used`.
+    pub next: u64,
+}
+
 /// What one [`super::Chain::tend`] has found and done; counts of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tended {

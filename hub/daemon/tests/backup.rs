@@ -184,7 +184,7 @@ async fn a_hub_that_lost_its_disk_is_restored_and_everything_adds_up() {
     let (mallory_key, mallory_id) = away(mallory).await;
     let (_, dave_id) = away(dave).await;
     running.kill();
-    fs::remove_dir_all(world.hub_dir.join("data")).unwrap();
+    fs::rename(world.hub_dir.join("data"), world.hub_dir.join("old-data")).unwrap();
     dispute(&world, &mallory_key, &stale, false).await;
 
     // Never without a database, never over one, never twice.
@@ -256,6 +256,7 @@ async fn a_hub_that_lost_its_disk_is_restored_and_everything_adds_up() {
     assert!(code(&in_use) == 7 && stderr(&in_use).contains("in use"));
     exported(&world, &backup);
     running.stop();
+    only_the_restored_hub_gets_the_directory(&world);
     let id = dave_id.to_string();
     assert_eq!(code(&hub(&world, &["accept-loss", "--channel", &id, "--yes"])), 0);
     assert_eq!(
@@ -291,6 +292,17 @@ async fn a_hub_that_lost_its_disk_is_restored_and_everything_adds_up() {
         person.client.shutdown().await;
     }
     running.stop();
+}
+
+/// The old database comes back, with a directory that belongs to the restored one.
+fn only_the_restored_hub_gets_the_directory(world: &World) {
+    let config = fs::read_to_string(&world.config).unwrap();
+    let old = config.replace("data_dir = \"data\"", "data_dir = \"old-data\"");
+    assert_ne!(old, config);
+    fs::write(&world.config, old).unwrap();
+    let refused = hub(world, &["serve"]);
+    assert!(code(&refused) == 5 && stderr(&refused).contains("belongs to another hub's database"));
+    fs::write(&world.config, config).unwrap();
 }
 
 /// User and system time of a process, milliseconds.

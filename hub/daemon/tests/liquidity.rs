@@ -19,6 +19,7 @@ mod process;
 #[path = "support/world.rs"]
 mod world;
 
+use alloy::{eips::BlockId, providers::Provider};
 use client_sdk::{ChannelError, ClientEvent, PayError, ReturnReason};
 use court::{state, until};
 use people::{DEPOSIT, ENDOWMENT, Person};
@@ -326,5 +327,85 @@ async fn closes_are_gathered_until_settle_now_and_vouchers_worth_much_are_shown(
     closing.await.unwrap().unwrap();
     assert_eq!(world.tokens_of(alice.key.address()).await, ENDOWMENT - paid);
     assert!(paid < DEPOSIT);
+    process.stop();
+}
+
+/// Transactions of the hub: in blocks, and with those that wait for one.
+async fn nonces(world: &World) -> (u64, u64) {
+    let count = |block| {
+        world
+            .bank
+            .provider()
+            .get_transaction_count(world.hub)
+            .block_id(block)
+    };
+    let used = count(BlockId::latest()).await.unwrap();
+    (used, count(BlockId::pending()).await.unwrap())
+}
+
+/// Seconds between blocks; 0: none comes by itself.
+async fn mine_every(world: &World, seconds: u64) {
+    let asked = world
+        .bank
+        .provider()
+        .raw_request::<_, Value>("evm_setIntervalMining".into(), [seconds]);
+    asked.await.unwrap();
+}
+
+/// Killed when a refill was sent and no block has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refill_that_was_on_its_way_at_a_crash_is_not_paid_in_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = small(dir.path(), "", "").await;
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let (alice, shop) = tokio::join!(
+        Person::arrive(&world, "alice", world.listen),
+        Person::arrive(&world, "shop", world.listen)
+    );
+    let id = shop.channel.id();
+    let held = state(&world, id).await.total;
+    mine_every(&world, 0).await;
+    let (used, _) = nonces(&world).await;
+    // Below the low watermark of 2,000.
+    alice.pay(&shop, 9_000).await;
+    let began = Instant::now();
+    while nonces(&world).await != (used, used + 1) {
+        assert!(began.elapsed() < PATIENCE, "the hub sends no refill");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    process.kill();
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    // It answers between two looks, so it has had one, and knows of the need.
+    let seen = report(&world);
+    let refill = |action: &&Value| action["what"] == "refill" && action["channel"] == id.to_string().as_str();
+    assert!(
+        seen["actions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|action| refill(&action)),
+        "{seen}"
+    );
+    assert_eq!(
+        nonces(&world).await,
+        (used, used + 1),
+        "it was sent a second time"
+    );
+
+    mine_every(&world, 1).await;
+    let refilled = held + 9_000;
+    until(&world, id, "the refill", |state| state.total == refilled).await;
+    // Once the hub has seen it, it pays in again what is needed then, and is not held up by what was.
+    let began = Instant::now();
+    while promised(&report(&world)) > 0 || !report(&world)["actions"].as_array().unwrap().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{}", report(&world));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(state(&world, id).await.total, refilled);
+    alice.pay(&shop, 9_000).await;
+    until(&world, id, "the next refill", |state| state.total > refilled).await;
     process.stop();
 }

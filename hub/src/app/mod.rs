@@ -7,11 +7,11 @@ mod ports;
 pub mod serve;
 mod watch_chain;
 
-use ports::Opened;
 pub use ports::Ports;
+use ports::{Opened, Refused};
 
 use crate::{
-    backup::Backup,
+    backup::{Backup, BackupError},
     chain::{Chain, ChainError},
     driver::{Ask, Budget, ChainStatus, Checker, Driver, DriverOptions, Management, Operator},
     engine::{self, ControlHandle, Engine, EngineOptions, Signatures, StartError},
@@ -21,7 +21,7 @@ use crate::{
     store::{Identity, OpenError, ShardId, Store},
 };
 use alloy::primitives::B256;
-use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol_spec::{Address, Domain, SignerKey, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
@@ -74,6 +74,9 @@ pub enum AppError {
     /// The database was refused.
     #[error("database: {0}")]
     Open(#[from] OpenError),
+    /// The backup's directory was refused.
+    #[error("backup: {0}")]
+    Backup(BackupError),
     /// The engine did not start.
     #[error("engine: {0}")]
     Engine(#[from] StartError),
@@ -95,6 +98,15 @@ pub struct RunningHub {
     supervisor: JoinHandle<Result<(), String>>,
     store: Arc<dyn Store>,
     backup: Option<Backup>,
+}
+
+impl From<Refused> for AppError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Open(error) => Self::Open(error),
+            Refused::Backup(error) => Self::Backup(error),
+        }
+    }
 }
 
 /// Starts a hub: restores, replays, then follows the chain. Serve sessions with its engine; end with [`RunningHub::finish`].
@@ -150,13 +162,14 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             control: running.control.downgrade(),
         };
         // It ends with the engine.
-        tokio::spawn(checker.run(running.checks));
+        let checker = tokio::spawn(checker.run(running.checks));
         let (operator, asks) = Operator::new();
         let control = running.control.clone();
         let driver = spawn_driver(options, control, setup.from_block, status.clone(), asks).await?;
         let (sender, failed) = watch::channel(None);
         let abort = driver.abort_handle();
-        let supervisor = tokio::spawn(supervise(running.fatal, driver, sender));
+        let tasks = [("chain driver", driver), ("resolver checker", checker)];
+        let supervisor = tokio::spawn(supervise(running.fatal, tasks.into(), sender));
         let (engine, control) = (running.engine, running.control);
         let backup = backup.map(|job| job.spawn(hub, now));
         Ok(RunningHub {
@@ -189,13 +202,14 @@ async fn open(ports: Ports, identity: Identity) -> Result<Opened, AppError> {
     Ok(opened.map_err(|error| AppError::Setup(error.to_string()))??)
 }
 
-/// Watches engine and driver; tells at once when one of them fails.
+/// Watches the engine and the tasks beside it; tells at once when one of them fails.
 async fn supervise(
     mut engine: JoinHandle<Result<(), String>>,
-    mut driver: JoinHandle<()>,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
     failed: watch::Sender<Option<String>>,
 ) -> Result<(), String> {
-    let mut driving = true;
+    let named = |(name, task): (&'static str, JoinHandle<()>)| task.map(move |ended| (name, ended));
+    let mut tasks: FuturesUnordered<_> = tasks.into_iter().map(named).collect();
     loop {
         tokio::select! {
             biased;
@@ -204,11 +218,11 @@ async fn supervise(
                 failed.send_replace(Some(result.clone().err().unwrap_or_else(|| "the engine has stopped".to_owned())));
                 return result;
             }
-            ended = &mut driver, if driving => {
-                driving = false;
-                // Cancelled by `finish`, or the engine ends in a moment; nobody would answer disputes after a panic.
+            Some((name, ended)) = tasks.next() => {
+                // Cancelled by `finish`, or the engine ends in a moment. After a panic nobody would answer disputes, or
+                // the payees of locks with a resolver.
                 if let Err(error) = ended && error.is_panic() {
-                    failed.send_replace(Some(format!("the chain driver: {error}")));
+                    failed.send_replace(Some(format!("the {name}: {error}")));
                 }
             }
         }
@@ -286,5 +300,29 @@ fn hub_info(setup: &Setup, hub: Address, chain_id: u64) -> HubInfo {
         challenge_period_s: setup.policy.challenge_period_s,
         confirmations: setup.confirmations,
         now: setup.ports.now.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside a driver that goes on and a task that ended by itself.
+    #[tokio::test]
+    async fn a_panic_of_any_task_is_told_at_once_and_a_task_that_ends_is_not() {
+        let (failed, mut told) = watch::channel(None);
+        let engine = tokio::spawn(std::future::pending::<Result<(), String>>());
+        let tasks = [
+            ("chain driver", tokio::spawn(std::future::pending::<()>())),
+            ("done", tokio::spawn(async {})),
+            ("resolver checker", tokio::spawn(async { panic!("a bad answer") })),
+        ];
+        let supervisor = tokio::spawn(supervise(engine, tasks.into(), failed));
+        let reason = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        assert!(
+            reason.starts_with("the resolver checker: ") && reason.contains("panic"),
+            "{reason}"
+        );
+        supervisor.abort();
     }
 }

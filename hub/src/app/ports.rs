@@ -1,15 +1,25 @@
 //! What a hub takes from its surroundings, so that a simulation can put its own in their place.
 
 use crate::{
-    backup::{BackupOptions, Job, Tap},
+    backup::{BackupError, BackupOptions, DatabaseId, Job, Tap},
     execution::Execution,
     now::Now,
     store::{Freeze, Identity, OpenError, RedbStore, Store},
 };
 use std::{fmt, path::PathBuf, sync::Arc};
+use thiserror::Error;
 
 /// Opens the database for a hub of this identity. Blocks.
-type Open = Box<dyn FnOnce(Identity) -> Result<Opened, OpenError> + Send + Sync>;
+type Open = Box<dyn FnOnce(Identity) -> Result<Opened, Refused> + Send + Sync>;
+
+/// Why there is no database, or no backup of it.
+#[derive(Debug, Error)]
+pub(super) enum Refused {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+}
 
 /// An open database, and its backup, still to be started.
 pub(super) struct Opened {
@@ -36,14 +46,15 @@ impl Ports {
     /// The same with a backup, if there is one.
     #[must_use]
     pub fn machine_with(data_dir: PathBuf, backup: Option<BackupOptions>) -> Self {
-        let open = move |identity| -> Result<Opened, OpenError> {
+        let open = move |identity| -> Result<Opened, Refused> {
             let database: Arc<dyn Freeze> = Arc::new(RedbStore::open(data_dir.join("store"), identity)?);
             let Some(options) = backup else {
                 let (store, backup) = (database, None);
                 return Ok(Opened { store, backup });
             };
             let tap = Tap::new(database.clone());
-            let backup = Some(Job::new(options, identity, database, &tap));
+            let id = DatabaseId::of(&data_dir)?;
+            let backup = Some(Job::new(options, identity, id, database, &tap)?);
             let store = Arc::new(tap);
             Ok(Opened { store, backup })
         };

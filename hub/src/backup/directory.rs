@@ -30,11 +30,16 @@ impl Directory {
         Self(path.to_owned())
     }
 
-    /// Makes it if it is not there, and takes away what a crash left unfinished.
-    pub(super) fn prepare(&self) -> Result<(), BackupError> {
+    /// Makes it if it is not there.
+    pub(super) fn make(&self) -> Result<(), BackupError> {
         let mut builder = DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(&self.0);
-        made.map_err(BackupError::io(&self.0))?;
+        made.map_err(BackupError::io(&self.0))
+    }
+
+    /// Makes it if it is not there, and takes away what a crash left unfinished.
+    pub(super) fn prepare(&self) -> Result<(), BackupError> {
+        self.make()?;
         for entry in fs::read_dir(&self.0).map_err(BackupError::io(&self.0))? {
             let path = entry.map_err(BackupError::io(&self.0))?.path();
             if path
@@ -104,6 +109,32 @@ impl Directory {
             }
         }
         Ok(all)
+    }
+
+    /// Restores that are noted in it.
+    pub(super) fn restores(&self) -> Result<u64, BackupError> {
+        let mut lines = 0_u64;
+        for note in self
+            .generations()?
+            .values()
+            .filter_map(|files| files.restored.as_ref())
+        {
+            let text = self.get(note)?;
+            let ends = text.iter().filter(|byte| **byte == b'\n').count();
+            lines = lines.saturating_add(ends as u64);
+        }
+        Ok(lines)
+    }
+
+    /// Notes a restore of a generation, beside those before. Errors: it cannot be written.
+    pub(super) fn note(&self, number: u64, line: &str) -> Result<(), BackupError> {
+        let path = self.restored(number);
+        let mut text = match self.get(&path) {
+            Err(BackupError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            text => text?,
+        };
+        text.extend(line.bytes().chain([b'\n']));
+        self.put(&path, &text)
     }
 
     /// Removes what is there of generations without a head, which a full disk or a crash left: nothing can be made of it.

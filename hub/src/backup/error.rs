@@ -61,6 +61,19 @@ pub enum BackupError {
         /// Its age, seconds.
         age_s: u64,
     },
+    /// It belongs to another database.
+    #[error(
+        "{0} belongs to another hub's database, or another hub has taken it over: two hubs in one directory lose each \
+         other's backups, and two that go on from one state sign different vouchers with the same numbers. Give this hub \
+         a directory of its own. `hub restore` takes a directory over; if the other hub is gone for good and this \
+         database is the right one, remove {0}/owner"
+    )]
+    Taken(PathBuf),
+    /// A process that lives exports to it.
+    #[error(
+        "{0} is in use: another process on this machine exports to it; stop that hub, or give this one a directory of its own"
+    )]
+    InUse(PathBuf),
     /// A database stands where the restored one would go.
     #[error("{0} is not empty: a restore never goes over a database; move it away first, and keep it")]
     Occupied(PathBuf),
@@ -95,6 +108,11 @@ pub enum BackupError {
 }
 
 impl BackupError {
+    /// True when the directory is another's; what else is wrong with it may be mended while the hub runs.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Taken(_) | Self::InUse(_) | Self::WrongKey { .. })
+    }
+
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |error| Self::Io { path, error }

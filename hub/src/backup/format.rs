@@ -4,10 +4,10 @@
 //! |---|---|
 //! | 8 | `CHBACKUP` |
 //! | 1 | version, 1 |
-//! | 1 | kind: 1 segment, 2 head |
+//! | 1 | kind: 1 segment, 2 head, 3 owner of the directory |
 //! | 8 | id of the key |
-//! | 8 | number of the generation, little-endian |
-//! | 32 | id of the generation, random |
+//! | 8 | number of the generation, little-endian; of an owner: 0 |
+//! | 32 | id of the generation, random; of an owner: one of its own |
 //! | 8 | index of the segment in it; of a head: of the newest segment |
 //! | 32 | SHA-256 of the segment before, as it is on disk; zero for the first; of a head: of the newest segment |
 //! | 12 | nonce, random |
@@ -32,6 +32,7 @@ pub(super) const HEADER_BYTES: usize = 110;
 pub(super) enum Kind {
     Segment = 1,
     Head = 2,
+    Owner = 3,
 }
 
 /// The header of a file, but for its constants.
@@ -95,6 +96,7 @@ impl Header {
         let kind = match kind {
             1 => Kind::Segment,
             2 => Kind::Head,
+            3 => Kind::Owner,
             other => return Err(format!("is of an unknown kind {other}")),
         };
         Ok(Self {

@@ -2,11 +2,13 @@
 //!
 //! * A *generation* is the tables at one checkpoint, then the journal's records after it, in segments that are chained
 //!   and sealed one by one. `format` has the bytes, `key` the cipher, `directory` the files, `writer` a generation.
+//! * `claim` keeps a second hub out of the directory.
 //! * [`Tap`] stands before the store and notes what is durable; the task (`task`) reads it back from the store, beside
 //!   the payment path, and falls behind visibly.
 //! * [`read`] verifies a directory and rebuilds the ledger; [`restore`] makes a database of it, in which every channel is
 //!   in doubt (A10).
 
+mod claim;
 mod directory;
 mod error;
 mod format;
@@ -20,10 +22,11 @@ mod task;
 mod tests;
 mod writer;
 
+pub use claim::DatabaseId;
 pub use error::BackupError;
 pub use key::BackupKey;
 pub use read::{Contents, Summary, TokenWorth, read};
-pub use restore::{Insistence, Restored, restore};
+pub use restore::{Home, Insistence, Restored, restore};
 pub use tap::Tap;
 pub use task::{Backup, Job};
 

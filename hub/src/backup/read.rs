@@ -105,6 +105,17 @@ pub fn read(dir: &Path, key: &BackupKey) -> Result<Contents, BackupError> {
     Err(newest.unwrap_or_else(|| BackupError::Empty(dir.to_owned())))
 }
 
+/// When the newest head in `dir` that can be opened was written, seconds; none: there is none.
+pub(super) fn written_at(dir: &Path, key: &BackupKey) -> Option<u64> {
+    let directory = Directory::at(dir);
+    let generations = directory.generations().ok()?;
+    let heads = generations.iter().filter_map(|(number, files)| {
+        let reader = Reader::open(&directory, key, *number, files.head.as_ref()?);
+        Some(reader.ok()?.head.at.0)
+    });
+    heads.max()
+}
+
 /// Of a file: another generation may be whole. What does not replay is no damage, but the program's fault.
 fn is_damage(error: &BackupError) -> bool {
     matches!(

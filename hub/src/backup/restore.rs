@@ -1,6 +1,12 @@
 //! Making a database of a backup: beside the place where it belongs, and moved there when it is complete.
 
-use super::{BackupError, BackupKey, Summary, directory::Directory, read};
+use super::{
+    BackupError, BackupKey, Summary,
+    claim::{Claim, DatabaseId},
+    directory::Directory,
+    read,
+    read::written_at,
+};
 use crate::store::{RedbStore, ShardId, Store};
 use protocol_spec::{Address, UnixSeconds};
 use std::{
@@ -9,8 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A hub that lives writes a head with each block of its chain, at least. Younger than this, it may still be there.
-const QUIET_S: u64 = 300;
+/// A hub that lives writes a head each minute, also when it is idle. Younger than this, it may still be there.
+const QUIET_S: u64 = 5 * super::task::HEARTBEAT_S;
 
 /// What was restored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +27,19 @@ pub struct Restored {
     pub summary: Summary,
     /// False when the backup could not be marked as restored: its directory cannot be written.
     pub noted: bool,
+    /// Times that this hub was restored or found rolled back, this time included, as far as is known.
+    pub times: u64,
+    /// The directory to which the restored hub exports, if it could not be handed over to it.
+    pub not_handed_over: Option<PathBuf>,
+}
+
+/// Where the restored hub will export to.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What seals it.
+    pub key: BackupKey,
 }
 
 /// What the operator insists on.
@@ -32,12 +51,14 @@ pub struct Insistence {
     pub again: bool,
 }
 
-/// Restores the newest backup in `from` to `data_dir`. Every channel is in doubt afterwards (A10).
-/// Errors: the backup cannot be used, is another hub's than `signer`'s, was restored before or is written still, or there
-/// is a database already.
+/// Restores the newest backup in `from` to `data_dir`, and hands `from` and `home` over to the restored database. Every
+/// channel is in doubt afterwards (A10).
+/// Errors: the backup cannot be used, is another hub's than `signer`'s, was restored before or it or `home` is written
+/// still, or there is a database already.
 pub async fn restore(
     from: &Path,
     key: &BackupKey,
+    home: Option<&Home>,
     data_dir: &Path,
     signer: Address,
     insistence: Insistence,
@@ -53,7 +74,7 @@ pub async fn restore(
         return Err(BackupError::damaged(from, damage));
     }
     if !insistence.again {
-        is_free(&summary, now)?;
+        is_free(&summary, home, now)?;
     }
     if contents.identity.hub_signer != signer.into_array() {
         return Err(BackupError::WrongHub {
@@ -61,9 +82,14 @@ pub async fn restore(
             found: Address::from(contents.identity.hub_signer).to_string(),
         });
     }
-    contents.ledger.restored();
+    let database_id = DatabaseId::random()?;
+    let claims = claims(from, key, home, database_id)?;
+    let directory = Directory::at(from);
+    contents.ledger.restored(directory.restores()?);
+    let times = contents.ledger.rollbacks();
     let checkpoint = contents.ledger.checkpoint_all();
     fs::create_dir_all(data_dir).map_err(BackupError::io(data_dir))?;
+    database_id.write(data_dir)?;
     let building = data_dir.join("store.restoring");
     // Ours, from a restore that was cut off: never opened by a hub.
     match fs::remove_dir_all(&building) {
@@ -75,14 +101,16 @@ pub async fn restore(
     database.checkpoint(ShardId(0), loaded.epoch, checkpoint).await?;
     database.close().await?;
     // Before the database is there: rather a note too many than a backup restored twice.
-    let directory = Directory::at(from);
     let note = format!(
-        "Restored to {}. See `hub restore --help` before you do it again.\n",
+        "Restored to {}. See `hub restore --help` before you do it again.",
         store.display()
     );
-    let noted = directory
-        .put(&directory.restored(summary.generation), note.as_bytes())
-        .is_ok();
+    let noted = directory.note(summary.generation, &note).is_ok();
+    let failed = claims.iter().filter(|claim| claim.seize().is_err());
+    let failed: Vec<PathBuf> = failed.map(|claim| claim.dir().to_owned()).collect();
+    let not_handed_over = failed
+        .into_iter()
+        .find(|dir| home.is_some_and(|home| is_same(&home.dir, dir)));
     let move_there = || {
         fs::rename(&building, &store)?;
         fs::File::open(data_dir)?.sync_all()
@@ -92,18 +120,50 @@ pub async fn restore(
         store,
         summary,
         noted,
+        times,
+        not_handed_over,
     })
 }
 
+/// Both directories, locked. Errors: a hub exports to one of them, or it is another hub's.
+fn claims(
+    from: &Path,
+    key: &BackupKey,
+    home: Option<&Home>,
+    database: DatabaseId,
+) -> Result<Vec<Claim>, BackupError> {
+    let mut claims = vec![Claim::new(from, key.clone(), database)?];
+    if let Some(home) = home.filter(|home| !is_same(&home.dir, from)) {
+        claims.push(Claim::new(&home.dir, home.key.clone(), database)?);
+    }
+    for claim in &mut claims {
+        claim.is_same_hub()?;
+        match claim.lock() {
+            // One that cannot be written is told at the end.
+            Err(BackupError::Io { .. }) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(claims)
+}
+
 /// Errors: another hub may go on from this backup.
-fn is_free(summary: &Summary, now: UnixSeconds) -> Result<(), BackupError> {
+fn is_free(summary: &Summary, home: Option<&Home>, now: UnixSeconds) -> Result<(), BackupError> {
     if let Some(note) = summary.restored_before.clone() {
         return Err(BackupError::RestoredBefore(note));
     }
-    match summary.quiet_s(now) {
+    // Also when `from` is an older copy of it.
+    let at_home = home.and_then(|home| written_at(&home.dir, &home.key));
+    let quiet_s = now.0.saturating_sub(at_home.unwrap_or(0));
+    match summary.quiet_s(now).min(quiet_s) {
         age_s if age_s < QUIET_S => Err(BackupError::Young { age_s }),
         _ => Ok(()),
     }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
 }
 
 fn is_vacant(store: &Path) -> Result<bool, BackupError> {

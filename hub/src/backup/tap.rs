@@ -9,12 +9,15 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// Records kept for a backup that has fallen behind; beyond that it begins anew, so the journal stays bounded.
 const KEPT_RECORDS_MAX: u64 = 100_000;
+
+/// How often the gauges are set when nothing else sets them.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// How far the backup is.
 #[derive(Debug)]
@@ -59,6 +62,20 @@ impl Mark {
         let since = *self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
         metrics::gauge!("hub_backup_lag_commits").set(u32::try_from(commits).unwrap_or(u32::MAX));
         metrics::gauge!("hub_backup_lag_seconds").set(since.elapsed());
+    }
+
+    /// Sets them also when nothing is committed and nobody exports, until the hub stops.
+    pub(super) async fn measure_always(
+        self: Arc<Self>,
+        durable: watch::Receiver<u64>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        while tokio::time::timeout(MEASURE_EVERY, stopped.wait_for(|stopped| *stopped))
+            .await
+            .is_err()
+        {
+            self.measure(*durable.borrow());
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The task that exports: a whole generation first, then the journal as it grows; then a new generation.
 
 use super::{
-    BackupError, BackupOptions,
+    BackupError, BackupOptions, DatabaseId,
+    claim::Claim,
     directory::Directory,
     part::Head,
     tap::{Mark, Tap},
@@ -11,12 +12,12 @@ use crate::{
     now::Now,
     store::{Freeze, Identity, JournalRecord, ShardId},
 };
-use protocol_spec::Address;
+use protocol_spec::{Address, UnixSeconds};
 use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 /// A generation ends when its records outweigh its tables, but for small hubs; and before its files become too many.
 const TAIL_BYTES_MIN: u64 = 16 << 20;
@@ -27,6 +28,8 @@ const RECORDS_PER_READ: usize = 64;
 const RECORD_BYTES: usize = 4 << 20;
 /// Longest wait for the last export: the hub is to exit within 5 s.
 const FINISH_MAX: Duration = Duration::from_secs(3);
+/// A head is written so often, seconds, also when there is nothing new: it says that the hub lives.
+pub(super) const HEARTBEAT_S: u64 = 60;
 /// Pauses after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -38,18 +41,25 @@ pub struct Job {
     source: Arc<dyn Freeze>,
     mark: Arc<Mark>,
     durable: watch::Receiver<u64>,
+    claim: Arc<Mutex<Claim>>,
 }
 
 /// The running task. End it with [`Backup::finish`].
 pub struct Backup {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    gauges: JoinHandle<()>,
+    /// The directory is ours until the end, whatever becomes of the task.
+    _claim: Arc<Mutex<Claim>>,
 }
 
 impl Backup {
     /// Exports what is left and ends; a disk that hangs is not waited for.
     pub async fn finish(self) {
         self.stop.send_replace(true);
+        if let Err(error) = self.gauges.await {
+            tracing::error!(%error, "the backup's gauges ended by themselves");
+        }
         match tokio::time::timeout(FINISH_MAX, self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the backup ended by itself"),
@@ -61,16 +71,29 @@ impl Backup {
 }
 
 impl Job {
-    /// Exports `source`, of which `tap` tells what is durable.
-    #[must_use]
-    pub fn new(options: BackupOptions, identity: Identity, source: Arc<dyn Freeze>, tap: &Tap) -> Self {
-        Self {
+    /// Exports `source`, of which `tap` tells what is durable. Errors: the directory is another database's than
+    /// `database`'s, or in use. What else is wrong with it may be mended: the task tries again and again.
+    pub fn new(
+        options: BackupOptions,
+        identity: Identity,
+        database: DatabaseId,
+        source: Arc<dyn Freeze>,
+        tap: &Tap,
+    ) -> Result<Self, BackupError> {
+        let mut claim = Claim::new(&options.dir, options.key.clone(), database)?;
+        match claim.hold() {
+            Err(error) if error.is_foreign() => return Err(error),
+            Err(error) => tracing::error!(%error, "the backup's directory cannot be used; trying again"),
+            Ok(()) => {}
+        }
+        Ok(Self {
             options,
             identity,
             source,
             mark: tap.mark.clone(),
             durable: tap.durable(),
-        }
+            claim: Arc::new(Mutex::new(claim)),
+        })
     }
 
     /// Starts it. `hub`: the hub's account.
@@ -81,16 +104,22 @@ impl Job {
             identity: self.identity,
             hub,
         };
+        let measuring = (self.mark.clone(), self.durable.clone());
+        let gauges = tokio::spawn(measuring.0.measure_always(measuring.1, stopped.clone()));
+        let claim = self.claim.clone();
         let exporter = Exporter {
             job: self,
             owner,
             now,
             stopped,
             claimed: None,
+            written_at: UnixSeconds(0),
         };
         Backup {
             stop,
             task: tokio::spawn(exporter.run()),
+            gauges,
+            _claim: claim,
         }
     }
 }
@@ -102,6 +131,8 @@ struct Exporter {
     stopped: watch::Receiver<bool>,
     /// By a head of this run.
     claimed: Option<Head>,
+    /// When a head was written last.
+    written_at: UnixSeconds,
 }
 
 impl Exporter {
@@ -140,6 +171,7 @@ impl Exporter {
         let began = Instant::now();
         // Nothing is trimmed between the tables and what follows them.
         self.job.mark.needs(0);
+        self.hold().await?;
         let generation = self.begin().await?;
         self.job.mark.needs(generation.record().saturating_add(1));
         let generation = self.claim_tables(generation).await?;
@@ -168,6 +200,12 @@ impl Exporter {
         };
         let generation = blocking(move || generation.head(claimed.at).map(|()| generation)).await?;
         self.prune(generation).await
+    }
+
+    /// Errors: the directory is another's, or cannot be used.
+    async fn hold(&self) -> Result<(), BackupError> {
+        let claim = self.job.claim.clone();
+        blocking(move || claim.lock().unwrap_or_else(PoisonError::into_inner).hold()).await
     }
 
     async fn prune(&self, generation: Generation) -> Result<Generation, BackupError> {
@@ -202,10 +240,12 @@ impl Exporter {
     async fn export(&mut self, mut generation: Generation) -> Result<Generation, BackupError> {
         let (then, at) = (Instant::now(), self.now.get());
         let durable = *self.job.durable.borrow();
-        if durable == generation.record() && generation.claimed() {
+        let quiet_s = at.0.saturating_sub(self.written_at.0);
+        if durable == generation.record() && generation.claimed() && quiet_s < HEARTBEAT_S {
             self.caught_up(Head { record: durable, at }, then);
             return Ok(generation);
         }
+        self.hold().await?;
         while generation.record() < durable {
             let records = self.records(generation.record().saturating_add(1)).await?;
             if records.is_empty() {
@@ -217,6 +257,7 @@ impl Exporter {
             self.job.mark.needs(generation.record().saturating_add(1));
         }
         let generation = blocking(move || generation.head(at).map(|()| generation)).await?;
+        self.written_at = at;
         let record = generation.record();
         self.caught_up(Head { record, at }, then);
         metrics::counter!("hub_backup_exports_total").increment(1);

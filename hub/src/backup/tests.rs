@@ -3,10 +3,14 @@
 #![expect(clippy::arithmetic_side_effects, reason = "test code on small numbers")]
 
 use super::{
-    BackupError, BackupKey, BackupOptions, Contents, Insistence, Job, Tap,
+    BackupError, BackupKey, BackupOptions, Contents, DatabaseId, Home, Insistence, Job, Tap,
+    claim::Claim,
     directory::Directory,
     format::HEADER_BYTES,
-    read, restore,
+    read,
+    read::written_at,
+    restore,
+    task::HEARTBEAT_S,
     writer::{Generation, Owner},
 };
 use crate::{
@@ -32,6 +36,8 @@ const LATER: UnixSeconds = UnixSeconds(AT.0 + 300);
 const HUB: Address = Address::repeat_byte(1);
 const SIGNER: Address = Address::repeat_byte(2);
 const TOKEN: Address = Address::repeat_byte(3);
+const ID: DatabaseId = DatabaseId([7; 16]);
+const OTHER: DatabaseId = DatabaseId([8; 16]);
 
 fn key(byte: u8) -> BackupKey {
     BackupKey::new(Zeroizing::new([byte; 32])).unwrap()
@@ -357,9 +363,9 @@ async fn what_is_restored_is_the_state_with_every_channel_in_doubt_and_once_is_e
     let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     generation(dir.path(), 2).await;
     let insist = Insistence::default();
-    let other = restore(dir.path(), &key(1), data.path(), HUB, insist, LATER).await;
+    let other = restore(dir.path(), &key(1), None, data.path(), HUB, insist, LATER).await;
     assert!(matches!(other, Err(BackupError::WrongHub { .. })));
-    let restored = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER)
+    let restored = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, LATER)
         .await
         .unwrap();
     assert!(restored.noted);
@@ -374,16 +380,16 @@ async fn what_is_restored_is_the_state_with_every_channel_in_doubt_and_once_is_e
         (5, 5, 0)
     );
     store.close().await.unwrap();
-    let again = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER).await;
+    let again = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, LATER).await;
     assert!(matches!(again, Err(BackupError::Occupied(_))));
     let elsewhere = data.path().join("second");
-    let twice = restore(dir.path(), &key(1), &elsewhere, SIGNER, insist, LATER).await;
+    let twice = restore(dir.path(), &key(1), None, &elsewhere, SIGNER, insist, LATER).await;
     assert!(matches!(twice, Err(BackupError::RestoredBefore(_))));
     let insist = Insistence {
         again: true,
         ..insist
     };
-    restore(dir.path(), &key(1), &elsewhere, SIGNER, insist, LATER)
+    restore(dir.path(), &key(1), None, &elsewhere, SIGNER, insist, LATER)
         .await
         .unwrap();
     // The identity pins it as it pins any database.
@@ -399,14 +405,14 @@ async fn what_is_before_a_damage_is_restored_on_demand_only() {
     generation(dir.path(), 2).await;
     fs::remove_file(dir.path().join("g00000001-00000004.segment")).unwrap();
     let insist = Insistence::default();
-    let refused = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER).await;
+    let refused = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, LATER).await;
     assert!(matches!(refused, Err(BackupError::Damaged { .. })));
     assert!(files(data.path()).is_empty());
     let insist = Insistence {
         damaged: true,
         ..insist
     };
-    let restored = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER)
+    let restored = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, LATER)
         .await
         .unwrap();
     assert!(restored.summary.channels < 5);
@@ -429,7 +435,7 @@ async fn the_task_exports_everything_that_is_durable() {
     let database: Arc<dyn Freeze> = Arc::new(RedbStore::open(data.path().join("store"), identity()).unwrap());
     for life in 1..=2_u64 {
         let tap = Tap::new(database.clone());
-        let job = Job::new(options(dir.path()), identity(), database.clone(), &tap);
+        let job = Job::new(options(dir.path()), identity(), ID, database.clone(), &tap).unwrap();
         let mut live = match life {
             1 => Live::new(Arc::new(tap)).await,
             _ => {
@@ -479,7 +485,7 @@ async fn a_trim_leaves_what_the_backup_needs() {
     live.checkpoint().await;
     assert!(store.journal_tail(SHARD, 2, 1).await.is_err());
     assert_eq!(store.journal_tail(SHARD, 3, 100).await.unwrap().len(), 4);
-    mark.caught_up(6, std::time::Instant::now());
+    mark.caught_up(6, tokio::time::Instant::now());
     live.open().await;
     live.checkpoint().await;
     assert_eq!(store.journal_tail(SHARD, 7, 100).await.unwrap().len(), 1);
@@ -502,11 +508,11 @@ async fn an_older_generation_is_taken_when_the_newest_has_no_tables() {
             "{name}"
         );
         let mut insist = Insistence::default();
-        let refused = restore(dir.path(), &key(1), data.path(), SIGNER, insist, LATER).await;
+        let refused = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, LATER).await;
         assert!(matches!(refused, Err(BackupError::Damaged { .. })));
         (insist.damaged, insist.again) = (true, true);
         let to = data.path().join(name);
-        restore(dir.path(), &key(1), &to, SIGNER, insist, LATER)
+        restore(dir.path(), &key(1), None, &to, SIGNER, insist, LATER)
             .await
             .unwrap();
         fs::write(&path, &whole).unwrap();
@@ -520,22 +526,30 @@ async fn a_backup_that_another_hub_may_go_on_from_is_refused() {
     generation(dir.path(), 1).await;
     let insist = Insistence::default();
     let just = UnixSeconds(LATER.0 - 1);
-    let young = restore(dir.path(), &key(1), data.path(), SIGNER, insist, just).await;
+    let young = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, just).await;
     assert!(matches!(young, Err(BackupError::Young { age_s: 299 })));
     let again = Insistence {
         again: true,
         ..insist
     };
-    restore(dir.path(), &key(1), &data.path().join("a"), SIGNER, again, just)
-        .await
-        .unwrap();
+    restore(
+        dir.path(),
+        &key(1),
+        None,
+        &data.path().join("a"),
+        SIGNER,
+        again,
+        just,
+    )
+    .await
+    .unwrap();
     // The note is the first generation's; the second is the restored hub's.
     generation(dir.path(), 1).await;
     let to = data.path().join("b");
-    let twice = restore(dir.path(), &key(1), &to, SIGNER, insist, LATER).await;
+    let twice = restore(dir.path(), &key(1), None, &to, SIGNER, insist, LATER).await;
     assert!(matches!(twice, Err(BackupError::RestoredBefore(_))));
     fs::remove_file(dir.path().join("g00000001.restored")).unwrap();
-    restore(dir.path(), &key(1), &to, SIGNER, insist, LATER)
+    restore(dir.path(), &key(1), None, &to, SIGNER, insist, LATER)
         .await
         .unwrap();
 }
@@ -554,7 +568,7 @@ async fn a_new_generation_is_not_behind_the_one_it_replaces() {
         let last = tap.acquire(SHARD).await.unwrap().last;
         let mut options = options(dir.path());
         (options.interval, options.keep) = (Duration::from_secs(3600), 1);
-        let job = Job::new(options, identity(), database.clone(), &tap);
+        let job = Job::new(options, identity(), ID, database.clone(), &tap).unwrap();
         assert_eq!(tap.mark.lag(last), last);
         let backup = job.spawn(HUB, Now::new(|| AT));
         let head = Directory::at(dir.path()).head(number);
@@ -579,10 +593,163 @@ async fn a_generation_that_lacks_what_is_durable_has_no_head() {
     let (ahead, behind) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
     let _behind = Live::new(behind.clone()).await;
     let tap = Tap::new(ahead);
-    let job = Job::new(options(dir.path()), identity(), behind, &tap);
+    let job = Job::new(options(dir.path()), identity(), ID, behind, &tap).unwrap();
     let mut live = Live::new(Arc::new(tap)).await;
     live.open().await;
     job.spawn(HUB, Now::new(|| AT)).finish().await;
     assert!(!files(dir.path()).is_empty());
     assert!(matches!(read(dir.path(), &key(1)), Err(BackupError::Empty(_))));
+}
+
+/// A hub at whose chain no block comes.
+#[tokio::test(start_paused = true)]
+async fn an_idle_hub_says_that_it_lives_and_is_not_restored_beside() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = Arc::new(MemoryStore::new());
+    let tap = Tap::new(database.clone());
+    let mut options = options(dir.path());
+    options.interval = Duration::from_secs(1);
+    let job = Job::new(options, identity(), ID, database, &tap).unwrap();
+    let mut live = Live::new(Arc::new(tap)).await;
+    live.open().await;
+    let began = tokio::time::Instant::now();
+    let now = Now::new(move || AT.after(began.elapsed().as_secs()));
+    let backup = job.spawn(HUB, now.clone());
+    let mut heads = BTreeSet::new();
+    while now.get() < LATER.after(300) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if let Some(at) = written_at(dir.path(), &key(1)) {
+            heads.insert(at);
+            assert!(now.get().0 - at <= HEARTBEAT_S + 1, "{at}");
+        }
+    }
+    assert!((8..=12).contains(&heads.len()), "a head a minute: {heads:?}");
+    let insist = Insistence::default();
+    let home = Home {
+        dir: dir.path().to_owned(),
+        key: key(1),
+    };
+    let young = restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, now.get()).await;
+    assert!(matches!(young, Err(BackupError::Young { .. })));
+    // Nor from an older copy of its directory; and not at all while it runs here.
+    let copy = tempfile::tempdir().unwrap();
+    for path in files(dir.path()) {
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    let from = copy.path();
+    let young = restore(from, &key(1), Some(&home), data.path(), SIGNER, insist, now.get()).await;
+    assert!(matches!(young, Err(BackupError::Young { .. })), "{young:?}");
+    let again = Insistence {
+        again: true,
+        ..insist
+    };
+    let running = restore(from, &key(1), Some(&home), data.path(), SIGNER, again, now.get()).await;
+    assert!(matches!(running, Err(BackupError::InUse(_))), "{running:?}");
+    assert!(files(data.path()).is_empty());
+    backup.finish().await;
+}
+
+/// Nothing is committed, and nobody exports.
+#[tokio::test(start_paused = true)]
+async fn the_lag_grows_when_the_exporter_is_dead_and_the_hub_idle() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let gauges = recorder.handle();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let tap = Tap::new(Arc::new(MemoryStore::new()));
+    let mut live = Live::new(Arc::new(tap)).await;
+    live.open().await;
+    let tap = Tap::new(live.store.clone());
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let measuring = tokio::spawn(tap.mark.clone().measure_always(tap.durable(), stopped));
+    let lag = || {
+        let text = gauges.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("hub_backup_lag_seconds "));
+        line.map_or(0.0, |value| value.parse::<f64>().unwrap())
+    };
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(lag() > 590.0, "{}", lag());
+    tap.mark.caught_up(2, tokio::time::Instant::now());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(lag() < 3.0, "{}", lag());
+    stop.send_replace(true);
+    measuring.await.unwrap();
+}
+
+/// Two databases, one directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_hub_is_refused_and_a_restored_one_takes_the_directory_over() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let job = |id, byte| {
+        let database = Arc::new(MemoryStore::new());
+        let mut options = options(dir.path());
+        options.key = key(byte);
+        Job::new(options, identity(), id, database.clone(), &Tap::new(database))
+    };
+    let running = job(ID, 1).unwrap();
+    // The same database, copied to another place on this machine; and another hub's.
+    assert!(matches!(job(ID, 1).err(), Some(BackupError::InUse(_))));
+    assert!(matches!(job(OTHER, 1).err(), Some(BackupError::Taken(_))));
+    assert!(matches!(job(OTHER, 2).err(), Some(BackupError::WrongKey { .. })));
+    drop(running);
+    let refused = job(OTHER, 1).err().unwrap().to_string();
+    assert!(
+        refused.contains("hub restore") && refused.contains("/owner"),
+        "{refused}"
+    );
+    drop(job(ID, 1).unwrap());
+
+    generation(dir.path(), 1).await;
+    let insist = Insistence::default();
+    restore(dir.path(), &key(1), None, data.path(), SIGNER, insist, LATER)
+        .await
+        .unwrap();
+    let restored = DatabaseId::of(data.path()).unwrap();
+    assert!(
+        matches!(job(ID, 1).err(), Some(BackupError::Taken(_))),
+        "the old hub came back"
+    );
+    drop(job(restored, 1).unwrap());
+}
+
+/// The old hub was alive after all, on another machine: a lock does not reach it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_whose_directory_was_taken_over_exports_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Arc::new(MemoryStore::new());
+    let tap = Tap::new(database.clone());
+    let mark = tap.mark.clone();
+    let job = Job::new(options(dir.path()), identity(), ID, database, &tap).unwrap();
+    let mut live = Live::new(Arc::new(tap)).await;
+    let backup = job.spawn(HUB, Now::new(|| AT));
+    live.open().await;
+    while mark.lag(2) > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    fs::remove_file(dir.path().join("lock")).unwrap();
+    let mut other = Claim::new(dir.path(), key(1), OTHER).unwrap();
+    other.lock().unwrap();
+    other.seize().unwrap();
+    live.open().await;
+    backup.finish().await;
+    assert_eq!(mark.lag(3), 1, "the last commit is not claimed");
+    let summary = read(dir.path(), &key(1)).unwrap().summary;
+    assert_eq!((summary.generation, summary.newest_commit), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_restore_is_noted_and_counted() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    generation(dir.path(), 1).await;
+    let mut insist = Insistence::default();
+    for times in 1..=3 {
+        let to = data.path().join(times.to_string());
+        let restored = restore(dir.path(), &key(1), None, &to, SIGNER, insist, LATER)
+            .await
+            .unwrap();
+        assert_eq!((restored.times, restored.noted), (times, true));
+        insist.again = true;
+    }
 }

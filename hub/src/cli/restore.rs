@@ -3,7 +3,7 @@
 use super::{Failure, backup, data, words};
 use crate::{
     app::first_start,
-    backup::{Insistence, restore as restore_to},
+    backup::{Home, Insistence, restore as restore_to},
     now::Now,
     ops::{Config, SecretRef},
 };
@@ -21,8 +21,9 @@ after the backup's newest commit is adopted from the clients: log lines `a chann
 For clients that never come back: `hub accept-loss`.
 
 The old hub must be gone for good: two hubs that go on from one state sign different vouchers with the same numbers.
-Therefore it is refused when any backup in the directory was restored before, or when the backup is younger than 5 minutes:
-a hub may still be writing it. --again insists: you have made sure that the other hub is gone.
+Therefore it is refused when any backup in the directory was restored before, or when the backup, or what is in the
+configured backup.dir, is younger than 5 minutes: a hub may still be writing it. --again insists: you have made sure that
+the other hub is gone. Both directories belong to the restored hub from then on; an old one that comes back is refused.
 
 Exit codes: 0 done; 3 configuration or key refused; 6 the backup is damaged (--damaged restores what is before);
 7 refused, nothing was changed: there is a database, or the backup is another hub's, was restored before, or is too young.";
@@ -62,7 +63,12 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             again: args.again,
         };
         let (signer, now) = (signer.address(), Now::wall().get());
-        let restored = restore_to(&args.from, &key, &config.data_dir, signer, insistence, now).await;
+        let home = backup::options(&config)?.map(|options| Home {
+            dir: options.dir,
+            key: options.key,
+        });
+        let to = &config.data_dir;
+        let restored = restore_to(&args.from, &key, home.as_ref(), to, signer, insistence, now).await;
         let restored = restored.map_err(backup::failure)?;
         first_start::done(&config.data_dir).map_err(Failure::Running)?;
         let age_s = restored.summary.age_s(now);
@@ -71,6 +77,20 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             words(&format!(
                 "{} cannot be written, so it does not say that it was restored: see to it that nobody restores it again",
                 args.from.display()
+            ));
+        }
+        if let Some(home) = &restored.not_handed_over {
+            words(&format!(
+                "{} cannot be written, so it still belongs to the old database: remove {}/owner before `hub serve`",
+                home.display(),
+                home.display()
+            ));
+        }
+        if restored.times > 1 {
+            words(&format!(
+                "This hub's state goes back for the {}. time, as far as is known. Find out why: each time costs what the \
+                 clients do not bring back.",
+                restored.times
             ));
         }
         words(&format!(

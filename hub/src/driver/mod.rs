@@ -5,6 +5,7 @@
 
 mod act;
 mod defence;
+mod earlier;
 mod facts;
 mod operator;
 mod outgoing;
@@ -255,6 +256,7 @@ impl Driver {
         }
         metrics::gauge!("hub_frozen_channels").set(u32::try_from(snapshot.frozen.len()).unwrap_or(u32::MAX));
         metrics::gauge!("hub_unsynced_channels").set(u32::try_from(snapshot.unsynced).unwrap_or(u32::MAX));
+        metrics::gauge!("hub_rollbacks").set(u32::try_from(snapshot.rollbacks).unwrap_or(u32::MAX));
         if let Err(error) = self.thaw(snapshot.frozen.clone()).await {
             tracing::warn!(%error, "frozen channels could not be compared; trying again");
         }

@@ -94,12 +94,15 @@ impl Driver {
                 let thawed = Input::Thawed { channel, money };
                 self.control.tell(thawed).await;
             } else if matches!(state.status, abi::Status::Open) {
+                let amount = belief.money.hub_deposit.saturating_minus(money.hub_deposit);
                 lost.push(ReserveNeed {
                     channel,
                     config: belief.config,
                     hub_deposit: money.hub_deposit,
-                    amount: belief.money.hub_deposit.saturating_minus(money.hub_deposit),
+                    amount,
                     owed: Amount::ZERO,
+                    // It was counted when it came first.
+                    refilling: amount,
                     urgent: true,
                 });
             }

@@ -1,7 +1,7 @@
 //! Carries out the liquidity manager's plan: tells the ledger what the vault holds, sends refills in batches, asks
 //! clients for releases. What is on its way counts against the vault until it is in a block.
 
-use super::{Driver, act::BATCH_MAX, outgoing::Urgency, reorg::money};
+use super::{Driver, act::BATCH_MAX, earlier::Earlier, outgoing::Urgency, reorg::money};
 use crate::{
     chain::ChainError,
     engine::Reserves,
@@ -37,8 +37,12 @@ pub(super) struct Purse {
     offers: HashMap<ChannelId, Instant>,
     /// Seconds from the decision to pay in until it counts.
     ready_in_s: Option<u64>,
+    /// The head when that was measured.
+    paced_at: Option<u64>,
     /// The head at which the ledger was told of the vault.
     told_at: Option<u64>,
+    /// What may be on its way and is not in `sent`.
+    pub(super) earlier: Earlier,
 }
 
 /// One transaction on its way.
@@ -173,7 +177,7 @@ impl Driver {
             needs,
             surpluses,
             available: available.collect(),
-            promised: reserves.promised,
+            owed: reserves.owed,
             gas_price_wei,
         }
     }
@@ -182,7 +186,7 @@ impl Driver {
     async fn vaults(&self, reserves: &Reserves) -> Result<BTreeMap<Address, (Amount, Amount)>, ChainError> {
         let hub = self.options.hub;
         let mut vaults = BTreeMap::new();
-        for token in reserves.promised.keys().copied() {
+        for token in reserves.owed.keys().copied() {
             let held = self.read(IAdjudicator::vaultCall { token, hub }).await?;
             // What does not fit is more than any channel can hold.
             let held = Amount(held.saturating_to());
@@ -212,9 +216,13 @@ impl Driver {
         }
     }
 
-    /// Blocks until it is mined and confirmed, and looks of ours before and after.
+    /// Blocks until it is mined and confirmed, and looks of ours before and after. Once for all blocks that it is
+    /// measured over.
     async fn measure_pace(&mut self) {
         let Some(head) = self.view.latest() else { return };
+        if !is_due(self.purse.paced_at, head.number) {
+            return;
+        }
         let earlier = head.number.saturating_sub(PACE_BLOCKS);
         let Ok(Some(before)) = self.options.chain.block(earlier).await else {
             return;
@@ -233,6 +241,7 @@ impl Driver {
         if rounded > known || rounded.saturating_mul(2) < known {
             self.purse.ready_in_s = Some(rounded);
         }
+        self.purse.paced_at = Some(head.number);
     }
 
     /// What became of the transactions on their way; `confirmed`: the block up to which the ledger knows.
@@ -244,11 +253,14 @@ impl Driver {
             }
         }
         let lost_after = self.options.resend_after.saturating_mul(LOST_AFTER);
-        sent.retain(|one| match one.mined {
+        let (mut kept, over): (Vec<_>, Vec<_>) = sent.into_iter().partition(|one| match one.mined {
             Some(block) => block > confirmed,
             None => one.at.elapsed() < lost_after || self.in_flight.waits(Some(one.hash)),
         });
-        self.purse.sent = sent;
+        if over.iter().any(|one| one.mined.is_none()) {
+            self.purse.earlier = Earlier::Unknown;
+        }
+        self.purse.sent.append(&mut kept);
     }
 
     /// The block it is in. One that failed is over at once: block 0.
@@ -270,6 +282,9 @@ impl Driver {
 
     /// Pays in, as far as it is not paid in already.
     pub(super) async fn reserve(&mut self, needs: Vec<ReserveNeed>) {
+        if needs.is_empty() || !self.earlier_is_over().await {
+            return;
+        }
         // One call names the token and the challenge period of all its channels.
         let mut alike: BTreeMap<(Address, u64), Vec<ReserveNeed>> = BTreeMap::new();
         for need in needs {
@@ -284,11 +299,29 @@ impl Driver {
             let common = (need.config.token, need.config.challenge_period_s);
             alike.entry(common).or_default().push(need);
         }
+        if !self.tell_refills(alike.values().flatten()).await {
+            return;
+        }
         for ((token, _), needs) in alike {
             for chunk in needs.chunks(BATCH_MAX) {
                 self.reserve_chunk(token, chunk).await;
             }
         }
+    }
+
+    /// What of the deposits serves no order, durable before they are sent. False when the ledger has stopped.
+    async fn tell_refills(&self, needs: impl Iterator<Item = &ReserveNeed>) -> bool {
+        let mut told = false;
+        for need in needs {
+            let amount = need.amount.saturating_minus(need.owed);
+            if amount != need.refilling {
+                let channel = need.channel;
+                self.control.tell(Input::Refilling { channel, amount }).await;
+                told = true;
+            }
+        }
+        // A snapshot is given once everything before it is durable.
+        !told || self.control.snapshot().await.is_some()
     }
 
     async fn reserve_chunk(&mut self, token: Address, needs: &[ReserveNeed]) {
@@ -320,7 +353,11 @@ impl Driver {
                     .collect(),
                 mined: None,
             }),
-            Err(_) => {
+            Err(error) => {
+                // No answer: the node may have it all the same.
+                if error.is_retryable() {
+                    self.purse.earlier = Earlier::Unknown;
+                }
                 let again = now.checked_add(self.options.resend_after).unwrap_or(now);
                 let rests = needs.iter().map(|need| (need.channel, again));
                 self.purse.rests.extend(rests);
@@ -345,5 +382,30 @@ impl Driver {
         self.report_settlement(snapshot.pending, gas_price, &mut report)
             .await;
         Ok(report)
+    }
+}
+
+/// Whether the pace is to be measured again at this head. A reorg may have set it back.
+fn is_due(paced_at: Option<u64>, head: u64) -> bool {
+    paced_at.is_none_or(|at| head < at || head >= at.saturating_add(PACE_BLOCKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_measured_once_for_the_blocks_that_it_is_measured_over() {
+        assert!(is_due(None, 7));
+        let heads = 100..100 + 4 * PACE_BLOCKS;
+        let mut paced_at = None;
+        let mut asked = 0;
+        for head in heads {
+            if is_due(paced_at, head) {
+                (paced_at, asked) = (Some(head), asked + 1);
+            }
+        }
+        assert_eq!(asked, 4);
+        assert!(is_due(Some(100), 99), "after a reorg");
     }
 }

@@ -35,8 +35,8 @@ pub struct Reserves {
     pub needs: Vec<ReserveNeed>,
     /// Channels in which the hub has more than it needs.
     pub surpluses: Vec<Surplus>,
-    /// Every token served, with what is ordered or quoted in it.
-    pub promised: BTreeMap<Address, Amount>,
+    /// Every token served, with what is ordered in it and not paid in.
+    pub owed: BTreeMap<Address, Amount>,
 }
 
 /// What the chain driver needs to know.
@@ -62,4 +62,6 @@ pub struct Snapshot {
     pub forwarded_locks: usize,
     /// Channels in doubt (A10).
     pub unsynced: usize,
+    /// Times that all channels were put in doubt.
+    pub rollbacks: u64,
 }

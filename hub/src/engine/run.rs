@@ -221,6 +221,7 @@ impl LedgerLoop {
             channels: self.ledger.channels(),
             forwarded_locks: self.ledger.forwarded_locks(),
             unsynced: self.ledger.unsynced(),
+            rollbacks: self.ledger.rollbacks(),
         }
     }
 }

@@ -113,8 +113,8 @@ impl Seal {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
                 Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
             }
-            Output::Released(channel, adopted) => {
-                tell_released(channel, &adopted);
+            told @ (Output::RolledBack(_) | Output::Released(..)) => {
+                tell_operator(&told);
                 None
             }
             Output::Drop(session) => {
@@ -198,6 +198,23 @@ fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
             result: Ok(Box::new(reply)),
         },
     )
+}
+
+/// What is for the log.
+fn tell_operator(output: &Output) {
+    match output {
+        Output::RolledBack(times) => tell_rolled_back(*times),
+        Output::Released(channel, adopted) => tell_released(*channel, adopted),
+        _ => {}
+    }
+}
+
+fn tell_rolled_back(times: u64) {
+    tracing::error!(
+        times,
+        "the database is older than what the hub signed: all channels are in doubt until their clients re-sync; \
+         when it is not the first time, find out why"
+    );
 }
 
 fn tell_released(channel: ChannelId, adopted: &Adopted) {

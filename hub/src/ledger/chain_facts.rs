@@ -172,6 +172,7 @@ impl Ledger {
             .or_default()
             .push(index);
         self.entries.push(entry);
+        self.dirty.look_at(index);
         index
     }
 

@@ -16,13 +16,15 @@ struct Meta {
     version: u8,
     policy: Policy,
     chain: ChainPosition,
+    starts: u64,
+    rollbacks: u64,
     opened_until: UnixSeconds,
     broken: bool,
     vaults: BTreeMap<Address, Vault>,
     former: BTreeMap<Address, FormerFee>,
 }
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const META_KEY: &[u8] = b"ledger";
 
 impl Ledger {
@@ -36,6 +38,8 @@ impl Ledger {
             version: VERSION,
             policy: self.policy.clone(),
             chain: self.chain,
+            starts: self.starts,
+            rollbacks: self.rollbacks,
             opened_until: self.opened_until,
             broken: self.broken,
             vaults: self.vaults.clone(),
@@ -44,7 +48,7 @@ impl Ledger {
         checkpoint
             .puts
             .push((Table::Meta, META_KEY.to_vec(), encode(&meta)));
-        for index in std::mem::take(&mut self.dirty) {
+        for index in self.dirty.take_unsaved() {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
@@ -70,7 +74,7 @@ impl Ledger {
 
     /// Rows for everything, as the first checkpoint of a new database.
     pub(crate) fn checkpoint_all(&mut self) -> Checkpoint {
-        self.dirty = (0..self.entries.len()).collect();
+        self.dirty.all(self.entries.len());
         self.payments.all_changed();
         Checkpoint {
             upto: 0,
@@ -99,6 +103,7 @@ impl Ledger {
                 return Err(Reject::RecordCorrupt);
             }
             (self.policy, self.chain) = (meta.policy, meta.chain);
+            (self.starts, self.rollbacks) = (meta.starts, meta.rollbacks);
             (self.opened_until, self.broken) = (meta.opened_until, meta.broken);
             (self.vaults, self.former) = (meta.vaults, meta.former);
         }
@@ -122,6 +127,7 @@ impl Ledger {
             let payer = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
             self.payments.restore(payer, id, outcome);
         }
+        self.look_at_reserves();
         Ok(())
     }
 

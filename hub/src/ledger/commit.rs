@@ -131,6 +131,7 @@ impl Ledger {
                 self.set_quote(index, quote, commit);
             }
             Change::Offered(release) => self.set_offer(release, commit),
+            Change::Refilling { channel, amount } => self.refilling(&channel, amount, commit),
         }
         Ok(())
     }
@@ -176,6 +177,7 @@ impl Ledger {
             Input::Consent(origin, call) => self.consented(origin, &call, clock, commit),
             Input::Capacity(origin, call) => self.capacity_asked(origin, &call, clock, commit),
             Input::Vault(vault) => self.vault_told(vault, commit),
+            Input::Refilling { channel, amount } => self.refilling(&channel, amount, commit),
             Input::Offer(channel) => self.offer(&channel, clock, commit),
             Input::Gone(session) => self.gone(session),
             Input::Chain(block) => self.chain_block(block, clock.now, commit),
@@ -202,6 +204,7 @@ impl Ledger {
         for index in std::mem::take(&mut commit.touched) {
             self.issue(index, clock, commit);
         }
+        self.look_at_reserves();
         self.show_events(ready, commit);
         commit.outputs.append(&mut commit.replies);
         if commit.changes.is_empty() {

@@ -57,6 +57,8 @@ pub(super) struct Stored {
     pub(super) unsynced: bool,
     /// What was adopted when it was last released; `None`: never was.
     pub(super) adopted: Option<Adopted>,
+    /// The hub's start in which it was released; [`super::rollback::LOSS_ACCEPTED`].
+    pub(super) released_in: u64,
     /// See [`super::liquidity`].
     pub(super) reserve: ReserveBook,
 }

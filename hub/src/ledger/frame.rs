@@ -144,7 +144,7 @@ impl Ledger {
 
     /// Fees that rise do not rise for those who were quoted the old ones.
     pub(super) fn set_policy(&mut self, policy: super::Policy, clock: Clock, commit: &mut Commit) {
-        self.started(clock.now);
+        self.started(clock.now, commit);
         let until = clock.now.after(QUOTE_LIFE_S);
         let former = self.policy.tokens.iter().map(|tariff| {
             let (flat, ppm) = (tariff.fee_flat, tariff.fee_ppm);
@@ -154,6 +154,7 @@ impl Ledger {
         // What it was before the process ended is not what it is.
         self.vaults.clear();
         self.policy = policy.clone();
+        self.look_at_all_reserves();
         commit.changes.push(Change::Policy(policy));
     }
 }

@@ -80,6 +80,14 @@ pub enum Input {
     Capacity(Origin, CapacityCall),
     /// What a token's vault holds.
     Vault(Vault),
+    /// The hub is about to pay into a channel. To be durable before it is sent: what is ordered in the meantime is not
+    /// served by it.
+    Refilling {
+        /// The channel.
+        channel: ChannelId,
+        /// How much of the deposit serves no order.
+        amount: Amount,
+    },
     /// The manager wants to take back what a channel has too much.
     Offer(ChannelId),
     /// A connection ended.
@@ -346,6 +354,13 @@ pub enum Change {
     Quoted(CapacityQuote),
     /// The client was asked for this release.
     Offered(Release),
+    /// See [`Input::Refilling`].
+    Refilling {
+        /// The channel.
+        channel: ChannelId,
+        /// How much serves no order.
+        amount: Amount,
+    },
 }
 
 /// A client's direct signature, kept until the transaction is mined.

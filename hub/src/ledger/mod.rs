@@ -23,6 +23,7 @@ mod rollback;
 mod session;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod unsettled;
 
 pub use commit::Commit;
@@ -64,6 +65,10 @@ pub struct Ledger {
     chain: ChainPosition,
     /// Channels in which the hub may have signed what this database does not know (A10).
     unsynced: BTreeSet<usize>,
+    /// Starts of the hub on this database. A database can only have become older between two of them.
+    starts: u64,
+    /// Times that all channels were put in doubt.
+    rollbacks: u64,
     /// Channels opened up to then are among them; zero: none, the maximum: set at the next start.
     opened_until: UnixSeconds,
     /// A confirmed block vanished, and the channels have not been compared with the chain since.
@@ -90,8 +95,11 @@ pub struct Ledger {
     promising: BTreeSet<usize>,
     /// What payments cost before the policy changed, by token, for the quotes given then.
     former: BTreeMap<Address, FormerFee>,
-    /// Channels changed since the last checkpoint.
-    dirty: BTreeSet<usize>,
+    /// Channels changed lately.
+    dirty: touched::Touched,
+    /// Channels whose reserve may be too small, and those in which it may be larger than needed.
+    needy: BTreeSet<usize>,
+    rich: BTreeSet<usize>,
 }
 
 /// Where the ledger's view of the chain stands: a confirmed block.
@@ -124,6 +132,8 @@ impl Ledger {
             next_record: 1,
             chain: ChainPosition::default(),
             unsynced: BTreeSet::new(),
+            starts: 0,
+            rollbacks: 0,
             opened_until: UnixSeconds(0),
             broken: false,
             frozen: BTreeSet::new(),
@@ -137,7 +147,9 @@ impl Ledger {
             vaults: BTreeMap::new(),
             promising: BTreeSet::new(),
             former: BTreeMap::new(),
-            dirty: BTreeSet::new(),
+            dirty: touched::Touched::default(),
+            needy: BTreeSet::new(),
+            rich: BTreeSet::new(),
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Output {
     Countersign(Origin, Countersign),
     /// Something a client is told unasked that carries no signature.
     Tell(SessionId, Box<Notification>),
+    /// All channels are in doubt, for the so-manieth time (A10).
+    RolledBack(u64),
     /// A channel in doubt was released, at this loss.
     Released(ChannelId, Adopted),
     /// Another connection took over its one signer's channel, or it fell too far behind.
@@ -132,6 +134,8 @@ pub struct ReserveNeed {
     pub amount: Amount,
     /// The part of it that a client ordered and paid for.
     pub owed: Amount,
+    /// What the ledger was told of the newest deposit, see [`super::Input::Refilling`].
+    pub refilling: Amount,
     /// Somebody waits for it: it goes whatever gas costs.
     pub urgent: bool,
 }

@@ -18,7 +18,11 @@ impl Ledger {
             let price = self.price(index, token, call.payee, call.amount, clock.now);
             let fee = self.fee(token, call.amount, clock.now);
             let fee = fee.ok_or_else(|| RpcError::of(ErrorCode::WrongHub))?;
-            let would_bounce = price.err();
+            // What a client pays comes back while it is held (A10), wherever it goes.
+            let would_bounce = match self.is_held(index) {
+                true => Some(ReturnReason::Unavailable),
+                false => price.err(),
+            };
             let dry = would_bounce == Some(ReturnReason::InsufficientReserve);
             let payee = self.find(token, call.payee).filter(|_| dry);
             let ready_at = payee.and_then(|payee| self.ready_at(payee, call.amount, clock.now));

@@ -86,6 +86,8 @@ impl Ledger {
         for channel in &told.paid {
             self.closed(channel, now, commit);
         }
+        // The chain's time may have gone back, too.
+        self.look_at_all_reserves();
         for index in 0..self.entries.len() {
             self.catch_up(index, self.clock(now), commit);
         }

@@ -14,6 +14,9 @@ use protocol_spec::{
     message::{ErrorCode, RpcError},
 };
 
+/// As the start in which a channel was released: its client may show what was given up at any time.
+pub(super) const LOSS_ACCEPTED: u64 = u64::MAX;
+
 /// Sums that vouchers prove and this database cannot explain, in the token's base units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Adopted {
@@ -83,8 +86,10 @@ impl Ledger {
         }
     }
 
-    /// A voucher of the hub that is not known. It puts all channels in doubt; but one that was released before may show
-    /// what its client held back then, as often as it likes: that says nothing of the others.
+    /// A voucher of the hub that is not known. It puts all channels in doubt; but the client of one that was released
+    /// since the hub started may show what it held back then, as often as it likes, and one whose loss was accepted what
+    /// was lost: that says nothing of the others. After another start it may as well be another rollback, of a database
+    /// that was copied after the first.
     pub(super) fn set_rolled_back(
         &mut self,
         channel: ChannelId,
@@ -93,11 +98,15 @@ impl Ledger {
         commit: &mut Commit,
     ) {
         let Some(index) = self.index(&channel) else { return };
-        let released = |entry: &Entry| entry.stored.adopted.is_some();
+        let released = |entry: &Entry| {
+            let lenient = [self.starts, LOSS_ACCEPTED].contains(&entry.stored.released_in);
+            entry.stored.adopted.is_some() && lenient
+        };
         if self.entries.get(index).is_some_and(released) {
             self.doubt(index);
         } else {
             self.doubt_all(now);
+            commit.outputs.push(Output::RolledBack(self.rollbacks));
             // Their clients come back and re-sync.
             let sessions = self.by_session.keys().copied();
             commit.outputs.extend(sorted(sessions).map(Output::Drop));
@@ -106,17 +115,25 @@ impl Ledger {
     }
 
     /// All of a database that was restored from a backup: called once, before its first start. Its log of events is
-    /// another one from now on.
-    pub(crate) fn restored(&mut self) {
+    /// another one from now on. `before`: restores of this hub that are known beside what the ledger knows.
+    pub(crate) fn restored(&mut self, before: u64) {
+        self.rollbacks = self.rollbacks.max(before);
         self.doubt_all(UnixSeconds(u64::MAX));
         self.policy.log_epoch = 0;
     }
 
     /// What was opened before this start is in doubt, if the database was restored.
-    pub(super) fn started(&mut self, now: UnixSeconds) {
+    pub(super) fn started(&mut self, now: UnixSeconds, commit: &mut Commit) {
+        self.starts = self.starts.saturating_add(1);
         if self.opened_until == UnixSeconds(u64::MAX) {
             self.opened_until = now;
+            commit.outputs.push(Output::RolledBack(self.rollbacks));
         }
+    }
+
+    /// Times that all channels were put in doubt: by restores, and by clients who showed what the hub had forgotten.
+    pub(crate) fn rollbacks(&self) -> u64 {
+        self.rollbacks
     }
 
     /// Channels from `first` on were opened at chain time `at`; the hub may have served them before.
@@ -129,6 +146,7 @@ impl Ledger {
     fn doubt_all(&mut self, until: UnixSeconds) {
         (0..self.entries.len()).for_each(|index| self.doubt(index));
         self.opened_until = until;
+        self.rollbacks = self.rollbacks.saturating_add(1);
     }
 
     fn doubt(&mut self, index: usize) {
@@ -237,7 +255,7 @@ impl Ledger {
             received: entry.channel.received().paid.saturating_minus(received),
         };
         let channel = entry.channel.id();
-        self.certain(index, adopted, commit);
+        self.certain(index, adopted, self.starts, commit);
         commit.changes.push(Change::Resynced {
             channel,
             own: own.map(|own| Box::new(own.signed().clone())),
@@ -253,17 +271,18 @@ impl Ledger {
             let Some(index) = self.index(channel).filter(|index| self.unsynced.contains(index)) else {
                 continue;
             };
-            self.certain(index, Adopted::default(), commit);
+            self.certain(index, Adopted::default(), LOSS_ACCEPTED, commit);
             commit.changes.push(Change::LossAccepted(*channel));
             self.catch_up(index, clock, commit);
         }
     }
 
-    fn certain(&mut self, index: usize, adopted: Adopted, commit: &mut Commit) {
+    fn certain(&mut self, index: usize, adopted: Adopted, released_in: u64, commit: &mut Commit) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
         (entry.stored.unsynced, entry.stored.adopted) = (false, Some(adopted));
+        entry.stored.released_in = released_in;
         commit.outputs.push(Output::Released(entry.channel.id(), adopted));
         self.unsynced.remove(&index);
         self.dirty.insert(index);

@@ -1,8 +1,8 @@
 //! The liquidity manager: which reserves are refilled now, and where the hub takes back what it does not need.
 //!
 //! Pure: what the ledger needs, what the vault holds and what gas costs go in, a plan comes out. The driver carries it
-//! out; `hub liquidity` prints it. What is promised (orders, open quotes) is kept back from everything else, so no
-//! more leaves the vault, and no more is promised, than it holds.
+//! out; `hub liquidity` prints it. What is owed (orders that were paid for) is kept back from everything else, so every
+//! order can be served. An open quote holds back other quotes and no refill: it costs nothing.
 
 pub mod gas;
 mod plan;

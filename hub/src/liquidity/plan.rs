@@ -17,8 +17,8 @@ pub struct Situation {
     pub surpluses: Vec<Surplus>,
     /// Per token: in the vault on chain, less what transactions on their way take out of it.
     pub available: BTreeMap<Address, Amount>,
-    /// Per token: orders and open quotes.
-    pub promised: BTreeMap<Address, Amount>,
+    /// Per token: orders that were paid for and are not served. Quotes cost nothing and hold nothing back.
+    pub owed: BTreeMap<Address, Amount>,
     /// What gas costs now; none: it is not known.
     pub gas_price_wei: Option<u128>,
 }
@@ -61,7 +61,7 @@ pub struct Waiting {
 pub enum Why {
     /// Gas is above the ceiling, and nobody waits.
     GasPrice,
-    /// The vault holds too little beyond what is promised.
+    /// The vault holds too little beyond what is owed.
     Vault,
     /// Enough others are under way.
     Turn,
@@ -73,31 +73,31 @@ impl Why {
     pub fn words(self) -> &'static str {
         match self {
             Self::GasPrice => "gas is above the ceiling and nobody waits for it",
-            Self::Vault => "the vault holds too little beyond what is promised",
+            Self::Vault => "the vault holds too little beyond what is owed",
             Self::Turn => "enough others go first",
         }
     }
 }
 
-/// What of one token's vault is free and what is promised, while the plan spends it.
+/// What of one token's vault is free and what is owed, while the plan spends it.
 struct Budget {
     available: Amount,
-    promised: Amount,
+    owed: Amount,
 }
 
 impl Budget {
-    /// What this need gets: all, its order alone, or nothing. What is promised to others stays.
+    /// What this need gets: all, its order alone, or nothing. What is owed to others stays.
     fn grant(&mut self, need: &ReserveNeed) -> Amount {
-        let others = self.promised.saturating_minus(need.owed);
+        let others = self.owed.saturating_minus(need.owed);
         let most = self.available.saturating_minus(others);
-        // An order is served even when the vault was emptied below what is promised.
+        // An order is served even when the vault was emptied below what is owed.
         let granted = match () {
             () if need.amount <= most => need.amount,
             () if !need.owed.is_zero() && need.owed <= self.available => need.owed,
             () => return Amount::ZERO,
         };
         self.available = self.available.saturating_minus(granted);
-        self.promised = others;
+        self.owed = others;
         granted
     }
 }
@@ -126,7 +126,7 @@ pub fn plan(mut situation: Situation, policy: LiquidityPolicy) -> Plan {
         let of = |sums: &BTreeMap<Address, Amount>| sums.get(&token).copied().unwrap_or_default();
         let budget = budgets.entry(token).or_insert_with(|| Budget {
             available: of(&situation.available),
-            promised: of(&situation.promised),
+            owed: of(&situation.owed),
         });
         let granted = budget.grant(&need);
         let missing = need.amount.saturating_minus(granted);

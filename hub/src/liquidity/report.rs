@@ -36,7 +36,7 @@ pub struct TokenLine {
     pub on_the_way: Amount,
     /// Of that ordered or in open quotes.
     pub promised: Amount,
-    /// The rest: what can be promised or paid in.
+    /// The rest: what can be promised. A refill may take what is only quoted.
     pub free: Amount,
     /// Set aside in channels, less what was taken back.
     pub reserved: Amount,

@@ -3,8 +3,11 @@
 use super::super::Chain;
 use super::super::client::AlloyChain;
 use super::super::error::ChainError;
+use super::super::outlet::nonces_of;
 use super::super::send::SendQueue;
-use super::super::types::{BlockRef, CallRequest, ChainLog, LogQuery, SentTx, Tended, TxReceipt, TxRequest};
+use super::super::types::{
+    BlockRef, CallRequest, ChainLog, LogQuery, Nonces, SentTx, Tended, TxReceipt, TxRequest,
+};
 use super::QuorumChain;
 use super::ask::Ask;
 use super::ballot::{Ballot, Brief, nth_highest};
@@ -201,6 +204,10 @@ impl Chain for QuorumChain {
 
     async fn send(&self, request: TxRequest) -> Result<SentTx, ChainError> {
         self.queue()?.send(request).await
+    }
+
+    async fn nonces(&self) -> Result<Nonces, ChainError> {
+        nonces_of(self, self.sender()).await
     }
 
     async fn resync(&self) -> Result<(), ChainError> {

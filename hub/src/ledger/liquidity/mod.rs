@@ -15,7 +15,7 @@ pub(super) use volume::Volume;
 
 use super::{Commit, Ledger, entry::Entry, input::Change};
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Address, Amount, CapacityQuote, UnixSeconds};
+use protocol_spec::{Address, Amount, CapacityQuote, ChannelId, UnixSeconds};
 
 /// What the manager tells about one token's vault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -40,6 +40,8 @@ pub(super) struct ReserveBook {
     pub(super) quote: Option<CapacityQuote>,
     /// Ordered and paid, and not confirmed in the channel yet.
     pub(super) owed: Amount,
+    /// Of the deposit on its way: what lifts the channel to its target, and serves no order.
+    pub(super) refilling: Amount,
     /// No release is asked for before.
     pub(super) hold_until: UnixSeconds,
     /// The release that the client is asked for.
@@ -84,21 +86,36 @@ impl Ledger {
 
     /// What of a token's vault is not promised to anybody.
     pub(super) fn spare(&self, token: Address, now: UnixSeconds) -> Amount {
-        let available = self
-            .vaults
-            .get(&token)
-            .map_or(Amount::ZERO, |vault| vault.available);
-        available.saturating_minus(self.promised(token, now))
+        self.available(token).saturating_minus(self.promised(token, now))
     }
 
     /// Open quotes and orders in one token.
     pub(super) fn promised(&self, token: Address, now: UnixSeconds) -> Amount {
+        self.sum_of_books(token, |book| book.promised(now))
+    }
+
+    /// Orders in one token.
+    pub(super) fn owed(&self, token: Address) -> Amount {
+        self.sum_of_books(token, |book| book.owed)
+    }
+
+    fn sum_of_books(&self, token: Address, of: impl Fn(&ReserveBook) -> Amount) -> Amount {
         let promising = self.promising.iter().filter_map(|index| self.entries.get(*index));
         let of_token = promising.filter(|entry| entry.channel.config().token == token);
         let sum = of_token.fold(0_u128, |sum, entry| {
-            sum.saturating_add(entry.stored.reserve.promised(now).0)
+            sum.saturating_add(of(&entry.stored.reserve).0)
         });
         Amount(sum)
+    }
+
+    fn available(&self, token: Address) -> Amount {
+        let vault = self.vaults.get(&token);
+        vault.map_or(Amount::ZERO, |vault| vault.available)
+    }
+
+    /// Whether the vault covers `amount` more beside what is owed: refills may have taken what was only quoted.
+    fn covers(&self, token: Address, amount: Amount) -> bool {
+        amount <= self.available(token).saturating_minus(self.owed(token))
     }
 
     /// Keeps the list of promises what a restored ledger would make of the entry.
@@ -115,11 +132,27 @@ impl Ledger {
         }
     }
 
-    /// The hub paid into a channel: orders are fulfilled, and what had bounced may be tried again.
+    /// A deposit of the hub is about to be sent, of which so much serves no order. Told before it is sent, and durable
+    /// then; there is one at a time in a channel. Told again it changes nothing and is not journaled.
+    pub(super) fn refilling(&mut self, channel: &ChannelId, amount: Amount, commit: &mut Commit) {
+        let Some(index) = self.index(channel) else { return };
+        if let Some(entry) = self.entries.get_mut(index)
+            && std::mem::replace(&mut entry.stored.reserve.refilling, amount) != amount
+        {
+            self.dirty.insert(index);
+            let channel = *channel;
+            commit.changes.push(Change::Refilling { channel, amount });
+        }
+    }
+
+    /// The hub paid into a channel: what was not for the refill fulfils the order, also one that was made when the
+    /// refill was on its way; and what had bounced may be tried again.
     pub(super) fn reserve_arrived(&mut self, index: usize, amount: Amount) {
         if let Some(entry) = self.entries.get_mut(index) {
             let book = &mut entry.stored.reserve;
-            book.owed = book.owed.saturating_minus(amount);
+            let refill = amount.min(book.refilling);
+            book.refilling = book.refilling.saturating_minus(refill);
+            book.owed = book.owed.saturating_minus(amount.saturating_minus(refill));
             book.wanted = Amount::ZERO;
             self.note_promise(index);
         }

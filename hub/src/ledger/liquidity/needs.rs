@@ -2,6 +2,7 @@
 
 use crate::ledger::{Ledger, Levels, ReserveNeed, Tariff, entry::Entry};
 use protocol_spec::{Amount, ChannelId, Payee, UnixSeconds, channel::Phase};
+use std::collections::BTreeSet;
 
 /// A channel whose client is connected and in which the hub has more than the high watermark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +30,8 @@ impl Ledger {
         if self.broken {
             return Vec::new();
         }
-        let needs = self.entries.iter().filter_map(|entry| self.reserve_need(entry));
-        needs.collect()
+        let needy = self.needy.iter().filter_map(|index| self.entries.get(*index));
+        needy.filter_map(|entry| self.reserve_need(entry)).collect()
     }
 
     /// Channels from which the hub could take something back.
@@ -39,8 +40,40 @@ impl Ledger {
         if self.broken {
             return Vec::new();
         }
-        let surpluses = self.entries.iter().filter_map(|entry| self.surplus(entry));
-        surpluses.collect()
+        let rich = self.rich.iter().filter_map(|index| self.entries.get(*index));
+        rich.filter_map(|entry| self.surplus(entry)).collect()
+    }
+
+    /// Keeps the lists of what may need or spare something. A channel comes into them only by a change of its own: as
+    /// time passes watermarks only fall, so a need can go by itself but not come, and who has more than the lowest
+    /// possible high watermark is in the list of the rich whatever its high watermark is now.
+    pub(in crate::ledger) fn look_at_reserves(&mut self) {
+        for index in self.dirty.take_unseen() {
+            let Some(entry) = self.entries.get(index) else {
+                continue;
+            };
+            let served = entry.stored.registered && *entry.channel.phase() == Phase::Open;
+            let needy = served && !self.missing(entry).is_zero();
+            let rich = served && self.may_be_rich(entry);
+            keep(&mut self.needy, index, needy);
+            keep(&mut self.rich, index, rich);
+        }
+    }
+
+    /// What they are measured by changed.
+    pub(in crate::ledger) fn look_at_all_reserves(&mut self) {
+        (0..self.entries.len()).for_each(|index| self.dirty.look_at(index));
+    }
+
+    /// What [`Ledger::reserve_needs`] and [`Ledger::surpluses`] must find, from all channels.
+    #[cfg(test)]
+    pub(in crate::ledger) fn reserves_by_walk(&self) -> (Vec<ReserveNeed>, Vec<Surplus>) {
+        let all = || self.entries.iter().filter(|_| !self.broken);
+        let needs = all().filter_map(|entry| self.reserve_need(entry));
+        (
+            needs.collect(),
+            all().filter_map(|entry| self.surplus(entry)).collect(),
+        )
     }
 
     /// The watermarks of a channel now.
@@ -51,13 +84,11 @@ impl Ledger {
     }
 
     fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
-        let tariff = self.policy.tariff(entry.channel.config().token)?;
         if !entry.reserve_is_certain() {
             return None;
         }
         let owed = entry.stored.reserve.owed;
-        let refill = self.refill(entry, tariff);
-        let amount = Amount(refill.0.saturating_add(owed.0));
+        let amount = self.missing(entry);
         let (free, levels) = (entry.capacity(), self.levels(entry));
         let nearly_dry = free.0 < levels.low.0.div_euclid(4);
         let asked = !owed.is_zero() || entry.stored.reserve.wanted > free;
@@ -68,8 +99,25 @@ impl Ledger {
             hub_deposit,
             amount,
             owed,
+            refilling: entry.stored.reserve.refilling,
             urgent: asked || nearly_dry || hub_deposit.is_zero(),
         })
+    }
+
+    /// The refill and what is owed; zero in a token that is not served.
+    fn missing(&self, entry: &Entry) -> Amount {
+        let tariff = self.policy.tariff(entry.channel.config().token);
+        let owed = entry.stored.reserve.owed;
+        tariff.map_or(Amount::ZERO, |tariff| {
+            Amount(self.refill(entry, tariff).0.saturating_add(owed.0))
+        })
+    }
+
+    /// More than the high watermark of a channel that received nothing lately.
+    fn may_be_rich(&self, entry: &Entry) -> bool {
+        let tariff = self.policy.tariff(entry.channel.config().token);
+        let high = tariff.map_or(Amount::ZERO, |tariff| tariff.reserve.levels(Amount::ZERO).high);
+        !high.is_zero() && entry.capacity() > high
     }
 
     /// What lifts the channel to its target, if it is below its low watermark or somebody's payment bounced.
@@ -149,5 +197,13 @@ impl Ledger {
             entry.stored.reserve.wanted = Amount::ZERO;
             self.dirty.insert(index);
         }
+    }
+}
+
+fn keep(set: &mut BTreeSet<usize>, index: usize, wanted: bool) {
+    if wanted {
+        set.insert(index);
+    } else {
+        set.remove(&index);
     }
 }

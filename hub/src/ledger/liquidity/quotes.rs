@@ -1,4 +1,5 @@
-//! Capacity for sale: a quote is a promise that counts against the vault, and a payment to the hub accepts it.
+//! Capacity for sale: a quote counts against other quotes, and a payment to the hub accepts it while the vault still
+//! covers it. From then on the hub owes it.
 
 use crate::ledger::{Commit, Ledger, Origin, Output, input::Change};
 use protocol_spec::{
@@ -36,6 +37,12 @@ impl Ledger {
         let index = self.owned(origin, &call.channel_id)?;
         self.require_synced(index)?;
         self.require_chain(index, clock)?;
+        if self.is_held(index) {
+            return Err(RpcError::because(
+                ErrorCode::NoCapacity,
+                "the hub was restored: what this channel pays comes back until what may have been forgotten has lapsed",
+            ));
+        }
         let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
         if let Some(open) = entry.stored.reserve.open_quote(clock.now) {
             if open.amount == call.amount {
@@ -77,7 +84,11 @@ impl Ledger {
                 amount: call.amount,
                 fee,
                 expires_at: clock.now.after(CAPACITY_QUOTE_LIFE_S),
-                ready_in_s,
+                // A refill on its way is waited for first.
+                ready_in_s: match entry.stored.reserve.refilling.is_zero() {
+                    true => ready_in_s,
+                    false => ready_in_s.saturating_mul(2),
+                },
                 hold_s: terms.map_or(0, |terms| terms.hold_s),
             }),
             (_, _) => Err(none(Amount::ZERO, "the hub pays nothing into channels now")),
@@ -105,7 +116,8 @@ impl Ledger {
         }
     }
 
-    /// A payment to the hub itself must be what accepts an open quote of the payer's channel.
+    /// A payment to the hub itself must be what accepts an open quote of the payer's channel. When the vault does not cover
+    /// it any more, the fee comes back: the hub owes no more than it holds.
     pub(in crate::ledger) fn accepts_quote(
         &self,
         payer: usize,
@@ -114,10 +126,14 @@ impl Ledger {
     ) -> Result<(), ReturnReason> {
         let entry = self.entries.get(payer).ok_or(ReturnReason::Unavailable)?;
         let open = entry.stored.reserve.open_quote(clock.now);
-        let accepted = open.is_some_and(|quote| {
+        let accepts = |quote: &&CapacityQuote| {
             payment.amount == quote.fee && payment.invoice == quote.digest(&self.domain)
-        });
-        accepted.then_some(()).ok_or(ReturnReason::QuoteUnknown)
+        };
+        let accepted = open.filter(accepts).ok_or(ReturnReason::QuoteUnknown)?;
+        match self.covers(entry.channel.config().token, accepted.amount) {
+            true => Ok(()),
+            false => Err(ReturnReason::InsufficientReserve),
+        }
     }
 
     /// The fee is the hub's: nothing is credited to anybody, and the hub owes the capacity.

@@ -47,12 +47,11 @@ impl Ledger {
     #[must_use]
     pub fn reserves(&self) -> Reserves {
         let tokens = self.policy.tokens.iter().map(|tariff| tariff.token);
-        let now = self.chain.timestamp;
         Reserves {
             block: self.chain.number,
             needs: self.reserve_needs(),
             surpluses: self.surpluses(),
-            promised: tokens.map(|token| (token, self.promised(token, now))).collect(),
+            owed: tokens.map(|token| (token, self.owed(token))).collect(),
         }
     }
 

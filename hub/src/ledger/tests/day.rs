@@ -181,7 +181,7 @@ impl Day {
             needs,
             surpluses,
             available: [(TOKEN, available)].into(),
-            promised: reserves.promised,
+            owed: reserves.owed,
             gas_price_wei: Some(price),
         };
         let plan = plan(situation, self.way.policy);

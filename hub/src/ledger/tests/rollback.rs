@@ -7,8 +7,9 @@ use super::{
 };
 use crate::ledger::{ChainFact, Input};
 use protocol_spec::{
-    Preimage, ReturnReason, Seq,
+    Amount, Payee, Preimage, ReturnReason, Seq,
     limits::{DEADLINE_AHEAD_MAX_S, LAG_DEFAULT_S},
+    message::{CapacityCall, QuoteCall, Reply},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -33,7 +34,7 @@ fn agree(world: &World) {
 
 fn tables(world: &mut World) -> Tables {
     let mut tables = Tables::default();
-    world.ledger.dirty = (0..world.ledger.entries.len()).collect();
+    world.ledger.dirty.all(world.ledger.entries.len());
     world.ledger.payments.all_changed();
     tables.write(world.ledger.checkpoint());
     tables
@@ -206,6 +207,52 @@ fn a10_a_client_that_held_back_a_voucher_stops_nobody_else() {
     assert!(world.answer(origin).is_ok());
 }
 
+/// A copy that was made after the first rollback, when every channel had been released once.
+#[test]
+fn a10_a_second_rollback_puts_all_channels_in_doubt_again_and_is_told_as_the_second() {
+    let mut world = lost_a_payment();
+    assert_eq!((world.ledger.unsynced(), world.rollbacks), (3, 1));
+    everybody_back(&mut world);
+    lapse(&mut world);
+    let copy = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    let saved = world.start_copy(&copy);
+    assert_eq!(world.ledger.unsynced(), 0, "nobody knows yet");
+    world.resync(0);
+    assert_eq!((world.ledger.unsynced(), world.rollbacks), (2, 2));
+    // Its payee is away: nothing is signed there that it may hold already.
+    let before = world.ledger.entries[1].channel.sent().seq;
+    assert_eq!(bounced(&mut world, 0, 1), Some(ReturnReason::Unavailable));
+    assert_eq!(world.ledger.entries[1].channel.sent().seq, before);
+    everybody_back(&mut world);
+    assert_eq!((world.ledger.unsynced(), world.rollbacks), (0, 2));
+    agree(&world);
+    world.check_replay_on(saved.restore());
+}
+
+#[test]
+fn a10_a_second_restore_from_an_older_backup_puts_all_channels_in_doubt_again() {
+    let mut world = World::new(3, DEPOSIT);
+    let oldest = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    let newer = tables(&mut world);
+    let op = world.pay_op(0, 1, 100, 5);
+    world.send(0, vec![op]);
+    for (backup, times) in [(newer, 1), (oldest, 2)] {
+        let saved = world.restore(&backup, &[]);
+        assert_eq!((world.ledger.unsynced(), world.rollbacks), (3, times));
+        for client in 0..3 {
+            world.resync(client);
+            assert_eq!(world.ledger.unsynced(), 2 - client, "one by one");
+        }
+        agree(&world);
+        lapse(&mut world);
+        world.check_replay_on(saved.restore());
+    }
+}
+
 #[test]
 fn a10_a_channel_that_was_opened_in_the_lost_part_is_in_doubt_and_a_later_one_is_not() {
     let mut world = World::new(1, DEPOSIT);
@@ -254,6 +301,34 @@ fn bounced(world: &mut World, from: usize, to: usize) -> Option<ReturnReason> {
     bounce.map(|bounce| bounce.reason)
 }
 
+/// What a quote for a payment of 7 says.
+fn would_bounce(world: &mut World, from: usize, to: usize) -> Option<ReturnReason> {
+    let origin = world.fresh_origin(from);
+    let call = QuoteCall {
+        channel_id: world.id(from),
+        payee: Payee::Channel(world.id(to)),
+        amount: Amount(7),
+    };
+    world.commit(vec![Input::Quote(origin, call)]);
+    match world.answer(origin) {
+        Ok(Reply::Quote(quote)) => quote.would_bounce,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why there is no quote of capacity.
+fn no_capacity(world: &mut World, client: usize) -> String {
+    let origin = world.fresh_origin(client);
+    let call = CapacityCall {
+        channel_id: world.id(client),
+        amount: Amount(7),
+    };
+    world.commit(vec![Input::Capacity(origin, call)]);
+    let error = world.answer(origin).as_ref().unwrap_err();
+    assert_eq!(error.data.name, "NoCapacity");
+    error.message.clone()
+}
+
 /// The forgotten close of a client could be mined after it has paid everything away.
 #[test]
 fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
@@ -267,6 +342,9 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
     world.now = world.now.after(1);
     world.add(Client::new(8, TOKEN), DEPOSIT);
     let held = Some(ReturnReason::Unavailable);
+    assert_eq!(would_bounce(&mut world, 0, 1), held, "a quote says it before");
+    assert_eq!(would_bounce(&mut world, 3, 0), None);
+    assert!(no_capacity(&mut world, 0).contains("restored"));
     for from in [0, 2] {
         let before = world.clients[from].channel.settlement();
         assert_eq!(bounced(&mut world, from, 1), held, "client {from}");
@@ -290,6 +368,8 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
     assert_eq!(bounced(&mut world, 0, 1), held);
     world.now = world.now.after(1);
     world.block(vec![]);
+    assert_eq!(would_bounce(&mut world, 0, 1), None);
+    assert!(!no_capacity(&mut world, 0).contains("restored"));
     for from in [0, 2] {
         assert_eq!(bounced(&mut world, from, 1), None, "client {from}");
     }

@@ -41,7 +41,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
         routes: ledger.by_account.iter().map(route).collect(),
         waiting: ledger.waiting.iter().copied().collect(),
         rest: format!(
-            "{:?} {:?} {} {:?} {:?} {} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {} {:?} {:?} {} {:?} {:?} {:?} {:?} {:?}",
             ledger.chain,
             ledger.unsynced,
             ledger.next_record,
@@ -49,6 +49,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
             ledger.locked,
             ledger.forwarded,
             ledger.opened_until,
+            (ledger.starts, ledger.rollbacks),
             ledger.vaults,
             ledger.promising,
             ledger.former,
@@ -124,6 +125,8 @@ impl World {
                 );
             }
             assert_eq!(state(&ledger), expected, "another state after replay from {from}");
+            let listed = |ledger: &Ledger| (ledger.reserve_needs(), ledger.rich.clone());
+            assert_eq!(listed(&ledger), listed(&self.ledger));
         }
     }
 }

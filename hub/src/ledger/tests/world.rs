@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) answers: BTreeMap<(u64, u64), Result<Reply, RpcError>>,
     pub(super) events: BTreeMap<u64, Vec<(u64, Amount)>>,
     pub(super) dropped: BTreeSet<u64>,
+    /// As the hub told it last.
+    pub(super) rollbacks: u64,
     /// Session of each client; `None`: offline.
     pub(super) sessions: Vec<Option<u64>>,
     next_session: u64,
@@ -87,6 +89,7 @@ impl World {
             answers: BTreeMap::new(),
             events: BTreeMap::new(),
             dropped: BTreeSet::new(),
+            rollbacks: 0,
             sessions: Vec::new(),
             next_session: 1,
             next_id: 1,
@@ -325,6 +328,8 @@ impl World {
     /// One commit; everything that comes out is delivered.
     pub(super) fn commit(&mut self, inputs: Vec<Input>) -> Vec<Output> {
         let commit = self.ledger.commit(inputs, self.now);
+        let listed = (self.ledger.reserve_needs(), self.ledger.surpluses());
+        assert_eq!(listed, self.ledger.reserves_by_walk(), "the lists of reserves");
         let issued: Vec<Digest> = issued_of(&commit.outputs);
         if let Some((number, bytes)) = commit.record {
             self.records.push(bytes);
@@ -387,6 +392,7 @@ impl World {
                 let quote = *quote.clone();
                 self.note(*origin, Ok(Reply::Capacity(CapacityReply { quote, signature })));
             }
+            Output::RolledBack(times) => self.rollbacks = *times,
             Output::Countersign(..) | Output::Released(..) => {}
         }
     }
@@ -398,7 +404,16 @@ impl World {
         for bytes in tail {
             ledger.replay(ledger.next_record, bytes).unwrap();
         }
-        ledger.restored();
+        ledger.restored(self.rollbacks);
+        self.start_on(ledger)
+    }
+
+    /// The hub is started on an old copy of its database; gives that.
+    pub(super) fn start_copy(&mut self, tables: &Tables) -> Tables {
+        self.start_on(tables.restore())
+    }
+
+    fn start_on(&mut self, mut ledger: Ledger) -> Tables {
         let mut new = Tables::default();
         new.write(ledger.checkpoint_all());
         self.ledger = new.restore();

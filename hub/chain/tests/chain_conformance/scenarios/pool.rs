@@ -5,7 +5,7 @@ use crate::node::{ALICE, BOB, Hand, Node};
 use alloy::primitives::{Address, B256, U256, address};
 use alloy::providers::Provider as _;
 use futures::future::join_all;
-use hub_chain::{Chain as _, ChainError, TxRequest};
+use hub_chain::{Chain as _, ChainError, Nonces, TxRequest};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -169,6 +169,8 @@ pub(crate) async fn waiting_replacing_dropping(node: Node) {
             .unwrap(),
         1
     );
+    let nonces = Nonces { used: 0, next: 1 };
+    assert_eq!(node.chain.nonces().await.unwrap(), nonces, "one waits");
     let same_fee = node
         .send_raw(
             &Hand {

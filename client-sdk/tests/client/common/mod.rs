@@ -7,10 +7,12 @@
     reason = "shared by several test crates"
 )]
 
+mod node;
 mod session;
 mod simulated;
 mod state;
 
+pub use node::Node;
 pub use simulated::{SimulatedNetwork, TOWER, Tower as SimulatedTower, Wire, simulated, simulated_builder};
 pub use state::{Cut, HubChannel, Refuse, Silence, Spoil, State};
 

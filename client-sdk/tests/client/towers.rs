@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 const PAYEE: Address = Address::repeat_byte(0x77);
 const SUBMITTER: Address = Address::repeat_byte(0x55);
 
+/// On a wire that nobody else is on.
 fn http() -> Tower {
-    Tower::http(format!("http://{TOWER}:8080"), SUBMITTER)
+    Tower::http(format!("http://{TOWER}:8080"), SUBMITTER).believe_plain_http(true)
 }
 
 async fn client(
@@ -226,9 +227,9 @@ async fn what_makes_no_sense_is_refused_at_once_and_without_a_tower_nobody_waits
     for tower in [
         Tower::http("ftp://tower.example", SUBMITTER),
         Tower::http("tower.example", SUBMITTER),
-        Tower::http("http://tower.example", SUBMITTER).root_certificate_pem("x"),
+        http().root_certificate_pem("x"),
         Tower::http("https://tower.example", SUBMITTER).root_certificate_pem("x"),
-        Tower::http("http://tower.example", Address::ZERO),
+        Tower::http("https://tower.example", Address::ZERO),
         Tower::directory("/tmp", SUBMITTER).root_certificate_pem("x"),
         Tower::directory("/tmp", SUBMITTER).life(Duration::ZERO),
     ] {
@@ -238,4 +239,38 @@ async fn what_makes_no_sense_is_refused_at_once_and_without_a_tower_nobody_waits
     let (client, id) = crate::common::connect(&hub, key(1)).await;
     let error = client.channel(id).wait_towers(Seq(1)).await.unwrap_err();
     assert!(matches!(error, ChannelError::NoTower), "{error}");
+}
+
+/// Whoever is between could say that a package was taken.
+#[tokio::test]
+async fn a_tower_without_tls_elsewhere_is_believed_only_if_the_app_says_so() {
+    let hub = Hub::start().await;
+    let connect = |tower: Tower| {
+        crate::common::builder(&hub, key(1), MemoryStore::new())
+            .tower(tower)
+            .connect()
+    };
+    let at = |url: &str| Tower::http(url, SUBMITTER);
+    for url in [
+        "http://tower.example",
+        "http://10.0.0.7:8080/packages",
+        "http://0.0.0.0:8080",
+        "http://[2001:db8::1]:8080",
+        "http://localhost.tower.example",
+        "http://127.0.0.1.tower.example",
+        "http://127.0.0.1@tower.example",
+    ] {
+        let error = connect(at(url)).await.unwrap_err().to_string();
+        assert!(error.contains("believe_plain_http"), "{url}: {error}");
+        connect(at(url).believe_plain_http(true)).await.unwrap();
+    }
+    for url in [
+        "https://tower.example",
+        "http://localhost:8080",
+        "http://127.0.0.1:8080",
+        "http://127.9.9.9",
+        "http://[::1]:8080",
+    ] {
+        connect(at(url)).await.unwrap();
+    }
 }

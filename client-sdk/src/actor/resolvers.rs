@@ -1,13 +1,17 @@
 //! Asking resolvers: what the hub tells of an own lock with a resolver counts only when the chain says the same.
 
-use super::Actor;
+use super::{Actor, Retries};
 use crate::{chain::ChainAccess, ports::Ports, task::OwnedTask};
-use protocol_spec::{ChannelId, Lock, Opened, UnixSeconds, Witness, message::Reveal};
+use protocol_spec::{ChannelId, Lock, Opened, Witness, message::Reveal};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 
 /// Pause before the chain is asked again that could not be asked.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Shortest and longest pause after a "no": the own node may be behind the hub's, or what the resolver looks at is yet to
+/// come on chain. The hub may also have lied, so the pause grows.
+const NO_MIN: Duration = Duration::from_secs(2);
+const NO_MAX: Duration = Duration::from_secs(60);
 const VERDICTS: usize = 64;
 
 /// Questions under way and their answers.
@@ -23,7 +27,7 @@ pub(super) struct Resolvers {
 pub(super) struct Verdict {
     channel_id: ChannelId,
     lock_id: u64,
-    /// `None`: the witness does not open it, or it has expired.
+    /// `None`: it has expired, and the chain never took the witness.
     opened: Option<Opened>,
 }
 
@@ -38,14 +42,14 @@ impl Resolvers {
         }
     }
 
-    /// Asks until the chain has answered or the lock has expired.
+    /// Asks until the chain has said yes or the lock has expired. A question about the same lock before ends.
     fn ask(&mut self, channel_id: ChannelId, lock: Lock, witness: Witness, ports: Ports) {
         let Some(chain) = self.chain.clone() else {
             return tracing::warn!(channel = %channel_id, lock = lock.id, "no chain to ask the resolver of a lock");
         };
         let (sender, lock_id) = (self.sender.clone(), lock.id);
         let work = async move {
-            let opened = opened(&chain, &lock, witness, || ports.now()).await;
+            let opened = opened(&chain, &lock, witness, &ports).await;
             let verdict = Verdict {
                 channel_id,
                 lock_id,
@@ -58,22 +62,25 @@ impl Resolvers {
     }
 }
 
-async fn opened(
-    chain: &ChainAccess,
-    lock: &Lock,
-    witness: Witness,
-    now: impl Fn() -> UnixSeconds,
-) -> Option<Opened> {
+async fn opened(chain: &ChainAccess, lock: &Lock, witness: Witness, ports: &Ports) -> Option<Opened> {
     let condition = lock.condition();
-    while now() < lock.expiry {
-        match chain.opens(&condition, &witness).await {
+    let mut noes = Retries::default();
+    while ports.now() < lock.expiry {
+        let pause = match chain.opens(&condition, &witness).await {
             Ok(true) => return Opened::vouched(condition, witness),
-            Ok(false) => return None,
-            Err(error) => {
-                tracing::warn!(lock = lock.id, %error, "a resolver could not be asked; trying again")
+            Ok(false) => {
+                tracing::warn!(
+                    lock = lock.id,
+                    "the resolver does not take what the hub told; asking it again later"
+                );
+                noes.failed(ports, NO_MIN, NO_MAX)
             }
-        }
-        sleep(PAUSE).await;
+            Err(error) => {
+                tracing::warn!(lock = lock.id, %error, "a resolver could not be asked; trying again");
+                PAUSE
+            }
+        };
+        sleep(pause).await;
     }
     None
 }
@@ -105,7 +112,9 @@ impl Actor {
         self.resolvers.asked.remove(&(id, lock_id));
         match verdict.opened {
             Some(opened) => self.lock_opened(&id, lock_id, &opened),
-            None => tracing::warn!(channel = %id, lock_id, "the resolver does not take what the hub told"),
+            None => {
+                tracing::warn!(channel = %id, lock_id, "the lock has expired, and its resolver took nothing that the hub told")
+            }
         }
     }
 }

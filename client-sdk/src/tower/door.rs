@@ -11,7 +11,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use protocol_spec::Package;
 use rustls::pki_types::ServerName;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tokio_rustls::TlsConnector;
 
 /// Where `settle watch` takes packages.
@@ -74,6 +74,15 @@ impl Door {
             host,
             tls,
         })
+    }
+
+    /// True when nobody between can answer in the tower's place: TLS, or this machine.
+    pub(super) fn authentic(&self) -> bool {
+        let loopback = |host: &str| {
+            host.parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+        };
+        self.tls.is_some() || self.host.eq_ignore_ascii_case("localhost") || loopback(&self.host)
     }
 
     /// Posts it. The caller limits the time.

@@ -31,6 +31,7 @@ pub struct Tower {
     pub(crate) life: Duration,
     pub(crate) every: Duration,
     root_certificates: Vec<Vec<u8>>,
+    believe_plain_http: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +49,8 @@ impl Tower {
     }
 
     /// A tower that takes packages by POST at `url`, `http://` or `https://`; without a path at `/packages`, where
-    /// `settle watch --listen` takes them. `submitter` is the address of the tower's key.
+    /// `settle watch --listen` takes them. `submitter` is the address of the tower's key. `http://` is for loopback: anywhere
+    /// else [`Self::believe_plain_http`] is needed, or `connect` fails.
     #[must_use]
     pub fn http(url: impl Into<String>, submitter: Address) -> Self {
         Self::new(Location::Http(url.into()), submitter)
@@ -62,7 +64,17 @@ impl Tower {
             life: LIFE,
             every: EVERY,
             root_certificates: Vec::new(),
+            believe_plain_http: false,
         }
+    }
+
+    /// Takes the answer of a tower at `http://` that is not on loopback for the tower's, although whoever sits between could
+    /// drop the package and say that the tower has it. Only for a wire that is protected otherwise, by a VPN for instance.
+    /// Default: false, `connect` refuses such a tower.
+    #[must_use]
+    pub fn believe_plain_http(mut self, believe: bool) -> Self {
+        self.believe_plain_http = believe;
+        self
     }
 
     /// Lets the tower start disputes, too. Answering one, and paying out after it, needs no such leave. Default: false.
@@ -120,11 +132,16 @@ impl Tower {
             Location::Directory(_) => Err(ConnectError::Options(
                 "a root certificate was given for a watchtower's directory: it would protect nothing",
             )),
-            Location::Http(url) => Ok(Outlet::Door(Box::new(Door::new(
-                url,
-                &self.root_certificates,
-                network,
-            )?))),
+            Location::Http(url) => {
+                let door = Door::new(url, &self.root_certificates, network)?;
+                if !self.believe_plain_http && !door.authentic() {
+                    return Err(ConnectError::Options(
+                        "a watchtower's URL is http:// and not on this machine: anybody between could say that a package was \
+                         taken; use https://, or `.believe_plain_http(true)` on the tower if the wire is protected otherwise",
+                    ));
+                }
+                Ok(Outlet::Door(Box::new(door)))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The task of one watchtower: signs and hands over what the client's task orders, at a bounded rate, and reports.
 
 use super::{Handed, Outlet, TowerFault};
-use crate::{Ports, actor::Retries, signer::CheckedSigner};
+use crate::{Ports, SignerError, actor::Retries, signer::CheckedSigner};
 use protocol_spec::{Accept, ChannelId, Domain, Evidence, Package, Seq, SignedAccept};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -58,6 +58,8 @@ pub(crate) struct Worker {
 /// One channel's turn.
 struct Slot {
     done: Option<Accept>,
+    /// What was signed last: handed over again it is not signed again, because a signature may cost a press of a button.
+    signed: Option<SignedAccept>,
     /// Not before.
     next: Instant,
     retries: Retries,
@@ -73,7 +75,7 @@ impl Worker {
             let now = Instant::now();
             match due {
                 Some((at, id, order)) if at <= now => {
-                    let result = self.hand(&order).await;
+                    let result = self.hand(&mut slots, id, &order).await;
                     self.settle(&mut slots, id, &order, result.is_ok());
                     let report = Report {
                         tower: self.tower,
@@ -118,18 +120,21 @@ impl Worker {
         slot.next = now.checked_add(wait).unwrap_or(now);
     }
 
-    async fn hand(&mut self, order: &Order) -> Result<Handed, TowerFault> {
-        let seq = order.seq();
-        let handed = match self.signer.sign(&order.accept.digest(&self.domain)).await {
+    async fn hand(
+        &mut self,
+        slots: &mut BTreeMap<ChannelId, Slot>,
+        id: ChannelId,
+        order: &Order,
+    ) -> Result<Handed, TowerFault> {
+        let handed = match self.countersign(slots, id, order).await {
             Err(error) => Err(error.to_string()),
-            Ok(signature) => {
-                let accept = order.accept.clone();
-                let package = Package::new(&order.evidence, SignedAccept { accept, signature });
+            Ok(signed) => {
+                let package = Package::new(&order.evidence, signed);
                 let handed = timeout(HAND_MAX, self.outlet.hand(package)).await;
                 handed.unwrap_or_else(|_| Err("no answer in time".to_owned()))
             }
         };
-        let at = self.ports.now();
+        let (seq, at) = (order.seq(), self.ports.now());
         match handed {
             Ok(()) => Ok(Handed {
                 seq,
@@ -138,6 +143,26 @@ impl Worker {
             }),
             Err(why) => Err(TowerFault { seq, at, why }),
         }
+    }
+
+    /// Signs what is ordered, unless that was done at an attempt before.
+    async fn countersign(
+        &mut self,
+        slots: &mut BTreeMap<ChannelId, Slot>,
+        id: ChannelId,
+        order: &Order,
+    ) -> Result<SignedAccept, SignerError> {
+        let before = slots.get(&id).and_then(|slot| slot.signed.as_ref());
+        if let Some(signed) = before.filter(|signed| signed.accept == order.accept) {
+            return Ok(signed.clone());
+        }
+        let accept = order.accept.clone();
+        let signature = self.signer.sign(&accept.digest(&self.domain)).await?;
+        let signed = SignedAccept { accept, signature };
+        if let Some(slot) = slots.get_mut(&id) {
+            slot.signed = Some(signed.clone());
+        }
+        Ok(signed)
     }
 }
 
@@ -148,6 +173,7 @@ fn next(slots: &mut BTreeMap<ChannelId, Slot>, orders: &Orders) -> Option<(Insta
     for (id, order) in orders {
         let slot = slots.entry(*id).or_insert_with(|| Slot {
             done: None,
+            signed: None,
             next: Instant::now(),
             retries: Retries::default(),
         });

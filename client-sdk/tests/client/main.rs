@@ -15,6 +15,7 @@ mod common;
 mod hub_faults;
 mod pay;
 mod ports;
+mod resolvers;
 mod retries;
 mod status;
 mod store;

@@ -4,16 +4,23 @@ use crate::{
     common::{Hub, SimulatedNetwork, TOWER, attached, key, simulated, simulated_builder},
     status::Failing,
 };
+use async_trait::async_trait;
 use client_sdk::*;
-use protocol_spec::{DirectionEvidence, Package, Seq};
-use std::{path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
+use protocol_spec::{DirectionEvidence, Package, Seq, Signature};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 
 const PAYEE: Address = Address::repeat_byte(0x77);
 const SUBMITTER: Address = Address::repeat_byte(0x55);
 
+/// On a wire that nobody else is on.
 fn http() -> Tower {
-    Tower::http(format!("http://{TOWER}:8080"), SUBMITTER)
+    Tower::http(format!("http://{TOWER}:8080"), SUBMITTER).believe_plain_http(true)
 }
 
 async fn client(
@@ -226,9 +233,9 @@ async fn what_makes_no_sense_is_refused_at_once_and_without_a_tower_nobody_waits
     for tower in [
         Tower::http("ftp://tower.example", SUBMITTER),
         Tower::http("tower.example", SUBMITTER),
-        Tower::http("http://tower.example", SUBMITTER).root_certificate_pem("x"),
+        http().root_certificate_pem("x"),
         Tower::http("https://tower.example", SUBMITTER).root_certificate_pem("x"),
-        Tower::http("http://tower.example", Address::ZERO),
+        Tower::http("https://tower.example", Address::ZERO),
         Tower::directory("/tmp", SUBMITTER).root_certificate_pem("x"),
         Tower::directory("/tmp", SUBMITTER).life(Duration::ZERO),
     ] {
@@ -238,4 +245,86 @@ async fn what_makes_no_sense_is_refused_at_once_and_without_a_tower_nobody_waits
     let (client, id) = crate::common::connect(&hub, key(1)).await;
     let error = client.channel(id).wait_towers(Seq(1)).await.unwrap_err();
     assert!(matches!(error, ChannelError::NoTower), "{error}");
+}
+
+/// Whoever is between could say that a package was taken.
+#[tokio::test]
+async fn a_tower_without_tls_elsewhere_is_believed_only_if_the_app_says_so() {
+    let hub = Hub::start().await;
+    let connect = |tower: Tower| {
+        crate::common::builder(&hub, key(1), MemoryStore::new())
+            .tower(tower)
+            .connect()
+    };
+    let at = |url: &str| Tower::http(url, SUBMITTER);
+    for url in [
+        "http://tower.example",
+        "http://10.0.0.7:8080/packages",
+        "http://0.0.0.0:8080",
+        "http://[2001:db8::1]:8080",
+        "http://localhost.tower.example",
+        "http://127.0.0.1.tower.example",
+        "http://127.0.0.1@tower.example",
+    ] {
+        let error = connect(at(url)).await.unwrap_err().to_string();
+        assert!(error.contains("believe_plain_http"), "{url}: {error}");
+        connect(at(url).believe_plain_http(true)).await.unwrap();
+    }
+    for url in [
+        "https://tower.example",
+        "http://localhost:8080",
+        "http://127.0.0.1:8080",
+        "http://127.9.9.9",
+        "http://[::1]:8080",
+    ] {
+        connect(at(url)).await.unwrap();
+    }
+}
+
+/// Counts what it signs, by digest.
+#[derive(Clone)]
+struct Counting(SignerKey, Arc<Mutex<BTreeMap<Digest, usize>>>);
+
+#[async_trait]
+impl VoucherSigner for Counting {
+    fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    async fn sign(&self, digest: &Digest) -> Result<Signature, SignerError> {
+        *self.1.lock().unwrap().entry(*digest).or_default() += 1;
+        Ok(self.0.sign(digest))
+    }
+}
+
+/// A person who confirms at the signer is asked once for each package, however often it has to be handed over.
+#[tokio::test(start_paused = true)]
+async fn a_package_that_is_handed_over_again_is_not_signed_again() {
+    let (hub, network, ports) = simulated(1);
+    let signed = Arc::<Mutex<BTreeMap<Digest, usize>>>::default();
+    let config = hub.add_channel(&key(1));
+    let builder = crate::common::builder(&hub, key(1), MemoryStore::new())
+        .ports(ports.clone())
+        .signer(Counting(key(1), signed.clone()))
+        .tower(http());
+    let (client, id) = attached(&hub, config, builder).await;
+    *network.tower.refusal.lock().unwrap() = Some("it is full");
+    hub.credit(&id, 5);
+    sleep(Duration::from_secs(300)).await;
+    assert!(posts(&network).len() > 3, "{} attempts", posts(&network).len());
+    *network.tower.refusal.lock().unwrap() = None;
+    client.channel(id).wait_towers(Seq(1)).await.unwrap();
+    hub.credit(&id, 5);
+    client.channel(id).wait_towers(Seq(2)).await.unwrap();
+    let posts = posts(&network);
+    let distinct: BTreeSet<Digest> = posts
+        .iter()
+        .map(|(_, package)| package.countersignature.accept.digest(&hub.domain))
+        .collect();
+    assert_eq!(distinct.len(), 2, "one package for each voucher");
+    let signed = signed.lock().unwrap();
+    for digest in distinct {
+        assert_eq!(signed[&digest], 1, "asked again for the same package");
+    }
+    assert_good(&hub, &posts.last().unwrap().1, 2);
 }

@@ -15,6 +15,8 @@
 mod anvil;
 #[path = "roles/court.rs"]
 mod court;
+#[path = "backup/passphrase.rs"]
+mod passphrase;
 #[path = "support/people.rs"]
 mod people;
 #[path = "support/process.rs"]

@@ -1,6 +1,7 @@
 //! By hand, as README tells it: a client of a real hub on real anvil, the hub stopped and all its files deleted, then
-//! the real `settle`; what the client has on chain is read with `cast`. And with nobody at all: clients that are gone for
-//! good, whose watchtowers (`settle watch`) beat a cheating hub.
+//! the real `settle`; what the client has on chain is read with `cast`. Fifty channels at once, by batches that are killed
+//! and repeated. And with nobody at all: clients that are gone for good, whose watchtowers (`settle watch`) beat a cheating
+//! hub.
 //!
 //! The chain tools are those of `npm ci`, or at `ANVIL` and `CAST`; `CHANNELHUB_SKIP_ANVIL=1` skips the test. `settle`
 //! is the binary beside `hub`.
@@ -16,6 +17,8 @@
 
 #[path = "../../tests/settle/anvil.rs"]
 mod anvil;
+#[path = "leave/batch.rs"]
+mod batch;
 #[path = "../../tests/settle/cli.rs"]
 mod cli;
 #[path = "roles/court.rs"]
@@ -29,13 +32,11 @@ mod towers;
 #[path = "support/world.rs"]
 mod world;
 
-use client_sdk::save_evidence;
+use client_sdk::{SignerKey, save_evidence};
 use people::{DEPOSIT, ENDOWMENT, Person};
 use process::Hub;
 use protocol_spec::Address;
 use std::{
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -66,6 +67,12 @@ fn settle() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// A key file as `settle` takes it. Returns its path.
+fn write_key(world: &World, name: &str, key: &SignerKey) -> String {
+    let text = hex::encode(key.to_bytes());
+    cli::write(&world.dir, name, &text).display().to_string()
 }
 
 /// Tokens of an account as `cast` reads them.
@@ -102,15 +109,7 @@ async fn a_client_is_paid_in_full_with_the_hub_deleted() {
     assert_eq!(settled.0, DEPOSIT - PAID - paid.fee.0 + got.0);
     let evidence = world.dir.join("alice.json");
     save_evidence(&alice.channel.evidence().await.unwrap(), &evidence).unwrap();
-    let key = world.dir.join("alice.key");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&key)
-        .unwrap();
-    writeln!(file, "{}", hex::encode(alice.key.to_bytes())).unwrap();
+    let key = write_key(&world, "alice.key", &alice.key);
     let account = alice.key.address();
     alice.client.shutdown().await;
     shop.client.shutdown().await;
@@ -118,9 +117,9 @@ async fn a_client_is_paid_in_full_with_the_hub_deleted() {
     hub.stop();
     std::fs::remove_dir_all(&world.hub_dir).unwrap();
     let before = cast_balance(&world, account);
-    let (settle, evidence, key) = (settle(), evidence.to_str().unwrap(), key.to_str().unwrap());
+    let (settle, evidence) = (settle(), evidence.to_str().unwrap());
     let at = ["--evidence", evidence, "--rpc-url", &world.rpc_url];
-    let send = [&at[..], &["--key-file", key, "--broadcast", "--wait"]].concat();
+    let send = [&at[..], &["--key-file", &key, "--broadcast", "--wait"]].concat();
     run(&settle, &["verify", "--evidence", evidence]);
     run(&settle, &[&["status"], &at[..]].concat());
     run(&settle, &[&["dispute"], &send[..]].concat());

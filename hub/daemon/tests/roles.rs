@@ -30,8 +30,6 @@ mod nodes;
 mod people;
 #[path = "support/process.rs"]
 mod process;
-#[path = "roles/raw.rs"]
-mod raw;
 #[path = "roles/reorgs.rs"]
 mod reorgs;
 #[path = "roles/resolvers.rs"]

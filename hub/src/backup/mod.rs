@@ -16,6 +16,7 @@ mod key;
 mod part;
 mod read;
 mod restore;
+mod sealed_key;
 mod tap;
 mod task;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use error::BackupError;
 pub use key::BackupKey;
 pub use read::{Contents, Summary, TokenWorth, read};
 pub use restore::{Home, Insistence, Restored, restore};
+pub use sealed_key::{GuessCost, SealedKeyError, open_key, seal_key};
 pub use tap::Tap;
 pub use task::{Backup, Job};
 

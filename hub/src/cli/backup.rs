@@ -1,6 +1,10 @@
-//! `hub backup`: what a backup covers, and whether it is whole.
+//! `hub backup`: what a backup covers, whether it is whole, and its key sealed with a passphrase.
 
-use super::{Failure, data, words};
+use super::{
+    Failure, data,
+    sealed_key::{self, KeyArgs, SealKeyArgs},
+    words,
+};
 use crate::{
     backup::{BackupError, BackupKey, BackupOptions, Contents, Summary, read},
     now::Now,
@@ -8,14 +12,12 @@ use crate::{
     settle::table,
 };
 use protocol_spec::UnixSeconds;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 const EXAMPLES: &str = "\
   hub backup verify /mnt/backup/hub                      with the key that ./hub.toml names
   hub backup verify DIR --key file:/safe/backup.key      without a configuration
+  hub backup verify DIR --sealed-key DIR/key.sealed --passphrase env:PHRASE
   hub backup verify DIR --max-age-s 60 --json            for a monitor
 
 Reads every segment of the newest complete generation, checks its place in the chain, and replays it. If nothing can be made
@@ -39,6 +41,8 @@ pub struct BackupArgs {
 pub enum BackupCommand {
     /// Check every segment and say what it covers.
     Verify(VerifyArgs),
+    /// Seal the backup's key with a passphrase: a file that may lie beside the backups.
+    SealKey(SealKeyArgs),
 }
 
 /// `verify`.
@@ -50,9 +54,9 @@ pub struct VerifyArgs {
     /// The configuration that names the key.
     #[arg(long, value_name = "FILE", default_value = "hub.toml")]
     pub config: PathBuf,
-    /// The key, as `file:PATH` or `env:NAME`, instead of the configuration's.
-    #[arg(long, value_name = "REF")]
-    pub key: Option<SecretRef>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub key: KeyArgs,
     /// Fail when the newest commit in it was exported longer ago.
     #[arg(long, value_name = "SECONDS")]
     pub max_age_s: Option<u64>,
@@ -85,19 +89,17 @@ pub(super) fn key(reference: &SecretRef) -> Result<BackupKey, Failure> {
     BackupKey::new(bytes).map_err(|error| Failure::Running(error.into()))
 }
 
-/// The key named on the command line, else the configuration's.
-pub(super) fn key_of(named: Option<&SecretRef>, config: &Path) -> Result<BackupKey, Failure> {
-    match named {
-        Some(reference) => key(reference),
-        None => key(&Config::load(config)?.backup.key),
+/// Runs it.
+pub fn backup(args: &BackupArgs) -> Result<(), Failure> {
+    match &args.command {
+        BackupCommand::Verify(args) => verify(args),
+        BackupCommand::SealKey(args) => sealed_key::seal(args),
     }
 }
 
-/// Runs it.
-pub fn backup(args: &BackupArgs) -> Result<(), Failure> {
-    let BackupCommand::Verify(args) = &args.command;
-    let key = key_of(args.key.as_ref(), &args.config)?;
-    let contents = read(&args.dir, &key).map_err(failure)?;
+fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let opened = args.key.open(|| Ok(Config::load(&args.config)?.backup.key))?;
+    let contents = read(&args.dir, &opened.key).map_err(failure)?;
     let age_s = contents.summary.age_s(Now::wall().get());
     if args.json {
         data(&json(&contents, age_s))?;

@@ -12,6 +12,7 @@ mod exit;
 pub mod init;
 pub mod liquidity;
 pub mod restore;
+pub mod sealed_key;
 pub mod serve;
 pub mod settle_now;
 pub mod vault;
@@ -36,6 +37,7 @@ Start a hub of your own:
 
 Keep it safe:
   hub backup verify DIR                what a backup covers, and whether every byte of it is as it was written
+  hub backup seal-key --out FILE       the backup's key, sealed with a passphrase
   hub restore --from DIR               a database from a backup, after the old one was lost
   hub accept-loss --all                after a restore: go on with channels whose clients never come back
 
@@ -71,7 +73,7 @@ pub enum Command {
     Deploy(deploy::DeployArgs),
     /// Look at the hub's money on chain, pay in, take out.
     Vault(vault::VaultArgs),
-    /// Check a backup.
+    /// Check a backup, or seal its key with a passphrase.
     Backup(backup::BackupArgs),
     /// Make a database of a backup.
     Restore(restore::RestoreArgs),

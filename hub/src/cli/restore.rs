@@ -1,11 +1,11 @@
 //! `hub restore`: a database from a backup.
 
-use super::{Failure, backup, data, words};
+use super::{Failure, backup, data, sealed_key::KeyArgs, words};
 use crate::{
     app::first_start,
     backup::{Home, Insistence, restore as restore_to},
     now::Now,
-    ops::{Config, SecretRef},
+    ops::Config,
 };
 use futures::future::BoxFuture;
 use std::path::PathBuf;
@@ -14,6 +14,10 @@ const EXAMPLES: &str = "\
   hub restore --from /mnt/backup/hub                   into the data_dir of ./hub.toml, which must have no database
   hub backup verify /mnt/backup/hub                    look first
   hub serve                                            then
+
+Without the key's file, with the one that `hub backup seal-key` has made and its passphrase:
+  read -rs PHRASE; export PHRASE
+  hub restore --from DIR --sealed-key DIR/key.sealed --passphrase env:PHRASE
 
 Afterwards the hub answers disputes and collects what is due at once, with what the backup holds. It signs nothing in a
 channel until its client has come back and shown what it holds; then that channel goes on, by itself. What was signed
@@ -38,9 +42,9 @@ pub struct RestoreArgs {
     /// The configuration of the hub.
     #[arg(long, value_name = "FILE", default_value = "hub.toml")]
     pub config: PathBuf,
-    /// The key of the backup, as `file:PATH` or `env:NAME`, instead of the configuration's.
-    #[arg(long, value_name = "REF")]
-    pub key: Option<SecretRef>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub key: KeyArgs,
     /// Restore what is before a damage, if need be of an older generation.
     #[arg(long)]
     pub damaged: bool,
@@ -53,7 +57,7 @@ pub struct RestoreArgs {
 pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
     Box::pin(async move {
         let config = Config::load(&args.config)?;
-        let key = backup::key(args.key.as_ref().unwrap_or(&config.backup.key))?;
+        let opened = args.key.open(|| Ok(config.backup.key.clone()))?;
         let signer = config.keys.hub_signer.load().map_err(|error| Failure::Key {
             name: "keys.hub_signer",
             error,
@@ -68,9 +72,10 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             key: options.key,
         });
         let to = &config.data_dir;
-        let restored = restore_to(&args.from, &key, home.as_ref(), to, signer, insistence, now).await;
+        let restored = restore_to(&args.from, &opened.key, home.as_ref(), to, signer, insistence, now).await;
         let restored = restored.map_err(backup::failure)?;
         first_start::done(&config.data_dir).map_err(Failure::Running)?;
+        opened.put_back(&config.backup.key);
         let age_s = restored.summary.age_s(now);
         data(&backup::show(&restored.summary, age_s))?;
         if !restored.noted {

@@ -1,5 +1,6 @@
 //! Where keys come from: a file only its owner can read, or an environment variable. Never the configuration itself.
 
+use crate::backup::SealedKeyError;
 use protocol_spec::SignerKey;
 use rand::{TryRngCore, rngs::OsRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -15,6 +16,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 const KEY_FILE_BYTES_MAX: u64 = 128;
+/// A file is not read further than [`KEY_FILE_BYTES_MAX`]: no passphrase may reach there.
+const PASSPHRASE_BYTES_MAX: usize = 100;
+/// Shorter ones are guessed.
+const PASSPHRASE_BYTES_MIN: usize = 16;
 
 /// A reference to a key. Holds no secret, so it may be printed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +74,20 @@ pub enum SecretError {
     /// Not 32 bytes of hex, or not a key of the curve.
     #[error("{0}: must hold a private key of 64 hex digits")]
     NotAKey(String),
+    /// A passphrase that is too long.
+    #[error("{0}: a passphrase has at most 100 bytes")]
+    PassphraseLong(String),
+    /// A passphrase that can be guessed.
+    #[error("{0}: a passphrase that seals a key has at least 16 bytes; take five random words")]
+    PassphraseShort(String),
+    /// A sealed backup key does not open.
+    #[error("{path}: {error}")]
+    Sealed {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: SealedKeyError,
+    },
     /// The system gave no randomness.
     #[error("the system gave no randomness: {0}")]
     Randomness(String),
@@ -126,15 +145,38 @@ impl SecretRef {
         SignerKey::from_bytes(&*self.load_bytes()?).map_err(not_a_key)
     }
 
-    /// Fetches a key that is no key of the curve: 32 bytes.
-    pub fn load_bytes(&self) -> Result<Zeroizing<[u8; 32]>, SecretError> {
-        let text = match self {
-            Self::File(path) => read_private(path)?,
+    /// Fetches a passphrase: the text without the line end. Errors: it has more than 100 bytes.
+    pub fn load_passphrase(&self) -> Result<Zeroizing<String>, SecretError> {
+        let text = self.text()?;
+        let phrase = text.trim_end_matches(['\r', '\n']);
+        match phrase.len() {
+            0..=PASSPHRASE_BYTES_MAX => Ok(Zeroizing::new(phrase.to_owned())),
+            _ => Err(SecretError::PassphraseLong(self.to_string())),
+        }
+    }
+
+    /// Fetches a passphrase that is to seal something. Errors: it has less than 16 bytes, or more than 100.
+    pub fn load_new_passphrase(&self) -> Result<Zeroizing<String>, SecretError> {
+        let phrase = self.load_passphrase()?;
+        match phrase.len() {
+            PASSPHRASE_BYTES_MIN.. => Ok(phrase),
+            _ => Err(SecretError::PassphraseShort(self.to_string())),
+        }
+    }
+
+    fn text(&self) -> Result<Zeroizing<String>, SecretError> {
+        match self {
+            Self::File(path) => read_private(path),
             Self::Env(name) => {
                 let value = std::env::var(name).map_err(|_| SecretError::NotSet(name.clone()))?;
-                Zeroizing::new(value)
+                Ok(Zeroizing::new(value))
             }
-        };
+        }
+    }
+
+    /// Fetches a key that is no key of the curve: 32 bytes.
+    pub fn load_bytes(&self) -> Result<Zeroizing<[u8; 32]>, SecretError> {
+        let text = self.text()?;
         let mut bytes = Zeroizing::new([0; 32]);
         let digits = text.trim();
         let digits = digits.strip_prefix("0x").unwrap_or(digits);
@@ -183,14 +225,24 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, SecretError> {
 /// Makes a key from the system's randomness and writes it to a new file with mode 0600. Never overwrites.
 pub fn create_key(path: &Path) -> Result<SignerKey, SecretError> {
     let key = random_key()?;
+    write_key(path, &key.to_bytes())?;
+    Ok(key)
+}
+
+/// Writes a key to a new file with mode 0600, as [`SecretRef::load_bytes`] reads it. Never overwrites.
+pub fn write_key(path: &Path, key: &[u8; 32]) -> Result<(), SecretError> {
     let mut text = Zeroizing::new(String::with_capacity(65));
     let mut digits = Zeroizing::new([0; 64]);
     // 32 bytes are 64 digits, and hex is UTF-8; a failure of either would leave the file without a key, so it is an error.
-    let bytes = key.to_bytes();
-    hex::encode_to_slice(bytes.as_slice(), digits.as_mut_slice())
+    hex::encode_to_slice(key, digits.as_mut_slice())
         .map_err(|_| SecretError::NotAKey(path.display().to_string()))?;
     text.push_str(std::str::from_utf8(digits.as_slice()).unwrap_or_default());
     text.push('\n');
+    write_private(path, text.as_bytes())
+}
+
+/// Writes a new file that only we can read, durably. Never overwrites.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SecretError> {
     let fail = |error| SecretError::Io {
         path: path.to_owned(),
         error,
@@ -202,9 +254,8 @@ pub fn create_key(path: &Path) -> Result<SignerKey, SecretError> {
         .mode(0o600)
         .open(path)
         .map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
-    file.sync_all().map_err(fail)?;
-    Ok(key)
+    file.write_all(bytes).map_err(fail)?;
+    file.sync_all().map_err(fail)
 }
 
 fn random_key() -> Result<SignerKey, SecretError> {

@@ -10,8 +10,9 @@ use super::{
     text,
     view::{Phase, View},
 };
-use protocol_spec::{Address, Digest, UnixSeconds};
+use protocol_spec::{Accept, Address, Digest, UnixSeconds};
 use serde_json::json;
+use std::path::Path;
 
 /// Writes the package.
 pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
@@ -40,8 +41,14 @@ pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
         deadline: args.deadline,
     };
     let accept = countersign(&evidence, permission, signer.address())?;
-    let signature = signer.accept(&accept, evidence.domain()).await?;
-    let package = seal_package(&evidence, SignedAccept { accept, signature });
+    let signed = match args.out.as_deref().and_then(|path| signed_before(path, &accept)) {
+        Some(signed) => signed,
+        None => {
+            let signature = signer.accept(&accept, evidence.domain()).await?;
+            SignedAccept { accept, signature }
+        }
+    };
+    let package = seal_package(&evidence, signed);
     let text =
         serde_json::to_string_pretty(&package).map_err(|error| SettleError::Internal(error.to_string()))?;
     // It is checked as its reader will check it.
@@ -84,6 +91,13 @@ pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
             "submitter": args.submitter, "may_dispute": args.may_dispute, "deadline": args.deadline,
         }),
     ))
+}
+
+/// The countersignature of a package that was exported before, when it is the same: a person at the signer is asked once for
+/// one decision, however often this is run. It is checked with the package, as a new one is.
+fn signed_before(path: &Path, accept: &Accept) -> Option<SignedAccept> {
+    let signed = load(path).ok()?.accept()?.clone();
+    (signed.accept == *accept).then_some(signed)
 }
 
 /// R28: never while a marked lock is unconverted, because showing a newer voucher drops its count, and a submitter cannot

@@ -264,9 +264,23 @@ async fn anvil_countersigns_a_package_as_typed_data() {
         assert_eq!(accept.accept.may_dispute, !more.is_empty());
         settle(&["verify", "--evidence", &path]).exits(0);
     }
+    // Nothing has changed: nobody is asked again, and the package is the same. Anything else is asked for.
+    let (liar, counts) = signer(Behaviour::Honest, &[anvil_key()]).await;
+    let before = std::fs::read(&out).unwrap();
+    export(&liar, &["--may-dispute", "--deadline", "18446744073709551614"]).exits(0);
+    assert_eq!(
+        counts.asked.load(Ordering::SeqCst),
+        0,
+        "one decision is signed once"
+    );
+    assert_eq!(std::fs::read(&out).unwrap(), before);
+    export(&liar, &["--may-dispute"])
+        .exits(3)
+        .says("something else was signed");
+    assert_eq!(counts.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(std::fs::read(&out).unwrap(), before);
     std::fs::remove_file(&out).unwrap();
     // The right key, but not over what was asked.
-    let (liar, _) = signer(Behaviour::Honest, &[anvil_key()]).await;
     export(&liar, &[]).exits(3).says("something else was signed");
     assert!(!out.exists());
 }

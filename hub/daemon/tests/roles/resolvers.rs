@@ -17,7 +17,7 @@ use hub::{
 };
 use protocol_spec::{
     Address,
-    message::{Notification, Request, Reveal},
+    message::{ErrorCode, Notification, Request, Reveal},
 };
 use std::{
     sync::atomic::Ordering,
@@ -126,8 +126,14 @@ async fn tell_anyway(merchant: &Person, line: &Line, witness: Witness) {
         lock_id: evidence.received.locks[0].id,
         witness,
     };
-    line.say(Request::Reveal(reveal)).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refusal = loop {
+        let error = line.say(Request::Reveal(reveal.clone())).await.unwrap_err();
+        // Who told a wrong one is not listened to for a second.
+        if !error.is(ErrorCode::Busy) {
+            break error;
+        }
+    };
+    assert_eq!(refusal.data.name, "WitnessWrong", "{refusal}");
     let evidence = merchant.channel.evidence().await.unwrap();
     assert_eq!(
         evidence.received.locks.len(),

@@ -1,22 +1,18 @@
-//! Locked payments. As payer: lock, fold on the witness, let go. As payee: accept what pays an own invoice, hold what a
-//! resolver is to release, give up the rest.
+//! The payer's side: locks, folds on the witness, lets go.
 
-use super::{
-    Actor,
-    entry::{Entry, LockedPayment},
-    pay::later,
-    session::Pending,
-};
 use crate::{
-    ChannelError, ClientEvent, LockHeld, LockedPaid, LockedReceived, PayError, PaymentState, StoreError,
-    store::rows::{self, InvoiceRow, OwnLock, PaymentRow},
+    LockedPaid, PayError, PaymentState, StoreError,
+    actor::{
+        Actor,
+        entry::{self, Entry, LockedPayment},
+        issue::may_sign,
+        pay::later,
+    },
+    store::rows::{self, OwnLock, PaymentRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Condition, Digest, Invoice, Lock, Op, Opened, Payee, Payment, PaymentId, Preimage,
-    Reject, ReturnReason, Seq, SignedInvoice, UnixSeconds, Witness,
-    channel::{Clock, Phase},
-    limits,
-    message::{Consent, LockCall, Request, Reveal},
+    Amount, ChannelId, Digest, Invoice, Lock, Op, Opened, Payee, Payment, PaymentId, Reject, ReturnReason,
+    Seq, Witness, channel::Clock, limits, message::Consent,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,9 +20,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-pub(super) type LockReply = oneshot::Sender<Result<LockedPaid, PayError>>;
-pub(super) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
-pub(super) type HeldReply = oneshot::Sender<Result<LockHeld, ChannelError>>;
+pub(in crate::actor) type LockReply = oneshot::Sender<Result<LockedPaid, PayError>>;
 
 /// A locked payment to be made. The invoice was verified.
 pub(crate) struct LockOrder {
@@ -40,22 +34,13 @@ pub(crate) struct LockOrder {
 }
 
 impl LockOrder {
-    pub(super) fn cost(&self) -> Amount {
+    pub(in crate::actor) fn cost(&self) -> Amount {
         Amount(self.invoice.amount.0.saturating_add(self.fee_max.0))
     }
 }
 
-/// What the hub must be told about its own locks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum LockNews {
-    Reveal(u64, Witness),
-    Consent(u64),
-}
-
 impl Actor {
-    // ---------------------------------------------------------------- payer
-
-    pub(super) async fn pay_locked(&mut self, order: LockOrder) -> Result<(), StoreError> {
+    pub(in crate::actor) async fn pay_locked(&mut self, order: LockOrder) -> Result<(), StoreError> {
         let cost = order.cost();
         let known = match order.payment_id {
             // A payment that waits is in no row yet.
@@ -91,11 +76,11 @@ impl Actor {
     }
 
     /// Issues everything that changes own locks: at most one voucher.
-    pub(super) fn issue_locks(&mut self, id: &ChannelId, clock: Clock) {
+    pub(in crate::actor) fn issue_locks(&mut self, id: &ChannelId, clock: Clock) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        if !super::issue::may_sign(entry) || entry.awaits_countersignature() {
+        if !may_sign(entry) || entry.awaits_countersignature() {
             return;
         }
         let mut ops = entry.fold(clock);
@@ -217,7 +202,7 @@ impl Actor {
     }
 
     /// What opens an own lock is known: it is folded with the next voucher, and the payer has its proof.
-    pub(super) fn lock_opened(&mut self, id: &ChannelId, lock_id: u64, opened: &Opened) {
+    pub(in crate::actor) fn lock_opened(&mut self, id: &ChannelId, lock_id: u64, opened: &Opened) {
         let clock = self.clock();
         let Some(entry) = self.entries.get_mut(id) else {
             return;
@@ -250,7 +235,7 @@ impl Actor {
     }
 
     /// The hub gives up an own lock: it is taken out with the next voucher, and the money is back.
-    pub(super) fn lock_consented(&mut self, consent: &Consent) {
+    pub(in crate::actor) fn lock_consented(&mut self, consent: &Consent) {
         let id = consent.channel_id;
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -277,7 +262,7 @@ impl Actor {
         locked.row.state = PaymentState::Bounced { seq, reason };
         self.batch.push(rows::put_payment(&locked.row));
         let payment_id = locked.row.payment.payment_id;
-        let cost = super::entry::cost(&locked.row.payment);
+        let cost = entry::cost(&locked.row.payment);
         let reply = locked.reply.take();
         self.spent = self.spent.saturating_minus(cost);
         if let Some(reply) = reply {
@@ -293,7 +278,7 @@ impl Actor {
     }
 
     /// A hub voucher acknowledged own vouchers up to `ack`: converted locks are settled, with the fee that was kept.
-    pub(super) fn locks_acknowledged(&mut self, id: &ChannelId, ack: Seq) {
+    pub(in crate::actor) fn locks_acknowledged(&mut self, id: &ChannelId, ack: Seq) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -316,208 +301,8 @@ impl Actor {
         }
     }
 
-    // ---------------------------------------------------------------- payee
-
-    /// Makes, stores and signs an invoice.
-    pub(super) async fn make_invoice(
-        &mut self,
-        channel_id: ChannelId,
-        amount: Amount,
-        life: Duration,
-        memo: Digest,
-        condition: Option<Condition>,
-    ) -> Result<SignedInvoice, ChannelError> {
-        let open = self.entries.get(&channel_id).ok_or(ChannelError::NoChannel)?;
-        if *open.channel.phase() != Phase::Open {
-            let phase = open.channel.phase().name();
-            return Err(Reject::ChannelNotOpen { phase }.into());
-        }
-        if amount.is_zero() {
-            return Err(Reject::AmountZero.into());
-        }
-        let made = condition.is_none().then(|| Preimage(self.options.ports.random()));
-        let condition = condition.or_else(|| made.as_ref().map(Condition::preimage));
-        let condition = condition.ok_or(ChannelError::UnknownInvoice)?;
-        // What pays the one must not pay the other.
-        if self.invoices.contains_key(&condition.hash) {
-            return Err(ChannelError::HashUsed);
-        }
-        let invoice = Invoice {
-            channel_id,
-            amount,
-            hash: condition.hash,
-            resolver: condition.resolver,
-            expires_at: self.clock().now.after(life.as_secs()),
-            memo,
-        };
-        let signature = self.signer.sign(&invoice.digest(&self.hub.domain)).await?;
-        let row = InvoiceRow {
-            invoice: invoice.clone(),
-            preimage: made,
-            paid: None,
-        };
-        self.batch.push(rows::put_invoice(&row));
-        self.invoices.insert(invoice.hash, row);
-        Ok(SignedInvoice { invoice, signature })
-    }
-
-    /// Waits until the invoice is paid.
-    pub(super) fn await_invoice(&mut self, hash: Digest, reply: AcceptReply) {
-        match self.invoices.get(&hash) {
-            None => self.after_commit(reply, Err(ChannelError::UnknownInvoice)),
-            Some(row) => match &row.paid {
-                Some(paid) => {
-                    let paid = paid.clone();
-                    self.after_commit(reply, Ok(paid));
-                }
-                None => self.accepting.entry(hash).or_default().push(reply),
-            },
-        }
-    }
-
-    /// The hub's voucher carries a new lock: it is opened or held if it pays an own invoice, and given up otherwise.
-    pub(super) fn lock_offered(
-        &mut self,
-        id: &ChannelId,
-        lock: &Lock,
-        payment_id: PaymentId,
-        invoice: Digest,
-        clock: Clock,
-    ) {
-        let known = self.invoices.get(&lock.hash).filter(|row| row.paid.is_none());
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        let act_s = entry.channel.delays().act_s;
-        let twice = entry.holds_another(lock);
-        let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, act_s));
-        let opened = row.map(|row| {
-            row.preimage
-                .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))
-        });
-        entry.dirty = true;
-        match opened {
-            Some(Some(opened)) if entry.channel.learn_witness(lock.id, &opened, clock).is_ok() => {
-                entry.locks_in.insert(lock.id, (payment_id, invoice));
-                let told = LockNews::Reveal(lock.id, opened.witness().clone());
-                entry.lock_news.push(told);
-            }
-            Some(None) => {
-                entry.locks_in.insert(lock.id, (payment_id, invoice));
-                self.lock_held(id, lock, payment_id);
-            }
-            _ => {
-                // Never known, so it cannot be refused.
-                let _ = entry.channel.consent(lock.id);
-                entry.lock_news.push(LockNews::Consent(lock.id));
-            }
-        }
-    }
-
-    /// The hub folded a lock: the invoice is paid.
-    pub(super) fn lock_received(&mut self, id: &ChannelId, seq: Seq, lock: &Lock) {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        let Some((payment_id, invoice)) = entry.locks_in.remove(&lock.id) else {
-            return;
-        };
-        entry.dirty = true;
-        let row = rows::CreditRow {
-            seq,
-            amount: lock.amount,
-            invoice,
-            told_at: None,
-        };
-        // The lock does not name its payer; the receipt will.
-        self.put_credit(id, rows::credit_key(id, &payment_id, &Digest::ZERO), row);
-        let paid = LockedReceived {
-            payment_id,
-            channel_id: *id,
-            seq,
-            amount: lock.amount,
-        };
-        if let Some(row) = self.invoices.get_mut(&lock.hash) {
-            row.paid = Some(paid.clone());
-            self.batch.push(rows::put_invoice(row));
-        }
-        let accepting = self.accepting.remove(&lock.hash).into_iter();
-        let waiting = accepting.chain(self.releasing.remove(&lock.hash));
-        for reply in waiting.flatten().collect::<Vec<_>>() {
-            self.after_commit(reply, Ok(paid.clone()));
-        }
-    }
-
-    pub(super) fn lock_dropped_by_hub(&mut self, id: &ChannelId, lock_id: u64) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.dirty |= entry.locks_in.remove(&lock_id).is_some();
-        }
-    }
-
-    /// Everything the hub may have missed, on a connection that has just resumed.
-    pub(super) fn tell_locks_again(&mut self, id: &ChannelId) {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        let reveals = entry.channel.known_witnesses();
-        let reveals = reveals.map(|(lock_id, witness)| LockNews::Reveal(lock_id, witness.clone()));
-        let consents = entry.channel.consents_given().map(LockNews::Consent);
-        entry.lock_news = reveals.chain(consents).collect();
-    }
-
-    /// Tells the hub what was decided about its locks. Only after the turn's commit.
-    pub(super) fn send_lock_news(&mut self) {
-        let ids: Vec<ChannelId> = self.entries.keys().copied().collect();
-        for channel_id in ids {
-            let news = match self.entries.get_mut(&channel_id) {
-                Some(entry) if entry.live() => std::mem::take(&mut entry.lock_news),
-                _ => continue,
-            };
-            for one in news {
-                let request = match one {
-                    LockNews::Reveal(lock_id, witness) => Request::Reveal(Reveal {
-                        channel_id,
-                        lock_id,
-                        witness,
-                    }),
-                    LockNews::Consent(lock_id) => Request::Consent(LockCall { channel_id, lock_id }),
-                };
-                self.call(request, Pending::Lock(channel_id));
-            }
-        }
-    }
-
-    /// R21: a lock that the hub should have folded long ago must be collected on chain.
-    pub(super) fn watch_locks(&mut self) {
-        let now = self.clock().now;
-        let mut late = Vec::new();
-        for (id, entry) in &mut self.entries {
-            let act_s = entry.channel.delays().act_s;
-            let locks = &entry.channel.received().locks;
-            let known = entry.channel.known_witnesses();
-            let due: Vec<(u64, UnixSeconds, Digest)> = known
-                .filter_map(|(lock_id, _)| locks.lock(lock_id))
-                .filter(|lock| lock.expiry <= now.after(act_s))
-                .map(|lock| (lock.id, lock.expiry, lock.hash))
-                .collect();
-            for (lock_id, expiry, hash) in due {
-                if entry.alarmed.insert(lock_id) {
-                    late.push((*id, lock_id, expiry, hash));
-                }
-            }
-        }
-        for (channel_id, lock_id, expiry, hash) in late {
-            self.fail_releases(|| ChannelError::LockAtRisk { expiry }, |other| *other == hash);
-            self.emit(ClientEvent::LockAtRisk {
-                channel_id,
-                lock_id,
-                expiry,
-            });
-        }
-    }
-
     /// Gives up waiting; the locks stay as they are.
-    pub(super) fn expire_lock_waiters(&mut self) {
+    pub(in crate::actor) fn expire_lock_waiters(&mut self) {
         let now = tokio::time::Instant::now();
         let mut late = Vec::new();
         for entry in self.entries.values_mut() {

@@ -1,0 +1,258 @@
+//! Withdrawals and closes: quiesce, plan, store, sign, ask the hub for its signature.
+//!
+//! What was signed holds the channel until its deadline (R12, R15), so it is not given up with the first refusal: the same
+//! bytes are sent again with growing waits. A close goes on until its deadline, also when nobody waits for it any more, and
+//! after a restart.
+
+mod close;
+mod exchange;
+mod release;
+mod withdraw;
+
+use super::{
+    Actor,
+    command::{CooperateReply, CooperativeKind, Signed},
+    entry::Entry,
+    pay::later,
+    retries::Retries,
+    session::Pending,
+};
+use crate::{ChannelError, HubFault};
+use protocol_spec::{
+    ChannelId, Close, Digest, Domain, Reject, Signature, Withdraw,
+    channel::{Clock, Phase},
+    message::{ChannelCall, Request, RpcError},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const COMPARE_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug)]
+pub(super) enum Planned {
+    Withdraw(Withdraw),
+    Close(Close),
+}
+
+impl Planned {
+    fn digest(&self, domain: &Domain) -> Digest {
+        match self {
+            Self::Withdraw(message) => message.digest(domain),
+            Self::Close(message) => message.digest(domain),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Waits until both sides know the same.
+    Draining,
+    /// The hub is asked for its numbers; again at that time.
+    Comparing(Instant),
+    /// The hub's numbers are ours.
+    Equal,
+    /// Stored; to be signed.
+    ToSign(Planned),
+    /// Signed; to be sent (again) then.
+    ToSend(Planned, Signature, Instant),
+    /// With the hub; sent again then if there is no answer.
+    Sent(Planned, Signature, Instant),
+}
+
+/// A withdrawal or close under way.
+#[derive(Debug)]
+pub(super) struct Cooperation {
+    kind: CooperativeKind,
+    stage: Stage,
+    /// Who asked waits until then.
+    deadline: Instant,
+    reply: Option<CooperateReply>,
+    retries: Retries,
+    /// Why the hub did not sign the last time.
+    refusal: Option<RpcError>,
+}
+
+impl Cooperation {
+    fn new(kind: CooperativeKind, stage: Stage, deadline: Instant, reply: Option<CooperateReply>) -> Self {
+        Self {
+            kind,
+            stage,
+            deadline,
+            reply,
+            retries: Retries::default(),
+            refusal: None,
+        }
+    }
+
+    /// The answer for who waited until the deadline.
+    fn in_vain(&self) -> ChannelError {
+        self.refusal
+            .clone()
+            .map_or(ChannelError::Timeout, ChannelError::Hub)
+    }
+
+    fn answer(&mut self, answer: Result<Signed, ChannelError>) {
+        if let Some(reply) = self.reply.take() {
+            // The caller may have dropped its future.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+impl Entry {
+    /// Payments wait while a withdrawal or close is made; a close lets the queued ones go first.
+    pub(super) fn holds_payments(&self) -> bool {
+        match &self.cooperation {
+            None => false,
+            // Nothing comes of waiting: the channel is closing.
+            Some(cooperation) if cooperation.is_signed_close() && cooperation.reply.is_none() => false,
+            Some(cooperation) => {
+                let draining = matches!(cooperation.stage, Stage::Draining);
+                !(draining && matches!(cooperation.kind, CooperativeKind::Close))
+            }
+        }
+    }
+
+    /// Not even an acknowledgement is signed between our signature and the hub's.
+    pub(super) fn awaits_countersignature(&self) -> bool {
+        let stage = self.cooperation.as_ref().map(|cooperation| &cooperation.stage);
+        matches!(
+            stage,
+            Some(Stage::Equal | Stage::ToSign(_) | Stage::ToSend(..) | Stage::Sent(..))
+        )
+    }
+
+    pub(super) fn cooperation_offline(&mut self) {
+        if let Some(cooperation) = &mut self.cooperation {
+            cooperation.stage = match std::mem::replace(&mut cooperation.stage, Stage::Draining) {
+                Stage::ToSign(planned) => Stage::ToSign(planned),
+                Stage::Sent(planned, signature, _) | Stage::ToSend(planned, signature, _) => {
+                    Stage::ToSend(planned, signature, Instant::now())
+                }
+                _ => Stage::Draining,
+            };
+        }
+    }
+
+    pub(super) fn fail_cooperation(&mut self, fault: &HubFault) {
+        if let Some(mut cooperation) = self.cooperation.take() {
+            cooperation.answer(Err(ChannelError::Frozen(fault.clone())));
+        }
+    }
+
+    /// Ends what nobody waits for any more: a withdrawal at its caller's deadline, a signed close once the channel has moved on.
+    fn end_cooperation(&mut self, now: Instant) {
+        let closing = matches!(self.channel.phase(), Phase::Closing { .. });
+        let Some(cooperation) = &mut self.cooperation else {
+            return;
+        };
+        if cooperation.deadline <= now {
+            cooperation.answer(Err(cooperation.in_vain()));
+        }
+        let over = match cooperation.is_signed_close() {
+            true => !closing && cooperation.reply.is_none(),
+            // The hub asked for it, nobody here waits.
+            false if matches!(cooperation.kind, CooperativeKind::Release { .. }) => {
+                cooperation.deadline <= now
+            }
+            false => cooperation.reply.is_none(),
+        };
+        if over {
+            self.cooperation = None;
+        }
+    }
+
+    /// Everything of ours is accepted, everything of the hub's is acknowledged, nothing waits.
+    fn quiescent(&self, close: bool) -> bool {
+        self.live()
+            && self.accepted == self.channel.sent().seq
+            && self.frames.iter().all(|frame| frame.sent)
+            && self.open.is_empty()
+            && !self.channel.must_ack()
+            && self.held.is_empty()
+            && (!close || (self.queue.is_empty() && self.quoting.is_empty()))
+    }
+
+    fn plan(&mut self, kind: CooperativeKind, clock: Clock) -> Result<Planned, ChannelError> {
+        self.dirty = true;
+        match kind {
+            CooperativeKind::Withdraw(amount) => self.plan_withdrawal(amount, clock),
+            CooperativeKind::Release { total, deadline } => self.plan_release(total, deadline, clock),
+            CooperativeKind::Close => self.plan_close(clock),
+        }
+    }
+}
+
+impl Actor {
+    pub(super) fn start_cooperation(&mut self, id: ChannelId, kind: CooperativeKind, reply: CooperateReply) {
+        let deadline = later(self.options.call_timeout);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.drop_unsigned_release();
+        }
+        let refusal = match self.entries.get_mut(&id) {
+            None => ChannelError::NoChannel,
+            Some(entry) if entry.cooperation.is_some() => match (&mut entry.cooperation, kind) {
+                // The close that is under way anyhow.
+                (Some(close), CooperativeKind::Close) if close.is_signed_close() && close.reply.is_none() => {
+                    (close.deadline, close.reply) = (deadline, Some(reply));
+                    return;
+                }
+                _ => ChannelError::Busy,
+            },
+            Some(entry) => match (&entry.fault, entry.channel.phase()) {
+                (Some(fault), _) => ChannelError::Frozen(fault.clone()),
+                (None, Phase::Open) => {
+                    entry.cooperation = Some(Cooperation::new(kind, Stage::Draining, deadline, Some(reply)));
+                    return;
+                }
+                (None, phase) => Reject::ChannelNotOpen { phase: phase.name() }.into(),
+            },
+        };
+        let _ = reply.send(Err(refusal));
+    }
+
+    /// Moves every withdrawal and close on. Runs before the turn's commit.
+    pub(super) fn cooperate(&mut self) {
+        let clock = self.clock();
+        let mut compare = Vec::new();
+        let now = Instant::now();
+        for (id, entry) in &mut self.entries {
+            if std::mem::take(&mut entry.close_left_open) {
+                entry.resume_close(clock);
+            }
+            entry.end_cooperation(now);
+            let Some(cooperation) = &entry.cooperation else {
+                continue;
+            };
+            let kind = cooperation.kind;
+            let close = matches!(kind, CooperativeKind::Close);
+            let quiet = entry.quiescent(close) && !entry.release_pending();
+            let next = match &cooperation.stage {
+                Stage::Draining if quiet => {
+                    compare.push(*id);
+                    Ok(Stage::Comparing(later(COMPARE_EVERY)))
+                }
+                Stage::Comparing(again) if *again <= now => Ok(Stage::Draining),
+                Stage::Equal if quiet => entry.plan(kind, clock).map(Stage::ToSign),
+                Stage::Equal => Ok(Stage::Draining),
+                Stage::Sent(planned, signature, again) if *again <= now => {
+                    Ok(Stage::ToSend(planned.clone(), *signature, now))
+                }
+                _ => continue,
+            };
+            match (next, &mut entry.cooperation) {
+                (Ok(stage), Some(cooperation)) => cooperation.stage = stage,
+                (Err(error), slot) => {
+                    if let Some(mut cooperation) = slot.take() {
+                        cooperation.answer(Err(error));
+                    }
+                }
+                (Ok(_), None) => {}
+            }
+        }
+        for id in compare {
+            let call = ChannelCall { channel_id: id };
+            self.call(Request::Channel(call), Pending::Compare(id));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The payee's side: accepts what pays an own invoice, holds what a resolver is to release, gives up the rest.
+
+use crate::{
+    ChannelError, ClientEvent, LockHeld, LockedReceived,
+    actor::{Actor, session::Pending},
+    store::rows::{self, InvoiceRow},
+};
+use protocol_spec::{
+    Amount, ChannelId, Condition, Digest, Invoice, Lock, Opened, PaymentId, Preimage, Reject, Seq,
+    SignedInvoice, UnixSeconds, Witness,
+    channel::{Clock, Phase},
+    message::{LockCall, Request, Reveal},
+};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+pub(in crate::actor) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
+pub(in crate::actor) type HeldReply = oneshot::Sender<Result<LockHeld, ChannelError>>;
+
+/// What the hub must be told about its own locks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::actor) enum LockNews {
+    Reveal(u64, Witness),
+    Consent(u64),
+}
+
+impl Actor {
+    /// Makes, stores and signs an invoice.
+    pub(in crate::actor) async fn make_invoice(
+        &mut self,
+        channel_id: ChannelId,
+        amount: Amount,
+        life: Duration,
+        memo: Digest,
+        condition: Option<Condition>,
+    ) -> Result<SignedInvoice, ChannelError> {
+        let open = self.entries.get(&channel_id).ok_or(ChannelError::NoChannel)?;
+        if *open.channel.phase() != Phase::Open {
+            let phase = open.channel.phase().name();
+            return Err(Reject::ChannelNotOpen { phase }.into());
+        }
+        if amount.is_zero() {
+            return Err(Reject::AmountZero.into());
+        }
+        let made = condition.is_none().then(|| Preimage(self.options.ports.random()));
+        let condition = condition.or_else(|| made.as_ref().map(Condition::preimage));
+        let condition = condition.ok_or(ChannelError::UnknownInvoice)?;
+        // What pays the one must not pay the other.
+        if self.invoices.contains_key(&condition.hash) {
+            return Err(ChannelError::HashUsed);
+        }
+        let invoice = Invoice {
+            channel_id,
+            amount,
+            hash: condition.hash,
+            resolver: condition.resolver,
+            expires_at: self.clock().now.after(life.as_secs()),
+            memo,
+        };
+        let signature = self.signer.sign(&invoice.digest(&self.hub.domain)).await?;
+        let row = InvoiceRow {
+            invoice: invoice.clone(),
+            preimage: made,
+            paid: None,
+        };
+        self.batch.push(rows::put_invoice(&row));
+        self.invoices.insert(invoice.hash, row);
+        Ok(SignedInvoice { invoice, signature })
+    }
+
+    /// Waits until the invoice is paid.
+    pub(in crate::actor) fn await_invoice(&mut self, hash: Digest, reply: AcceptReply) {
+        match self.invoices.get(&hash) {
+            None => self.after_commit(reply, Err(ChannelError::UnknownInvoice)),
+            Some(row) => match &row.paid {
+                Some(paid) => {
+                    let paid = paid.clone();
+                    self.after_commit(reply, Ok(paid));
+                }
+                None => self.accepting.entry(hash).or_default().push(reply),
+            },
+        }
+    }
+
+    /// The hub's voucher carries a new lock: it is opened or held if it pays an own invoice, and given up otherwise.
+    pub(in crate::actor) fn lock_offered(
+        &mut self,
+        id: &ChannelId,
+        lock: &Lock,
+        payment_id: PaymentId,
+        invoice: Digest,
+        clock: Clock,
+    ) {
+        let known = self.invoices.get(&lock.hash).filter(|row| row.paid.is_none());
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let act_s = entry.channel.delays().act_s;
+        let twice = entry.holds_another(lock);
+        let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, act_s));
+        let opened = row.map(|row| {
+            row.preimage
+                .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))
+        });
+        entry.dirty = true;
+        match opened {
+            Some(Some(opened)) if entry.channel.learn_witness(lock.id, &opened, clock).is_ok() => {
+                entry.locks_in.insert(lock.id, (payment_id, invoice));
+                let told = LockNews::Reveal(lock.id, opened.witness().clone());
+                entry.lock_news.push(told);
+            }
+            Some(None) => {
+                entry.locks_in.insert(lock.id, (payment_id, invoice));
+                self.lock_held(id, lock, payment_id);
+            }
+            _ => {
+                // Never known, so it cannot be refused.
+                let _ = entry.channel.consent(lock.id);
+                entry.lock_news.push(LockNews::Consent(lock.id));
+            }
+        }
+    }
+
+    /// The hub folded a lock: the invoice is paid.
+    pub(in crate::actor) fn lock_received(&mut self, id: &ChannelId, seq: Seq, lock: &Lock) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let Some((payment_id, invoice)) = entry.locks_in.remove(&lock.id) else {
+            return;
+        };
+        entry.dirty = true;
+        let row = rows::CreditRow {
+            seq,
+            amount: lock.amount,
+            invoice,
+            told_at: None,
+        };
+        // The lock does not name its payer; the receipt will.
+        self.put_credit(id, rows::credit_key(id, &payment_id, &Digest::ZERO), row);
+        let paid = LockedReceived {
+            payment_id,
+            channel_id: *id,
+            seq,
+            amount: lock.amount,
+        };
+        if let Some(row) = self.invoices.get_mut(&lock.hash) {
+            row.paid = Some(paid.clone());
+            self.batch.push(rows::put_invoice(row));
+        }
+        let accepting = self.accepting.remove(&lock.hash).into_iter();
+        let waiting = accepting.chain(self.releasing.remove(&lock.hash));
+        for reply in waiting.flatten().collect::<Vec<_>>() {
+            self.after_commit(reply, Ok(paid.clone()));
+        }
+    }
+
+    pub(in crate::actor) fn lock_dropped_by_hub(&mut self, id: &ChannelId, lock_id: u64) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.dirty |= entry.locks_in.remove(&lock_id).is_some();
+        }
+    }
+
+    /// Everything the hub may have missed, on a connection that has just resumed.
+    pub(in crate::actor) fn tell_locks_again(&mut self, id: &ChannelId) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let reveals = entry.channel.known_witnesses();
+        let reveals = reveals.map(|(lock_id, witness)| LockNews::Reveal(lock_id, witness.clone()));
+        let consents = entry.channel.consents_given().map(LockNews::Consent);
+        entry.lock_news = reveals.chain(consents).collect();
+    }
+
+    /// Tells the hub what was decided about its locks. Only after the turn's commit.
+    pub(in crate::actor) fn send_lock_news(&mut self) {
+        let ids: Vec<ChannelId> = self.entries.keys().copied().collect();
+        for channel_id in ids {
+            let news = match self.entries.get_mut(&channel_id) {
+                Some(entry) if entry.live() => std::mem::take(&mut entry.lock_news),
+                _ => continue,
+            };
+            for one in news {
+                let request = match one {
+                    LockNews::Reveal(lock_id, witness) => Request::Reveal(Reveal {
+                        channel_id,
+                        lock_id,
+                        witness,
+                    }),
+                    LockNews::Consent(lock_id) => Request::Consent(LockCall { channel_id, lock_id }),
+                };
+                self.call(request, Pending::Lock(channel_id));
+            }
+        }
+    }
+
+    /// R21: a lock that the hub should have folded long ago must be collected on chain.
+    pub(in crate::actor) fn watch_locks(&mut self) {
+        let now = self.clock().now;
+        let mut late = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let act_s = entry.channel.delays().act_s;
+            let locks = &entry.channel.received().locks;
+            let known = entry.channel.known_witnesses();
+            let due: Vec<(u64, UnixSeconds, Digest)> = known
+                .filter_map(|(lock_id, _)| locks.lock(lock_id))
+                .filter(|lock| lock.expiry <= now.after(act_s))
+                .map(|lock| (lock.id, lock.expiry, lock.hash))
+                .collect();
+            for (lock_id, expiry, hash) in due {
+                if entry.alarmed.insert(lock_id) {
+                    late.push((*id, lock_id, expiry, hash));
+                }
+            }
+        }
+        for (channel_id, lock_id, expiry, hash) in late {
+            self.fail_releases(|| ChannelError::LockAtRisk { expiry }, |other| *other == hash);
+            self.emit(ClientEvent::LockAtRisk {
+                channel_id,
+                lock_id,
+                expiry,
+            });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A scripted node: the mini-hub's channels as their adjudicator would have them, and resolvers that say what the test wants.
+
+use super::Hub;
+use alloy::{
+    primitives::B256,
+    rpc::types::Block,
+    sol_types::{SolCall, SolValue},
+};
+use protocol_spec::abi::{ChannelState, IAdjudicator, LocksState, Status};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+const BLOCK: u64 = 100;
+
+/// One node, at a block that never changes but for its time.
+pub struct Node {
+    pub url: String,
+    hub: Arc<Hub>,
+    /// The one witness that resolvers take.
+    pub takes: Mutex<Option<Vec<u8>>>,
+    /// How often a resolver was asked.
+    pub asked: AtomicU64,
+}
+
+impl Node {
+    pub async fn start(hub: Arc<Hub>) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let node = Arc::new(Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            hub,
+            takes: Mutex::default(),
+            asked: AtomicU64::new(0),
+        });
+        let server = node.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(server.clone().serve(socket));
+            }
+        });
+        node
+    }
+
+    /// One connection, request after request.
+    async fn serve(self: Arc<Self>, socket: TcpStream) {
+        let mut socket = BufReader::new(socket);
+        loop {
+            let (mut line, mut length) = (String::new(), 0);
+            while line != "\r\n" {
+                line.clear();
+                if socket.read_line(&mut line).await.unwrap_or_default() == 0 {
+                    return;
+                }
+                let lower = line.to_lowercase();
+                if let Some(value) = lower.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            if socket.read_exact(&mut body).await.is_err() {
+                return;
+            }
+            let body = self.answer(&serde_json::from_slice(&body).unwrap()).to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+            let answer = format!("{head} {}\r\n\r\n{body}", body.len());
+            if socket.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, request: &Value) -> Value {
+        let call = &request["params"][0];
+        let result = match request["method"].as_str().unwrap() {
+            "eth_chainId" => json!("0x7a69"),
+            "eth_getBlockByNumber" => self.block(call),
+            "eth_call" if call["to"].is_null() => {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                let takes = self.takes.lock().unwrap().as_ref().map(hex::encode);
+                let takes = takes.is_some_and(|digits| call["input"].as_str().unwrap().contains(&digits));
+                json!(format!("0x{:064x}", u8::from(takes)))
+            }
+            "eth_call" => self.channel(call),
+            other => panic!("{other} is not in the script"),
+        };
+        json!({"jsonrpc": "2.0", "id": request["id"], "result": result})
+    }
+
+    fn block(&self, at: &Value) -> Value {
+        let number = at.as_str().unwrap().strip_prefix("0x");
+        let number = number.map_or(BLOCK, |digits| u64::from_str_radix(digits, 16).unwrap());
+        let mut block: Block = Block::default();
+        block.header.inner.number = number;
+        block.header.inner.timestamp = self.hub.clock().now.0;
+        serde_json::to_value(block).unwrap()
+    }
+
+    fn channel(&self, call: &Value) -> Value {
+        let input = call["input"].as_str().unwrap().strip_prefix("0x").unwrap();
+        let asked = IAdjudicator::channelCall::abi_decode(&hex::decode(input).unwrap()).unwrap();
+        let state = self.hub.state();
+        let id = client_sdk::ChannelId(asked.channelId.0);
+        let funds = state.channels[&id].channel.funds();
+        let (client, hub) = (funds.client_deposit.0, funds.hub_deposit.0);
+        let none = || LocksState {
+            live: false,
+            opened: false,
+            commitment: B256::ZERO,
+            base: 0,
+            counted: 0,
+            maxExpiry: 0,
+        };
+        let state = ChannelState {
+            status: Status::Open,
+            total: client + hub,
+            clientNet: i128::try_from(client).unwrap(),
+            clientWithdrawn: 0,
+            hubWithdrawn: 0,
+            clientSeq: 0,
+            clientPaid: 0,
+            hubSeq: 0,
+            hubPaid: 0,
+            windowEnd: 0,
+            disputeNo: 0,
+            clientLocks: none(),
+            hubLocks: none(),
+        };
+        json!(format!("0x{}", hex::encode(state.abi_encode())))
+    }
+}

@@ -1,0 +1,115 @@
+//! What the mini-hub knows, and what it is to do wrong.
+
+use client_sdk::{Amount, ChannelId, PaymentId, ReturnReason};
+use protocol_spec::{
+    Channel, Seq, SignedVoucher,
+    message::{Frame, Notification},
+};
+use std::collections::HashMap;
+
+/// Where the hub drops the connection, counted over all requests and notifications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    Never,
+    /// Before the n-th request is handled.
+    BeforeRequest(u64),
+    /// After the n-th request is handled, before anything is answered.
+    AfterRequest(u64),
+}
+
+/// How the next frame is spoiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spoil {
+    Signature,
+    Paid,
+    AckSeq,
+    AckPaid,
+    History,
+}
+
+/// A kind of call that is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refuse {
+    Register,
+    Voucher,
+    Close,
+    Withdraw,
+}
+
+/// A kind of call that is handled, but not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silence {
+    Register,
+    Resume,
+    Voucher,
+    Quote,
+}
+
+#[derive(Clone)]
+pub struct HubChannel {
+    pub channel: Channel,
+    /// Every hub frame, oldest first.
+    pub frames: Vec<Frame>,
+    pub received: Option<SignedVoucher>,
+}
+
+pub struct State {
+    pub channels: HashMap<ChannelId, HubChannel>,
+    pub delivered: Vec<PaymentId>,
+    pub bounce: Option<ReturnReason>,
+    pub cut: Cut,
+    pub requests: u64,
+    pub spoil: Option<Spoil>,
+    /// Accept vouchers, but never answer.
+    pub mute: bool,
+    /// The next call of this kind gets no answer.
+    pub silence: Option<Silence>,
+    /// All calls of this kind are refused.
+    pub refuse: Option<Refuse>,
+    /// When a call was refused.
+    pub refused_at: Vec<tokio::time::Instant>,
+    /// All closes and withdrawals as they came, encoded.
+    pub cooperative: Vec<Vec<u8>>,
+    /// Leaves right after the login.
+    pub hang_up: bool,
+    /// All client vouchers as they came, with duplicates.
+    pub vouchers: Vec<SignedVoucher>,
+    pub fee: Amount,
+    /// After each answer: notifications without end, as fast as the socket takes them.
+    pub flood: bool,
+    /// Sends credits to the session at once.
+    pub push: Option<tokio::sync::mpsc::UnboundedSender<Notification>>,
+    /// Answers vouchers with this seq.
+    pub lie: Option<Seq>,
+    /// Returns so much of the next payment before it acknowledges anything; see [`Hub::acknowledge`].
+    pub early_return: Option<Amount>,
+    /// Shows the last receipt once more at the next position.
+    pub replay: bool,
+}
+
+impl Default for State {
+    /// A hub that does nothing wrong.
+    fn default() -> Self {
+        Self {
+            channels: HashMap::new(),
+            delivered: Vec::new(),
+            bounce: None,
+            cut: Cut::Never,
+            requests: 0,
+            spoil: None,
+            mute: false,
+            silence: None,
+            refuse: None,
+            refused_at: Vec::new(),
+            cooperative: Vec::new(),
+            hang_up: false,
+            vouchers: Vec::new(),
+            fee: Amount(1),
+            flood: false,
+            push: None,
+            lie: None,
+            early_return: None,
+            replay: false,
+        }
+    }
+}

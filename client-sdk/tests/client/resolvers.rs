@@ -1,0 +1,107 @@
+//! Own locks that a resolver opens: the chain is asked, and its "no" is not for ever.
+
+use crate::common::{Hub, Node, attached, builder, eventually, key};
+use client_sdk::{
+    ChannelId, Client, Condition, Digest, LockOptions, LockedPaid, MemoryStore, PayError, SignedInvoice,
+};
+use protocol_spec::{
+    Address, Amount, Invoice, Witness,
+    message::{Notification, Reveal},
+};
+use std::sync::{Arc, atomic::Ordering};
+use tokio::task::JoinHandle;
+
+const RESOLVER: Address = Address::repeat_byte(0x0e);
+
+struct Locked {
+    hub: Arc<Hub>,
+    node: Arc<Node>,
+    client: Client,
+    id: ChannelId,
+    paying: JoinHandle<Result<LockedPaid, PayError>>,
+}
+
+/// A client that has locked a payment on a resolver; the hub has its voucher.
+async fn locked() -> Locked {
+    let hub = Hub::start().await;
+    let node = Node::start(hub.clone()).await;
+    let config = hub.add_channel(&key(1));
+    let builder = builder(&hub, key(1), MemoryStore::new()).rpc(node.url.clone());
+    let (client, id) = attached(&hub, config, builder).await;
+    let payee = key(2);
+    let condition = Condition::data(RESOLVER, b"deal");
+    let invoice = Invoice {
+        channel_id: ChannelId([6; 32]),
+        amount: Amount(1_000),
+        hash: condition.hash,
+        resolver: condition.resolver,
+        expires_at: hub.clock().now.after(3_600),
+        memo: Digest::ZERO,
+    };
+    let signature = payee.sign(&invoice.digest(&hub.domain));
+    let (channel, signer) = (client.channel(id), payee.address());
+    let paying = tokio::spawn(async move {
+        let invoice = SignedInvoice { invoice, signature };
+        channel.pay_locked(&invoice, signer, LockOptions::default()).await
+    });
+    eventually("the hub has the lock", || {
+        !hub.state().channels[&id].channel.received().locks.is_empty()
+    })
+    .await;
+    Locked {
+        hub,
+        node,
+        client,
+        id,
+        paying,
+    }
+}
+
+impl Locked {
+    fn reveal(&self, witness: &[u8]) {
+        let reveal = Reveal {
+            channel_id: self.id,
+            lock_id: 1,
+            witness: Witness::new(witness.to_vec()).unwrap(),
+        };
+        let state = self.hub.state();
+        let push = state.push.as_ref().unwrap();
+        push.send(Notification::Reveal(reveal)).unwrap();
+    }
+}
+
+/// The own node is behind the hub's, or the escrow is released a block later: the hub tells a witness once.
+#[tokio::test]
+async fn a_witness_that_the_resolver_does_not_take_yet_is_asked_about_again() {
+    let locked = locked().await;
+    locked.reveal(b"released");
+    let asked = || locked.node.asked.load(Ordering::SeqCst);
+    eventually("the resolver has said no", || asked() > 0).await;
+    assert!(!locked.paying.is_finished() && locked.client.connected());
+    *locked.node.takes.lock().unwrap() = Some(b"released".to_vec());
+    eventually("paid", || locked.paying.is_finished()).await;
+    let paid = locked.paying.await.unwrap().unwrap();
+    assert_eq!(paid.witness.as_bytes(), b"released");
+    assert!(asked() <= 3, "asked {} times", asked());
+    eventually("the lock is folded", || {
+        let state = locked.hub.state();
+        state.channels[&locked.id].channel.received().locks.is_empty()
+    })
+    .await;
+}
+
+/// Of what the hub tells of one lock only the newest is asked about, however often it tells.
+#[tokio::test]
+async fn many_witnesses_of_one_lock_are_one_question() {
+    let locked = locked().await;
+    for n in 0..40_u8 {
+        locked.reveal(&[n]);
+    }
+    locked.reveal(b"the last one");
+    let asked = || locked.node.asked.load(Ordering::SeqCst);
+    eventually("the resolver was asked", || asked() > 0).await;
+    *locked.node.takes.lock().unwrap() = Some(b"the last one".to_vec());
+    eventually("paid", || locked.paying.is_finished()).await;
+    let paid = locked.paying.await.unwrap().unwrap();
+    assert_eq!(paid.witness.as_bytes(), b"the last one");
+}

@@ -8,6 +8,7 @@ mod defence;
 mod facts;
 mod operator;
 mod outgoing;
+mod pending;
 mod reorg;
 mod reserves;
 mod resolver;

@@ -95,7 +95,7 @@ impl PendingTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol_spec::{Address, Close, Config, Salt, Seq, Signature, UnixSeconds, Withdraw};
+    use protocol_spec::{Address, Close, Config, Digest, Seq, Signature, UnixSeconds, Withdraw};
 
     fn config(number: u8) -> Config {
         Config {
@@ -105,7 +105,7 @@ mod tests {
             hub_signer: Address::repeat_byte(0x62),
             token: Address::repeat_byte(0x63),
             challenge_period_s: 86_400,
-            salt: Salt([number; 32]),
+            salt: Digest([number; 32]),
         }
     }
 

@@ -6,6 +6,12 @@ use crate::{
 };
 use alloy_primitives::{B256, Bytes, U256};
 
+/// In place of the sender's own signature.
+const NOT_SIGNED: abi::CompactSignature = abi::CompactSignature {
+    r: B256::ZERO,
+    vs: B256::ZERO,
+};
+
 /// A voucher as the payee itself submits it. `payer` is the side that signed it.
 #[must_use]
 pub fn submission(payer: Side, signed: &SignedVoucher, opening: Option<&LocksOpening>) -> abi::Submission {
@@ -69,10 +75,27 @@ pub fn client_close(config: &Config, message: &Close, client: &Signature) -> abi
         hubBalance: close.hubBalance,
         deadline: close.deadline,
         clientSignature: client.to_compact(),
-        hubSignature: abi::CompactSignature {
-            r: B256::ZERO,
-            vs: B256::ZERO,
-        },
+        hubSignature: NOT_SIGNED,
+    }
+}
+
+/// A withdrawal as an item of `withdrawMany` that the hub itself sends: its own signature stays zero.
+#[must_use]
+pub fn client_withdraw(config: &Config, message: &Withdraw, client: &Signature) -> abi::ClientWithdraw {
+    let withdraw = message.to_abi();
+    abi::ClientWithdraw {
+        client: config.client,
+        clientSigner: config.client_signer,
+        salt: config.salt.0.into(),
+        side: withdraw.side,
+        total: withdraw.total,
+        clientSeq: withdraw.clientSeq,
+        clientPaid: withdraw.clientPaid,
+        hubSeq: withdraw.hubSeq,
+        hubPaid: withdraw.hubPaid,
+        deadline: withdraw.deadline,
+        clientSignature: client.to_compact(),
+        hubSignature: NOT_SIGNED,
     }
 }
 

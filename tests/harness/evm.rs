@@ -2,7 +2,7 @@
 //!
 //! Gas is free and nonces do not count, so coin moves only as value. A checkpoint is a copy of the whole state.
 
-use alloy::primitives::{Address, Bytes, TxKind, U256};
+use alloy::primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy::sol_types::SolCall;
 use anyhow::{Context as _, bail};
 use revm::bytecode::Bytecode;
@@ -45,8 +45,8 @@ pub struct Call {
 /// How a call ended. A revert has changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// With return data.
-    Returned(Bytes),
+    /// With return data, and what it logged, in order.
+    Returned(Bytes, Vec<Log>),
     /// With revert data.
     Reverted(Bytes),
 }
@@ -156,7 +156,7 @@ impl Evm {
             call.abi_encode().into(),
         );
         match outcome(self.inner.transact(tx)?.result)? {
-            Outcome::Returned(data) => Ok(C::abi_decode_returns(&data)?),
+            Outcome::Returned(data, _) => Ok(C::abi_decode_returns(&data)?),
             Outcome::Reverted(data) => bail!("{} reverted with {data}", C::SIGNATURE),
         }
     }
@@ -189,7 +189,7 @@ fn transaction(from: Address, kind: TxKind, value: U256, data: Bytes) -> TxEnv {
 
 fn outcome(result: ExecutionResult) -> anyhow::Result<Outcome> {
     match result {
-        ExecutionResult::Success { output, .. } => Ok(Outcome::Returned(output.into_data())),
+        ExecutionResult::Success { output, logs, .. } => Ok(Outcome::Returned(output.into_data(), logs)),
         ExecutionResult::Revert { output, .. } => Ok(Outcome::Reverted(output)),
         ExecutionResult::Halt { reason, .. } => bail!("halted: {reason:?}"),
     }

@@ -19,12 +19,17 @@ mod process;
 #[path = "support/world.rs"]
 mod world;
 
-use alloy::{eips::BlockId, providers::Provider};
+use alloy::{eips::BlockId, primitives::B256, providers::Provider, sol_types::SolEvent};
 use client_sdk::{ChannelError, ClientEvent, PayError, ReturnReason};
 use court::{state, until};
+use hub::chain::{Chain, ChainLog, LogQuery};
 use people::{DEPOSIT, ENDOWMENT, Person};
 use process::Hub;
-use protocol_spec::{ChannelId, abi, message::ErrorCode};
+use protocol_spec::{
+    ChannelId, Side,
+    abi::{self, IAdjudicator},
+    message::ErrorCode,
+};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
@@ -41,10 +46,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A world whose hub has small reserves, and what else the test sets.
 async fn small(dir: &std::path::Path, more_of_token: &str, more: &str) -> World {
+    with_reserve(dir, (TARGET, 2_000, HIGH), more_of_token, more).await
+}
+
+/// The same with other reserves: initial, low and high.
+async fn with_reserve(
+    dir: &std::path::Path,
+    (initial, low, high): (u128, u128, u128),
+    more_of_token: &str,
+    more: &str,
+) -> World {
     let world = World::embedded(dir).await;
     let text = std::fs::read_to_string(&world.config).unwrap();
     let before = format!("initial = \"{RESERVE}\", low_watermark = \"{}\"", RESERVE / 4);
-    let after = format!("initial = \"{TARGET}\", low_watermark = \"2000\", high_watermark = \"{HIGH}\"");
+    let after = format!("initial = \"{initial}\", low_watermark = \"{low}\", high_watermark = \"{high}\"");
     assert!(text.contains(&before));
     let text = text.replace(&before, &after);
     let text = text.replace("[fees]", &format!("{more_of_token}\n[fees]"));
@@ -259,6 +274,74 @@ async fn a_dry_reserve_is_refilled_when_the_hint_says_and_what_is_too_much_comes
     alice.client.close().await.unwrap();
     let fees = 1 + 15 + 8 + 1 + 45; // each rounded up
     let left = ENDOWMENT - 69_100 - fees;
+    assert_eq!(world.tokens_of(alice.key.address()).await, left);
+    process.stop();
+}
+
+/// The transactions that took reserve back, by channel.
+async fn releases(world: &World) -> Vec<(ChannelId, B256)> {
+    let query = LogQuery {
+        address: world.deployed.adjudicator,
+        from: 0,
+        to: world.bank.head().await.unwrap().number,
+    };
+    let logs = world.bank.logs(query).await.unwrap();
+    let decode = |log: &ChainLog| {
+        let event = IAdjudicator::Withdrawn::decode_raw_log(log.topics.iter().copied(), &log.data).ok()?;
+        (event.side == Side::Hub.index()).then_some((ChannelId(event.channelId.0), log.tx_hash))
+    };
+    logs.iter().filter_map(decode).collect()
+}
+
+/// Three channels have too much at the same moment. Between two looks of the hub lies at most one boundary, so at least
+/// two of them go together.
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_wait_together_are_one_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = with_reserve(dir.path(), (100_000, 1_000, 105_000), "", "").await;
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let slow = text.replace("poll_interval_ms = 200", "poll_interval_ms = 2000");
+    assert_ne!(text, slow);
+    std::fs::write(&world.config, slow).unwrap();
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let arrive = |name: &'static str| Person::arrive(&world, name, world.listen);
+    let (alice, bob, carol, shop) =
+        tokio::join!(arrive("alice"), arrive("bob"), arrive("carol"), arrive("shop"));
+    let payers = [&alice, &bob, &carol];
+    for payer in payers {
+        payer.pay(&shop, 1_000).await;
+    }
+    let before = world.vault().await;
+    tokio::join!(
+        alice.pay(&shop, 5_000),
+        bob.pay(&shop, 5_000),
+        carol.pay(&shop, 5_000)
+    );
+    let spent = 6_000 + 6_000 * FEE_PPM / 1_000_000;
+    for payer in payers {
+        until(&world, payer.channel.id(), "the release", |state| {
+            state.hubWithdrawn == spent
+        })
+        .await;
+    }
+    let sent = releases(&world).await;
+    let mut channels: Vec<_> = sent.iter().map(|(channel, _)| *channel).collect();
+    let mut transactions: Vec<_> = sent.iter().map(|(_, hash)| *hash).collect();
+    channels.sort();
+    transactions.sort();
+    transactions.dedup();
+    let mut expected: Vec<_> = payers.iter().map(|payer| payer.channel.id()).collect();
+    expected.sort();
+    assert_eq!(channels, expected, "one event for each, once");
+    assert!(transactions.len() < 3, "{transactions:?}");
+    assert_eq!(world.vault().await, before + 3 * spent, "all of it is home");
+    // Everybody pays on, and leaves with what is theirs.
+    for payer in payers {
+        payer.pay(&shop, 100).await;
+    }
+    alice.client.close().await.unwrap();
+    let left = ENDOWMENT - spent - 101;
     assert_eq!(world.tokens_of(alice.key.address()).await, left);
     process.stop();
 }

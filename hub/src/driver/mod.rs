@@ -9,6 +9,7 @@ mod earlier;
 mod facts;
 mod operator;
 mod outgoing;
+mod pending;
 mod reorg;
 mod reserves;
 mod resolver;

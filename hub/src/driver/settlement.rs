@@ -5,6 +5,7 @@ use super::{
     act::{BATCH_MAX, PAYOUTS_MAX, payout_gas},
     defence::all_of,
     outgoing::Urgency,
+    pending::call_of,
 };
 use crate::{
     ledger::{PendingTx, TxKind, Unsettled},
@@ -13,7 +14,7 @@ use crate::{
 };
 use alloy::sol_types::SolCall;
 use futures::FutureExt;
-use protocol_spec::{Address, Amount, ChannelId, Side, abi, abi::IAdjudicator, calls};
+use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
@@ -50,52 +51,64 @@ impl Gathered {
 type Group<T> = BTreeMap<(Address, u64), Vec<T>>;
 
 impl Driver {
-    /// What both sides signed. Closes that ask for the same go together: about a quarter of the gas each. With `now`
-    /// those it covers go at once.
+    /// What both sides signed. Closes that ask for the same go together: about a third of the gas each; releases, too:
+    /// about half. With `now` the closes it covers go at once.
     pub(super) async fn cooperate(&mut self, pending: Vec<PendingTx>, now: Option<SettleNow>) -> Settled {
         let mut settled = Settled::default();
-        let (mut closes, mut others): (Group<PendingTx>, Vec<PendingTx>) = (BTreeMap::new(), Vec::new());
+        let (mut closes, mut releases): (Group<PendingTx>, Group<PendingTx>) = Default::default();
+        let mut others: Vec<PendingTx> = Vec::new();
         let ids: HashSet<ChannelId> = pending.iter().map(|pending| pending.about().1).collect();
         self.gathered.since.retain(|id, _| ids.contains(id));
         for pending in pending {
-            match pending.kind {
-                TxKind::Close(_) => {
-                    let began = self.gathered.since.entry(pending.about().1);
-                    began.or_insert_with(Instant::now);
-                    let alike = (pending.config.token, pending.config.challenge_period_s);
-                    closes.entry(alike).or_default().push(pending);
-                }
-                _ => {
-                    if pending.is_release() {
-                        self.purse.agreed(pending.about().1);
-                    }
-                    others.push(pending);
-                }
+            let alike = (pending.config.token, pending.config.challenge_period_s);
+            if matches!(pending.kind, TxKind::Close(_)) {
+                let began = self.gathered.since.entry(pending.about().1);
+                began.or_insert_with(Instant::now);
+                closes.entry(alike).or_default().push(pending);
+            } else if pending.is_release() {
+                self.purse.agreed(pending.about().1);
+                releases.entry(alike).or_default().push(pending);
+            } else {
+                others.push(pending);
             }
         }
         let price = self.settlement_gas_price().await;
         for (_, closes) in closes {
             for closes in self.closes_due(closes, price, now).await.chunks(PAYOUTS_MAX) {
-                let (what, data) = close_call(closes);
                 let several = if closes.len() > 1 { closes.len() } else { 0 };
-                let channels: Vec<ChannelId> = closes.iter().map(|close| close.about().1).collect();
-                let urgency = Urgency::by(closes.iter().map(PendingTx::deadline).min());
-                self.send_for(what, &channels, data, payout_gas(several), urgency)
-                    .await;
-                settled.transactions = settled.transactions.saturating_add(1);
-                settled.cooperative.extend(channels);
+                self.send_alike(closes, payout_gas(several), &mut settled).await;
             }
         }
-        for pending in others {
-            if self.is_due(&pending).await {
-                let ((what, data), channel) = (pending.call(), pending.about().1);
-                let urgency = Urgency::by(Some(pending.deadline()));
-                self.send_for(what, &[channel], data, None, urgency).await;
-                settled.transactions = settled.transactions.saturating_add(1);
-                settled.cooperative.push(channel);
+        // A release pays nobody but the vault: no receiver can burn the gas that an estimate gives.
+        for releases in releases.into_values() {
+            for releases in self.all_due(releases).await.chunks(BATCH_MAX) {
+                self.send_alike(releases, None, &mut settled).await;
             }
+        }
+        for pending in self.all_due(others).await {
+            self.send_alike(&[pending], None, &mut settled).await;
         }
         settled
+    }
+
+    /// Messages of one kind, token and challenge period, in one transaction.
+    async fn send_alike(&mut self, alike: &[PendingTx], gas_limit: Option<u64>, settled: &mut Settled) {
+        let (what, data) = call_of(alike);
+        let channels: Vec<ChannelId> = alike.iter().map(|pending| pending.about().1).collect();
+        let urgency = Urgency::by(alike.iter().map(PendingTx::deadline).min());
+        self.send_for(what, &channels, data, gas_limit, urgency).await;
+        settled.transactions = settled.transactions.saturating_add(1);
+        settled.cooperative.extend(channels);
+    }
+
+    async fn all_due(&mut self, pending: Vec<PendingTx>) -> Vec<PendingTx> {
+        let mut due = Vec::new();
+        for pending in pending {
+            if self.is_due(&pending).await {
+                due.push(pending);
+            }
+        }
+        due
     }
 
     /// Those of one batch that go now: by the policy all or none, and those sent before that had no effect.
@@ -134,16 +147,20 @@ impl Driver {
         }
     }
 
-    /// True when it is time to send: never sent, or sent long ago, and not done already.
+    /// True when it is time to send: never sent, or sent long ago, and neither done already nor too late.
     async fn is_due(&mut self, pending: &PendingTx) -> bool {
         let (what, channel) = pending.about();
+        // No block takes it any more, and its deadline would press the whole batch.
+        if pending.deadline() < self.status.head_timestamp() {
+            return false;
+        }
         let after = self.options.resend_after;
         if !self.in_flight.due(channel, what, pending.mark(), after) {
             return false;
         }
-        // Done already, and only not confirmed yet: a batch would not notice.
+        // Done already, perhaps, and only not confirmed yet.
         let state = self.state(channel).await;
-        !state.is_ok_and(|state| matches!(state.status, abi::Status::Closed))
+        state.map_or(true, |state| pending.is_wanted(&state))
     }
 
     async fn settlement_gas_price(&self) -> Option<u128> {
@@ -293,63 +310,5 @@ impl Driver {
                 }
             }));
         }
-    }
-}
-
-/// One close by itself may carry a signature of any kind; several are of signers.
-fn close_call(chunk: &[PendingTx]) -> (&'static str, Vec<u8>) {
-    if let [single] = chunk {
-        return single.call();
-    }
-    let items = chunk.iter().filter_map(|pending| match &pending.kind {
-        TxKind::Close(message) => Some(calls::client_close(
-            &pending.config,
-            message,
-            &pending.client_signature,
-        )),
-        _ => None,
-    });
-    let items = items.collect();
-    let side = chunk.first().map(|pending| calls::hub_side(&pending.config));
-    let call = side.map(|side| IAdjudicator::closeManyCall { side, items }.abi_encode());
-    ("close", call.unwrap_or_default())
-}
-
-impl PendingTx {
-    fn about(&self) -> (&'static str, ChannelId) {
-        match &self.kind {
-            TxKind::Withdraw(message) => ("withdraw", message.channel_id),
-            TxKind::Close(message) => ("close", message.channel_id),
-            TxKind::Cancel(message) => ("cancel", message.channel_id),
-        }
-    }
-
-    /// The hub takes its own reserve back.
-    fn is_release(&self) -> bool {
-        matches!(&self.kind, TxKind::Withdraw(message) if message.side == Side::Hub)
-    }
-
-    /// Tells this message from an earlier one of the same kind.
-    fn mark(&self) -> Amount {
-        Amount(self.deadline().0.into())
-    }
-
-    /// What comes home to the hub with it.
-    fn value(&self) -> Amount {
-        match &self.kind {
-            TxKind::Close(message) => message.hub_balance,
-            TxKind::Withdraw(_) | TxKind::Cancel(_) => Amount::ZERO,
-        }
-    }
-
-    /// Alone. The sender is the hub's own account, so the hub's signature stays empty.
-    fn call(&self) -> (&'static str, Vec<u8>) {
-        let (config, client) = (&self.config, &self.client_signature.0);
-        let data = match &self.kind {
-            TxKind::Withdraw(message) => calls::withdraw(config, message, client, &[]).abi_encode(),
-            TxKind::Close(message) => calls::close(config, message, client, &[]).abi_encode(),
-            TxKind::Cancel(message) => calls::cancel_dispute(config, message, client, &[]).abi_encode(),
-        };
-        (self.about().0, data)
     }
 }

@@ -5,7 +5,7 @@ const path = require("path");
 const root = path.join(__dirname, "..");
 const gas = JSON.parse(fs.readFileSync(path.join(root, "snapshots", "adjudicator.json"), "utf8"));
 const of = (name) => Number(gas[name]);
-const each = (name) => Math.round(of(name) / 50);
+const each = (name, count = 50) => Math.round(of(name) / count);
 const rows = [
   ["open + deposit, exact approve", of("open + deposit, exact approve"), 80_000],
   ["open + deposit, unlimited approve", of("open + deposit, unlimited approve"), 80_000],
@@ -30,6 +30,12 @@ const rows = [
   ["close, per channel of 50", each("close, 50 channels"), 26_000],
   ["close, per channel of 50, recipients new to the token", each("close, 50 channels, recipients new to the token"), 43_000],
   ["withdraw, relayed, first of its channel", of("withdraw, relayed, first"), null],
+  ["release alone, first of its channel, fresh floors", of("release alone, first of its channel"), null],
+  ["release alone", of("release alone"), null],
+  ["release, per channel of 8, first of each, fresh floors", each("release, 8 channels, first of each", 8), null],
+  ["release, per channel of 8", each("release, 8 channels", 8), null],
+  ["release, per channel of 50, first of each, fresh floors", each("release, 50 channels, first of each"), null],
+  ["release, per channel of 50", each("release, 50 channels"), null],
 ];
 const number = (n) => n.toLocaleString("en-US");
 const line = ([what, got, target]) =>

@@ -218,6 +218,23 @@ struct ClientClose {
     CompactSignature hubSignature;
 }
 
+/// One channel's withdrawal in a batch of its hub. The signature of a side that is the sender may be zero.
+/// The words from `side` to `deadline` are those of Withdraw.
+struct ClientWithdraw {
+    address client;
+    address clientSigner;
+    bytes32 salt;
+    uint8 side;
+    uint128 total;
+    uint64 clientSeq;
+    uint128 clientPaid;
+    uint64 hubSeq;
+    uint128 hubPaid;
+    uint64 deadline;
+    CompactSignature clientSignature;
+    CompactSignature hubSignature;
+}
+
 /// One channel's reserve in a batch of its hub: `amount` goes from the hub's vault into the channel.
 struct ClientReserve {
     address client;
@@ -440,6 +457,10 @@ interface IAdjudicator {
         bytes calldata clientSignature,
         bytes calldata hubSignature
     ) external;
+
+    /// `withdraw` for many; a bad item is skipped. The hub's sides are credited to its vault together. No ERC-1271 here, as in
+    /// closeMany.
+    function withdrawMany(HubSide calldata side, ClientWithdraw[] calldata items) external;
 
     /// Reopens a disputed channel that is not final yet, keeping all evidence (R27).
     function cancelDispute(

@@ -197,6 +197,29 @@ contract DepositsTest is Base {
         assertEq(_state().clientNet, 1011);
     }
 
+    /// The counterpart of a withdrawal that leaves the field below: the hub takes out what the client pays in.
+    function test_deposit_revertsIfNetLeavesItsField() public {
+        _open();
+        uint128 most = type(uint88).max - 2000;
+        uint128 total = 0;
+        for (uint256 i = 0; i < 127; ++i) {
+            token.mint(alice, most);
+            vm.prank(alice);
+            adj.deposit(config, most);
+            total += most;
+            _withdraw(_withdrawMessage(HUB, total));
+        }
+        token.mint(alice, most);
+        vm.prank(alice);
+        adj.deposit(config, most);
+        _withdraw(_withdrawMessage(HUB, total + most));
+        token.mint(alice, most);
+        vm.prank(alice);
+        vm.expectPartialRevert(IAdjudicator.TotalTooLarge.selector);
+        adj.deposit(config, most);
+        assertEq(_state().clientNet, 1000 + int128(total + most));
+    }
+
     function test_fundVault_credits() public {
         vm.prank(stranger);
         adj.fundVault(hub, address(token), 9);

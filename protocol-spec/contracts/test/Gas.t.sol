@@ -79,6 +79,44 @@ contract GasTest is Base {
         }
     }
 
+    /// The hub's own surplus of the first `count` channels back to its vault; the hub sends, so its signature is left out.
+    /// Each is a newer checkpoint as well.
+    function _releases(uint256 count, uint64 number) internal returns (ClientWithdraw[] memory items) {
+        items = new ClientWithdraw[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            Withdraw memory m = _release(i, number);
+            (items[i].client, items[i].clientSigner, items[i].salt) =
+                (config.client, config.clientSigner, config.salt);
+            (items[i].side, items[i].total, items[i].deadline) = (m.side, m.total, m.deadline);
+            (items[i].clientSeq, items[i].clientPaid) = (m.clientSeq, m.clientPaid);
+            (items[i].hubSeq, items[i].hubPaid) = (m.hubSeq, m.hubPaid);
+            items[i].clientSignature = _compact(_sign(aliceSignerKey, adj.withdrawDigest(m)));
+        }
+    }
+
+    function _release(uint256 i, uint64 number) internal returns (Withdraw memory m) {
+        (config, aliceSignerKey) = (configs[i], keys[i]);
+        id = adj.channelIdOf(config);
+        m = _withdrawMessage(HUB, 100 * number);
+        (m.clientSeq, m.clientPaid) = (number, 123_456_789 + number);
+        (m.hubSeq, m.hubPaid) = (number, 987_654 + number);
+    }
+
+    function _releaseAlone(uint256 i, uint64 number, string memory what) internal {
+        Withdraw memory m = _release(i, number);
+        bytes memory signature = _sign(aliceSignerKey, adj.withdrawDigest(m));
+        vm.prank(config.hub);
+        adj.withdraw(config, m, signature, "");
+        vm.snapshotGasLastCall("adjudicator", what);
+    }
+
+    function _releaseMany(uint256 count, uint64 number, string memory what) internal {
+        ClientWithdraw[] memory items = _releases(count, number);
+        vm.prank(config.hub);
+        adj.withdrawMany(_side(), items);
+        vm.snapshotGasLastCall("adjudicator", what);
+    }
+
     // ------------------------------------------------------------------ money in
 
     function test_gas_open() public {
@@ -227,5 +265,23 @@ contract GasTest is Base {
         vm.prank(stranger);
         adj.withdraw(config, m, c, h);
         vm.snapshotGasLastCall("adjudicator", "withdraw, relayed, first");
+    }
+
+    function test_gas_release() public {
+        _many();
+        _releaseAlone(0, 1, "release alone, first of its channel");
+        _releaseAlone(0, 2, "release alone");
+    }
+
+    function test_gas_releaseMany8() public {
+        _many();
+        _releaseMany(8, 1, "release, 8 channels, first of each");
+        _releaseMany(8, 2, "release, 8 channels");
+    }
+
+    function test_gas_releaseMany50() public {
+        _many();
+        _releaseMany(BATCH, 1, "release, 50 channels, first of each");
+        _releaseMany(BATCH, 2, "release, 50 channels");
     }
 }

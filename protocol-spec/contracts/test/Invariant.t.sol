@@ -189,6 +189,63 @@ contract Handler is Base {
         } catch {}
     }
 
+    /// Both channels of one token in one batch, either side of each, by their newest numbers or, rarely, with a fault.
+    function withdrawMany(uint256 which, uint8 sides, uint96 amount, uint8 fault) external on(which) {
+        uint256 last = which % 3 == 2 ? 2 : 1;
+        uint256 first = last == 2 ? 2 : 0;
+        ClientWithdraw[] memory items = new ClientWithdraw[](2 + last - first);
+        for (uint256 i = 0; i < items.length; ++i) {
+            // the last item once more: never newer than itself
+            uint256 at = first + i > last ? last : first + i;
+            config = configs[at];
+            id = adj.channelIdOf(config);
+            items[i] = _withdrawItem((sides >> at) & 1 == 0 ? CLIENT : HUB, amount);
+        }
+        if (fault % 8 == 0) items[0].hubSignature.r = 0;
+        uint256 owed = adj.vault(config.token, hub);
+        uint256[3] memory totals = _totals();
+        // the push asks for gas; nothing else of a batch reverts
+        adj.withdrawMany(_side(), items);
+        uint256[3] memory left = _totals();
+        uint256 took;
+        for (uint256 i = 0; i < 3; ++i) {
+            require(left[i] <= totals[i], "a total grew");
+            if (left[i] < totals[i]) ++took;
+        }
+        require(adj.vault(config.token, hub) >= owed, "the vault fell");
+        if (took > 0) _ok("withdrawMany");
+        if (took > 1) _ok("withdrawMany of two");
+    }
+
+    function _totals() internal view returns (uint256[3] memory totals) {
+        bytes32[3] memory all = ids();
+        for (uint256 i = 0; i < 3; ++i) {
+            totals[i] = adj.channel(all[i]).total;
+        }
+    }
+
+    function _withdrawItem(uint8 side, uint96 amount) internal view returns (ClientWithdraw memory item) {
+        ChannelState memory s = _state();
+        // now and then more than there is
+        uint128 total = (side == HUB ? s.hubWithdrawn : s.clientWithdrawn) + uint128(1 + amount % (s.total + s.total / 8 + 1));
+        Withdraw memory m = Withdraw(id, side, total, s.clientSeq, s.clientPaid, s.hubSeq, s.hubPaid, _now());
+        (bytes memory c, bytes memory h) = _bothSign(adj.withdrawDigest(m));
+        item = ClientWithdraw(
+            config.client,
+            config.clientSigner,
+            config.salt,
+            side,
+            total,
+            s.clientSeq,
+            s.clientPaid,
+            s.hubSeq,
+            s.hubPaid,
+            m.deadline,
+            _compact(c),
+            _compact(h)
+        );
+    }
+
     function close(uint256 which, uint96 split, uint8 rarely) external on(which) {
         if (rarely % 4 != 0) return;
         ChannelState memory s = _state();
@@ -236,7 +293,7 @@ contract InvariantTest is Test {
         handler = new Handler();
         adj = handler.adjudicator();
         targetContract(address(handler));
-        bytes4[] memory selectors = new bytes4[](15);
+        bytes4[] memory selectors = new bytes4[](16);
         selectors[0] = Handler.open.selector;
         selectors[1] = Handler.fund.selector;
         selectors[2] = Handler.reserve.selector;
@@ -252,6 +309,7 @@ contract InvariantTest is Test {
         selectors[12] = Handler.claim.selector;
         selectors[13] = Handler.blacklist.selector;
         selectors[14] = Handler.wait_.selector;
+        selectors[15] = Handler.withdrawMany.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
@@ -284,29 +342,29 @@ contract InvariantTest is Test {
 
     /// The invariants above see every verb succeed, not only be refused.
     function test_handler_reachesEveryVerb() public {
-        bytes32[13] memory verbs = [
+        bytes32[15] memory verbs = [
             bytes32("open"), "fund", "reserve", "withdrawVault", "submit", "submitLocks", "resolve", "dispute", "cancel",
-            "withdraw", "close", "finalize", "claim"
+            "withdraw", "close", "finalize", "claim", "withdrawMany", "withdrawMany of two"
         ];
         for (uint256 round = 0; round < 30; ++round) {
             uint256 snapshot = vm.snapshotState();
-            bytes32[13] memory missing = verbs;
+            bytes32[15] memory missing = verbs;
             _drive(round);
             invariant_conservation();
             invariant_sharesAndWindows();
-            for (uint256 i = 0; i < 13; ++i) {
+            for (uint256 i = 0; i < 15; ++i) {
                 if (handler.done(missing[i]) != 0) seen[missing[i]] = true;
             }
-            bool[13] memory flags;
-            for (uint256 i = 0; i < 13; ++i) {
+            bool[15] memory flags;
+            for (uint256 i = 0; i < 15; ++i) {
                 flags[i] = seen[verbs[i]];
             }
             vm.revertToState(snapshot);
-            for (uint256 i = 0; i < 13; ++i) {
+            for (uint256 i = 0; i < 15; ++i) {
                 seen[verbs[i]] = flags[i];
             }
         }
-        for (uint256 i = 0; i < 13; ++i) {
+        for (uint256 i = 0; i < 15; ++i) {
             assertTrue(seen[verbs[i]], string(abi.encodePacked(verbs[i])));
         }
     }
@@ -318,7 +376,7 @@ contract InvariantTest is Test {
             uint256 r = uint256(keccak256(abi.encode(seed, step)));
             uint256 w = r >> 8;
             uint96 a = uint96(r >> 16);
-            uint256 verb = r % 16;
+            uint256 verb = r % 17;
             if (verb == 0) handler.open(w, a);
             else if (verb == 1) handler.fund(w, a);
             else if (verb == 2) handler.reserve(w, a);
@@ -333,6 +391,7 @@ contract InvariantTest is Test {
             else if (verb == 11) handler.finalize(w);
             else if (verb == 12) handler.claim(w);
             else if (verb == 13) handler.blacklist(a & 1 == 0);
+            else if (verb == 14) handler.withdrawMany(w, uint8(a), a, uint8(a >> 8));
             else handler.wait_(uint32(a));
         }
     }

@@ -18,8 +18,20 @@ pub(crate) struct Submission {
     pub(crate) accept: Option<(Accept, Signature)>,
 }
 
+/// In a batch, in place of one that is left out.
+const UNSIGNED: Signature = Signature([0; 65]);
+
 /// The two signatures of a co-operative message, client's first; `None` is sent as empty bytes.
 pub(crate) type Both = [Option<Signature>; 2];
+
+/// One withdrawal of a batch.
+#[derive(Clone)]
+pub(crate) struct BatchItem {
+    /// Of a channel that was never opened, but for the salt the same as the sequence's.
+    pub(crate) never_opened: bool,
+    pub(crate) message: Withdraw,
+    pub(crate) signatures: Both,
+}
 
 /// One call of the adjudicator.
 #[derive(Clone)]
@@ -43,6 +55,10 @@ pub(crate) enum Action {
         message: Withdraw,
         signatures: Both,
     },
+    WithdrawMany {
+        from: Address,
+        items: Vec<BatchItem>,
+    },
     Cancel {
         from: Address,
         message: CancelDispute,
@@ -64,6 +80,7 @@ impl Action {
             Self::Evidence { resolutions, .. } if resolutions.is_empty() => "submit only",
             Self::Evidence { .. } => "submit and resolve",
             Self::Withdraw { .. } => "withdraw",
+            Self::WithdrawMany { .. } => "withdrawMany",
             Self::Cancel { .. } => "cancelDispute",
             Self::Finalize => "finalize",
         }
@@ -94,6 +111,7 @@ impl Action {
                     calls::withdraw(config, message, &client, &hub).abi_encode(),
                 )
             }
+            Self::WithdrawMany { from, items } => (*from, 0, withdraw_many(config, items)),
             Self::Cancel {
                 from,
                 message,
@@ -143,6 +161,29 @@ fn reserve(config: &Config, amount: u128) -> I::reserveCall {
             amount,
         }],
     }
+}
+
+/// Of an item, which channel it names.
+pub(crate) fn config_of(config: &Config, item: &BatchItem) -> Config {
+    let mut config = config.clone();
+    if item.never_opened {
+        config.salt.0[0] ^= 1;
+    }
+    config
+}
+
+fn withdraw_many(config: &Config, items: &[BatchItem]) -> Vec<u8> {
+    let item = |item: &BatchItem| {
+        let [client, hub] = item.signatures.map(|signature| signature.unwrap_or(UNSIGNED));
+        let mut made = calls::client_withdraw(&config_of(config, item), &item.message, &client);
+        made.hubSignature = hub.to_compact();
+        made
+    };
+    let call = I::withdrawManyCall {
+        side: calls::hub_side(config),
+        items: items.iter().map(item).collect(),
+    };
+    call.abi_encode()
 }
 
 fn evidence(

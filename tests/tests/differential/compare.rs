@@ -3,7 +3,8 @@
 use crate::action::Action;
 use crate::cast::{Chain, FUNDER, WORLD_COIN};
 use crate::model::{CLOSED, DISPUTED, Model, Rules, Selector};
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, Log, U256};
+use alloy::sol_types::SolEvent as _;
 use protocol_spec::abi::{self, IAdjudicator as I};
 use protocol_spec::settlement::Direction;
 use protocol_spec::{Digest, Side};
@@ -25,12 +26,12 @@ pub(crate) fn error_name(selector: Selector) -> &'static str {
     I::IAdjudicatorErrors::name_by_selector(selector).unwrap_or("unknown error")
 }
 
-/// Runs the action on the contract: nothing, or the selector of its error.
+/// Runs the action on the contract: the reasons why it skipped items, or the selector of its error.
 pub(crate) fn send(
     chain: &mut Chain,
     config: &protocol_spec::Config,
     action: &Action,
-) -> Result<(), Selector> {
+) -> Result<Vec<Selector>, Selector> {
     let (from, value, data) = action.call(config);
     let call = Call {
         from,
@@ -39,9 +40,14 @@ pub(crate) fn send(
         data,
     };
     match chain.evm.send(call).unwrap() {
-        Outcome::Returned(_) => Ok(()),
+        Outcome::Returned(_, logs) => Ok(skipped(&logs)),
         Outcome::Reverted(data) => Err(data.get(..4).map_or([0; 4], |head| head.try_into().unwrap())),
     }
+}
+
+fn skipped(logs: &[Log]) -> Vec<Selector> {
+    let told = logs.iter().filter_map(|log| I::Skipped::decode_log(log).ok());
+    told.map(|event| event.data.reason.0).collect()
 }
 
 /// Compares the stored channel, its balances and its end, and all coin.

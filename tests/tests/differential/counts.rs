@@ -9,7 +9,7 @@ pub(crate) struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
     /// What a run of the default size must have seen, or it would show little.
-    pub(crate) const MUST: [&'static str; 14] = [
+    pub(crate) const MUST: [&'static str; 17] = [
         "sequence: clamped high",
         "sequence: clamped low",
         "sequence: stale best",
@@ -24,6 +24,9 @@ impl Counts {
         "lock: re-counted",
         "lock: already counted",
         "step ok: withdraw",
+        "batch: several done",
+        "batch: some done, some skipped",
+        "batch: the same withdrawal twice",
     ];
 
     /// One more of `name`.

@@ -1,6 +1,6 @@
 //! Chooses the next step: mostly what a party would do, partly what it must not.
 
-use crate::action::{Action, Both, Submission};
+use crate::action::{Action, BatchItem, Both, Submission, config_of};
 use crate::book::{Book, Known, preimage};
 use crate::cast::{Chain, FUNDER, REFUSER, STRANGER};
 use crate::model::{DISPUTED, Model, NONE, OPEN, Rules};
@@ -42,11 +42,11 @@ fn side(rng: &mut StdRng) -> Side {
 impl<R: Rules> World<'_, R> {
     /// The next call.
     pub(crate) fn action(&self, rng: &mut StdRng) -> Action {
-        let odds: [u32; 9] = match self.model.status {
-            NONE => [90, 1, 3, 2, 1, 1, 1, 1, 1],
-            OPEN => [3, 10, 8, 14, 30, 16, 14, 1, 2],
-            DISPUTED => [1, 1, 2, 1, 80, 1, 1, 6, 7],
-            _ => [1; 9],
+        let odds: [u32; 10] = match self.model.status {
+            NONE => [90, 1, 3, 2, 1, 1, 1, 1, 1, 1],
+            OPEN => [3, 10, 8, 14, 30, 16, 14, 1, 10, 2],
+            DISPUTED => [1, 1, 2, 1, 80, 1, 1, 6, 1, 7],
+            _ => [1; 10],
         };
         let mut place = rng.random_range(0..odds.iter().sum());
         let kind = odds.iter().position(|odd| {
@@ -64,6 +64,7 @@ impl<R: Rules> World<'_, R> {
             5 => self.evidence(rng, true),
             6 => self.withdraw(rng),
             7 => self.cancel(rng),
+            8 => self.withdraw_many(rng),
             _ => Action::Finalize,
         }
     }
@@ -252,6 +253,38 @@ impl<R: Rules> World<'_, R> {
     }
 
     fn withdraw(&self, rng: &mut StdRng) -> Action {
+        let message = self.withdrawal(rng);
+        let (from, signatures) = self.both(rng, &message.digest(&self.chain.domain));
+        Action::Withdraw {
+            from,
+            message,
+            signatures,
+        }
+    }
+
+    /// Some of them say the same again, or are of a channel that does not exist.
+    fn withdraw_many(&self, rng: &mut StdRng) -> Action {
+        let (from, party) = self.caller(rng);
+        let mut items: Vec<BatchItem> = Vec::new();
+        for _ in 0..rng.random_range(0..=4) {
+            let again = items.choose(rng).filter(|_| rng.random_bool(0.1)).cloned();
+            items.push(again.unwrap_or_else(|| self.batch_item(rng, party)));
+        }
+        Action::WithdrawMany { from, items }
+    }
+
+    fn batch_item(&self, rng: &mut StdRng, party: Option<Side>) -> BatchItem {
+        let mut item = BatchItem {
+            never_opened: rng.random_bool(0.05),
+            message: self.withdrawal(rng),
+            signatures: [None; 2],
+        };
+        item.message.channel_id = config_of(&self.model.config, &item).id(&self.chain.domain);
+        item.signatures = self.signatures(rng, &item.message.digest(&self.chain.domain), party);
+        item
+    }
+
+    fn withdrawal(&self, rng: &mut StdRng) -> Withdraw {
         let (funds, side) = (&self.model.funds, side(rng));
         let newest = |rng: &mut StdRng, payer: Side| {
             let made = &self.book.page(payer).made;
@@ -268,7 +301,7 @@ impl<R: Rules> World<'_, R> {
             (newest(rng, Side::Client), newest(rng, Side::Hub));
         let before = funds.withdrawn(side).0;
         let all = funds.total().0;
-        let message = Withdraw {
+        Withdraw {
             channel_id: self.book.channel_id,
             side,
             total: Amount(match rng.random_range(0..20) {
@@ -282,12 +315,6 @@ impl<R: Rules> World<'_, R> {
             hub_seq,
             hub_paid,
             deadline: self.deadline(rng),
-        };
-        let (from, signatures) = self.both(rng, &message.digest(&self.chain.domain));
-        Action::Withdraw {
-            from,
-            message,
-            signatures,
         }
     }
 
@@ -319,16 +346,24 @@ impl<R: Rules> World<'_, R> {
 
     /// A sender, and signatures of both sides: by signer, by account, left out for the sender, or wrong.
     fn both(&self, rng: &mut StdRng, digest: &Digest) -> (Address, Both) {
-        let config = &self.model.config;
+        let (from, party) = self.caller(rng);
+        (from, self.signatures(rng, digest, party))
+    }
+
+    /// Who sends, and which party that is.
+    fn caller(&self, rng: &mut StdRng) -> (Address, Option<Side>) {
         let party = rng.random_bool(0.5).then(|| side(rng));
-        let from = party.map_or(FUNDER, |side| sender(rng, config, side));
-        let signatures = [Side::Client, Side::Hub].map(|side| match rng.random_range(0..40) {
+        let from = party.map_or(FUNDER, |side| sender(rng, &self.model.config, side));
+        (from, party)
+    }
+
+    fn signatures(&self, rng: &mut StdRng, digest: &Digest, party: Option<Side>) -> Both {
+        [Side::Client, Side::Hub].map(|side| match rng.random_range(0..40) {
             0 => None,
             1 => Some(self.chain.stranger.key.sign(digest)),
             2..=9 => Some(self.chain.account(side).key.sign(digest)),
             _ if party == Some(side) => None,
             _ => Some(self.chain.signer(side).key.sign(digest)),
-        });
-        (from, signatures)
+        })
     }
 }

@@ -4,7 +4,7 @@
 mod evidence;
 mod rules;
 
-use crate::action::{Action, Both};
+use crate::action::{Action, BatchItem, Both, config_of};
 use crate::cast::{Chain, REFUSER};
 use crate::counts::Counts;
 use alloy::primitives::Address;
@@ -41,6 +41,8 @@ pub(crate) struct Model<R> {
     /// Coin that arrived at the client's account, and what waits there to be claimed.
     pub(crate) client_coin: u128,
     pub(crate) claimable: u128,
+    /// Why the last call skipped items, in their order.
+    pub(crate) skipped: Vec<Selector>,
     /// Highest seq of a voucher shown, by payer; for the counts.
     pub(crate) best_seq: [u64; 2],
 }
@@ -57,6 +59,7 @@ impl<R: Rules> Model<R> {
             vault: 0,
             client_coin: 0,
             claimable: 0,
+            skipped: Vec::new(),
             best_seq: [0, 0],
         }
     }
@@ -80,6 +83,7 @@ impl<R: Rules> Model<R> {
     /// Does what the rules say. An error leaves the model as it was.
     pub(crate) fn apply(&mut self, chain: &Chain, action: &Action, now: u64, counts: &mut Counts) -> Checked {
         let mut next = self.clone();
+        next.skipped.clear();
         next.step(chain, action, now, counts)?;
         *self = next;
         Ok(())
@@ -124,6 +128,10 @@ impl<R: Rules> Model<R> {
                 self.require_both(chain, *from, &message.digest(&chain.domain), signatures)?;
                 require_deadline(message.deadline.0, now)?;
                 self.withdraw(message)
+            }
+            Action::WithdrawMany { from, items } => {
+                self.withdraw_many(chain, *from, items, now, counts);
+                Ok(())
             }
             Action::Cancel {
                 from,
@@ -174,6 +182,7 @@ impl<R: Rules> Model<R> {
     fn reserve(&mut self, from: Address, amount: u128) -> Checked {
         require(self.is_party(from, Side::Hub), I::NotAParty::SELECTOR)?;
         if self.status != OPEN {
+            self.skipped.push(I::WrongStatus::SELECTOR);
             return Ok(());
         }
         require(amount <= self.vault, I::InsufficientVault::SELECTOR)?;
@@ -219,6 +228,49 @@ impl<R: Rules> Model<R> {
             }
         }
         Ok(())
+    }
+
+    /// Each by itself; what one alone would be refused for is the reason why it is skipped.
+    fn withdraw_many(
+        &mut self,
+        chain: &Chain,
+        from: Address,
+        items: &[BatchItem],
+        now: u64,
+        counts: &mut Counts,
+    ) {
+        let (mut done, mut again) = (0, false);
+        for (place, item) in items.iter().enumerate() {
+            let mut next = self.clone();
+            match next.withdraw_item(chain, from, item, now) {
+                Ok(()) => {
+                    done += 1;
+                    *self = next;
+                }
+                Err(reason) => {
+                    again |= items[..place].iter().any(|other| other.message == item.message);
+                    self.skipped.push(reason);
+                }
+            }
+        }
+        if done > 1 {
+            counts.bump("batch: several done");
+        }
+        if done > 0 && !self.skipped.is_empty() {
+            counts.bump("batch: some done, some skipped");
+        }
+        if again {
+            counts.bump("batch: the same withdrawal twice");
+        }
+    }
+
+    fn withdraw_item(&mut self, chain: &Chain, from: Address, item: &BatchItem, now: u64) -> Checked {
+        let mut message = item.message.clone();
+        message.channel_id = config_of(&self.config, item).id(&chain.domain);
+        self.require_both(chain, from, &message.digest(&chain.domain), &item.signatures)?;
+        require_deadline(message.deadline.0, now)?;
+        require(!item.never_opened, I::WrongStatus::SELECTOR)?;
+        self.withdraw(&message)
     }
 
     fn finalize(&mut self, now: u64) -> Checked {

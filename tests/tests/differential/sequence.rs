@@ -96,15 +96,22 @@ impl<R: Rules> Sequence<'_, R> {
         let raw = self.model.status == DISPUTED && matches!(action, Action::Finalize);
         let clamp = raw.then(|| self.clamped());
         let expected = self.model.apply(self.chain, action, self.now, self.counts);
+        let expected = expected.map(|()| self.model.skipped.clone());
         let got = compare::send(self.chain, &self.model.config, action);
         if got != expected {
-            let text = |result: Result<(), [u8; 4]>| result.map_or_else(compare::error_name, |()| "success");
+            let names = |skipped: Vec<[u8; 4]>| {
+                let names: Vec<_> = skipped.into_iter().map(compare::error_name).collect();
+                format!("success but {names:?}")
+            };
+            let text = |result: Result<Vec<[u8; 4]>, [u8; 4]>| {
+                result.map_or_else(|selector| compare::error_name(selector).to_owned(), names)
+            };
             let difference = format!("the contract says {}, the model {}", text(got), text(expected));
             return Err(told(difference));
         }
         compare::state(self.chain, &self.model).map_err(told)?;
         match got {
-            Ok(()) => {
+            Ok(_) => {
                 self.counts.bump(&format!("step ok: {name}"));
                 self.cancelled |= matches!(action, Action::Cancel { .. });
                 if let Some(clamp) = clamp {

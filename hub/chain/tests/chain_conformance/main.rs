@@ -86,4 +86,6 @@ conformance! {
     stuck::a_poor_or_late_one_holds_up_nobody,
     stuck::what_no_block_would_take_is_not_sent,
     stuck::those_behind_a_stuck_one_are_left_alone,
+    adjudicator::releases_in_one_transaction,
+    adjudicator::a_full_batch_of_releases_is_cheap_enough,
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ledger::{Capacity, Input, Policy, Reserve, Tariff, Vault},
-    liquidity::{LiquidityPolicy, Situation, plan},
+    liquidity::{LiquidityPolicy, Situation, gas, plan},
 };
 use protocol_spec::{Amount, Op, Payee, ReturnReason, UnixSeconds};
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -27,6 +27,8 @@ const VAULT_PER_MERCHANT: u128 = 400_000;
 /// What a merchant's channel gets at first when nobody looks after it.
 const FIXED: u128 = 200_000;
 const PAYERS: usize = 10;
+/// Channels in one transaction, as the driver has it.
+const BATCH_MAX: usize = 100;
 const GWEI: u128 = 1_000_000_000;
 /// What the hub expects a refill to take: mined in one minute, confirmed in three.
 const READY_S: u64 = 240;
@@ -88,6 +90,9 @@ struct Outcome {
     releases: u64,
     transactions: u64,
     gas: u64,
+    /// Of those, with releases.
+    release_transactions: u64,
+    release_gas: u64,
     /// Gas times its price, gwei.
     cost_gwei: u128,
     /// Smallest the vault ever was.
@@ -199,18 +204,27 @@ impl Day {
         };
         self.world.commit(vec![Input::Vault(vault)]);
         self.outcome.refills += refills.len() as u64;
-        for chunk in refills.chunks(100) {
-            self.sent(crate::liquidity::gas::reserves(chunk.len()));
+        for chunk in refills.chunks(BATCH_MAX) {
+            self.sent(gas::reserves(chunk.len()));
             self.chain.send_reserves(self.minute, chunk);
         }
+        let mut agreed = 0;
         for surplus in plan.releases {
             let client = index(&self.world, surplus.channel);
             self.asked.insert(client, self.minute);
             if self.chain.release(&mut self.world, client, self.minute) {
                 self.asked.remove(&client);
-                self.outcome.releases += 1;
-                self.sent(crate::liquidity::gas::releases(1));
+                agreed += 1;
             }
+        }
+        self.outcome.releases += agreed as u64;
+        // Their clients sign at once, so they wait together for the next look.
+        while agreed > 0 {
+            let together = agreed.min(BATCH_MAX);
+            agreed -= together;
+            self.sent(gas::releases(together));
+            self.outcome.release_transactions += 1;
+            self.outcome.release_gas += gas::releases(together);
         }
     }
 
@@ -306,7 +320,7 @@ fn number(name: &str) -> Option<u64> {
 fn table(merchants: usize, days: &[(&str, Outcome)]) -> String {
     let mut text = format!("{merchants} merchants, one day\n");
     let mut row = |name: &str, cells: Vec<String>| {
-        let _ = writeln!(text, "| {name:<34} | {} |", cells.join(" | "));
+        let _ = writeln!(text, "| {name:<41} | {} |", cells.join(" | "));
     };
     let cells = |cell: &dyn Fn(&Outcome) -> String| days.iter().map(|(_, day)| cell(day)).collect::<Vec<_>>();
     row("", days.iter().map(|(name, _)| (*name).to_owned()).collect());
@@ -334,6 +348,10 @@ fn table(merchants: usize, days: &[(&str, Outcome)]) -> String {
     );
     row("transactions", cells(&|day| day.transactions.to_string()));
     row("gas", cells(&|day| day.gas.to_string()));
+    row(
+        "of these with releases: transactions, gas",
+        cells(&|day| format!("{}, {}", day.release_transactions, day.release_gas)),
+    );
     row(
         "mean gas price, gwei",
         cells(&|day| (day.cost_gwei / u128::from(day.gas.max(1))).to_string()),

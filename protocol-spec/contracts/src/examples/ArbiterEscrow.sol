@@ -28,6 +28,7 @@ contract ArbiterEscrow is IResolver, EIP712 {
     function check(bytes32 hash, bytes calldata witness) external view returns (bool) {
         if (witness.length != 129 || sha256(witness[:64]) != hash) return false;
         address arbiter = address(uint160(uint256(bytes32(witness[:32]))));
+        // slither-disable-next-line unused-return -- the third only explains the error
         (address signer, ECDSA.RecoverError error,) =
             ECDSA.tryRecover(releaseDigest(bytes32(witness[32:64])), witness[64:]);
         return error == ECDSA.RecoverError.NoError && signer == arbiter;

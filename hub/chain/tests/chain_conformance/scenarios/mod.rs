@@ -1,5 +1,6 @@
 //! What every chain must do.
 
+pub(crate) mod adjudicator;
 pub(crate) mod basics;
 pub(crate) mod control;
 pub(crate) mod pool;

@@ -72,7 +72,16 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             key: options.key,
         });
         let to = &config.data_dir;
-        let restored = restore_to(&args.from, &opened.key, home.as_ref(), to, signer, insistence, now).await;
+        let restored = restore_to(
+            &args.from,
+            &opened.key,
+            home.as_ref(),
+            to,
+            signer,
+            insistence,
+            now,
+        )
+        .await;
         let restored = restored.map_err(backup::failure)?;
         first_start::done(&config.data_dir).map_err(Failure::Running)?;
         opened.put_back(&config.backup.key);

@@ -65,7 +65,12 @@ fn main() {
         print!("{batch:>6}");
         for times in &mut times {
             times.sort_by(f64::total_cmp);
-            print!("{:>10.2} ({:.2}-{:.2})", times[ROUNDS / 2], times[0], times[ROUNDS - 1]);
+            print!(
+                "{:>10.2} ({:.2}-{:.2})",
+                times[ROUNDS / 2],
+                times[0],
+                times[ROUNDS - 1]
+            );
         }
         println!();
     }
@@ -86,7 +91,11 @@ fn measure(engine: &mut dyn Engine, cases: &[Case], batch: usize, round: usize) 
     let clock = cpu_us();
     for items in items[start..start + count].chunks_exact(batch) {
         engine.verify(black_box(items), &mut verdicts);
-        assert!(black_box(&verdicts).iter().all(|verdict| *verdict == Verdict::Valid));
+        assert!(
+            black_box(&verdicts)
+                .iter()
+                .all(|verdict| *verdict == Verdict::Valid)
+        );
     }
     (cpu_us() - clock) / count as f64
 }

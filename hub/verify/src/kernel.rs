@@ -107,8 +107,7 @@ fn accepts<F: Field>(sums: &Sums<F>, signature: usize, parts: &Parts) -> bool {
         Some(odd) => x == parts.r && (point.y.lane(lane)[0] & 1 == 1) == odd,
         // r + n is below p only for a small r.
         None => {
-            x == parts.r
-                || words::less(&parts.r, &order::P_LESS_N) && x == words::add(&parts.r, &order::N).0
+            x == parts.r || words::less(&parts.r, &order::P_LESS_N) && x == words::add(&parts.r, &order::N).0
         }
     }
 }

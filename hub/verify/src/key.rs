@@ -59,7 +59,10 @@ impl Key {
     }
 
     /// scalar * G; the scalar is below n and not zero.
-    #[expect(clippy::arithmetic_side_effects, reason = "curve arithmetic does not overflow")]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "curve arithmetic does not overflow"
+    )]
     pub(crate) fn times_generator(scalar: &words::U256) -> Point<Fe> {
         let bytes = FieldBytes::from(words::to_be(scalar));
         let scalar = Option::<Scalar>::from(Scalar::from_repr(bytes)).unwrap_or(Scalar::ONE);

@@ -49,7 +49,11 @@ impl Portable {
                 .is_ok(),
             // `verify` knows no parity. The key recovered from a nonce point is ours exactly if that is the nonce point.
             Signature::Recoverable(_) => {
-                let id = if parts.odd == Some(true) { RecoveryId::One } else { RecoveryId::Zero };
+                let id = if parts.odd == Some(true) {
+                    RecoveryId::One
+                } else {
+                    RecoveryId::Zero
+                };
                 RecoverableSignature::from_compact(&compact, id)
                     .and_then(|signature| self.context.recover_ecdsa(message, &signature))
                     .is_ok_and(|key| key.serialize_uncompressed() == item.key.to_uncompressed())

@@ -40,7 +40,11 @@ pub(crate) fn check(item: &Item<'_>) -> Verdict {
                 None => <Scalar as Reduce<FieldBytes>>::reduce(&point.x()) == r,
             };
             let same_y = odd.is_none_or(|odd| bool::from(point.y_is_odd()) == odd);
-            if same_x && same_y { Verdict::Valid } else { Verdict::Invalid }
+            if same_x && same_y {
+                Verdict::Valid
+            } else {
+                Verdict::Invalid
+            }
         }
         None => Verdict::Invalid,
     }

@@ -96,7 +96,9 @@ impl Builder {
                 for (to, from) in table.iter_mut().zip(points) {
                     *to = TablePoint::of(from);
                 }
-                table.try_into().unwrap_or_else(|_| unreachable!("made with this length"))
+                table
+                    .try_into()
+                    .unwrap_or_else(|_| unreachable!("made with this length"))
             })
             .collect()
     }

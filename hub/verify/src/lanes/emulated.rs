@@ -1,4 +1,4 @@
-//! The lanes in portable code.
+//! The lanes in portable code. The large operations are not inlined: they would make the kernels take minutes to compile.
 
 #![allow(
     clippy::indexing_slicing,
@@ -9,6 +9,7 @@
 )]
 
 use super::Lanes;
+use crate::field8;
 
 /// Eight numbers in memory.
 #[derive(Clone, Copy, Debug)]
@@ -87,11 +88,19 @@ impl Lanes for Emulated {
     }
     #[inline(always)]
     fn equal(self, other: Self) -> u8 {
-        (0..8).fold(0, |mask, lane| mask | u8::from(self.0[lane] == other.0[lane]) << lane)
+        (0..8).fold(0, |mask, lane| {
+            mask | u8::from(self.0[lane] == other.0[lane]) << lane
+        })
     }
     #[inline(always)]
     fn select(self, other: Self, mask: u8) -> Self {
-        each(|lane| if mask >> lane & 1 == 1 { other.0[lane] } else { self.0[lane] })
+        each(|lane| {
+            if mask >> lane & 1 == 1 {
+                other.0[lane]
+            } else {
+                self.0[lane]
+            }
+        })
     }
     #[inline(always)]
     fn xor3(self, b: Self, c: Self) -> Self {
@@ -103,11 +112,23 @@ impl Lanes for Emulated {
     }
     #[inline(always)]
     fn even_lanes(self, other: Self) -> Self {
-        each(|lane| if lane % 2 == 0 { self.0[lane] } else { other.0[lane - 1] })
+        each(|lane| {
+            if lane % 2 == 0 {
+                self.0[lane]
+            } else {
+                other.0[lane - 1]
+            }
+        })
     }
     #[inline(always)]
     fn odd_lanes(self, other: Self) -> Self {
-        each(|lane| if lane % 2 == 0 { self.0[lane + 1] } else { other.0[lane] })
+        each(|lane| {
+            if lane % 2 == 0 {
+                self.0[lane + 1]
+            } else {
+                other.0[lane]
+            }
+        })
     }
     #[inline(always)]
     fn even_pairs(self, other: Self) -> Self {
@@ -118,5 +139,17 @@ impl Lanes for Emulated {
     fn odd_pairs(self, other: Self) -> Self {
         let (a, b) = (self.0, other.0);
         Self([a[2], a[3], a[6], a[7], b[2], b[3], b[6], b[7]])
+    }
+    #[inline(never)]
+    fn field_product(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5] {
+        field8::product(a, b)
+    }
+    #[inline(never)]
+    fn field_square(a: &[Self; 5]) -> [Self; 5] {
+        field8::square(a)
+    }
+    #[inline(never)]
+    fn field_normal(a: [Self; 5]) -> [Self; 5] {
+        field8::normal(a)
     }
 }

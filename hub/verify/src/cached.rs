@@ -37,6 +37,8 @@ pub struct Cached {
     cold: Vec<usize>,
     picks: Vec<Pick>,
     inverses: Vec<U256>,
+    rechecked: u64,
+    without_tables: u64,
 }
 
 /// A signature of the chunk.
@@ -81,7 +83,22 @@ impl Cached {
             cold: Vec::with_capacity(CHUNK),
             picks: vec![Pick::NONE; CHUNK * LEAVES_ALL],
             inverses: Vec::with_capacity(CHUNK),
+            rechecked: 0,
+            without_tables: 0,
         }
+    }
+
+    /// Signatures that the tables' engine did not accept, and that the reference decided: forgeries, and the rare
+    /// exceptions of the formulas. For metrics.
+    #[must_use]
+    pub fn rechecked(&self) -> u64 {
+        self.rechecked
+    }
+
+    /// Signatures of keys that had no tables. For metrics.
+    #[must_use]
+    pub fn without_tables(&self) -> u64 {
+        self.without_tables
     }
 
     /// Decides what is malformed or has no table; the rest becomes the chunk.
@@ -138,6 +155,7 @@ impl Engine for Cached {
             for at in &self.cold {
                 let item = &batch[*at];
                 self.tables.want(item.key);
+                self.without_tables += 1;
                 verdicts[*at] = match self.portable.check(item) {
                     Verdict::Valid => Verdict::Valid,
                     _ => reference::check(item),
@@ -163,6 +181,7 @@ impl Cached {
             verdicts[pending.item] = if self.kernel.accepts(at, &pending.parts) {
                 Verdict::Valid
             } else {
+                self.rechecked += 1;
                 reference::check(&batch[pending.item])
             };
         }

@@ -136,3 +136,70 @@ impl Field for Fe {
         self.canonical()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// a + b mod p for a, b below p.
+    fn plus(a: &U256, b: &U256) -> U256 {
+        let (sum, carry) = words::add(a, b);
+        if carry || !words::less(&sum, &P) {
+            words::sub(&sum, &P).0
+        } else {
+            sum
+        }
+    }
+    fn minus(a: &U256) -> U256 {
+        if *a == [0; 4] { *a } else { words::sub(&P, a).0 }
+    }
+    /// Doubling and adding.
+    fn times(a: &U256, b: &U256) -> U256 {
+        (0..256).rev().fold([0; 4], |product, bit| {
+            let twice = plus(&product, &product);
+            if b[bit / 64] >> (bit % 64) & 1 == 1 {
+                plus(&twice, a)
+            } else {
+                twice
+            }
+        })
+    }
+
+    /// Against the plainest arithmetic; among the operands all that carry, borrow or fold twice.
+    #[test]
+    fn one_lane_computes_modulo_p() {
+        let mut values = vec![
+            [0; 4],
+            [1, 0, 0, 0],
+            [u64::MAX; 4],
+            P,
+            words::sub(&P, &[1, 0, 0, 0]).0,
+        ];
+        for distance in [1, 2, FOLD - 2, FOLD - 1, FOLD, FOLD + 1] {
+            values.push([distance, 0, 0, 0]);
+            values.push(words::sub(&[u64::MAX; 4], &[distance, 0, 0, 0]).0);
+            values.push([distance, u64::MAX, u64::MAX, u64::MAX]);
+        }
+        let mut seed = 3_u64;
+        for _ in 0..30 {
+            values.push(std::array::from_fn(|_| {
+                seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                seed ^ seed >> 31
+            }));
+        }
+        for a in values.iter().map(|value| Fe(*value)) {
+            for b in values.iter().map(|value| Fe(*value)) {
+                let (x, y) = (a.canonical(), b.canonical());
+                assert_eq!(a.mul(&b).canonical(), times(&x, &y));
+                assert_eq!(a.add(&b).canonical(), plus(&x, &y));
+                assert_eq!(a.sub(&b).canonical(), plus(&x, &minus(&y)));
+            }
+            let x = a.canonical();
+            assert_eq!(a.square().canonical(), times(&x, &x));
+            assert_eq!(a.zeros() == 1, x == [0; 4]);
+            if a.zeros() == 0 {
+                assert_eq!(times(&a.invert().canonical(), &x), [1, 0, 0, 0]);
+            }
+        }
+    }
+}

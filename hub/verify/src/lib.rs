@@ -5,6 +5,7 @@ mod field;
 mod field8;
 mod invert;
 mod item;
+mod keccak;
 mod kernel;
 mod key;
 mod lanes;
@@ -19,6 +20,7 @@ mod words;
 
 pub use cached::Cached;
 pub use item::{Engine, Item, Signature, Verdict};
+pub use keccak::keccak256_each;
 pub use key::Key;
 pub use portable::Portable;
 pub use reference::Reference;

@@ -147,3 +147,74 @@ fn sub3(a: &[u64; 3], b: &[u64; 3]) -> [u64; 3] {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k256::{
+        FieldBytes, Scalar,
+        elliptic_curve::{Field, PrimeField},
+    };
+
+    fn k256(a: &U256) -> Scalar {
+        Scalar::from_repr(FieldBytes::from(words::to_be(a))).unwrap()
+    }
+
+    fn scalars() -> Vec<U256> {
+        let below = |distance| words::sub(&N, &[distance, 0, 0, 0]).0;
+        let mut out = vec![
+            [0; 4],
+            [1, 0, 0, 0],
+            [2, 0, 0, 0],
+            below(1),
+            below(2),
+            HALF,
+            P_LESS_N,
+        ];
+        out.push(ONE_AND_LAMBDA);
+        out.push(words::sub(&ONE_AND_LAMBDA, &[1, 0, 0, 0]).0);
+        for bit in 0..255 {
+            let mut power = [0; 4];
+            power[bit / 64] = 1 << (bit % 64);
+            out.push(power);
+        }
+        let mut seed = 5_u64;
+        for _ in 0..60 {
+            out.push(reduce(&std::array::from_fn(|_| {
+                seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                seed ^ seed >> 31
+            })));
+        }
+        out
+    }
+
+    #[test]
+    fn scalars_multiply_and_invert_as_k256_does() {
+        let scalars = scalars();
+        for (at, a) in scalars.iter().enumerate() {
+            let b = &scalars[(at * 7 + 3) % scalars.len()];
+            let bytes: [u8; 32] = (k256(a) * k256(b)).to_repr().into();
+            assert_eq!(words::to_be(&mul(a, b)), bytes);
+            let one = if *a == [0; 4] { 0 } else { 1 };
+            assert_eq!(mul(&invert(a), a), [one, 0, 0, 0]);
+        }
+        assert_eq!(reduce(&N), [0; 4]);
+        assert_eq!(reduce(&[u64::MAX; 4]), words::sub(&[u64::MAX; 4], &N).0);
+    }
+
+    /// C(a) + C(b) lambda gives the scalar back, and both halves have 130 bits.
+    #[test]
+    fn halves_make_the_scalar() {
+        let lambda = k256(&words::sub(&ONE_AND_LAMBDA, &[1, 0, 0, 0]).0);
+        let two_to_130 = Scalar::from(1_u64 << 43).pow_vartime([3]) * Scalar::from(2_u64);
+        let read = |half: &[u64; 3]| {
+            assert!(half[2] < 4);
+            let value = k256(&[half[0], half[1], half[2], 0]);
+            value + value + Scalar::ONE - two_to_130
+        };
+        for scalar in scalars() {
+            let [a, b] = split(&scalar);
+            assert_eq!(read(&a) + read(&b) * lambda, k256(&scalar));
+        }
+    }
+}

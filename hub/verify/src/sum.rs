@@ -280,17 +280,22 @@ impl<F: Field> Sums<F> {
         self.reserve(blocks);
         let groups = blocks * COLUMNS * 2;
         self.level(leaves, groups, LEAVES);
-        let mut count = LEAVES.div_ceil(2);
-        while count > 1 {
+        let (mut groups, mut count, mut halves) = (groups, LEAVES.div_ceil(2), 2);
+        loop {
+            if count == 1 {
+                if halves == 1 {
+                    break;
+                }
+                // Of two neighbours the second is the half that belongs to the endomorphism.
+                let beta = F::splat(&BETA);
+                for pair in self.front[..groups].chunks_exact_mut(2) {
+                    pair[1].x = pair[1].x.mul(&beta);
+                }
+                (groups, count, halves) = (groups / 2, 2, 1);
+            }
             self.fold(groups, count);
             count = count.div_ceil(2);
         }
-        // The second of two neighbours is the half that belongs to the endomorphism.
-        let beta = F::splat(&BETA);
-        for pair in self.front[..groups].chunks_exact_mut(2) {
-            pair[1].x = pair[1].x.mul(&beta);
-        }
-        self.fold(groups / 2, 2);
         for block in 0..blocks {
             self.results[block] = self.front[block * COLUMNS + COLUMNS - 1];
         }

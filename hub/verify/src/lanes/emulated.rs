@@ -1,4 +1,4 @@
-//! The lanes in portable code.
+//! The lanes in portable code. The large operations are not inlined: they would make the kernels take minutes to compile.
 
 #![allow(
     clippy::indexing_slicing,
@@ -9,6 +9,7 @@
 )]
 
 use super::Lanes;
+use crate::field8;
 
 /// Eight numbers in memory.
 #[derive(Clone, Copy, Debug)]
@@ -138,5 +139,17 @@ impl Lanes for Emulated {
     fn odd_pairs(self, other: Self) -> Self {
         let (a, b) = (self.0, other.0);
         Self([a[2], a[3], a[6], a[7], b[2], b[3], b[6], b[7]])
+    }
+    #[inline(never)]
+    fn field_product(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5] {
+        field8::product(a, b)
+    }
+    #[inline(never)]
+    fn field_square(a: &[Self; 5]) -> [Self; 5] {
+        field8::square(a)
+    }
+    #[inline(never)]
+    fn field_normal(a: [Self; 5]) -> [Self; 5] {
+        field8::normal(a)
     }
 }

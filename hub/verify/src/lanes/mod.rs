@@ -5,6 +5,8 @@
 pub(crate) mod avx512;
 pub(crate) mod emulated;
 
+use crate::field8;
+
 /// Eight unsigned 64-bit numbers. Arithmetic wraps, lane by lane.
 pub(crate) trait Lanes: Copy {
     fn splat(value: u64) -> Self;
@@ -38,6 +40,20 @@ pub(crate) trait Lanes: Copy {
     fn even_pairs(self, other: Self) -> Self;
     /// Pairs 1 and 3 of self, then of `other` (VSHUFI64X2 0xdd).
     fn odd_pairs(self, other: Self) -> Self;
+
+    // The field's operations on limbs: a place to say whether they are inlined.
+    #[inline(always)]
+    fn field_product(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5] {
+        field8::product(a, b)
+    }
+    #[inline(always)]
+    fn field_square(a: &[Self; 5]) -> [Self; 5] {
+        field8::square(a)
+    }
+    #[inline(always)]
+    fn field_normal(a: [Self; 5]) -> [Self; 5] {
+        field8::normal(a)
+    }
 }
 
 /// Columns from rows: lane i of result j is word j of row i.

@@ -2,8 +2,9 @@
 
 #![allow(dead_code, reason = "each user takes what it needs")]
 
-use hub_verify::{Item, Key, Signature};
+use hub_verify::{Cached, Engine, Item, Key, Portable, Reference, Signature, Tables};
 use k256::ecdsa::SigningKey;
+use std::sync::Arc;
 
 /// SplitMix64: the same numbers for the same seed everywhere.
 pub struct Random(pub u64);
@@ -94,4 +95,26 @@ impl Case {
 /// The items of many cases.
 pub fn items(cases: &[Case]) -> Vec<Item<'_>> {
     cases.iter().map(Case::item).collect()
+}
+
+pub mod cases;
+
+/// Every engine, with tables for the keys of `cases` where it uses some, and one that has none.
+pub fn engines(cases: &[Case]) -> Vec<Box<dyn Engine>> {
+    let tables = Arc::new(Tables::new(cases.len() * Tables::BYTES_PER_SIGNER));
+    for case in cases {
+        tables.want(&case.key);
+        tables.build_wanted(usize::MAX);
+    }
+    let cold = Arc::new(Tables::new(0));
+    let best = Cached::new(Arc::clone(&tables));
+    println!("the engine of this CPU: {}", best.name());
+    vec![
+        Box::new(Reference),
+        Box::new(Portable::default()),
+        Box::new(Cached::one_lane(Arc::clone(&tables))),
+        Box::new(Cached::emulated(tables)),
+        Box::new(best),
+        Box::new(Cached::new(cold)),
+    ]
 }

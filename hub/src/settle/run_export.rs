@@ -7,12 +7,12 @@ use super::{
     output::Output,
     package::{Permission, SignedAccept, countersign, seal_package},
     run_send::signer,
+    signer::Signer,
     text,
     view::{Phase, View},
 };
 use protocol_spec::{Accept, Address, Digest, UnixSeconds};
 use serde_json::json;
-use std::path::Path;
 
 /// Writes the package.
 pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
@@ -41,13 +41,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
         deadline: args.deadline,
     };
     let accept = countersign(&evidence, permission, signer.address())?;
-    let signed = match args.out.as_deref().and_then(|path| signed_before(path, &accept)) {
-        Some(signed) => signed,
-        None => {
-            let signature = signer.accept(&accept, evidence.domain()).await?;
-            SignedAccept { accept, signature }
-        }
-    };
+    let signed = signed(args, &signer, &evidence, accept).await?;
     let package = seal_package(&evidence, signed);
     let text =
         serde_json::to_string_pretty(&package).map_err(|error| SettleError::Internal(error.to_string()))?;
@@ -93,11 +87,21 @@ pub(super) async fn export(args: &ExportArgs) -> Result<Output, SettleError> {
     ))
 }
 
-/// The countersignature of a package that was exported before, when it is the same: a person at the signer is asked once for
-/// one decision, however often this is run. It is checked with the package, as a new one is.
-fn signed_before(path: &Path, accept: &Accept) -> Option<SignedAccept> {
-    let signed = load(path).ok()?.accept()?.clone();
-    (signed.accept == *accept).then_some(signed)
+/// The countersignature: that of the package that is there already, when it says the same. A person at the signer is asked
+/// once for one decision, however often this is run. Either is checked with the package.
+async fn signed(
+    args: &ExportArgs,
+    signer: &Signer,
+    evidence: &CheckedEvidence,
+    accept: Accept,
+) -> Result<SignedAccept, SettleError> {
+    let before = args.out.as_deref().and_then(|path| load(path).ok());
+    let before = before.and_then(|package| package.accept().cloned());
+    if let Some(signed) = before.filter(|signed| signed.accept == accept) {
+        return Ok(signed);
+    }
+    let signature = signer.accept(&accept, evidence.domain()).await?;
+    Ok(SignedAccept { accept, signature })
 }
 
 /// R28: never while a marked lock is unconverted, because showing a newer voucher drops its count, and a submitter cannot

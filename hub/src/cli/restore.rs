@@ -67,10 +67,13 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             again: args.again,
         };
         let (signer, now) = (signer.address(), Now::wall().get());
-        let home = backup::options(&config)?.map(|options| Home {
-            dir: options.dir,
-            key: options.key,
-        });
+        let home = match config.backup.dir.clone() {
+            Some(dir) => {
+                let key = opened.at_home(&config.backup.key)?;
+                Some(Home { dir, key })
+            }
+            None => None,
+        };
         let to = &config.data_dir;
         let restored = restore_to(
             &args.from,

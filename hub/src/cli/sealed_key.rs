@@ -64,6 +64,15 @@ impl KeyArgs {
 }
 
 impl Opened {
+    /// The key of the hub's own backups: what the configuration names, or this one where [`Opened::put_back`] will write
+    /// it. Errors: it cannot be had.
+    pub(super) fn at_home(&self, configured: &SecretRef) -> Result<BackupKey, Failure> {
+        match configured {
+            SecretRef::File(path) if self.unsealed.is_some() && !path.exists() => Ok(self.key.clone()),
+            _ => key(configured),
+        }
+    }
+
     /// Writes a key that came out of a sealed file to where the configuration wants it, if there is none: the hub goes on
     /// with its backups by it.
     pub(super) fn put_back(&self, configured: &SecretRef) {

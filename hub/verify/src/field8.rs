@@ -6,6 +6,7 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::needless_range_loop,
     reason = "constant bounds over arrays; loops unroll"
 )]
 
@@ -163,7 +164,8 @@ impl<L: Lanes> Field for Fe8<L> {
 
     #[inline(always)]
     fn splat(value: &U256) -> Self {
-        Self::from_words(value.map(L::splat))
+        let [w0, w1, w2, w3] = *value;
+        Self::from_words([L::splat(w0), L::splat(w1), L::splat(w2), L::splat(w3)])
     }
 
     #[inline(always)]

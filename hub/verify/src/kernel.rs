@@ -217,3 +217,113 @@ impl Kernel for EightIfma {
         accepts(&self.0, signature, parts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cached, Engine, Item, Key, Signature, Tables, Verdict, layout};
+    use k256::{
+        ProjectivePoint, Scalar,
+        elliptic_curve::{
+            Field as _, PrimeField, ops::Reduce, point::AffineCoordinates, scalar::IsHigh, sec1::ToSec1Point,
+        },
+    };
+
+    fn bytes(scalar: &Scalar) -> [u8; 32] {
+        scalar.to_repr().into()
+    }
+    fn halves(scalar: &Scalar) -> [[u64; 3]; 2] {
+        order::split(&words::from_be(&bytes(scalar)))
+    }
+    fn power_of_two(exponent: usize) -> Scalar {
+        Scalar::from(2_u64).pow_vartime([u64::try_from(exponent).unwrap()])
+    }
+    /// The multiple of G or of the key that a pick of column 0 stands for.
+    fn multiple(pick: Pick) -> Scalar {
+        let (row, bits) = if pick.of_base() {
+            (layout::BASE_ROW, layout::BASE_BITS)
+        } else {
+            (layout::SIGNER_ROW, layout::SIGNER_BITS * layout::COLUMNS)
+        };
+        let odd = Scalar::from(u64::try_from(2 * (pick.index() % row) + 1).unwrap());
+        let value = odd * power_of_two(pick.index() / row * bits);
+        if pick.negative() { -value } else { value }
+    }
+
+    /// A signature whose nonce point is u1 G + u2 d G.
+    fn signed(d: &Scalar, u1: &Scalar, u2: &Scalar) -> (Key, [u8; 32], [u8; 64]) {
+        let affine = |scalar: &Scalar| (ProjectivePoint::GENERATOR * scalar).to_affine();
+        let r = <Scalar as Reduce<k256::FieldBytes>>::reduce(&affine(&(*u1 + *u2 * d)).x());
+        let s = r * u2.invert().unwrap();
+        let low = if bool::from(s.is_high()) { -s } else { s };
+        let key = Key::from_sec1(affine(d).to_sec1_point(false).as_bytes()).unwrap();
+        let signature = [bytes(&r), bytes(&low)].concat().try_into().unwrap();
+        (key, bytes(&(*u1 * s)), signature)
+    }
+
+    /// Two leaves that the first level adds are made equal, or opposite: the key is chosen for it. The lane is
+    /// marked, the reference accepts the signature, and no other lane of the batch notices.
+    #[test]
+    fn equal_and_opposite_points_are_left_to_the_reference() {
+        let (signer_leaf, base_leaf) = (layout::signer_windows(0) - 1, layout::signer_windows(0));
+        assert!(
+            signer_leaf % 2 == 0 && base_leaf < LEAVES,
+            "the two are added first"
+        );
+        let number = |at: u64| {
+            <Scalar as Reduce<k256::FieldBytes>>::reduce(&{
+                let hash = alloy_primitives::keccak256(at.to_be_bytes()).0;
+                k256::FieldBytes::from(hash)
+            })
+        };
+        let mut made = Vec::new();
+        for at in 0..40 {
+            let mut u = [number(3 * at + 1), number(3 * at + 2)];
+            // The verifier sees -u1 and -u2 if s had to be negated: find scalars for which it sees these.
+            let mut d = number(3 * at + 3);
+            if at % 5 == 0 {
+                for sign in [1, -1] {
+                    if sign == -1 {
+                        u = u.map(|u| -u);
+                    }
+                    let mut picks = [Pick::NONE; LEAVES_ALL];
+                    layout::picks(&halves(&u[0]), &halves(&u[1]), |leaf, pick| picks[leaf] = pick);
+                    let (signer, base) = (multiple(picks[signer_leaf]), multiple(picks[base_leaf]));
+                    d = base * signer.invert().unwrap();
+                    if at % 10 == 0 {
+                        d = -d;
+                    }
+                    let (_, digest, signature) = signed(&d, &u[0], &u[1]);
+                    let s = words::from_be(signature.last_chunk().unwrap());
+                    let z = words::from_be(&digest);
+                    if words::to_be(&order::mul(&z, &order::invert(&s))) == bytes(&u[0]) {
+                        break;
+                    }
+                    assert_eq!(sign, 1, "one of the two signs has a low s");
+                }
+            }
+            made.push(signed(&d, &u[0], &u[1]));
+        }
+        let items: Vec<_> = made
+            .iter()
+            .map(|(key, digest, signature)| Item {
+                key,
+                digest,
+                signature: Signature::Plain(signature),
+            })
+            .collect();
+        let tables = Arc::new(Tables::new(usize::MAX));
+        made.iter().for_each(|(key, ..)| tables.want(key));
+        tables.build_wanted(usize::MAX);
+        for mut engine in [
+            Cached::new(Arc::clone(&tables)),
+            Cached::one_lane(Arc::clone(&tables)),
+            Cached::emulated(Arc::clone(&tables)),
+        ] {
+            let mut verdicts = vec![Verdict::Malformed; items.len()];
+            engine.verify(&items, &mut verdicts);
+            assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Valid));
+            assert_eq!(engine.rechecked(), 8, "{}", engine.name());
+        }
+    }
+}

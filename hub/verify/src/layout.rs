@@ -8,6 +8,11 @@
 //!
 //! Order of the leaves of a signature: column, half (first, then the endomorphism's), window.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "small constants, and windows of a known width"
+)]
+
 use crate::order::HALF_BITS;
 
 /// Bits of a window of the signer.
@@ -90,7 +95,7 @@ impl Pick {
         let (bits, sign) = if positive { (bits, 0) } else { (!bits, NEGATIVE) };
         #[allow(clippy::cast_possible_truncation, reason = "tables are few")]
         let start = table as u32 * row;
-        Self(start + (bits & (row - 1)) | sign | kind)
+        Self((start + (bits & (row - 1))) | sign | kind)
     }
 }
 

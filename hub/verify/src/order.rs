@@ -3,6 +3,7 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::needless_range_loop,
     reason = "constant bounds over arrays; loops unroll"
 )]
 

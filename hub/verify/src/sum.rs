@@ -8,6 +8,7 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::needless_range_loop,
     reason = "indices follow from the layout, which the buffers are sized by; wrong ones panic in the first test"
 )]
 

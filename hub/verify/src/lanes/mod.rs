@@ -59,7 +59,10 @@ pub(crate) trait Lanes: Copy {
 /// Columns from rows: lane i of result j is word j of row i.
 #[inline(always)]
 pub(crate) fn transpose<L: Lanes>(rows: [&[u64; 8]; 8]) -> [L; 8] {
-    let [r0, r1, r2, r3, r4, r5, r6, r7] = rows.map(L::load);
+    // No `map` here: the function that it takes would not be inlined into code for other CPU features.
+    let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+    let (r0, r1, r2, r3) = (L::load(r0), L::load(r1), L::load(r2), L::load(r3));
+    let (r4, r5, r6, r7) = (L::load(r4), L::load(r5), L::load(r6), L::load(r7));
     let (e0, e1, e2, e3) = (
         r0.even_lanes(r1),
         r2.even_lanes(r3),

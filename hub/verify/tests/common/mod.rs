@@ -1,6 +1,15 @@
 //! Keys and signatures from a seed, for tests, the fuzzer and the benchmark.
 
-#![allow(dead_code, reason = "each user takes what it needs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "shared by tests, fuzzer and benchmark; each takes what it needs"
+)]
 
 use hub_verify::{Cached, Engine, Item, Key, Portable, Reference, Signature, Tables};
 use k256::ecdsa::SigningKey;

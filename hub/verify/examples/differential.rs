@@ -7,6 +7,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::panic,
@@ -14,7 +15,6 @@
 )]
 
 #[path = "../tests/common/mod.rs"]
-#[allow(unreachable_pub, reason = "shared with the tests")]
 mod common;
 
 use common::{

@@ -102,16 +102,28 @@ impl Claim {
     /// Takes the directory, if it is nobody's or this database's; makes it if it is not there. Held already, it is
     /// checked. Errors: it is another's, now or since; the disk.
     pub(super) fn hold(&mut self) -> Result<(), BackupError> {
-        let owner = self.owner()?;
-        match owner {
-            Some(owner) if self.lock.is_some() && owner == self.own => return Ok(()),
-            Some(owner) if self.lock.is_some() || owner.database != self.own.database => {
-                return Err(BackupError::Taken(self.dir.clone()));
-            }
-            _ => {}
+        if self.lock.is_some() {
+            return match self.owner()? {
+                Some(owner) if owner != self.own => Err(BackupError::Taken(self.dir.clone())),
+                Some(_) => Ok(()),
+                None => self.write(),
+            };
         }
+        self.require_own_database()?;
         self.lock()?;
+        // Looked at again: who takes a directory away holds the lock while it does.
+        if let Err(taken) = self.require_own_database() {
+            self.lock = None;
+            return Err(taken);
+        }
         self.write()
+    }
+
+    fn require_own_database(&self) -> Result<(), BackupError> {
+        match self.owner()? {
+            Some(owner) if owner.database != self.own.database => Err(BackupError::Taken(self.dir.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Takes it away from the database that it belonged to. [`Claim::lock`] first. Errors: the disk.

@@ -67,13 +67,12 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             again: args.again,
         };
         let (signer, now) = (signer.address(), Now::wall().get());
-        let home = match config.backup.dir.clone() {
-            Some(dir) => {
-                let key = opened.at_home(&config.backup.key)?;
-                Some(Home { dir, key })
-            }
-            None => None,
-        };
+        // First: a restored hub that has no key for its backups does not start.
+        opened.put_back(&config.backup.key)?;
+        let home = backup::options(&config)?.map(|options| Home {
+            dir: options.dir,
+            key: options.key,
+        });
         let to = &config.data_dir;
         let restored = restore_to(
             &args.from,
@@ -87,7 +86,6 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
         .await;
         let restored = restored.map_err(backup::failure)?;
         first_start::done(&config.data_dir).map_err(Failure::Running)?;
-        opened.put_back(&config.backup.key);
         let age_s = restored.summary.age_s(now);
         data(&backup::show(&restored.summary, age_s))?;
         if !restored.noted {

@@ -64,33 +64,22 @@ impl KeyArgs {
 }
 
 impl Opened {
-    /// The key of the hub's own backups: what the configuration names, or this one where [`Opened::put_back`] will write
-    /// it. Errors: it cannot be had.
-    pub(super) fn at_home(&self, configured: &SecretRef) -> Result<BackupKey, Failure> {
-        match configured {
-            SecretRef::File(path) if self.unsealed.is_some() && !path.exists() => Ok(self.key.clone()),
-            _ => key(configured),
-        }
-    }
-
     /// Writes a key that came out of a sealed file to where the configuration wants it, if there is none: the hub goes on
-    /// with its backups by it.
-    pub(super) fn put_back(&self, configured: &SecretRef) {
+    /// with its backups by it. Errors: it cannot be written, and the hub would not start.
+    pub(super) fn put_back(&self, configured: &SecretRef) -> Result<(), Failure> {
         let (Some(key), SecretRef::File(path)) = (&self.unsealed, configured) else {
-            return;
+            return Ok(());
         };
         if path.exists() {
-            return;
+            return Ok(());
         }
-        match write_key(path, key) {
-            Ok(()) => words(&format!(
-                "Wrote the backup key to {}: it was not there",
-                path.display()
-            )),
-            Err(error) => words(&format!(
-                "the backup key could not be written to where the configuration has it: {error}"
-            )),
-        }
+        let name = "backup.key";
+        write_key(path, key).map_err(|error| Failure::Key { name, error })?;
+        words(&format!(
+            "Wrote the backup key to {}: it was not there",
+            path.display()
+        ));
+        Ok(())
     }
 }
 

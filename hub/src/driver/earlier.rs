@@ -23,6 +23,8 @@ pub(super) enum Earlier {
     Unknown,
     /// Nonces below this one, waited for since then.
     Below(u64, Instant),
+    /// The same; an empty transaction was sent behind them.
+    Followed(u64),
     /// Nothing.
     Over,
 }
@@ -40,13 +42,21 @@ impl Driver {
         matches!(self.purse.earlier, Earlier::Over)
     }
 
+    /// Before anything is sent: what is given now is not yet waited for.
+    pub(super) async fn note_earlier(&mut self) {
+        if matches!(self.purse.earlier, Earlier::Unknown) {
+            self.earlier_is_over().await;
+        }
+    }
+
     async fn look_at_earlier(&self) -> Result<Earlier, ChainError> {
         if matches!(self.purse.earlier, Earlier::Over) {
             return Ok(Earlier::Over);
         }
         let nonces = self.options.chain.nonces().await?;
         let (below, since) = match self.purse.earlier {
-            Earlier::Below(below, since) => (below, since),
+            Earlier::Below(below, since) => (below, Some(since)),
+            Earlier::Followed(below) => (below, None),
             Earlier::Unknown | Earlier::Over => {
                 if nonces.used < nonces.next {
                     tracing::info!(
@@ -54,12 +64,16 @@ impl Driver {
                         "transactions of before are in no block yet: reserves wait for them"
                     );
                 }
-                (nonces.next, Instant::now())
+                (nonces.next, Some(Instant::now()))
             }
         };
         if nonces.used >= below {
             return Ok(Earlier::Over);
         }
+        // One is enough: the port looks after it from then on.
+        let Some(since) = since else {
+            return Ok(Earlier::Followed(below));
+        };
         if since.elapsed() < self.stuck_after() {
             return Ok(Earlier::Below(below, since));
         }
@@ -69,7 +83,7 @@ impl Driver {
         };
         let sent = self.options.chain.send(empty).await?;
         tracing::warn!(hash = %sent.hash, "no block takes what was sent before: an empty transaction goes behind it");
-        Ok(Earlier::Below(below, Instant::now()))
+        Ok(Earlier::Followed(below))
     }
 
     fn stuck_after(&self) -> Duration {

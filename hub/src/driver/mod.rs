@@ -263,6 +263,7 @@ impl Driver {
         }
         metrics::gauge!("hub_channels").set(u32::try_from(snapshot.channels).unwrap_or(u32::MAX));
         self.watch_wallet(&snapshot).await;
+        self.note_earlier().await;
         self.act(snapshot).await;
         Ok(Turn::Go)
     }

@@ -75,6 +75,8 @@ impl Purse {
             (sent.mined, sent.at) = (None, now);
         }
         self.rests.clear();
+        // Also what this process no longer remembers, or never knew.
+        self.earlier = Earlier::Unknown;
     }
 
     /// Its client has signed: when the channel has too much again, it is asked again.

@@ -15,8 +15,10 @@ use std::{
 
 /// Tables made before others may have the processor.
 const TOGETHER: usize = 64;
-/// Pause of who makes tables when nobody wants one.
-const IDLE: Duration = Duration::from_millis(5);
+/// The same when each displaces another: more signers than tables must not cost more than they save.
+const TOGETHER_FULL: usize = 8;
+/// Pause of who makes tables when nobody wants one, or there is no room.
+const IDLE: Duration = Duration::from_millis(20);
 
 /// `[signatures]` in hub.toml.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -79,9 +81,10 @@ impl Lanes {
 /// Makes the tables that are wanted, until nobody verifies any more.
 async fn make(tables: Weak<Tables>) {
     while let Some(tables) = tables.upgrade() {
-        let left = tables.build_wanted(TOGETHER);
+        let full = tables.is_full();
+        let left = tables.build_wanted(if full { TOGETHER_FULL } else { TOGETHER });
         drop(tables);
-        if left == 0 {
+        if left == 0 || full {
             tokio::time::sleep(IDLE).await;
         } else {
             tokio::task::yield_now().await;

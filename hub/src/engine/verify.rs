@@ -2,7 +2,7 @@
 
 use super::port::{Inbound, Signer};
 use crate::ledger::{Input, Origin};
-use hub_verify::{Engine, Item, Tables, Verdict};
+use hub_verify::{Counts, Engine, Item, Tables, Verdict};
 use protocol_spec::{
     Digest, Domain, PublicKey, Register, Reject, Side, SignedVoucher, VerifiedVoucher, VoucherSignature,
     limits,
@@ -32,6 +32,8 @@ pub(super) struct Verifier {
 struct Counters {
     verified: metrics::Counter,
     refused: metrics::Counter,
+    table_hits: metrics::Counter,
+    rechecked: metrics::Counter,
 }
 
 /// A verified input, or the answer to a call that is not one.
@@ -70,6 +72,8 @@ impl Verifier {
             counters: Counters {
                 verified: metrics::counter!("hub_signatures_verified_total"),
                 refused: metrics::counter!("hub_signatures_refused_total"),
+                table_hits: metrics::counter!("hub_signature_table_hits_total"),
+                rechecked: metrics::counter!("hub_signatures_rechecked_total"),
             },
         }
     }
@@ -80,8 +84,9 @@ impl Verifier {
         let items: Vec<Item<'_>> = staged.iter().filter_map(item).collect();
         self.verdicts.clear();
         self.verdicts.resize(items.len(), Verdict::Invalid);
+        let before = self.engine.counts();
         self.engine.verify(&items, &mut self.verdicts);
-        self.counters.verified.increment(items.len() as u64);
+        self.count(items.len() as u64, before);
         let mut verdicts = self.verdicts.iter();
         let done = staged.into_iter().map(|staged| match staged {
             Staged::Done(verified) => verified,
@@ -103,6 +108,19 @@ impl Verifier {
             }
         });
         done.collect()
+    }
+
+    fn count(&self, signatures: u64, before: Counts) {
+        let after = self.engine.counts();
+        self.counters.verified.increment(signatures);
+        let rechecked = after.rechecked.saturating_sub(before.rechecked);
+        self.counters.rechecked.increment(rechecked);
+        if self.tables.is_some() {
+            let cold = after.without_tables.saturating_sub(before.without_tables);
+            self.counters
+                .table_hits
+                .increment(signatures.saturating_sub(cold));
+        }
     }
 
     fn stage(&self, inbound: Inbound) -> Staged {
@@ -134,9 +152,6 @@ impl Verifier {
             },
             call => call,
         };
-        if let (Request::Login(_), Some(tables)) = (&call, &self.tables) {
-            tables.want(signer.key());
-        }
         Staged::Done(match self.hub.call(origin, signer.public(), call) {
             Ok(input) => Verified::Input(input),
             Err(error) => Verified::Refused(origin, error),

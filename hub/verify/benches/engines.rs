@@ -74,6 +74,40 @@ fn main() {
         }
         println!();
     }
+    keccak();
+}
+
+/// Keccak-256 of 64 messages: one by one with alloy, and together. Nanoseconds for each message.
+fn keccak() {
+    const COUNT: usize = 64;
+    for length in [64, 256] {
+        let messages = vec![7; length * COUNT];
+        let mut digests = [[0; 32]; COUNT];
+        let mut times = [const { Vec::new() }; 2];
+        for _ in 0..ROUNDS {
+            let start = cpu_us();
+            for _ in 0..200 {
+                for (message, digest) in black_box(&messages).chunks_exact(length).zip(&mut digests) {
+                    *digest = alloy_primitives::keccak256(message).0;
+                }
+            }
+            let middle = cpu_us();
+            for _ in 0..200 {
+                hub_verify::keccak256_each(black_box(&messages), black_box(&mut digests));
+            }
+            let each = 1e3 / (200 * COUNT) as f64;
+            times[0].push((middle - start) * each);
+            times[1].push((cpu_us() - middle) * each);
+        }
+        for (name, times) in ["alloy", "together"].iter().zip(&mut times) {
+            times.sort_by(f64::total_cmp);
+            let (least, most) = (times[0], times[ROUNDS - 1]);
+            println!(
+                "keccak256 of {length} bytes, {name}: {:.0} ns ({least:.0}-{most:.0})",
+                times[ROUNDS / 2]
+            );
+        }
+    }
 }
 
 /// CPU time of this thread, so that what else the machine does counts less.

@@ -7,6 +7,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::panic,
@@ -14,7 +15,6 @@
 )]
 
 #[path = "../tests/common/mod.rs"]
-#[allow(unreachable_pub, reason = "shared with the tests")]
 mod common;
 
 use common::{
@@ -146,11 +146,11 @@ fn compare(tally: &Tally, engine: &mut Cached, classes: &[usize], cases: &[Case]
     let items = items(cases);
     let mut verdicts = vec![Verdict::Malformed; cases.len()];
     let mut expected = verdicts.clone();
-    let before = engine.rechecked();
+    let before = engine.counts().rechecked;
     engine.verify(&items, &mut verdicts);
     tally
         .rechecked
-        .fetch_add(engine.rechecked() - before, Ordering::Relaxed);
+        .fetch_add(engine.counts().rechecked - before, Ordering::Relaxed);
     Portable::default().verify(&items, &mut expected);
     for (((class, case), verdict), portable) in classes.iter().zip(cases).zip(&verdicts).zip(&expected) {
         let mut reference = [*verdict];

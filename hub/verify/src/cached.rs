@@ -6,10 +6,8 @@
     reason = "indices follow from the layout and from the batch's own length"
 )]
 
-#[cfg(target_arch = "x86_64")]
-use crate::kernel::EightIfma;
 use crate::{
-    Engine, Item, Tables, Verdict,
+    Counts, Engine, Item, Tables, Verdict,
     item::Parts,
     kernel::{EightEmulated, Kernel, Leaves, OneLane},
     layout::{self, LEAVES_ALL, Pick},
@@ -19,6 +17,8 @@ use crate::{
     table::{self, BaseTable, SignerTable},
     words::{self, U256},
 };
+#[cfg(target_arch = "x86_64")]
+use crate::{kernel::EightIfma, known};
 use std::sync::Arc;
 
 /// Signatures that share one set of inversions. More would gain little and leave the L2 cache.
@@ -54,10 +54,19 @@ impl Cached {
     #[must_use]
     pub fn new(tables: Arc<Tables>) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = EightIfma::detect() {
+        if known::eight_lanes_answer_right()
+            && let Some(kernel) = EightIfma::detect()
+        {
             return Self::with(tables, Box::new(kernel));
         }
         Self::one_lane(tables)
+    }
+
+    /// The eight-lane kernel with the CPU's own instructions; `None` if it lacks one.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn eight(tables: Arc<Tables>) -> Option<Self> {
+        let kernel = EightIfma::detect()?;
+        Some(Self::with(tables, Box::new(kernel)))
     }
 
     /// The kernel for every CPU, one signature at a time.
@@ -86,19 +95,6 @@ impl Cached {
             rechecked: 0,
             without_tables: 0,
         }
-    }
-
-    /// Signatures that the tables' engine did not accept, and that the reference decided: forgeries, and the rare
-    /// exceptions of the formulas. For metrics.
-    #[must_use]
-    pub fn rechecked(&self) -> u64 {
-        self.rechecked
-    }
-
-    /// Signatures of keys that had no tables. For metrics.
-    #[must_use]
-    pub fn without_tables(&self) -> u64 {
-        self.without_tables
     }
 
     /// Decides what is malformed or has no table; the rest becomes the chunk.
@@ -148,16 +144,25 @@ impl Engine for Cached {
         self.kernel.name()
     }
 
+    fn counts(&self) -> Counts {
+        Counts {
+            rechecked: self.rechecked,
+            without_tables: self.without_tables,
+        }
+    }
+
     fn verify(&mut self, batch: &[Item<'_>], verdicts: &mut [Verdict]) {
         assert_eq!(batch.len(), verdicts.len(), "one verdict per item");
         for (batch, verdicts) in batch.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
             self.admit(batch, verdicts);
             for at in &self.cold {
                 let item = &batch[*at];
-                self.tables.want(item.key);
                 self.without_tables += 1;
                 verdicts[*at] = match self.portable.check(item) {
-                    Verdict::Valid => Verdict::Valid,
+                    Verdict::Valid => {
+                        self.tables.want(item.key);
+                        Verdict::Valid
+                    }
                     _ => reference::check(item),
                 };
             }

@@ -79,10 +79,25 @@ impl Signature<'_> {
     }
 }
 
+/// How an engine came to its answers, in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Signatures that the kernel did not accept, and that the reference decided: forgeries, and the rare exceptions of
+    /// the formulas.
+    pub rechecked: u64,
+    /// Signatures of keys that had no tables.
+    pub without_tables: u64,
+}
+
 /// Something that checks signatures. All engines give the same answers.
 pub trait Engine: Send {
     /// A name for logs and tables.
     fn name(&self) -> &'static str;
+
+    /// How it came to its answers.
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
 
     /// Answers every item of `batch` in the same place of `verdicts`, which has the same length.
     ///

@@ -8,10 +8,13 @@
 )]
 
 use crate::lanes::Lanes;
-#[cfg(target_arch = "x86_64")]
-use crate::lanes::avx512::{self, Avx512};
 #[cfg(test)]
 use crate::lanes::emulated::Emulated;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::{
+    avx2::Avx2,
+    avx512::{self, Avx512},
+};
 
 /// Bytes that one permutation absorbs.
 const RATE: usize = 136;
@@ -75,7 +78,7 @@ fn each_avx512(messages: &[u8], length: usize, digests: &mut [[u8; 32]]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn each_avx2(messages: &[u8], length: usize, digests: &mut [[u8; 32]]) {
-    each::<Four>(messages, length, digests);
+    each::<Avx2>(messages, length, digests);
 }
 
 /// Words of several states side by side.
@@ -102,7 +105,16 @@ macro_rules! words_of_lanes {
             }
             #[inline(always)]
             fn gather(word: impl Fn(usize) -> u64) -> Self {
-                Self::load(&std::array::from_fn(word))
+                Self::load(&[
+                    word(0),
+                    word(1),
+                    word(2),
+                    word(3),
+                    word(4),
+                    word(5),
+                    word(6),
+                    word(7),
+                ])
             }
             #[inline(always)]
             fn lane(&self, lane: usize) -> u64 {
@@ -132,55 +144,74 @@ words_of_lanes!(Avx512);
 #[cfg(test)]
 words_of_lanes!(Emulated);
 
-macro_rules! words_of_array {
-    ($name:ident, $width:literal) => {
-        /// Plain words; four of them become one AVX2 register in a function compiled for that.
-        #[derive(Clone, Copy)]
-        struct $name([u64; $width]);
-        impl Words for $name {
-            const WIDTH: usize = $width;
-            #[inline(always)]
-            fn zero() -> Self {
-                Self([0; $width])
-            }
-            #[inline(always)]
-            fn gather(word: impl Fn(usize) -> u64) -> Self {
-                Self(std::array::from_fn(word))
-            }
-            #[inline(always)]
-            fn lane(&self, lane: usize) -> u64 {
-                self.0[lane]
-            }
-            #[inline(always)]
-            fn xor(mut self, other: Self) -> Self {
-                for lane in 0..$width {
-                    self.0[lane] ^= other.0[lane];
-                }
-                self
-            }
-            #[inline(always)]
-            fn xor3(self, b: Self, c: Self) -> Self {
-                self.xor(b).xor(c)
-            }
-            #[inline(always)]
-            fn chi(mut self, b: Self, c: Self) -> Self {
-                for lane in 0..$width {
-                    self.0[lane] ^= !b.0[lane] & c.0[lane];
-                }
-                self
-            }
-            #[inline(always)]
-            fn rotate<const BITS: i32>(mut self) -> Self {
-                for lane in 0..$width {
-                    self.0[lane] = self.0[lane].rotate_left(BITS.cast_unsigned());
-                }
-                self
-            }
-        }
-    };
+/// One state.
+#[derive(Clone, Copy)]
+struct One(u64);
+
+impl Words for One {
+    const WIDTH: usize = 1;
+    #[inline(always)]
+    fn zero() -> Self {
+        Self(0)
+    }
+    #[inline(always)]
+    fn gather(word: impl Fn(usize) -> u64) -> Self {
+        Self(word(0))
+    }
+    #[inline(always)]
+    fn lane(&self, _lane: usize) -> u64 {
+        self.0
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        Self(self.0 ^ other.0)
+    }
+    #[inline(always)]
+    fn xor3(self, b: Self, c: Self) -> Self {
+        Self(self.0 ^ b.0 ^ c.0)
+    }
+    #[inline(always)]
+    fn chi(self, b: Self, c: Self) -> Self {
+        Self(self.0 ^ (!b.0 & c.0))
+    }
+    #[inline(always)]
+    fn rotate<const BITS: i32>(self) -> Self {
+        Self(self.0.rotate_left(BITS.cast_unsigned()))
+    }
 }
-words_of_array!(One, 1);
-words_of_array!(Four, 4);
+
+#[cfg(target_arch = "x86_64")]
+impl Words for Avx2 {
+    const WIDTH: usize = 4;
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::load(&[0; 4])
+    }
+    #[inline(always)]
+    fn gather(word: impl Fn(usize) -> u64) -> Self {
+        Self::load(&[word(0), word(1), word(2), word(3)])
+    }
+    #[inline(always)]
+    fn lane(&self, lane: usize) -> u64 {
+        self.store()[lane]
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        Avx2::xor(self, other)
+    }
+    #[inline(always)]
+    fn xor3(self, b: Self, c: Self) -> Self {
+        Avx2::xor(Avx2::xor(self, b), c)
+    }
+    #[inline(always)]
+    fn chi(self, b: Self, c: Self) -> Self {
+        Avx2::xor(self, b.and_not(c))
+    }
+    #[inline(always)]
+    fn rotate<const BITS: i32>(self) -> Self {
+        self.rotate_left::<BITS>()
+    }
+}
 
 #[inline(always)]
 fn each<W: Words>(messages: &[u8], length: usize, digests: &mut [[u8; 32]]) {
@@ -226,9 +257,13 @@ fn padded_word(message: &[u8], from: usize, block: usize) -> u64 {
 #[inline(always)]
 fn permute<W: Words>(a: &mut [W; 25]) {
     for constant in ROUNDS {
-        let column = |x: usize| a[x].xor3(a[x + 5], a[x + 10]).xor3(a[x + 15], a[x + 20]);
-        let c = [column(0), column(1), column(2), column(3), column(4)];
-        let d = [c[0], c[1], c[2], c[3], c[4]].map(|c| c.rotate::<1>());
+        // No closures: they would not be inlined into code for other CPU features.
+        let mut c = [W::zero(); 5];
+        let mut d = c;
+        for x in 0..5 {
+            c[x] = a[x].xor3(a[x + 5], a[x + 10]).xor3(a[x + 15], a[x + 20]);
+            d[x] = c[x].rotate::<1>();
+        }
         // Theta, rho and pi: row y of the result takes words (x + y, x) of the state.
         macro_rules! moved {
             ($from:literal, $bits:literal) => {
@@ -274,9 +309,9 @@ fn permute<W: Words>(a: &mut [W; 25]) {
                 moved!(21, 2),
             ],
         ];
-        for (y, b) in rows.into_iter().enumerate() {
+        for y in 0..5 {
             for x in 0..5 {
-                a[5 * y + x] = b[x].chi(b[(x + 1) % 5], b[(x + 2) % 5]);
+                a[5 * y + x] = rows[y][x].chi(rows[y][(x + 1) % 5], rows[y][(x + 2) % 5]);
             }
         }
         a[0] = a[0].xor(W::gather(|_| constant));
@@ -292,9 +327,8 @@ mod tests {
 
     #[test]
     fn every_width_hashes_as_alloy_does() {
-        let widths: [(&str, Each); 4] = [
+        let widths: [(&str, Each); 3] = [
             ("one", |m, l, d| each::<One>(m, l, d)),
-            ("four", |m, l, d| each::<Four>(m, l, d)),
             ("eight, emulated", |m, l, d| each::<Emulated>(m, l, d)),
             ("detected", |m, _, d| keccak256_each(m, d)),
         ];

@@ -323,7 +323,7 @@ mod tests {
             let mut verdicts = vec![Verdict::Malformed; items.len()];
             engine.verify(&items, &mut verdicts);
             assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Valid));
-            assert_eq!(engine.rechecked(), 8, "{}", engine.name());
+            assert_eq!(engine.counts().rechecked, 8, "{}", engine.name());
         }
     }
 }

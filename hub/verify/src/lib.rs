@@ -34,7 +34,7 @@
 //! **Tables** are shared by all threads: a signer's vouchers may be verified by any of them, and a copy per thread would
 //! double the memory. Reading takes a shared lock once for each 64 signatures.
 //!
-//! **Unsafe code** is in `lanes/avx512.rs`, one instruction per function, and where functions compiled for CPU features
+//! **Unsafe code** is in `lanes/avx512.rs` and `lanes/avx2.rs`, one instruction per function, and where functions compiled for CPU features
 //! are called. The kernel is generic over the lanes: the tests run it over portable code that computes what Intel specifies for
 //! each instruction, everywhere, and over the instructions themselves where the CPU has them (the test prints whether).
 //! On a CPU without AVX-512 IFMA those one-line functions are compiled and not run.
@@ -47,6 +47,8 @@ mod item;
 mod keccak;
 mod kernel;
 mod key;
+#[cfg(target_arch = "x86_64")]
+mod known;
 mod lanes;
 mod layout;
 mod order;
@@ -58,7 +60,7 @@ mod tables;
 mod words;
 
 pub use cached::Cached;
-pub use item::{Engine, Item, Signature, Verdict};
+pub use item::{Counts, Engine, Item, Signature, Verdict};
 pub use keccak::keccak256_each;
 pub use key::Key;
 pub use portable::Portable;

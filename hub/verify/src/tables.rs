@@ -5,7 +5,7 @@ use crate::{
     table::{Builder, SignerTable},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
@@ -42,6 +42,8 @@ struct Entry {
 #[derive(Default)]
 struct Wanted {
     keys: VecDeque<Key>,
+    /// The same keys: one that is asked for again does not take a second place.
+    known: HashSet<Key>,
 }
 
 /// The cache, locked for reading.
@@ -87,7 +89,7 @@ impl Tables {
             return;
         }
         let mut wanted = lock(&self.wanted);
-        if wanted.keys.len() < WANTED_MAX {
+        if wanted.keys.len() < WANTED_MAX && wanted.known.insert(*key) {
             wanted.keys.push_back(*key);
         }
     }
@@ -117,11 +119,18 @@ impl Tables {
         while keys.len() < max
             && let Some(key) = wanted.keys.pop_front()
         {
+            wanted.known.remove(&key);
             if !keys.contains(&key) && !self.read().cache.entries.contains_key(&key) {
                 keys.push(key);
             }
         }
         keys
+    }
+
+    /// Whether new tables displace others.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.tables_max
     }
 
     /// Signers with tables.

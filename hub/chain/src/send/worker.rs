@@ -162,7 +162,8 @@ impl Worker {
             };
             // An answer that got lost, or a retry of bytes that did arrive.
             let unclear = error.is_retryable() || is_nonce_stale(&error);
-            if unclear && self.outlet.knows(signed.hash).await.unwrap_or(false) {
+            // Without an answer the request might be sent again with another nonce, and be executed twice.
+            if unclear && self.outlet.knows(signed.hash).await? {
                 return Ok(signed);
             }
             if !error.is_retryable() || tries >= TRIES_MAX {

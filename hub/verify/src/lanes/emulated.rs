@@ -1,4 +1,4 @@
-//! The lanes in portable code. The large operations are not inlined: they would make the kernels take minutes to compile.
+//! The lanes in portable code. Most of it is not inlined: the kernels would take minutes to compile.
 
 #![allow(
     clippy::indexing_slicing,
@@ -34,15 +34,15 @@ fn product(a: u64, b: u64) -> u128 {
 }
 
 impl Lanes for Emulated {
-    #[inline(always)]
+    #[inline(never)]
     fn splat(value: u64) -> Self {
         Self([value; 8])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load(values: &[u64; 8]) -> Self {
         Self(*values)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn store(self) -> [u64; 8] {
         self.0
     }
@@ -58,7 +58,7 @@ impl Lanes for Emulated {
     fn and(self, other: Self) -> Self {
         each(|lane| self.0[lane] & other.0[lane])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn or(self, other: Self) -> Self {
         each(|lane| self.0[lane] | other.0[lane])
     }
@@ -86,13 +86,13 @@ impl Lanes for Emulated {
     fn multiply_add_high(self, a: Self, b: Self) -> Self {
         each(|lane| self.0[lane].wrapping_add((product(a.0[lane], b.0[lane]) >> 52) as u64))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn equal(self, other: Self) -> u8 {
         (0..8).fold(0, |mask, lane| {
             mask | u8::from(self.0[lane] == other.0[lane]) << lane
         })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn select(self, other: Self, mask: u8) -> Self {
         each(|lane| {
             if mask >> lane & 1 == 1 {
@@ -110,7 +110,7 @@ impl Lanes for Emulated {
     fn chi(self, b: Self, c: Self) -> Self {
         each(|lane| self.0[lane] ^ (!b.0[lane] & c.0[lane]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn even_lanes(self, other: Self) -> Self {
         each(|lane| {
             if lane % 2 == 0 {
@@ -120,7 +120,7 @@ impl Lanes for Emulated {
             }
         })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn odd_lanes(self, other: Self) -> Self {
         each(|lane| {
             if lane % 2 == 0 {
@@ -130,12 +130,12 @@ impl Lanes for Emulated {
             }
         })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn even_pairs(self, other: Self) -> Self {
         let (a, b) = (self.0, other.0);
         Self([a[0], a[1], a[4], a[5], b[0], b[1], b[4], b[5]])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn odd_pairs(self, other: Self) -> Self {
         let (a, b) = (self.0, other.0);
         Self([a[2], a[3], a[6], a[7], b[2], b[3], b[6], b[7]])

@@ -2,6 +2,8 @@
 //! instructions are specified to compute, once as the AVX-512 instructions themselves.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 pub(crate) mod emulated;
 

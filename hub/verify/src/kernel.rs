@@ -49,12 +49,13 @@ impl<'a> Leaves<'a> {
     fn eight<L: Lanes>(&self, group: usize, index: usize) -> ([L; 8], u8) {
         let (block, group) = (group / GROUPS, group % GROUPS);
         let mut negative = 0;
-        let rows = std::array::from_fn(|lane| {
+        let mut rows = [&self.base[0].0; 8];
+        for (lane, row) in rows.iter_mut().enumerate() {
             let signature = (block * 8 + lane).min(self.tables.len() - 1);
             let (point, minus) = self.leaf(signature, group, index);
             negative |= u8::from(minus) << lane;
-            &point.0
-        });
+            *row = &point.0;
+        }
         (lanes::transpose(rows), negative)
     }
 }

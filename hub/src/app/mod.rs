@@ -112,10 +112,7 @@ impl From<Refused> for AppError {
 /// Starts a hub: restores, replays, then follows the chain. Serve sessions with its engine; end with [`RunningHub::finish`].
 pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
     Box::pin(async move {
-        let hub = setup
-            .chain
-            .sender()
-            .ok_or_else(|| AppError::Setup("the chain port has no key to send with".to_owned()))?;
+        let hub = sender(&setup)?;
         let identity = identity(&setup).await?;
         let status = ChainStatus::default();
         // A restored database asks for the time at once: what was opened before it is in doubt (A10).
@@ -184,6 +181,11 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             backup,
         })
     })
+}
+
+fn sender(setup: &Setup) -> Result<Address, AppError> {
+    let without = || AppError::Setup("the chain port has no key to send with".to_owned());
+    setup.chain.sender().ok_or_else(without)
 }
 
 fn workers(execution: Execution) -> usize {

@@ -63,57 +63,12 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<Vec<String>> {
     let world = World::build(&PLAY, None, dir.path())
         .await
         .context("building the chain")?;
-    let domain = Domain::new(world.bank.chain_id().await?, world.deployed.adjudicator);
-    let seed = rand::random();
-    let payees = if args.shape == Shape::Hot { 1 } else { args.payees };
-    let payees = if args.shape == Shape::Duplex { 0 } else { payees };
-    let payers = channels::lanes(&world, &domain, seed, 0..args.payers)?;
-    let last = args.payers.saturating_add(payees);
-    let paid = channels::lanes(&world, &domain, seed, args.payers..last)?;
-    say(&format!(
-        "{} payers and {} payees open their channels on chain",
-        payers.len(),
-        paid.len()
-    ));
-    // The hub looks at nothing older than its first start.
-    let mut hub = Hub::start(&world, args.hub_cores.as_deref())
-        .await
-        .context("starting the hub")?;
-    channels::open(&world, &payers, true).await.context("opening")?;
-    channels::open(&world, &paid, false).await.context("opening")?;
-    world.keep_time()?;
-
-    let nonces = Nonces::new(seed)?;
-    let payer_lines = args.connections.min(args.payers) as usize;
-    let mut lines = channels::connect(&hub, &world, payers, payer_lines, &nonces).await?;
-    let payer_lines = lines.len();
-    let receiving = args.payee_connections.min(payees) as usize;
-    lines.extend(channels::connect(&hub, &world, paid, receiving, &nonces).await?);
-    let receivers = if args.shape == Shape::Duplex {
-        0..payer_lines
-    } else {
-        payer_lines..lines.len()
-    };
-    let receivers = lines.get_mut(receivers).context("no payees")?;
-    channels::wait_for_reserves(receivers).await?;
-    let ids = receivers
-        .iter()
-        .flat_map(|(_, lanes)| lanes.iter().map(|lane| lane.id))
-        .collect();
-
-    let stage = Arc::new(Stage::new(
-        domain,
-        hub_key(&world)?,
-        nonces,
-        Payees::new(ids, args.zipf)?,
-        args.per_voucher(),
-        now()?.after(LIFE_S),
-    ));
-    let mut running = Vec::new();
-    for (at, (wire, lanes)) in lines.into_iter().enumerate() {
-        let depth = if at < payer_lines { args.depth as usize } else { 0 };
-        running.push(Line::new(wire, lanes, depth, seed.wrapping_add(at as u64))?);
-    }
+    let Ready {
+        mut hub,
+        stage,
+        lines: mut running,
+        payer_lines,
+    } = get_ready(args, &world).await?;
     let mut measured = Vec::new();
     for number in 1..=args.runs {
         if args.runs > 1 {
@@ -134,6 +89,75 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<Vec<String>> {
     differences.extend(kept.lost);
     report::print(args, &measured, kept.channels, away, &differences)?;
     Ok(differences)
+}
+
+/// A hub with channels, and connections that wait for the load to begin.
+struct Ready {
+    hub: Hub,
+    stage: Arc<Stage>,
+    /// Payers' first.
+    lines: Vec<Line>,
+    payer_lines: usize,
+}
+
+async fn get_ready(args: &BenchArgs, world: &World) -> anyhow::Result<Ready> {
+    let domain = Domain::new(world.bank.chain_id().await?, world.deployed.adjudicator);
+    let seed = rand::random();
+    let payees = if args.shape == Shape::Hot { 1 } else { args.payees };
+    let payees = if args.shape == Shape::Duplex { 0 } else { payees };
+    let payers = channels::lanes(world, &domain, seed, 0..args.payers)?;
+    let last = args.payers.saturating_add(payees);
+    let paid = channels::lanes(world, &domain, seed, args.payers..last)?;
+    say(&format!(
+        "{} payers and {} payees open their channels on chain",
+        payers.len(),
+        paid.len()
+    ));
+    // The hub looks at nothing older than its first start.
+    let hub = Hub::start(world, args.hub_cores.as_deref())
+        .await
+        .context("starting the hub")?;
+    channels::open(world, &payers, true).await.context("opening")?;
+    channels::open(world, &paid, false).await.context("opening")?;
+    world.keep_time()?;
+
+    let nonces = Nonces::new(seed)?;
+    let payer_lines = args.connections.min(args.payers) as usize;
+    let mut lines = channels::connect(&hub, world, payers, payer_lines, &nonces).await?;
+    let payer_lines = lines.len();
+    let receiving = args.payee_connections.min(payees) as usize;
+    lines.extend(channels::connect(&hub, world, paid, receiving, &nonces).await?);
+    let receivers = if args.shape == Shape::Duplex {
+        0..payer_lines
+    } else {
+        payer_lines..lines.len()
+    };
+    let receivers = lines.get_mut(receivers).context("no payees")?;
+    channels::wait_for_reserves(receivers).await?;
+    let ids = receivers
+        .iter()
+        .flat_map(|(_, lanes)| lanes.iter().map(|lane| lane.id))
+        .collect();
+
+    let stage = Arc::new(Stage::new(
+        domain,
+        hub_key(world)?,
+        nonces,
+        Payees::new(ids, args.zipf)?,
+        args.per_voucher(),
+        now()?.after(LIFE_S),
+    ));
+    let mut running = Vec::new();
+    for (at, (wire, lanes)) in lines.into_iter().enumerate() {
+        let depth = if at < payer_lines { args.depth as usize } else { 0 };
+        running.push(Line::new(wire, lanes, depth, seed.wrapping_add(at as u64))?);
+    }
+    Ok(Ready {
+        hub,
+        stage,
+        lines: running,
+        payer_lines,
+    })
 }
 
 struct Kept {

@@ -49,7 +49,7 @@ pub(super) fn svg(title: &str, runs: &[Measured]) -> String {
         .collect();
     panel(&mut out, STEP, "latency in ms, by share of payments", &latency);
     for (at, (_, name)) in SHARES.iter().enumerate() {
-        let x = LEFT + STEP + WIDTH * at as f64 / (SHARES.len() - 1) as f64;
+        let x = LEFT + STEP + WIDTH * at as f64 / SHARES.len().saturating_sub(1) as f64;
         text(&mut out, x, TOP + HEIGHT + 18.0, "middle", name);
     }
     out.push_str("</svg>\n");

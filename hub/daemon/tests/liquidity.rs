@@ -44,6 +44,14 @@ const TARGET: u128 = 10_000;
 const HIGH: u128 = 30_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Two people with a channel each.
+async fn alice_and_shop(world: &World) -> (Person, Person) {
+    tokio::join!(
+        Person::arrive(world, "alice", world.listen),
+        Person::arrive(world, "shop", world.listen)
+    )
+}
+
 /// A world whose hub has small reserves, and what else the test sets.
 async fn small(dir: &std::path::Path, more_of_token: &str, more: &str) -> World {
     with_reserve(dir, (TARGET, 2_000, HIGH), more_of_token, more).await
@@ -261,10 +269,7 @@ async fn a_dry_reserve_is_refilled_when_the_hint_says_and_what_is_too_much_comes
     let world = small(dir.path(), "", "").await;
     let mut process = Hub::spawn(&world);
     process.ready();
-    let (alice, shop) = tokio::join!(
-        Person::arrive(&world, "alice", world.listen),
-        Person::arrive(&world, "shop", world.listen)
-    );
+    let (alice, shop) = alice_and_shop(&world).await;
     alice.pay(&shop, 1_000).await;
 
     dry_is_refilled(&alice, &shop).await;
@@ -353,10 +358,7 @@ async fn closes_are_gathered_until_settle_now_and_vouchers_worth_much_are_shown(
     let world = small(dir.path(), "checkpoint_above = \"4000\"", policy).await;
     let mut process = Hub::spawn(&world);
     process.ready();
-    let (alice, shop) = tokio::join!(
-        Person::arrive(&world, "alice", world.listen),
-        Person::arrive(&world, "shop", world.listen)
-    );
+    let (alice, shop) = alice_and_shop(&world).await;
     alice.pay(&shop, 3_000).await;
     alice.pay(&shop, 2_000).await;
     let paid = 5_000 + 5_000 * FEE_PPM / 1_000_000;
@@ -442,10 +444,7 @@ async fn a_refill_that_was_on_its_way_at_a_crash_is_not_paid_in_twice() {
     let world = small(dir.path(), "", "").await;
     let mut process = Hub::spawn(&world);
     process.ready();
-    let (alice, shop) = tokio::join!(
-        Person::arrive(&world, "alice", world.listen),
-        Person::arrive(&world, "shop", world.listen)
-    );
+    let (alice, shop) = alice_and_shop(&world).await;
     let id = shop.channel.id();
     let held = state(&world, id).await.total;
     mine_every(&world, 0).await;

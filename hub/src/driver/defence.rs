@@ -517,7 +517,7 @@ fn shown(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::samples::quiet_channel, *};
     use protocol_spec::{
         Config, DirectionEvidence, Domain, Preimage, Seq, SignedVoucher, SignerKey, Voucher,
         VoucherSignature, batch::Tree,
@@ -585,7 +585,7 @@ mod tests {
             clientSeq: stored,
             clientPaid: 40,
             windowEnd: WINDOW_END,
-            ..empty()
+            ..quiet_channel()
         };
         state.clientLocks.live = stored == 5;
         Look {
@@ -596,32 +596,6 @@ mod tests {
             share: 9,
             marks: marks.iter().copied().collect(),
             refused: BTreeSet::new(),
-        }
-    }
-
-    fn empty() -> abi::ChannelState {
-        let locks = || abi::LocksState {
-            live: false,
-            opened: false,
-            commitment: B256::ZERO,
-            base: 0,
-            counted: 0,
-            maxExpiry: 0,
-        };
-        abi::ChannelState {
-            status: abi::Status::Open,
-            total: 0,
-            clientNet: 0,
-            clientWithdrawn: 0,
-            hubWithdrawn: 0,
-            clientSeq: 0,
-            clientPaid: 0,
-            hubSeq: 0,
-            hubPaid: 0,
-            windowEnd: 0,
-            disputeNo: 1,
-            clientLocks: locks(),
-            hubLocks: locks(),
         }
     }
 

@@ -13,6 +13,8 @@ mod pending;
 mod reorg;
 mod reserves;
 mod resolver;
+#[cfg(test)]
+mod samples;
 mod settlement;
 
 pub use facts::facts_of;

@@ -94,7 +94,7 @@ impl PendingTx {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::samples::quiet_channel, *};
     use protocol_spec::{Address, Close, Config, Digest, Seq, Signature, UnixSeconds, Withdraw};
 
     fn config(number: u8) -> Config {
@@ -169,28 +169,10 @@ mod tests {
     }
 
     fn at(status: abi::Status, hub_withdrawn: u128) -> abi::ChannelState {
-        let locks = || abi::LocksState {
-            live: false,
-            opened: false,
-            commitment: [0; 32].into(),
-            base: 0,
-            counted: 0,
-            maxExpiry: 0,
-        };
         abi::ChannelState {
             status,
-            total: 0,
-            clientNet: 0,
-            clientWithdrawn: 0,
             hubWithdrawn: hub_withdrawn,
-            clientSeq: 0,
-            clientPaid: 0,
-            hubSeq: 0,
-            hubPaid: 0,
-            windowEnd: 0,
-            disputeNo: 0,
-            clientLocks: locks(),
-            hubLocks: locks(),
+            ..quiet_channel()
         }
     }
 

@@ -73,7 +73,7 @@ impl Lanes {
                 (None, _) => Box::new(Portable::default()),
             }
         };
-        let verifier = |_| Verifier::new(hub.clone(), engine(), tables.clone());
+        let verifier = |_| Verifier::new(hub.clone(), engine());
         Ok((0..workers.max(1)).map(verifier).collect())
     }
 }

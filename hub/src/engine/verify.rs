@@ -2,13 +2,12 @@
 
 use super::port::{Inbound, Signer};
 use crate::ledger::{Input, Origin};
-use hub_verify::{Counts, Engine, Item, Tables, Verdict};
+use hub_verify::{Counts, Engine, Item, Verdict};
 use protocol_spec::{
     Digest, Domain, PublicKey, Register, Reject, Side, SignedVoucher, VerifiedVoucher, VoucherSignature,
     limits,
     message::{ErrorCode, Frame, RegisterCall, Request, ResumeCall, RpcError},
 };
-use std::sync::Arc;
 
 /// What a verifier needs to know about this hub.
 #[derive(Clone, Debug)]
@@ -22,8 +21,6 @@ pub(super) struct Hub {
 pub(super) struct Verifier {
     hub: Hub,
     engine: Box<dyn Engine>,
-    /// Of signers, if the engine keeps some.
-    tables: Option<Arc<Tables>>,
     verdicts: Vec<Verdict>,
     counters: Counters,
 }
@@ -63,11 +60,10 @@ enum Staged {
 }
 
 impl Verifier {
-    pub(super) fn new(hub: Hub, engine: Box<dyn Engine>, tables: Option<Arc<Tables>>) -> Self {
+    pub(super) fn new(hub: Hub, engine: Box<dyn Engine>) -> Self {
         Self {
             hub,
             engine,
-            tables,
             verdicts: Vec::new(),
             counters: Counters {
                 verified: metrics::counter!("hub_signatures_verified_total"),
@@ -115,12 +111,8 @@ impl Verifier {
         self.counters.verified.increment(signatures);
         let rechecked = after.rechecked.saturating_sub(before.rechecked);
         self.counters.rechecked.increment(rechecked);
-        if self.tables.is_some() {
-            let cold = after.without_tables.saturating_sub(before.without_tables);
-            self.counters
-                .table_hits
-                .increment(signatures.saturating_sub(cold));
-        }
+        let hits = after.with_tables.saturating_sub(before.with_tables);
+        self.counters.table_hits.increment(hits);
     }
 
     fn stage(&self, inbound: Inbound) -> Staged {

@@ -38,6 +38,7 @@ pub struct Cached {
     picks: Vec<Pick>,
     inverses: Vec<U256>,
     rechecked: u64,
+    with_tables: u64,
     without_tables: u64,
 }
 
@@ -93,6 +94,7 @@ impl Cached {
             picks: vec![Pick::NONE; CHUNK * LEAVES_ALL],
             inverses: Vec::with_capacity(CHUNK),
             rechecked: 0,
+            with_tables: 0,
             without_tables: 0,
         }
     }
@@ -147,6 +149,7 @@ impl Engine for Cached {
     fn counts(&self) -> Counts {
         Counts {
             rechecked: self.rechecked,
+            with_tables: self.with_tables,
             without_tables: self.without_tables,
         }
     }
@@ -167,6 +170,7 @@ impl Engine for Cached {
                 };
             }
             if !self.chunk.is_empty() {
+                self.with_tables += self.chunk.len() as u64;
                 self.plan(batch);
                 self.run(batch, verdicts);
             }

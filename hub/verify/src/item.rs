@@ -85,7 +85,9 @@ pub struct Counts {
     /// Signatures that the kernel did not accept, and that the reference decided: forgeries, and the rare exceptions of
     /// the formulas.
     pub rechecked: u64,
-    /// Signatures of keys that had no tables.
+    /// Signatures of keys that had tables.
+    pub with_tables: u64,
+    /// Signatures of keys that had none, though the engine keeps some.
     pub without_tables: u64,
 }
 

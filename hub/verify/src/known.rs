@@ -49,6 +49,7 @@ fn answers_right(engine: impl Fn(Arc<Tables>) -> Option<Cached>) -> Option<bool>
     // forged ones alone.
     let counts = Counts {
         rechecked: forged,
+        with_tables: SIGNATURES.into(),
         without_tables: 0,
     };
     let expected = |number| {

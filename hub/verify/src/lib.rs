@@ -15,7 +15,7 @@
 //! let tables = Arc::new(Tables::new(256 << 20)); // one for all threads
 //! let mut engine = Cached::new(Arc::clone(&tables)); // one for each thread
 //! let key = Key::from_sec1(&generator).unwrap();
-//! tables.want(&key); // when a signer logs in
+//! tables.want(&key); // the engine does by itself after a first valid signature
 //! tables.build_wanted(8); // on a thread that has time
 //! let mut verdicts = [Verdict::Valid];
 //! let signature = Signature::Recoverable(&[27; 65]);

@@ -83,7 +83,7 @@ impl Tables {
         }
     }
 
-    /// Asks for tables of `key`: cheap, for the moment a signer is known, before its first signature.
+    /// Asks for tables of `key`: cheap. The engine does for a key that has signed well and has none.
     pub fn want(&self, key: &Key) {
         if self.tables_max == 0 || self.read().cache.entries.contains_key(key) {
             return;

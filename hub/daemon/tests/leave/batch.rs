@@ -2,7 +2,7 @@
 //! killed at the worst moment, and repeated: every channel is paid what its vouchers are worth, and nothing is sent twice.
 
 use crate::{
-    court::{give_bank, pass, send},
+    court::{give_bank, open_by_bank, pass},
     people::{DEPOSIT, Person, wallet_key},
     process::Hub,
     run, settle,
@@ -10,15 +10,14 @@ use crate::{
     write_key,
 };
 use alloy::{
-    primitives::U256,
     providers::{Provider, RootProvider},
     sol_types::SolEvent,
 };
 use axum::{Json, Router, extract::State, routing::post};
-use client_sdk::{ChannelHandle, Client, Config, Digest, RedbStore, SignerKey, save_evidence};
+use client_sdk::{Client, RedbStore, SignerKey, save_evidence};
 use futures::{StreamExt, stream};
 use hub::chain::{Chain, LogQuery};
-use protocol_spec::{ChannelId, abi::IAdjudicator, calls};
+use protocol_spec::{ChannelId, abi::IAdjudicator};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -131,18 +130,7 @@ struct Left {
 
 /// Opens a channel that the bank pays for, pays and is paid in it, and keeps its evidence.
 async fn live(world: &World, client: &Client, shop: &Person, dir: &Path, number: u128) -> Left {
-    let config = Config {
-        client: client.signer(),
-        client_signer: client.signer(),
-        hub: client.pin().hub,
-        hub_signer: client.pin().hub_signer,
-        token: world.deployed.token,
-        challenge_period_s: CHALLENGE_PERIOD_S,
-        salt: Digest(rand::random()),
-    };
-    let channel: ChannelHandle = client.attach(config.clone()).await.unwrap();
-    send(world, world.deployed.adjudicator, &calls::open(&config, DEPOSIT)).await;
-    channel.wait_live().await.unwrap();
+    let (_, channel) = open_by_bank(world, client).await;
     channel.wait_hub_deposit(1_u128).await.unwrap();
     let (paid, received) = (PAID + number, RECEIVED + 2 * number);
     let sent = channel.pay(shop.channel.id(), paid).await.unwrap();
@@ -169,7 +157,7 @@ async fn served(world: &World, key: &SignerKey, dir: &Path) -> Vec<Left> {
     hub.ready();
     let shop = Person::arrive(world, "shop", world.listen).await;
     world.endow(key.address(), 0).await;
-    give_bank(world, U256::from(DEPOSIT * COUNT)).await;
+    give_bank(world, DEPOSIT * COUNT).await;
     let store = world.dir.join("client.redb");
     let client = Client::builder(format!("ws://{}", world.listen))
         .signer(key.clone())

@@ -2,21 +2,17 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use crate::{
-    people::{Person, wallet_key},
+    people::{DEPOSIT, Person, wallet_key},
     world::{CHALLENGE_PERIOD_S, World},
 };
-use alloy::{
-    network::EthereumWallet,
-    primitives::{Address, U256},
-    sol_types::SolCall,
-};
-use client_sdk::SignerKey;
+use alloy::{network::EthereumWallet, primitives::Address, sol_types::SolCall};
+use client_sdk::{ChannelHandle, Client, Config, Digest, SignerKey};
 use hub::{
-    app::contracts::Token,
+    app::dev::mint_and_approve,
     chain::{CallRequest, Chain, TxRequest},
     settle::{CheckedEvidence, Intent, Node, Settle, Verb},
 };
-use protocol_spec::{ChannelId, Evidence, Side, abi, abi::IAdjudicator};
+use protocol_spec::{ChannelId, Evidence, Side, abi, abi::IAdjudicator, calls};
 use std::time::{Duration, Instant};
 
 /// Longest wait for the hub to do what it must.
@@ -149,13 +145,25 @@ pub(crate) async fn send(world: &World, to: Address, call: &impl SolCall) {
 }
 
 /// Tokens for the bank, which the adjudicator may take.
-pub(crate) async fn give_bank(world: &World, amount: U256) {
-    let (to, spender) = (world.bank.sender().unwrap(), world.deployed.adjudicator);
-    send(world, world.deployed.token, &Token::mintCall { to, amount }).await;
-    send(
-        world,
-        world.deployed.token,
-        &Token::approveCall { spender, amount },
-    )
-    .await;
+pub(crate) async fn give_bank(world: &World, amount: u128) {
+    mint_and_approve(&world.bank, world.deployed, amount)
+        .await
+        .unwrap();
+}
+
+/// A channel of `client` that the bank opens and pays for. Tokens first: [`give_bank`].
+pub(crate) async fn open_by_bank(world: &World, client: &Client) -> (Config, ChannelHandle) {
+    let config = Config {
+        client: client.signer(),
+        client_signer: client.signer(),
+        hub: client.pin().hub,
+        hub_signer: client.pin().hub_signer,
+        token: world.deployed.token,
+        challenge_period_s: CHALLENGE_PERIOD_S,
+        salt: Digest(rand::random()),
+    };
+    let channel = client.attach(config.clone()).await.unwrap();
+    send(world, world.deployed.adjudicator, &calls::open(&config, DEPOSIT)).await;
+    channel.wait_live().await.unwrap();
+    (config, channel)
 }

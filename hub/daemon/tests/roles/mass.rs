@@ -1,13 +1,13 @@
 //! Mass exit: many channels disputed with stale evidence inside one window, on blocks of 30 million gas.
 
 use crate::{
-    court::{closed, give_bank, pass, percent_of_window, rest_of_window, send, state},
+    court::{closed, give_bank, open_by_bank, pass, percent_of_window, rest_of_window, state},
     people::{DEPOSIT, Person, wallet_key},
     process::Hub,
     world::World,
 };
-use alloy::{primitives::U256, sol_types::SolCall};
-use client_sdk::{ChannelHandle, Client, Config, Digest, Evidence, RedbStore, SignerKey};
+use alloy::sol_types::SolCall;
+use client_sdk::{ChannelHandle, Client, Config, Evidence, RedbStore, SignerKey};
 use futures::{StreamExt, stream};
 use hub::chain::{AlloyChain, Chain, ChainOptions, LogQuery, TxRequest};
 use protocol_spec::{Side, abi, abi::IAdjudicator, calls};
@@ -97,22 +97,9 @@ fn options(key: &SignerKey) -> ChainOptions {
 
 /// Open channels of one client, paid for by the bank; each has paid twice and keeps what it held after the first time.
 async fn channels(world: &World, client: &Client, shop: &Person, count: usize) -> Vec<Exit> {
-    let adjudicator = world.deployed.adjudicator;
-    let total = U256::from(DEPOSIT) * U256::from(count);
-    give_bank(world, total).await;
+    give_bank(world, DEPOSIT * u128::try_from(count).unwrap()).await;
     let one = |_| async move {
-        let config = Config {
-            client: client.signer(),
-            client_signer: client.signer(),
-            hub: client.pin().hub,
-            hub_signer: client.pin().hub_signer,
-            token: world.deployed.token,
-            challenge_period_s: crate::world::CHALLENGE_PERIOD_S,
-            salt: Digest(rand::random()),
-        };
-        let channel = client.attach(config.clone()).await.unwrap();
-        send(world, adjudicator, &calls::open(&config, DEPOSIT)).await;
-        channel.wait_live().await.unwrap();
+        let (config, channel) = open_by_bank(world, client).await;
         channel.pay(shop.channel.id(), PAID).await.unwrap();
         let stale = channel.evidence().await.unwrap();
         channel.pay(shop.channel.id(), PAID).await.unwrap();

@@ -8,7 +8,7 @@ use crate::{
     process::Hub,
     world::{CHALLENGE_PERIOD_S, World},
 };
-use alloy::{primitives::U256, providers::Provider};
+use alloy::providers::Provider;
 use client_sdk::Evidence;
 use hub::{chain::Chain, settle::Verb};
 use protocol_spec::{abi, calls};
@@ -104,7 +104,7 @@ pub(crate) async fn matrix(world: &World, cases: &mut Vec<Case>) {
     let mut hub = Hub::spawn(world);
     hub.ready();
     let all = std::env::var("REORGS").is_ok_and(|which| which == "all");
-    give_bank(world, U256::from(100 * (MORE + DEPOSIT))).await;
+    give_bank(world, 100 * (MORE + DEPOSIT)).await;
     let shop = Person::arrive(world, "reorg-shop", world.listen).await;
     for step in STEPS {
         for depth in 1..=K + 2 {

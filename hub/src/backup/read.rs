@@ -7,7 +7,7 @@ use super::{
     part::{Head, Part},
 };
 use crate::{
-    ledger::Ledger,
+    ledger::{Ledger, Tables},
     store::{Identity, Row, Table},
 };
 use protocol_spec::{Address, Amount, Domain, UnixSeconds};
@@ -298,10 +298,14 @@ impl<'a> Reader<'a> {
             .into_iter()
             .find(|(key, _)| key == Ledger::meta_key())
             .map(|(_, value)| value);
-        let (channels, payments) = (rows(Table::Channels), rows(Table::PaymentsById));
-        ledger
-            .restore(upto, meta, channels, payments)
-            .map_err(BackupError::Replay)?;
+        let tables = Tables {
+            meta,
+            channels: rows(Table::Channels),
+            payments: rows(Table::Payments),
+            events: rows(Table::Events),
+            unacknowledged: rows(Table::Unacknowledged),
+        };
+        ledger.restore(upto, tables).map_err(BackupError::Replay)?;
         self.ledger = Some(ledger);
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     execution::Execution,
-    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy},
+    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy, Tables},
     now::Now,
     store::{Row, ShardId, Store, StoreError, Table},
 };
@@ -286,10 +286,14 @@ pub(crate) async fn restore(
     shard: ShardId,
     upto: u64,
 ) -> Result<(), StartError> {
-    let meta = store.get(Table::Meta, Ledger::meta_key()).await?;
-    let channels = scan(store, Table::Channels).await?;
-    let payments = scan(store, Table::PaymentsById).await?;
-    ledger.restore(upto, meta, channels, payments)?;
+    let tables = Tables {
+        meta: store.get(Table::Meta, Ledger::meta_key()).await?,
+        channels: scan(store, Table::Channels).await?,
+        payments: scan(store, Table::Payments).await?,
+        events: scan(store, Table::Events).await?,
+        unacknowledged: scan(store, Table::Unacknowledged).await?,
+    };
+    ledger.restore(upto, tables)?;
     let mut next = upto.saturating_add(1);
     loop {
         let records = store.journal_tail(shard, next, 256).await?;

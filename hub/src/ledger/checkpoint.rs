@@ -3,6 +3,7 @@
 use super::{
     ChainPosition, Ledger, Policy, Vault,
     entry::{Entry, Stored},
+    log::RowChange,
     payments::Outcome,
     policy::FormerFee,
 };
@@ -24,8 +25,23 @@ struct Meta {
     former: BTreeMap<Address, FormerFee>,
 }
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 const META_KEY: &[u8] = b"ledger";
+
+/// What a store holds of a ledger, each table in the order of its keys.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// The row of [`Ledger::meta_key`] in [`Table::Meta`]; none in a new store.
+    pub meta: Option<Vec<u8>>,
+    /// [`Table::Channels`].
+    pub channels: Vec<Row>,
+    /// [`Table::Payments`].
+    pub payments: Vec<Row>,
+    /// [`Table::Events`].
+    pub events: Vec<Row>,
+    /// [`Table::Unacknowledged`].
+    pub unacknowledged: Vec<Row>,
+}
 
 impl Ledger {
     /// Rows for everything changed since the last call. `upto` is the newest record applied.
@@ -52,52 +68,50 @@ impl Ledger {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
+            let channel = entry.channel.id();
             let record = encode(&(index as u64, entry.channel.to_record(), &entry.stored));
             checkpoint
                 .puts
-                .push((Table::Channels, entry.channel.id().0.to_vec(), record));
+                .push((Table::Channels, channel.0.to_vec(), record));
+            let (stored, payments) = (&mut entry.stored, &self.payments);
+            stored
+                .events
+                .save(checkpoint.rows(channel, Table::Events, encode));
+            stored
+                .backlog
+                .save(checkpoint.rows(channel, Table::Unacknowledged, encode));
+            let with_outcome = |id: &PaymentId| encode(&(*id, payments.outcome(index, *id)));
+            stored
+                .ids
+                .save(checkpoint.rows(channel, Table::Payments, with_outcome));
         }
-        let (puts, deletes) = self.payments.take_changes();
-        for ((payer, id), outcome) in puts {
-            if let Some(key) = self.payment_key(payer, id) {
-                checkpoint.puts.push((Table::PaymentsById, key, encode(&outcome)));
-            }
-        }
-        let keys = deletes
-            .into_iter()
-            .filter_map(|(payer, id)| self.payment_key(payer, id));
-        checkpoint
-            .deletes
-            .extend(keys.map(|key| (Table::PaymentsById, key)));
         checkpoint
     }
 
     /// Rows for everything, as the first checkpoint of a new database.
     pub(crate) fn checkpoint_all(&mut self) -> Checkpoint {
-        self.dirty.all(self.entries.len());
-        self.payments.all_changed();
+        self.unsave();
         Checkpoint {
             upto: 0,
             ..self.checkpoint()
         }
     }
 
-    fn payment_key(&self, payer: usize, id: PaymentId) -> Option<Vec<u8>> {
-        let channel = self.entries.get(payer)?.channel.id();
-        Some([channel.0.as_slice(), id.0.as_slice()].concat())
+    /// The next checkpoint has rows for everything.
+    pub(super) fn unsave(&mut self) {
+        self.dirty.all(self.entries.len());
+        for entry in &mut self.entries {
+            entry.stored.events.unsave();
+            entry.stored.backlog.unsave();
+            entry.stored.ids.unsave();
+        }
     }
 
-    /// Takes the tables back in. Order: meta, channels, payments; then [`Ledger::replay`] from `upto + 1`.
-    /// Errors: a row cannot be read: the database is damaged or newer than this program.
-    pub fn restore(
-        &mut self,
-        upto: u64,
-        meta: Option<Vec<u8>>,
-        channels: Vec<Row>,
-        payments: Vec<Row>,
-    ) -> Result<(), Reject> {
+    /// Takes the tables back in; then comes [`Ledger::replay`] from `upto + 1`.
+    /// Errors: a row cannot be read or is missing: the database is damaged or newer than this program.
+    pub fn restore(&mut self, upto: u64, tables: Tables) -> Result<(), Reject> {
         self.next_record = upto.saturating_add(1);
-        if let Some(bytes) = meta {
+        if let Some(bytes) = tables.meta {
             let meta: Meta = decode(&bytes)?;
             if meta.version != VERSION {
                 return Err(Reject::RecordCorrupt);
@@ -108,7 +122,7 @@ impl Ledger {
             (self.vaults, self.former) = (meta.vaults, meta.former);
         }
         let mut entries = Vec::new();
-        for (_, bytes) in channels {
+        for (_, bytes) in tables.channels {
             let (index, record, stored): (u64, Vec<u8>, Stored) = decode(&bytes)?;
             entries.push((index, Entry::restored(Channel::from_record(&record)?, stored)));
         }
@@ -119,16 +133,45 @@ impl Ledger {
             }
             self.restore_entry(entry);
         }
-        for (key, bytes) in payments {
-            let outcome: Outcome = decode(&bytes)?;
-            let (channel, id) = key.split_at_checked(32).ok_or(Reject::RecordCorrupt)?;
-            let channel = ChannelId(channel.try_into().map_err(|_| Reject::RecordCorrupt)?);
-            let id = PaymentId(id.try_into().map_err(|_| Reject::RecordCorrupt)?);
-            let payer = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
-            self.payments.restore(payer, id, outcome);
+        for row in tables.payments {
+            let (payer, first, items): (_, _, Vec<(PaymentId, Option<Outcome>)>) = self.log_row(&row)?;
+            let ids = items.iter().map(|(id, _)| *id).collect();
+            let log = &mut self.entry_mut(payer)?.stored.ids;
+            let forgotten = usize::try_from(log.from().saturating_sub(first)).unwrap_or(usize::MAX);
+            log.restore(first, ids)?;
+            for (id, outcome) in items.into_iter().skip(forgotten) {
+                self.payments
+                    .insert(payer, id, outcome.ok_or(Reject::RecordCorrupt)?);
+            }
+        }
+        for row in tables.events {
+            let (index, first, items) = self.log_row(&row)?;
+            self.entry_mut(index)?.stored.events.restore(first, items)?;
+        }
+        for row in tables.unacknowledged {
+            let (index, first, items) = self.log_row(&row)?;
+            self.entry_mut(index)?.stored.backlog.restore(first, items)?;
+        }
+        for entry in &self.entries {
+            entry.stored.ids.require_whole()?;
+            entry.stored.events.require_whole()?;
+            entry.stored.backlog.require_whole()?;
         }
         self.look_at_reserves();
         Ok(())
+    }
+
+    /// The channel's index, the first position and the items of a log's row.
+    fn log_row<T: BorshDeserialize>(&self, (key, bytes): &Row) -> Result<(usize, u64, Vec<T>), Reject> {
+        let (channel, first) = key.split_first_chunk().ok_or(Reject::RecordCorrupt)?;
+        let index = self.index(&ChannelId(*channel)).ok_or(Reject::RecordCorrupt)?;
+        let first = first.try_into().map_err(|_| Reject::RecordCorrupt)?;
+        let mut rest = bytes.as_slice();
+        let mut items = Vec::new();
+        while !rest.is_empty() {
+            items.push(T::deserialize(&mut rest).map_err(|_| Reject::RecordCorrupt)?);
+        }
+        Ok((index, u64::from_be_bytes(first), items))
     }
 
     fn restore_entry(&mut self, entry: Entry) {
@@ -166,6 +209,25 @@ impl Ledger {
     #[must_use]
     pub fn meta_key() -> &'static [u8] {
         META_KEY
+    }
+}
+
+impl Checkpoint {
+    /// Turns the changes of a channel's log into rows of `table`: items one behind the other, each as `item` makes it.
+    fn rows<T>(
+        &mut self,
+        channel: ChannelId,
+        table: Table,
+        item: impl Fn(&T) -> Vec<u8>,
+    ) -> impl FnMut(RowChange<'_, T>) {
+        let key = move |first: u64| [channel.0.as_slice(), &first.to_be_bytes()].concat();
+        move |change| match change {
+            RowChange::Put(first, items) => {
+                let bytes: Vec<u8> = items.flat_map(&item).collect();
+                self.puts.push((table, key(first), bytes));
+            }
+            RowChange::Delete(first) => self.deletes.push((table, key(first))),
+        }
     }
 }
 

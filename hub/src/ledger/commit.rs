@@ -268,7 +268,7 @@ impl Ledger {
             again: false,
         }));
         let dropped = issue.ops.iter().any(|op| matches!(op, Op::LockDrop { .. }));
-        entry.stored.backlog.push_back(issue);
+        entry.stored.backlog.push(issue);
         if entry.stored.resting.is_empty() {
             self.locked.remove(&index);
         }
@@ -288,7 +288,7 @@ impl Ledger {
             let mut subscribers = std::mem::take(&mut entry.subscribers);
             // Its next event is no longer kept: it must notice, and come back with its cursor.
             subscribers.retain(|subscriber| {
-                let behind = subscriber.next < entry.stored.events_from;
+                let behind = subscriber.next < entry.stored.events.from();
                 if behind {
                     commit.outputs.push(Output::Drop(subscriber.session));
                 }
@@ -334,7 +334,7 @@ impl Ledger {
 
 /// Appends the receipts of the voucher's credits; drops what is too old or too many. True if there were any.
 fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s: u64, max: u32) -> bool {
-    let before = entry.stored.events.len();
+    let before = entry.stored.events.end();
     let receipt = |payment_id, invoice, payer, amount| Receipt {
         payment_id,
         invoice,
@@ -355,14 +355,13 @@ fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s
         };
         if let Some(receipt) = receipt {
             entry.stored.reserve.volume.add(receipt.amount, now);
-            entry.stored.events.push_back(EventRow { receipt });
+            entry.stored.events.push(EventRow { receipt });
         }
     }
-    let news = entry.stored.events.len() > before;
+    let news = entry.stored.events.end() > before;
     let old = |row: &EventRow| row.receipt.at.after(retention_s) < now;
     while entry.stored.events.len() > max as usize || entry.stored.events.front().is_some_and(old) {
         entry.stored.events.pop_front();
-        entry.stored.events_from = entry.stored.events_from.saturating_add(1);
     }
     news
 }

@@ -231,7 +231,7 @@ impl Ledger {
         }
         self.payments.insert(payer, payment_id, outcome);
         if let Some(entry) = self.entries.get_mut(payer) {
-            entry.stored.ids.push_back(payment_id);
+            entry.stored.ids.push(payment_id);
         }
     }
 

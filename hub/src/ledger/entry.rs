@@ -1,6 +1,6 @@
 //! One channel as the ledger keeps it.
 
-use super::{Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook};
+use super::{Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, log::Log};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
@@ -9,7 +9,7 @@ use protocol_spec::{
     limits,
     message::{Bounce, ChannelInfo, Cursor, ErrorCode, RpcError},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A channel with everything around it.
 #[derive(Clone, Debug)]
@@ -36,12 +36,11 @@ pub(super) struct Stored {
     /// Payments to the client's account arrive here.
     pub(super) routed: bool,
     /// Own vouchers the client has not acknowledged, with their operations.
-    pub(super) backlog: VecDeque<Issue>,
-    /// Receipts kept; the first one has position `events_from`.
-    pub(super) events: VecDeque<EventRow>,
-    pub(super) events_from: u64,
+    pub(super) backlog: Log<Issue>,
+    /// Receipts kept.
+    pub(super) events: Log<EventRow>,
     /// Payment ids of this payer in order of commit.
-    pub(super) ids: VecDeque<PaymentId>,
+    pub(super) ids: Log<PaymentId>,
     pub(super) transaction: Option<PendingTx>,
     /// This client's locks that were forwarded and have not left its voucher, by its lock's id.
     pub(super) forwards: BTreeMap<u64, Forward>,
@@ -121,11 +120,7 @@ pub(super) struct Subscriber {
 
 impl Entry {
     pub(super) fn new(channel: Channel) -> Self {
-        let stored = Stored {
-            events_from: 1,
-            ..Stored::default()
-        };
-        Self::restored(channel, stored)
+        Self::restored(channel, Stored::default())
     }
 
     pub(super) fn restored(channel: Channel, stored: Stored) -> Self {
@@ -207,15 +202,11 @@ impl Entry {
 
     /// Position of the newest event; 0 before the first.
     pub(super) fn newest_event(&self) -> u64 {
-        self.stored
-            .events_from
-            .saturating_add(self.stored.events.len() as u64)
-            .saturating_sub(1)
+        self.stored.events.end().saturating_sub(1)
     }
 
     pub(super) fn event(&self, position: u64) -> Option<&EventRow> {
-        let index = position.checked_sub(self.stored.events_from)?;
-        self.stored.events.get(usize::try_from(index).ok()?)
+        self.stored.events.get(position)
     }
 
     /// The hub's view as clients see it.

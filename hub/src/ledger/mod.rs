@@ -14,6 +14,7 @@ mod frame;
 mod input;
 mod liquidity;
 mod locks;
+mod log;
 mod output;
 mod payments;
 mod policy;
@@ -26,6 +27,7 @@ mod tests;
 mod touched;
 mod unsettled;
 
+pub use checkpoint::Tables;
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record};
 pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};

@@ -1,8 +1,8 @@
 //! The index of payment ids: what became of each, kept for the retention window.
 
+use alloy::primitives::map::HashMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{Digest, PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
-use std::collections::HashMap;
 
 /// What became of a payment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
@@ -19,15 +19,10 @@ pub(super) struct Outcome {
     pub(super) expires_at: UnixSeconds,
 }
 
-/// The payer's index and its id of the payment.
-pub(super) type Key = (usize, PaymentId);
-
 /// All outcomes, by (payer's index, id).
 #[derive(Debug, Default)]
 pub(super) struct Payments {
     outcomes: HashMap<(usize, PaymentId), Outcome>,
-    changed: Vec<(usize, PaymentId)>,
-    removed: Vec<(usize, PaymentId)>,
 }
 
 impl Payments {
@@ -37,24 +32,10 @@ impl Payments {
 
     pub(super) fn insert(&mut self, payer: usize, id: PaymentId, outcome: Outcome) {
         self.outcomes.insert((payer, id), outcome);
-        self.changed.push((payer, id));
-    }
-
-    pub(super) fn restore(&mut self, payer: usize, id: PaymentId, outcome: Outcome) {
-        self.outcomes.insert((payer, id), outcome);
     }
 
     pub(super) fn remove(&mut self, payer: usize, id: PaymentId) {
         self.outcomes.remove(&(payer, id));
-        self.removed.push((payer, id));
-    }
-
-    /// The next `take_changes` gives everything.
-    pub(super) fn all_changed(&mut self) {
-        self.changed = self.outcomes.keys().copied().collect();
-        // Rows in one order whatever the map's is.
-        self.changed.sort_unstable_by_key(|(payer, id)| (*payer, id.0));
-        self.removed.clear();
     }
 
     #[cfg(test)]
@@ -63,16 +44,6 @@ impl Payments {
             ((*payer, id.0), format!("{outcome:?}"))
         };
         self.outcomes.iter().map(show).collect()
-    }
-
-    /// Changes since the last call: (put, delete).
-    pub(super) fn take_changes(&mut self) -> (Vec<(Key, Outcome)>, Vec<Key>) {
-        let changed = std::mem::take(&mut self.changed);
-        let puts = changed
-            .into_iter()
-            .filter_map(|key| Some((key, *self.outcomes.get(&key)?)))
-            .collect();
-        (puts, std::mem::take(&mut self.removed))
     }
 }
 

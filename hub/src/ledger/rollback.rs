@@ -303,9 +303,10 @@ impl Entry {
         let kept = self
             .stored
             .backlog
+            .items()
             .binary_search_by_key(&seq, |issue| issue.voucher.seq)
             .ok()
-            .and_then(|at| self.stored.backlog.get(at))
+            .and_then(|at| self.stored.backlog.items().get(at))
             .map(|issue| issue.digest);
         let known = if seq == sent.seq { Some(sent.digest) } else { kept };
         seq > sent.seq || known.is_some_and(|digest| digest != shown.digest())

@@ -208,7 +208,7 @@ impl Ledger {
         let index = self.owned(origin, &call.channel_id)?;
         let epoch = self.policy.log_epoch;
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
-        let (first, newest) = (entry.stored.events_from, entry.newest_event());
+        let (first, newest) = (entry.stored.events.from(), entry.newest_event());
         let next = match &call.after {
             None => first,
             Some(after) if after.epoch != epoch || after.position > newest => {

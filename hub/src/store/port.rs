@@ -24,9 +24,9 @@ pub struct Epoch(pub u64);
 pub enum Table {
     /// Channel records by channel id.
     Channels = 1,
-    /// Payments by channel and payment id.
-    PaymentsById = 2,
-    /// Events by account and cursor.
+    /// Payment ids with what became of them, some to a row, by channel and position of the first.
+    Payments = 2,
+    /// Receipts, some to a row, by channel and position of the first.
     Events = 3,
     /// Whatever a shard needs to find its place again (cursors, block numbers).
     Meta = 4,
@@ -34,17 +34,20 @@ pub enum Table {
     Evidence = 5,
     /// Settings changed at run time.
     Settings = 6,
+    /// Own vouchers without acknowledgement, some to a row, by channel and position of the first.
+    Unacknowledged = 7,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Table; 6] = [
+    pub const ALL: [Table; 7] = [
         Table::Channels,
-        Table::PaymentsById,
+        Table::Payments,
         Table::Events,
         Table::Meta,
         Table::Evidence,
         Table::Settings,
+        Table::Unacknowledged,
     ];
 
     /// The stable number of the table.

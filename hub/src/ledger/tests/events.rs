@@ -102,12 +102,13 @@ fn events_older_than_the_retention_window_go_and_younger_ones_stay() {
     world.now = world.now.after(100);
     pay(&mut world, 1);
     assert_eq!(
-        world.ledger.entries[1].stored.events_from, 1,
+        world.ledger.entries[1].stored.events.from(),
+        1,
         "exactly the window is kept"
     );
     world.now = world.now.after(1);
     pay(&mut world, 1);
-    assert_eq!(world.ledger.entries[1].stored.events_from, 4);
+    assert_eq!(world.ledger.entries[1].stored.events.from(), 4);
     assert_eq!(world.ledger.entries[1].newest_event(), 5);
 }
 
@@ -158,5 +159,8 @@ fn receipts_carry_the_time_of_the_record_also_when_a_fact_of_the_chain_cut_the_v
     let facts = world.fund_facts(1, 0, 5);
     let block = world.block_of(facts);
     world.commit(vec![paying, block]);
-    assert_eq!(world.ledger.entries[1].stored.events[0].receipt.at, world.now);
+    assert_eq!(
+        world.ledger.entries[1].stored.events.front().unwrap().receipt.at,
+        world.now
+    );
 }

@@ -739,8 +739,7 @@ fn happens(world: &mut World, event: Event) {
         // From its own tables: nothing is lost.
         Event::Restore => {
             let mut tables = Tables::default();
-            world.ledger.dirty.all(world.ledger.entries.len());
-            world.ledger.payments.all_changed();
+            world.ledger.unsave();
             tables.write(world.ledger.checkpoint());
             let restored = tables.restore();
             assert_eq!(

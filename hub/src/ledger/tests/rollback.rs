@@ -34,8 +34,7 @@ fn agree(world: &World) {
 
 fn tables(world: &mut World) -> Tables {
     let mut tables = Tables::default();
-    world.ledger.dirty.all(world.ledger.entries.len());
-    world.ledger.payments.all_changed();
+    world.ledger.unsave();
     tables.write(world.ledger.checkpoint());
     tables
 }

@@ -10,11 +10,20 @@ use std::collections::BTreeMap;
 /// Everything that must be the same after a restart; connections are not.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct State {
-    entries: Vec<Vec<u8>>,
+    entries: Vec<Channel>,
     payments: BTreeMap<(usize, [u8; 16]), String>,
     routes: BTreeMap<[u8; 40], usize>,
     waiting: Vec<usize>,
     rest: String,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+struct Channel {
+    channel: Vec<u8>,
+    stored: Vec<u8>,
+    backlog: String,
+    events: String,
+    ids: String,
 }
 
 pub(super) fn state(ledger: &Ledger) -> State {
@@ -23,7 +32,14 @@ pub(super) fn state(ledger: &Ledger) -> State {
             entry.pending.is_empty() && entry.pending_sum.is_zero(),
             "something is owed silently"
         );
-        borsh::to_vec(&(entry.channel.to_record(), &entry.stored)).unwrap()
+        let stored = &entry.stored;
+        Channel {
+            channel: entry.channel.to_record(),
+            stored: borsh::to_vec(stored).unwrap(),
+            backlog: format!("{:?}", stored.backlog.items()),
+            events: format!("{:?}", stored.events.items()),
+            ids: format!("{:?}", stored.ids.items()),
+        }
     };
     let route = |((account, token), index): (&(protocol_spec::Address, _), &usize)| {
         let token: &protocol_spec::Address = token;
@@ -87,14 +103,14 @@ impl Tables {
             .rows
             .get(&(Table::Meta, Ledger::meta_key().to_vec()))
             .cloned();
-        ledger
-            .restore(
-                self.upto,
-                meta,
-                self.rows(Table::Channels),
-                self.rows(Table::PaymentsById),
-            )
-            .unwrap();
+        let tables = crate::ledger::Tables {
+            meta,
+            channels: self.rows(Table::Channels),
+            payments: self.rows(Table::Payments),
+            events: self.rows(Table::Events),
+            unacknowledged: self.rows(Table::Unacknowledged),
+        };
+        ledger.restore(self.upto, tables).unwrap();
         ledger
     }
 }

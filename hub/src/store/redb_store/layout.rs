@@ -38,11 +38,12 @@ pub(super) fn records_name(shard: ShardId) -> String {
 pub(super) const fn rows_of(table: Table) -> Rows {
     TableDefinition::new(match table {
         Table::Channels => "table-1",
-        Table::PaymentsById => "table-2",
+        Table::Payments => "table-2",
         Table::Events => "table-3",
         Table::Meta => "table-4",
         Table::Evidence => "table-5",
         Table::Settings => "table-6",
+        Table::Unacknowledged => "table-7",
     })
 }
 

@@ -17,7 +17,7 @@ use hub::{
     engine::SessionId,
     ledger::{
         Capacity, ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output,
-        Policy, Reserve, Tariff,
+        Policy, Reserve, Resumption, Tariff,
     },
 };
 use protocol_spec::{
@@ -28,6 +28,9 @@ use protocol_spec::{
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 5;
 const BATCHES: [usize; 4] = [1, 32, 256, 1_024];
@@ -149,12 +152,14 @@ impl World {
         let inputs = vec![
             Input::Chain(ChainBlock { position, facts }),
             Input::Register(origin, register),
-            Input::Resume {
+            Input::Resume(
                 origin,
-                call: resume,
-                sent: None,
-                received: None,
-            },
+                Box::new(Resumption {
+                    call: resume,
+                    sent: None,
+                    received: None,
+                }),
+            ),
         ];
         self.ledger.commit(inputs, NOW);
         self.by_id.insert(id, number);

@@ -4,6 +4,7 @@ pub mod app;
 pub mod backup;
 pub use hub_chain as chain;
 pub mod cli;
+mod digests;
 pub mod driver;
 pub mod engine;
 pub mod execution;

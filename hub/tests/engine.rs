@@ -116,7 +116,7 @@ impl Session {
             session: self.id,
             key: self.key,
             id: self.calls,
-            call,
+            call: Box::new(call),
         };
         running.engine.inbound.send(call).await.unwrap();
         self.calls

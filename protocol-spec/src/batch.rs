@@ -8,12 +8,16 @@ use alloy_primitives::B256;
 /// A node from its two children, smaller one first.
 #[must_use]
 pub fn pair(a: &Digest, b: &Digest) -> Digest {
+    Digest(keccak(&pair_bytes(a, b)))
+}
+
+fn pair_bytes(a: &Digest, b: &Digest) -> [u8; 64] {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
     let mut bytes = [0; 64];
     let (left, right) = bytes.split_at_mut(32);
     left.copy_from_slice(&low.0);
     right.copy_from_slice(&high.0);
-    Digest(keccak(&bytes))
+    bytes
 }
 
 /// All levels of a tree, leaves first.
@@ -26,16 +30,20 @@ impl Tree {
     /// Builds the tree. The root of no leaves is zero.
     #[must_use]
     pub fn new(leaves: Vec<Digest>) -> Self {
+        Self::hashed_by(leaves, |pairs| {
+            pairs.iter().map(|bytes| Digest(keccak(bytes))).collect()
+        })
+    }
+
+    /// The same with somebody else's Keccak-256 of many messages: `keccak_each` gives one digest for each.
+    #[must_use]
+    pub fn hashed_by(leaves: Vec<Digest>, keccak_each: impl Fn(&[[u8; 64]]) -> Vec<Digest>) -> Self {
         let mut levels = vec![leaves];
         while let Some(last) = levels.last().filter(|level| level.len() > 1) {
-            let next = last
-                .chunks(2)
-                .map(|nodes| match nodes {
-                    [a, b] => pair(a, b),
-                    [odd, ..] => *odd,
-                    [] => Digest::ZERO,
-                })
-                .collect();
+            let (pairs, odd) = last.as_chunks::<2>();
+            let pairs: Vec<[u8; 64]> = pairs.iter().map(|[a, b]| pair_bytes(a, b)).collect();
+            let mut next = keccak_each(&pairs);
+            next.extend(odd);
             levels.push(next);
         }
         Self { levels }

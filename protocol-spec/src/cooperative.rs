@@ -1,9 +1,13 @@
 //! The other signed messages: close, withdraw, cancel, accept, receipt, login, register, invoice, capacity quote.
 
-use crate::{Address, Amount, ChannelId, Digest, Domain, PaymentId, Seq, Side, UnixSeconds, abi};
+use crate::{
+    Address, Amount, ChannelId, Digest, Domain, PaymentId, Seq, Side, UnixSeconds, abi,
+    domain::{EncodedStruct, Field, encode, type_hash},
+};
 use alloy_primitives::{B128, B256};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 
 macro_rules! signed {
     ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? } |$this:ident| $abi:expr) => {
@@ -147,6 +151,26 @@ signed!(
         at: m.at.0,
     }
 );
+
+impl Receipt {
+    /// What the struct hash is over: for whoever hashes many at once.
+    #[must_use]
+    pub fn encoded(&self) -> EncodedStruct {
+        static TYPE_HASH: LazyLock<[u8; 32]> = LazyLock::new(|| type_hash::<abi::Receipt>());
+        encode(
+            &TYPE_HASH,
+            [
+                Field::Left(&self.payment_id.0),
+                Field::Left(&self.invoice.0),
+                Field::Left(&self.payer.0),
+                Field::Left(&self.payee_channel.0),
+                Field::Number(self.payee_seq.0.into()),
+                Field::Number(self.amount.0),
+                Field::Number(self.at.0.into()),
+            ],
+        )
+    }
+}
 
 signed!(
     /// A session login, signed by a client's signer.

@@ -1,7 +1,7 @@
 //! The signing guard: one seq is never signed twice with different content.
 
 use crate::{ChannelId, Digest, Seq};
-use std::collections::HashMap;
+use alloy_primitives::map::HashMap;
 use thiserror::Error;
 
 /// A refusal of the guard. A programmer's or operator's error (two processes on one key): stop signing.

@@ -36,7 +36,7 @@ pub use config::{Config, Side};
 pub use cooperative::{
     Accept, CancelDispute, CapacityQuote, Close, Invoice, Login, Receipt, Register, Withdraw,
 };
-pub use domain::Domain;
+pub use domain::{Domain, EncodedStruct};
 pub use evidence::{DirectionEvidence, Evidence};
 pub use guard::{GuardError, SigningGuard};
 pub use ids::{ChannelId, Digest, PaymentId, Preimage};

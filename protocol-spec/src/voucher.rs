@@ -1,9 +1,14 @@
 //! Vouchers: one direction's half of the channel state, signed by its payer only.
 
-use crate::{Amount, ChannelId, Digest, Domain, PublicKey, Reject, Seq, Signature, abi, batch, limits};
+use crate::{
+    Amount, ChannelId, Digest, Domain, PublicKey, Reject, Seq, Signature, abi, batch,
+    domain::{EncodedStruct, Field, encode, type_hash},
+    limits,
+};
 use alloy_primitives::B256;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 
 /// One direction's half of the channel state. Cumulative and monotone.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -29,7 +34,25 @@ impl Voucher {
     /// EIP-712 digest.
     #[must_use]
     pub fn digest(&self, domain: &Domain) -> Digest {
-        domain.digest(&self.to_abi())
+        domain.digest_of_encoded(&self.encoded())
+    }
+
+    /// What the struct hash is over: for whoever hashes many at once.
+    #[must_use]
+    pub fn encoded(&self) -> EncodedStruct {
+        static TYPE_HASH: LazyLock<[u8; 32]> = LazyLock::new(|| type_hash::<abi::Voucher>());
+        encode(
+            &TYPE_HASH,
+            [
+                Field::Left(&self.channel_id.0),
+                Field::Number(self.seq.0.into()),
+                Field::Number(self.paid.0),
+                Field::Number(self.ack_seq.0.into()),
+                Field::Number(self.ack_paid.0),
+                Field::Left(&self.locks.0),
+                Field::Left(&self.history.0),
+            ],
+        )
     }
 
     /// The Solidity struct.

@@ -7,6 +7,9 @@ mod stage;
 use hub::cli::{Failure, Plays, bench::BenchArgs, demo::DemoArgs};
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Here;
 
 #[async_trait::async_trait(?Send)]

@@ -47,10 +47,6 @@ impl Signer {
 pub type Outbox = mpsc::Sender<Vec<Message>>;
 
 /// What sessions hand to the engine.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved a few times; a box per payment costs more"
-)]
 #[derive(Debug)]
 pub enum Inbound {
     /// A call of a logged-in session. Answered by exactly one `Message::Response` with the same id in its outbox.
@@ -62,7 +58,7 @@ pub enum Inbound {
         /// The request's id.
         id: u64,
         /// Everything but `info` and `ping`, which the session answers itself. `login`: the signer is proven.
-        call: Request,
+        call: Box<Request>,
     },
     /// The connection is gone; the engine detaches its channels.
     Gone {

@@ -1,11 +1,14 @@
 //! Seal: signs what is durable and fills the outboxes. One signature per batch over a Merkle root.
 
 use super::{Outbox, SessionId, journal::Sealable};
-use crate::ledger::{Adopted, Check, Countersign, Origin, Output};
+use crate::{
+    digests,
+    ledger::{Adopted, Check, Countersign, Origin, Output},
+};
 use dashmap::DashMap;
 use protocol_spec::{
     ChannelId, Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
-    batch::{Tree, batch_digest},
+    batch::batch_digest,
     limits,
     message::{CapacityReply, Countersigned, Event, Frame, Message, Notification, Reply},
 };
@@ -139,6 +142,12 @@ impl Seal {
 
     /// Signatures of all vouchers that somebody waits for and of all receipts, in the order of the outputs.
     fn sign_leaves(&mut self, outputs: &[Output]) -> Result<Vec<VoucherSignature>, GuardError> {
+        let receipts = outputs.iter().filter_map(|output| match output {
+            Output::Event(out) => Some(out.receipt.encoded()),
+            _ => None,
+        });
+        let receipts = digests::of_structs(&self.domain, &receipts.collect::<Vec<_>>());
+        let mut receipts = receipts.into_iter();
         let mut leaves = Vec::new();
         for output in outputs {
             match output {
@@ -152,7 +161,7 @@ impl Seal {
                         leaves.push(out.digest);
                     }
                 }
-                Output::Event(out) => leaves.push(out.receipt.digest(&self.domain)),
+                Output::Event(_) => leaves.extend(receipts.next()),
                 _ => {}
             }
         }
@@ -166,7 +175,7 @@ impl Seal {
         if let [leaf] = leaves {
             return vec![VoucherSignature::Direct(self.key.sign(leaf))];
         }
-        let tree = Tree::new(leaves.to_vec());
+        let tree = digests::tree(leaves.to_vec());
         let root_signature = self.key.sign(&batch_digest(&self.domain, &tree.root()));
         let signature = |index| VoucherSignature::Batch {
             root_signature,

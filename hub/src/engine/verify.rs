@@ -1,11 +1,14 @@
 //! Signature checks, off the ledger's thread. A call becomes a ledger input only with its signatures verified.
 
 use super::port::{Inbound, Signer};
-use crate::ledger::{Input, Origin};
+use crate::{
+    digests,
+    ledger::{Input, Origin, Resumption},
+};
 use hub_verify::{Counts, Engine, Item, Verdict};
 use protocol_spec::{
-    Digest, Domain, PublicKey, Register, Reject, Side, SignedVoucher, VerifiedVoucher, VoucherSignature,
-    limits,
+    Digest, Domain, EncodedStruct, PublicKey, Register, Reject, Side, SignedVoucher, VerifiedVoucher,
+    VoucherSignature, limits,
     message::{ErrorCode, Frame, RegisterCall, Request, ResumeCall, RpcError},
 };
 
@@ -53,7 +56,6 @@ enum Staged {
     Voucher {
         origin: Origin,
         signer: Signer,
-        digest: Digest,
         frame: Frame,
     },
     Done(Verified),
@@ -77,24 +79,32 @@ impl Verifier {
     /// Takes all calls of `batch`; the answers come in their order.
     pub(super) fn verify(&mut self, batch: &mut Vec<Inbound>) -> Vec<Verified> {
         let staged: Vec<Staged> = batch.drain(..).map(|inbound| self.stage(inbound)).collect();
-        let items: Vec<Item<'_>> = staged.iter().filter_map(item).collect();
+        let encoded: Vec<EncodedStruct> = staged.iter().filter_map(Staged::encoded).collect();
+        let digests = digests::of_structs(&self.hub.domain, &encoded);
+        let vouchers = staged.iter().filter_map(Staged::voucher);
+        let items = vouchers
+            .zip(&digests)
+            .map(|((signer, frame), digest)| item(signer, frame, digest));
+        let items: Vec<Item<'_>> = items.collect();
         self.verdicts.clear();
         self.verdicts.resize(items.len(), Verdict::Invalid);
         let before = self.engine.counts();
         self.engine.verify(&items, &mut self.verdicts);
         self.count(items.len() as u64, before);
-        let mut verdicts = self.verdicts.iter();
+        let mut verdicts = self.verdicts.iter().zip(&digests);
         let done = staged.into_iter().map(|staged| match staged {
             Staged::Done(verified) => verified,
             Staged::Voucher {
                 origin,
                 signer,
-                digest,
                 frame,
             } => {
-                let valid = verdicts.next() == Some(&Verdict::Valid);
+                let valid = verdicts.next().filter(|(verdict, _)| **verdict == Verdict::Valid);
                 let Frame { voucher, ops } = frame;
-                match self.hub.voucher(&signer, digest, voucher, valid) {
+                match self
+                    .hub
+                    .voucher(&signer, valid.map(|(_, digest)| *digest), voucher)
+                {
                     Ok(voucher) => Verified::Input(Input::Frame { origin, voucher, ops }),
                     Err(reject) => {
                         self.counters.refused.increment(1);
@@ -130,13 +140,12 @@ impl Verifier {
             id,
             signer: signer.address(),
         };
-        let call = match call {
+        let call = match *call {
             Request::Voucher(frame) => match check(bounded(&frame)) {
                 Ok(()) => {
                     return Staged::Voucher {
                         origin,
                         signer,
-                        digest: frame.voucher.voucher.digest(&self.hub.domain),
                         frame,
                     };
                 }
@@ -151,22 +160,30 @@ impl Verifier {
     }
 }
 
-fn item(staged: &Staged) -> Option<Item<'_>> {
-    match staged {
-        Staged::Voucher {
-            signer,
-            digest,
-            frame,
-            ..
-        } => match &frame.voucher.signature {
-            VoucherSignature::Direct(signature) => Some(Item {
-                key: signer.key(),
-                digest: &digest.0,
-                signature: hub_verify::Signature::Recoverable(&signature.0),
-            }),
-            VoucherSignature::Batch { .. } => None,
+impl Staged {
+    fn voucher(&self) -> Option<(&Signer, &Frame)> {
+        match self {
+            Self::Voucher { signer, frame, .. } => Some((signer, frame)),
+            Self::Done(_) => None,
+        }
+    }
+
+    fn encoded(&self) -> Option<EncodedStruct> {
+        self.voucher().map(|(_, frame)| frame.voucher.voucher.encoded())
+    }
+}
+
+fn item<'a>(signer: &'a Signer, frame: &'a Frame, digest: &'a Digest) -> Item<'a> {
+    Item {
+        key: signer.key(),
+        digest: &digest.0,
+        signature: match &frame.voucher.signature {
+            VoucherSignature::Direct(signature) => hub_verify::Signature::Recoverable(&signature.0),
+            // `bounded` let none of these through.
+            VoucherSignature::Batch { root_signature, .. } => {
+                hub_verify::Signature::Recoverable(&root_signature.0)
+            }
         },
-        Staged::Done(_) => None,
     }
 }
 
@@ -186,17 +203,16 @@ fn bounded(frame: &Frame) -> Result<(), Reject> {
 }
 
 impl Hub {
-    /// What the engine does not accept is decided by the protocol's own check, which says why, too.
+    /// `valid`: the digest, if the engine found the signature over it valid. What it does not accept is decided by the protocol's own check, which says why, too.
     fn voucher(
         &self,
         signer: &Signer,
-        digest: Digest,
+        valid: Option<Digest>,
         signed: SignedVoucher,
-        valid: bool,
     ) -> Result<VerifiedVoucher, Reject> {
         match valid {
-            true => VerifiedVoucher::checked(signed, digest, signer.address()),
-            false => signed.verify(&self.domain, signer.public(), false),
+            Some(digest) => VerifiedVoucher::checked(signed, digest, signer.address()),
+            None => signed.verify(&self.domain, signer.public(), false),
         }
     }
 
@@ -255,12 +271,8 @@ impl Hub {
         };
         let sent = verify(call.sent.clone(), key, Side::Client)?;
         let received = verify(call.received.clone(), &self.hub_key, Side::Hub)?;
-        Ok(Input::Resume {
-            origin,
-            call,
-            sent,
-            received,
-        })
+        let resumption = Resumption { call, sent, received };
+        Ok(Input::Resume(origin, Box::new(resumption)))
     }
 }
 

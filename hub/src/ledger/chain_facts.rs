@@ -23,7 +23,7 @@ impl Ledger {
         }
         self.doubt_opened(known, block.position.timestamp);
         // A lock that was forwarded in this commit is signed under the time it was checked against.
-        for index in commit.touched.clone() {
+        for index in commit.touched.clone().take() {
             if self.entries.get(index).is_some_and(Entry::adds_locks) {
                 self.issue(index, self.clock(now), commit);
             }
@@ -32,7 +32,7 @@ impl Ledger {
         self.tick_waiting();
         self.forget_quotes();
         self.drop_expired(self.clock(now), commit);
-        commit.changes.push(Change::Chain(block));
+        commit.changes.push(&Change::Chain(block));
     }
 
     /// R12, R15: what both sides signed and the chain never showed lapses after deadline + lag.
@@ -194,7 +194,7 @@ impl Ledger {
             Some(_) => {}
         }
         self.enter(channel, &Event::DisputeSeen { dispute_no }, now, commit);
-        commit.changes.push(Change::DisputeSeen {
+        commit.changes.push(&Change::DisputeSeen {
             channel: *channel,
             dispute_no,
         });
@@ -223,7 +223,7 @@ impl Ledger {
             return;
         }
         self.reopened(channel, clock, commit);
-        commit.changes.push(Change::DisputeGone { channel: *channel });
+        commit.changes.push(&Change::DisputeGone { channel: *channel });
     }
 
     /// Moves the channel; illegal moves (an event seen twice) are ignored.

@@ -4,12 +4,12 @@ use super::{
     ChainPosition, Ledger, Policy, Vault,
     entry::{Entry, Stored},
     log::RowChange,
-    payments::Outcome,
+    payments::Known,
     policy::FormerFee,
 };
 use crate::store::{Checkpoint, Row, Table};
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Address, Channel, ChannelId, PaymentId, Reject, UnixSeconds};
+use protocol_spec::{Address, Channel, ChannelId, Reject, UnixSeconds};
 use std::collections::BTreeMap;
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -73,17 +73,12 @@ impl Ledger {
             checkpoint
                 .puts
                 .push((Table::Channels, channel.0.to_vec(), record));
-            let (stored, payments) = (&mut entry.stored, &self.payments);
-            stored
-                .events
-                .save(checkpoint.rows(channel, Table::Events, encode));
+            let stored = &mut entry.stored;
+            stored.payments.save(checkpoint.rows(channel, Table::Payments));
+            stored.events.save(checkpoint.rows(channel, Table::Events));
             stored
                 .backlog
-                .save(checkpoint.rows(channel, Table::Unacknowledged, encode));
-            let with_outcome = |id: &PaymentId| encode(&(*id, payments.outcome(index, *id)));
-            stored
-                .ids
-                .save(checkpoint.rows(channel, Table::Payments, with_outcome));
+                .save(checkpoint.rows(channel, Table::Unacknowledged));
         }
         checkpoint
     }
@@ -103,7 +98,7 @@ impl Ledger {
         for entry in &mut self.entries {
             entry.stored.events.unsave();
             entry.stored.backlog.unsave();
-            entry.stored.ids.unsave();
+            entry.stored.payments.unsave();
         }
     }
 
@@ -134,14 +129,12 @@ impl Ledger {
             self.restore_entry(entry);
         }
         for row in tables.payments {
-            let (payer, first, items): (_, _, Vec<(PaymentId, Option<Outcome>)>) = self.log_row(&row)?;
-            let ids = items.iter().map(|(id, _)| *id).collect();
-            let log = &mut self.entry_mut(payer)?.stored.ids;
-            let forgotten = usize::try_from(log.from().saturating_sub(first)).unwrap_or(usize::MAX);
-            log.restore(first, ids)?;
-            for (id, outcome) in items.into_iter().skip(forgotten) {
-                self.payments
-                    .insert(payer, id, outcome.ok_or(Reject::RecordCorrupt)?);
+            let (payer, first, items): (_, _, Vec<Known>) = self.log_row(&row)?;
+            let log = &mut self.entry_mut(payer)?.stored.payments;
+            let from = log.from();
+            log.restore(first, items.clone())?;
+            for (position, known) in (first..).zip(items).filter(|(position, _)| *position >= from) {
+                self.places.insert(payer, known.id, position);
             }
         }
         for row in tables.events {
@@ -153,7 +146,7 @@ impl Ledger {
             self.entry_mut(index)?.stored.backlog.restore(first, items)?;
         }
         for entry in &self.entries {
-            entry.stored.ids.require_whole()?;
+            entry.stored.payments.require_whole()?;
             entry.stored.events.require_whole()?;
             entry.stored.backlog.require_whole()?;
         }
@@ -213,17 +206,16 @@ impl Ledger {
 }
 
 impl Checkpoint {
-    /// Turns the changes of a channel's log into rows of `table`: items one behind the other, each as `item` makes it.
-    fn rows<T>(
-        &mut self,
-        channel: ChannelId,
-        table: Table,
-        item: impl Fn(&T) -> Vec<u8>,
-    ) -> impl FnMut(RowChange<'_, T>) {
+    /// Turns the changes of a channel's log into rows of `table`: items one behind the other.
+    fn rows<T: BorshSerialize>(&mut self, channel: ChannelId, table: Table) -> impl FnMut(RowChange<'_, T>) {
         let key = move |first: u64| [channel.0.as_slice(), &first.to_be_bytes()].concat();
         move |change| match change {
             RowChange::Put(first, items) => {
-                let bytes: Vec<u8> = items.flat_map(&item).collect();
+                let mut bytes = Vec::new();
+                for item in items {
+                    // Writing to a Vec cannot fail.
+                    let _ = item.serialize(&mut bytes);
+                }
                 self.puts.push((table, key(first), bytes));
             }
             RowChange::Delete(first) => self.deletes.push((table, key(first))),

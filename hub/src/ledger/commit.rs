@@ -3,14 +3,15 @@
 use super::{
     Input, Ledger, Output,
     entry::{Entry, EventRow, Issue},
-    input::{Change, Record},
+    input::{Change, Changes, Record},
     output::{EventOut, FrameOut},
+    touched::Indices,
 };
-use crate::engine::SessionId;
+use crate::{digests, engine::SessionId};
 use protocol_spec::{
-    Op, Receipt, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher, channel::Clock,
+    Digest, Op, Receipt, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher,
+    channel::{Clock, Draft},
 };
-use std::collections::BTreeSet;
 
 /// Events shown to one subscriber per commit, at most.
 const EVENTS_PER_COMMIT_MAX: u64 = 256;
@@ -24,8 +25,15 @@ pub struct Commit {
     pub outputs: Vec<Output>,
     /// Answers, sent after everything else.
     pub(super) replies: Vec<Output>,
-    pub(super) changes: Vec<Change>,
-    pub(super) touched: BTreeSet<usize>,
+    pub(super) changes: Changes,
+    pub(super) touched: Indices,
+}
+
+/// A channel's next voucher before it is hashed.
+struct Drafted {
+    index: usize,
+    ops: Vec<Op>,
+    draft: Draft,
 }
 
 impl Ledger {
@@ -68,7 +76,7 @@ impl Ledger {
         for change in record.changes {
             self.repeat(change, self.clock(record.now), &mut commit)?;
         }
-        if commit.changes.len() != expected {
+        if commit.changes.count() != expected {
             return Err(Reject::RecordCorrupt);
         }
         self.finish(record.now, &|_| true, &mut commit);
@@ -159,12 +167,7 @@ impl Ledger {
             Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
             Input::Login(origin) => self.login(origin, commit),
             Input::Register(origin, call) => self.register(origin, &call, commit),
-            Input::Resume {
-                origin,
-                call,
-                sent,
-                received,
-            } => self.resume(origin, &call, sent, received, clock, commit),
+            Input::Resume(origin, resumption) => self.resume(origin, &resumption, clock, commit),
             Input::Quote(origin, call) => self.quote(origin, &call, clock, commit),
             Input::Payment(origin, call) => self.payment(origin, &call, commit),
             Input::Channel(origin, id) => self.channel_info(origin, &id, commit),
@@ -201,22 +204,41 @@ impl Ledger {
     /// Issues the vouchers, shows events, closes the record.
     fn finish(&mut self, now: UnixSeconds, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let clock = self.clock(now);
-        for index in std::mem::take(&mut commit.touched) {
-            self.issue(index, clock, commit);
-        }
+        self.issue_all(clock, commit);
         self.look_at_reserves();
         self.show_events(ready, commit);
         commit.outputs.append(&mut commit.replies);
-        if commit.changes.is_empty() {
+        if commit.changes.count() == 0 {
             return;
         }
-        let record = Record {
-            now,
-            changes: std::mem::take(&mut commit.changes),
-        };
-        // Writing to a Vec cannot fail.
-        commit.record = Some((self.next_record, borsh::to_vec(&record).unwrap_or_default()));
+        let changes = std::mem::take(&mut commit.changes);
+        commit.record = Some((self.next_record, changes.record(now)));
         self.next_record = self.next_record.saturating_add(1);
+    }
+
+    /// The next voucher of every channel touched. Their digests are made together.
+    fn issue_all(&mut self, clock: Clock, commit: &mut Commit) {
+        let touched = commit.touched.take();
+        let drafts: Vec<Drafted> = touched
+            .into_iter()
+            .filter_map(|index| self.draft(index, clock))
+            .collect();
+        let encoded: Vec<_> = drafts
+            .iter()
+            .map(|drafted| drafted.draft.voucher().encoded())
+            .collect();
+        let digests = digests::of_structs(&self.domain, &encoded);
+        for (drafted, digest) in drafts.into_iter().zip(digests) {
+            self.issue_draft(drafted, digest, clock, commit);
+        }
+    }
+
+    /// The channel's next voucher, at once.
+    pub(super) fn issue(&mut self, index: usize, clock: Clock, commit: &mut Commit) {
+        if let Some(drafted) = self.draft(index, clock) {
+            let digest = drafted.draft.voucher().digest(&self.domain);
+            self.issue_draft(drafted, digest, clock, commit);
+        }
     }
 
     /// The channel's next voucher: what gathered in this commit and the acknowledgement.
@@ -224,31 +246,37 @@ impl Ledger {
     /// Capacity was checked when each operation was gathered, so a refusal here is a programmer's error;
     /// going on would owe money silently, so the process stops.
     #[expect(clippy::panic, reason = "state may be wrong: a crash beats a wrong signature")]
-    pub(super) fn issue(&mut self, index: usize, clock: Clock, commit: &mut Commit) {
-        let (domain, retention, max) = (
-            self.domain,
-            self.policy.retention_s,
-            self.policy.events_per_channel_max,
-        );
+    fn draft(&mut self, index: usize, clock: Clock) -> Option<Drafted> {
         let uncertain = self.uncertain(index);
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
+        let entry = self.entries.get_mut(index)?;
         // Every way to a new state of a channel passes here before the commit ends.
         self.dirty.insert(index);
         if uncertain && entry.pending.is_empty() {
-            return; // A10, R25: nothing is signed, not even an acknowledgement.
+            return None; // A10, R25: nothing is signed, not even an acknowledgement.
         }
         if entry.pending.is_empty() && !entry.channel.must_ack() {
-            return;
+            return None;
         }
         let ops = std::mem::take(&mut entry.pending);
         entry.pending_sum = protocol_spec::Amount::ZERO;
         entry.pending_places = 0;
-        let issued = match entry.channel.issue(&ops, &domain, clock) {
-            Ok(issued) => issued,
+        match entry.channel.draft(&ops, clock) {
+            Ok(draft) => Some(Drafted { index, ops, draft }),
             // A dispute or close came in the same commit after a voucher: nothing is signed any more (R6).
-            Err(Reject::ChannelNotOpen { .. }) if ops.is_empty() => return,
+            Err(Reject::ChannelNotOpen { .. }) if ops.is_empty() => None,
+            Err(reject) => panic!("channel {}: own voucher refused: {reject}", entry.channel.id()),
+        }
+    }
+
+    #[expect(clippy::panic, reason = "state may be wrong: a crash beats a wrong signature")]
+    fn issue_draft(&mut self, drafted: Drafted, digest: Digest, clock: Clock, commit: &mut Commit) {
+        let Drafted { index, ops, draft } = drafted;
+        let (retention, max) = (self.policy.retention_s, self.policy.events_per_channel_max);
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        let issued = match entry.channel.issue_draft(draft, digest, clock) {
+            Ok(issued) => issued,
             Err(reject) => panic!("channel {}: own voucher refused: {reject}", entry.channel.id()),
         };
         let issue = Issue {

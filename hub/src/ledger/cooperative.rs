@@ -72,7 +72,7 @@ impl Ledger {
         }
         entry.set_transaction(TxKind::Withdraw(call.withdraw.clone()), call.signature);
         self.wait_for(index);
-        commit.changes.push(Change::Withdraw(call));
+        commit.changes.push(&Change::Withdraw(call));
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Ledger {
         entry.channel.sign_close(&call.close, clock)?;
         entry.set_transaction(TxKind::Close(call.close.clone()), call.signature);
         self.wait_for(index);
-        commit.changes.push(Change::Close(call));
+        commit.changes.push(&Change::Close(call));
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Ledger {
         entry.channel.sign_cancel(&call.cancel, clock)?;
         entry.set_transaction(TxKind::Cancel(call.cancel.clone()), call.signature);
         self.wait_for(index);
-        commit.changes.push(Change::Cancel(call));
+        commit.changes.push(&Change::Cancel(call));
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Ledger {
 
     pub(super) fn flush(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
         let index = self.index(id).ok_or(Reject::WrongChannel)?;
-        commit.changes.push(Change::Flush(*id));
+        commit.changes.push(&Change::Flush(*id));
         self.issue(index, clock, commit);
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! One payment: delivered to its payee or returned to its payer, in the same commit.
 
-use super::{Commit, Ledger, payments::Outcome};
+use super::{
+    Commit, Ledger,
+    payments::{Known, Outcome},
+};
 use protocol_spec::{
-    Amount, Credit, Digest, Op, Payee, Payment, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
+    Amount, Credit, Op, Payee, Payment, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
     canary::{Canary, planted},
     channel::{Clock, Phase},
     limits,
@@ -23,11 +26,10 @@ impl Ledger {
         payer: usize,
         seq: Seq,
         payment: &Payment,
-        content: Digest,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Option<ReturnReason>, Reject> {
-        let known = self.payments.outcome(payer, payment.payment_id).is_some()
+        let known = self.knows_payment(payer, payment.payment_id)
             || self.entry(payer)?.locks_payment(payment.payment_id);
         let route = if known {
             Err(ReturnReason::DuplicateId)
@@ -64,7 +66,6 @@ impl Ledger {
                 payer,
                 payment.payment_id,
                 Outcome {
-                    content,
                     seq,
                     bounced,
                     at,
@@ -229,9 +230,13 @@ impl Ledger {
         if outcome.bounced.is_some() && !self.can_remember(payer, outcome.at) {
             return;
         }
-        self.payments.insert(payer, payment_id, outcome);
         if let Some(entry) = self.entries.get_mut(payer) {
-            entry.stored.ids.push(payment_id);
+            let payments = &mut entry.stored.payments;
+            self.places.insert(payer, payment_id, payments.end());
+            payments.push(Known {
+                id: payment_id,
+                outcome,
+            });
         }
     }
 
@@ -240,14 +245,11 @@ impl Ledger {
         let Some(entry) = self.entries.get(payer) else {
             return false;
         };
-        let Some(oldest) = entry.stored.ids.front() else {
+        let Some(oldest) = entry.stored.payments.front() else {
             return true;
         };
-        let live = self
-            .payments
-            .outcome(payer, *oldest)
-            .is_some_and(|outcome| !outcome.forgettable(now));
-        !live || entry.stored.ids.len() < self.policy.events_per_channel_max as usize
+        oldest.outcome.forgettable(now)
+            || entry.stored.payments.len() < self.policy.events_per_channel_max as usize
     }
 
     /// Forgets ids beyond the retention window or the channel's share, never one that could still be replayed.
@@ -259,16 +261,13 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(payer) else {
             return;
         };
-        while let Some(oldest) = entry.stored.ids.front() {
-            let forget = self.payments.outcome(payer, *oldest).is_none_or(|outcome| {
-                let surplus = entry.stored.ids.len() >= max || outcome.at.after(retention) < now;
-                surplus && outcome.forgettable(now)
-            });
-            if !forget {
+        while let Some(oldest) = entry.stored.payments.front() {
+            let surplus = entry.stored.payments.len() >= max || oldest.outcome.at.after(retention) < now;
+            if !surplus || !oldest.outcome.forgettable(now) {
                 break;
             }
-            self.payments.remove(payer, *oldest);
-            entry.stored.ids.pop_front();
+            self.places.remove(payer, oldest.id);
+            entry.stored.payments.pop_front();
         }
     }
 }

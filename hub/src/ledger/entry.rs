@@ -1,6 +1,6 @@
 //! One channel as the ledger keeps it.
 
-use super::{Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, log::Log};
+use super::{Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, log::Log, payments::Known};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
@@ -39,8 +39,8 @@ pub(super) struct Stored {
     pub(super) backlog: Log<Issue>,
     /// Receipts kept.
     pub(super) events: Log<EventRow>,
-    /// Payment ids of this payer in order of commit.
-    pub(super) ids: Log<PaymentId>,
+    /// This payer's payments in order of commit.
+    pub(super) payments: Log<Known>,
     pub(super) transaction: Option<PendingTx>,
     /// This client's locks that were forwarded and have not left its voucher, by its lock's id.
     pub(super) forwards: BTreeMap<u64, Forward>,
@@ -70,8 +70,6 @@ pub(super) struct Forward {
     /// The hub's lock there.
     pub(super) lock_id: u64,
     pub(super) payment_id: PaymentId,
-    /// Digest of the payer's operation.
-    pub(super) content: Digest,
     /// The payer's voucher that added it.
     pub(super) seq: Seq,
     pub(super) fee: Amount,

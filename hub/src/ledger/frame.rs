@@ -81,13 +81,11 @@ impl Ledger {
         self.look_at_demand(index);
         self.entry_mut(index)?.stored.bounced.clone_from(&bounced);
         let signed = voucher.signed().clone();
-        commit
-            .changes
-            .push(if ops.iter().any(|op| matches!(op, Op::LockAdd { .. })) {
-                Change::LockFrame { signed, ops, offline }
-            } else {
-                Change::Frame { signed, ops }
-            });
+        let change = match ops.iter().any(|op| matches!(op, Op::LockAdd { .. })) {
+            true => Change::LockFrame { signed, ops, offline },
+            false => Change::Frame { signed, ops },
+        };
+        commit.changes.push(&change);
         // What it acknowledges may have been the end of a lock.
         self.release_dead(index, ReturnReason::Cancelled, commit);
         Ok(bounced)
@@ -109,7 +107,7 @@ impl Ledger {
     ) -> Option<Bounce> {
         let settled = match op {
             Op::Pay(payment) => self
-                .settle_payment(payer, seq, payment, op.digest(), clock, commit)
+                .settle_payment(payer, seq, payment, clock, commit)
                 .map(|bounced| bounced.map(|reason| (payment.payment_id, reason))),
             Op::LockAdd { payment_id, .. } => NewLock::of(op).map_or(Ok(None), |new| {
                 self.take_lock(payer, seq, &new, offline, clock, commit)
@@ -155,7 +153,7 @@ impl Ledger {
         self.vaults.clear();
         self.policy = policy.clone();
         self.look_at_all_reserves();
-        commit.changes.push(Change::Policy(policy));
+        commit.changes.push(&Change::Policy(policy));
     }
 }
 

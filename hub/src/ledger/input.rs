@@ -45,17 +45,8 @@ pub enum Input {
     Login(Origin),
     /// `owner_signature`, if any, was verified.
     Register(Origin, RegisterCall),
-    /// Both vouchers were verified: the first against the origin's key, the second against the hub's.
-    Resume {
-        /// Who.
-        origin: Origin,
-        /// As sent.
-        call: ResumeCall,
-        /// `call.sent`, verified.
-        sent: Option<VerifiedVoucher>,
-        /// `call.received`, verified: it carries the hub's own signature.
-        received: Option<VerifiedVoucher>,
-    },
+    /// A client comes back.
+    Resume(Origin, Box<Resumption>),
     /// Question.
     Quote(Origin, QuoteCall),
     /// Question.
@@ -135,6 +126,17 @@ pub enum Input {
     },
     /// A10: the operator accepts what may be lost in these channels, whose clients do not come back.
     AcceptLoss(Vec<ChannelId>),
+}
+
+/// A `resume` with its vouchers verified: the first against the origin's key, the second against the hub's.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// As sent.
+    pub call: ResumeCall,
+    /// `call.sent`, verified.
+    pub sent: Option<VerifiedVoucher>,
+    /// `call.received`, verified: it carries the hub's own signature.
+    pub received: Option<VerifiedVoucher>,
 }
 
 /// A channel's money as the adjudicator has it. Deposits and withdrawals are sums since the channel was opened.
@@ -236,6 +238,34 @@ pub enum ChainFact {
         /// The channel.
         channel: ChannelId,
     },
+}
+
+/// The changes of a commit under way, as bytes: a record is written as it happens.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Changes {
+    pub(super) fn push(&mut self, change: &Change) {
+        self.count = self.count.saturating_add(1);
+        // Writing to a Vec cannot fail.
+        let _ = change.serialize(&mut self.bytes);
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// The bytes of the [`Record`] with these changes at `now`.
+    pub(super) fn record(self, now: UnixSeconds) -> Vec<u8> {
+        let mut record = Vec::with_capacity(self.bytes.len().saturating_add(16));
+        // Writing to a Vec cannot fail.
+        let _ = (now, self.count).serialize(&mut record);
+        record.extend_from_slice(&self.bytes);
+        record
+    }
 }
 
 /// One journal record: everything of a commit that changed state, and the time it happened at.

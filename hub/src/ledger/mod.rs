@@ -29,7 +29,7 @@ mod unsettled;
 
 pub use checkpoint::Tables;
 pub use commit::Commit;
-pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record};
+pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
 pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};
 pub use locks::CHECKS_MAX;
 pub use output::{Check, Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
@@ -39,11 +39,12 @@ pub use rollback::{Adopted, Doubt};
 pub use unsettled::Unsettled;
 
 use crate::engine::SessionId;
+use alloy::primitives::map::HashMap;
 use entry::Entry;
-use payments::Payments;
+use payments::Places;
 use policy::FormerFee;
 use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All channel state of one shard.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub struct Ledger {
     by_session: HashMap<SessionId, BTreeSet<usize>>,
     /// Whom a connection acts for; `None`: for several signers.
     logins: HashMap<SessionId, Option<Address>>,
-    payments: Payments,
+    places: Places,
     /// Number of the next journal record.
     next_record: u64,
     /// Newest confirmed block: number, hash, timestamp.
@@ -125,12 +126,12 @@ impl Ledger {
             hub_signer,
             policy: Policy::default(),
             entries: Vec::new(),
-            by_id: HashMap::new(),
-            by_account: HashMap::new(),
-            by_signer: HashMap::new(),
-            by_session: HashMap::new(),
-            logins: HashMap::new(),
-            payments: Payments::default(),
+            by_id: HashMap::default(),
+            by_account: HashMap::default(),
+            by_signer: HashMap::default(),
+            by_session: HashMap::default(),
+            logins: HashMap::default(),
+            places: Places::default(),
             next_record: 1,
             chain: ChainPosition::default(),
             unsynced: BTreeSet::new(),

@@ -1,14 +1,13 @@
 //! The index of payment ids: what became of each, kept for the retention window.
 
+use super::Ledger;
 use alloy::primitives::map::HashMap;
 use borsh::{BorshDeserialize, BorshSerialize};
-use protocol_spec::{Digest, PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
+use protocol_spec::{PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
 
 /// What became of a payment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub(super) struct Outcome {
-    /// Of the operation: binds the id to its content.
-    pub(super) content: Digest,
     /// The client voucher that carried it.
     pub(super) seq: Seq,
     /// `None`: delivered.
@@ -19,39 +18,51 @@ pub(super) struct Outcome {
     pub(super) expires_at: UnixSeconds,
 }
 
-/// All outcomes, by (payer's index, id).
-#[derive(Debug, Default)]
-pub(super) struct Payments {
-    outcomes: HashMap<(usize, PaymentId), Outcome>,
+/// A payment of one payer, in the list of its payments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct Known {
+    pub(super) id: PaymentId,
+    pub(super) outcome: Outcome,
 }
 
-impl Payments {
-    pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<&Outcome> {
-        self.outcomes.get(&(payer, id))
-    }
+/// Where each payment is in its payer's list, by (payer's index, id).
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<(usize, PaymentId), u64>);
 
-    pub(super) fn insert(&mut self, payer: usize, id: PaymentId, outcome: Outcome) {
-        self.outcomes.insert((payer, id), outcome);
+impl Places {
+    pub(super) fn insert(&mut self, payer: usize, id: PaymentId, position: u64) {
+        self.0.insert((payer, id), position);
     }
 
     pub(super) fn remove(&mut self, payer: usize, id: PaymentId) {
-        self.outcomes.remove(&(payer, id));
+        self.0.remove(&(payer, id));
     }
 
     #[cfg(test)]
-    pub(super) fn all(&self) -> std::collections::BTreeMap<(usize, [u8; 16]), String> {
-        let show = |((payer, id), outcome): (&(usize, PaymentId), &Outcome)| {
-            ((*payer, id.0), format!("{outcome:?}"))
-        };
-        self.outcomes.iter().map(show).collect()
+    pub(super) fn all(&self) -> std::collections::BTreeMap<(usize, [u8; 16]), u64> {
+        let show = |((payer, id), position): (&(usize, PaymentId), &u64)| ((*payer, id.0), *position);
+        self.0.iter().map(show).collect()
+    }
+}
+
+impl Ledger {
+    /// True when the id was used and is not forgotten.
+    pub(super) fn knows_payment(&self, payer: usize, id: PaymentId) -> bool {
+        self.places.0.contains_key(&(payer, id))
+    }
+
+    /// What became of a payment, if it is known.
+    pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<&Outcome> {
+        let position = self.places.0.get(&(payer, id))?;
+        let known = self.entries.get(payer)?.stored.payments.get(*position)?;
+        Some(&known.outcome)
     }
 }
 
 impl Outcome {
     /// A payment that came back: it may be forgotten at any time, since delivering it later takes new money.
-    pub(super) fn bounced(content: Digest, seq: Seq, reason: ReturnReason, at: UnixSeconds) -> Self {
+    pub(super) fn bounced(seq: Seq, reason: ReturnReason, at: UnixSeconds) -> Self {
         Self {
-            content,
             seq,
             bounced: Some(reason),
             at,

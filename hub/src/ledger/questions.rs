@@ -39,7 +39,7 @@ impl Ledger {
 
     pub(super) fn payment(&self, origin: Origin, call: &PaymentCall, commit: &mut Commit) {
         let result = self.owned(origin, &call.channel_id).map(|index| {
-            let outcome = self.payments.outcome(index, call.payment_id);
+            let outcome = self.outcome(index, call.payment_id);
             let status = outcome.map_or(PaymentStatus::Unknown {}, super::payments::Outcome::status);
             Reply::Payment(PaymentReply { status })
         });

@@ -51,7 +51,7 @@ impl Ledger {
     /// Told again it changes nothing and is not journaled.
     pub(super) fn chain_broken(&mut self, commit: &mut Commit) {
         if !std::mem::replace(&mut self.broken, true) {
-            commit.changes.push(Change::ChainBroken);
+            commit.changes.push(&Change::ChainBroken);
         }
     }
 
@@ -91,7 +91,7 @@ impl Ledger {
         for index in 0..self.entries.len() {
             self.catch_up(index, self.clock(now), commit);
         }
-        commit.changes.push(Change::Reconciled(told));
+        commit.changes.push(&Change::Reconciled(told));
     }
 
     /// What was told while nothing could be signed. It adds nothing that was not promised: it cannot overflow.
@@ -142,7 +142,7 @@ impl Ledger {
         }
         self.catch_up(index, clock, commit);
         let channel = *channel;
-        commit.changes.push(Change::Thawed { channel, money });
+        commit.changes.push(&Change::Thawed { channel, money });
     }
 
     fn hub_deposit(&self, index: usize) -> Amount {

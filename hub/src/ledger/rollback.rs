@@ -5,7 +5,7 @@
 //! hub's memory, and told. What the hub may have countersigned can still be mined for a day: until then the client is
 //! paid, and what it pays comes back. Disputes are answered all the while, with the best there is.
 
-use super::{Commit, Input, Ledger, Output, entry::Entry, input::Change};
+use super::{Commit, Input, Ledger, Output, Resumption, entry::Entry, input::Change};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
@@ -69,12 +69,12 @@ impl Ledger {
     /// Before anything of the commit is applied: what is accepted in it would be signed at its end.
     pub(super) fn look_for_rollback(&mut self, inputs: &[Input], now: UnixSeconds, commit: &mut Commit) {
         for input in inputs {
-            if let Input::Resume {
-                origin,
-                call,
-                received: Some(shown),
-                ..
-            } = input
+            if let Input::Resume(origin, resumption) = input
+                && let Resumption {
+                    call,
+                    received: Some(shown),
+                    ..
+                } = &**resumption
                 && shown.voucher().channel_id == call.channel_id
                 && let Ok(index) = self.owned(*origin, &call.channel_id)
                 && self
@@ -111,7 +111,7 @@ impl Ledger {
             let sessions = self.by_session.keys().copied();
             commit.outputs.extend(sorted(sessions).map(Output::Drop));
         }
-        commit.changes.push(Change::RolledBack { channel, shown });
+        commit.changes.push(&Change::RolledBack { channel, shown });
     }
 
     /// All of a database that was restored from a backup: called once, before its first start. Its log of events is
@@ -256,7 +256,7 @@ impl Ledger {
         };
         let channel = entry.channel.id();
         self.certain(index, adopted, self.starts, commit);
-        commit.changes.push(Change::Resynced {
+        commit.changes.push(&Change::Resynced {
             channel,
             own: own.map(|own| Box::new(own.signed().clone())),
             theirs: theirs.map(|theirs| Box::new(theirs.signed().clone())),
@@ -272,7 +272,7 @@ impl Ledger {
                 continue;
             };
             self.certain(index, Adopted::default(), LOSS_ACCEPTED, commit);
-            commit.changes.push(Change::LossAccepted(*channel));
+            commit.changes.push(&Change::LossAccepted(*channel));
             self.catch_up(index, clock, commit);
         }
     }

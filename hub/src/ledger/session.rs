@@ -1,7 +1,7 @@
 //! Login, register, resume, subscriptions and questions: what connections ask about.
 
 use super::{
-    Commit, Ledger, Origin, Output,
+    Commit, Ledger, Origin, Output, Resumption,
     entry::{Entry, Subscriber},
     input::Change,
     output::FrameOut,
@@ -97,7 +97,7 @@ impl Ledger {
         let entry = self.entry_mut(index)?;
         if !std::mem::replace(&mut entry.stored.registered, true) {
             self.dirty.insert(index);
-            commit.changes.push(Change::Registered(*id));
+            commit.changes.push(&Change::Registered(*id));
         }
         Ok(())
     }
@@ -120,19 +120,18 @@ impl Ledger {
             self.dirty.insert(old);
         }
         self.dirty.insert(index);
-        commit.changes.push(Change::Routed(*id));
+        commit.changes.push(&Change::Routed(*id));
         Ok(())
     }
 
     pub(super) fn resume(
         &mut self,
         origin: Origin,
-        call: &ResumeCall,
-        sent: Option<VerifiedVoucher>,
-        received: Option<VerifiedVoucher>,
+        resumption: &Resumption,
         clock: Clock,
         commit: &mut Commit,
     ) {
+        let Resumption { call, sent, received } = resumption;
         let resumed = self.try_resume(origin, call, sent.as_ref(), received.as_ref(), clock, commit);
         if let Err(error) = resumed {
             answer(commit, origin, Err(error));

@@ -1,14 +1,60 @@
-//! Which channels a commit changed: to be written with the next checkpoint, and to be looked at for their reserves.
+//! Which channels a commit changed: to get a voucher, to be written with the next checkpoint, and to be looked at for
+//! their reserves.
 
-use std::collections::BTreeSet;
+/// Indices of channels, given back in order and each once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Indices(Vec<usize>);
 
-/// Indices of channels.
+impl Indices {
+    pub(super) fn insert(&mut self, index: usize) {
+        self.0.push(index);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<usize> {
+        let mut indices = std::mem::take(&mut self.0);
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+    }
+}
+
+/// A set for many insertions of few indices: a mark per channel keeps the list short.
+#[derive(Debug, Default)]
+struct Marked {
+    indices: Indices,
+    marks: Vec<bool>,
+}
+
+impl Marked {
+    fn insert(&mut self, index: usize) {
+        if index >= self.marks.len() {
+            self.marks.resize(index.saturating_add(1), false);
+        }
+        if let Some(mark) = self.marks.get_mut(index)
+            && !std::mem::replace(mark, true)
+        {
+            self.indices.insert(index);
+        }
+    }
+
+    fn take(&mut self) -> Vec<usize> {
+        let indices = self.indices.take();
+        for index in &indices {
+            if let Some(mark) = self.marks.get_mut(*index) {
+                *mark = false;
+            }
+        }
+        indices
+    }
+}
+
+/// Changed channels.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     /// Since the last checkpoint.
-    unsaved: BTreeSet<usize>,
+    unsaved: Marked,
     /// Since their reserves were looked at last.
-    unseen: BTreeSet<usize>,
+    unseen: Marked,
 }
 
 impl Touched {
@@ -29,12 +75,12 @@ impl Touched {
     }
 
     /// For a checkpoint.
-    pub(super) fn take_unsaved(&mut self) -> BTreeSet<usize> {
-        std::mem::take(&mut self.unsaved)
+    pub(super) fn take_unsaved(&mut self) -> Vec<usize> {
+        self.unsaved.take()
     }
 
     /// For a look at the reserves.
-    pub(super) fn take_unseen(&mut self) -> BTreeSet<usize> {
-        std::mem::take(&mut self.unseen)
+    pub(super) fn take_unseen(&mut self) -> Vec<usize> {
+        self.unseen.take()
     }
 }

@@ -59,11 +59,11 @@ pub(crate) fn handle(shared: &Shared, state: &mut State, message: Message, now: 
         state.refuse(Some(id), RpcError::of(ErrorCode::ShuttingDown));
         return Ok(());
     }
-    match *call {
+    match &*call {
         Request::Ping(Empty {}) => state.answer(id, Reply::Done(Empty {})),
         Request::Info(Empty {}) => state.answer(id, Reply::Info(hub_info(shared))),
-        Request::Login(call) => return login(shared, state, id, call, now),
-        call => match state.signers.key_for(&call) {
+        Request::Login(login_call) => return login(shared, state, id, login_call.clone(), now),
+        other => match state.signers.key_for(other) {
             Ok(key) => {
                 forward(shared, state, id, key, call)?;
             }
@@ -134,7 +134,7 @@ fn further_login(
     if let Some(key) = state.signers.get(&call.signer) {
         // It has proven itself: no curve arithmetic for the same news.
         state.vain_logins.charge(1, now);
-        forward(shared, state, id, key, Request::Login(call))?;
+        forward(shared, state, id, key, Box::new(Request::Login(call)))?;
         return Ok(());
     }
     if let Err(error) = state.signers.require_room() {
@@ -184,7 +184,7 @@ fn accept(
     call: LoginCall,
     now: Instant,
 ) -> Result<bool, End> {
-    let accepted = forward(shared, state, id, key, Request::Login(call))?;
+    let accepted = forward(shared, state, id, key, Box::new(Request::Login(call)))?;
     if accepted {
         count_login("accepted");
         state.log_in(shared, key, now);
@@ -212,7 +212,13 @@ fn register(shared: &Shared, state: &mut State) {
 }
 
 /// Hands a call to the engine without waiting. False: refused as busy.
-fn forward(shared: &Shared, state: &mut State, id: u64, key: Signer, call: Request) -> Result<bool, End> {
+fn forward(
+    shared: &Shared,
+    state: &mut State,
+    id: u64,
+    key: Signer,
+    call: Box<Request>,
+) -> Result<bool, End> {
     let busy = RpcError::of(ErrorCode::Busy).retry_after_ms(limits::BUSY_RETRY_AFTER_MS);
     if state.in_flight >= limits::CALLS_IN_FLIGHT_MAX {
         let got = state.in_flight.saturating_add(1);

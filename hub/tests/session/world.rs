@@ -169,7 +169,7 @@ async fn run_engine(
             Inbound::Call {
                 session, id, call, ..
             } => {
-                let result = match call {
+                let result = match *call {
                     Request::Login(_) => Ok(Reply::Login(LoginReply { channels: vec![] })),
                     Request::Subscribe(_) => {
                         tokio::spawn(flood(engine.clone(), session));

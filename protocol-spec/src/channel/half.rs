@@ -217,15 +217,23 @@ impl Outgoing {
         if seq == Seq::NONE {
             return Ok(Amount::ZERO);
         }
-        self.sent
-            .binary_search_by_key(&seq, |sent| sent.seq)
-            .ok()
+        self.place(seq)
             .and_then(|index| self.sent.get(index))
             .map(|sent| sent.paid)
             .ok_or(Reject::AckUnknown {
                 newest: self.half.seq,
                 got: seq,
             })
+    }
+
+    /// Where `seq` is in the list: without gaps as far behind the first as its number says.
+    fn place(&self, seq: Seq) -> Option<usize> {
+        let first = self.sent.front()?.seq;
+        let dense = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
+        if self.sent.get(dense).is_some_and(|sent| sent.seq == seq) {
+            return Some(dense);
+        }
+        self.sent.binary_search_by_key(&seq, |sent| sent.seq).ok()
     }
 
     /// Bounds of `paid` of an own voucher that is newer than `acknowledged`, not newer than the newest, and forgotten:
@@ -245,9 +253,9 @@ impl Outgoing {
     }
 
     pub(super) fn unacked_after(&self, ack: Seq) -> usize {
-        self.sent
-            .len()
-            .saturating_sub(self.sent.partition_point(|sent| sent.seq <= ack))
+        // At most one of those is kept.
+        let known = self.sent.iter().take_while(|sent| sent.seq <= ack).count();
+        self.sent.len().saturating_sub(known)
     }
 
     /// Forgets what an accepted acknowledgement of `ack` makes unnecessary.

@@ -1,6 +1,9 @@
 //! Making the next own voucher: R7-R10. The caller makes it durable, then signs, then sends.
 
-use super::{Channel, Clock, half::LockRules};
+use super::{
+    Channel, Clock,
+    half::{LockRules, LockStep},
+};
 use crate::{Digest, Domain, Lock, Op, Reject, Voucher, limits};
 
 /// The next own voucher, to be signed once the change is durable.
@@ -12,12 +15,34 @@ pub struct Issued {
     pub digest: Digest,
 }
 
+/// The next own voucher, of which only the digest is missing: made by [`Channel::draft`].
+#[must_use]
+pub struct Draft {
+    voucher: Voucher,
+    locks: Option<LockStep>,
+}
+
+impl Draft {
+    /// The voucher.
+    #[must_use]
+    pub fn voucher(&self) -> &Voucher {
+        &self.voucher
+    }
+}
+
 impl Channel {
     /// R7: the next voucher with `ops`, acknowledging the newest accepted voucher of the other side.
     ///
     /// Errors: as R1-R6 name them, seen from the payer; [`Reject::NothingToSay`] when there is neither an operation
     /// nor anything but an acknowledgement to acknowledge (R1). State is unchanged on an error.
     pub fn issue(&mut self, ops: &[Op], domain: &Domain, clock: Clock) -> Result<Issued, Reject> {
+        let draft = self.draft(ops, clock)?;
+        let digest = draft.voucher.digest(domain);
+        self.issue_draft(draft, digest, clock)
+    }
+
+    /// The first half of [`Channel::issue`], for who hashes the vouchers of many channels together. Changes nothing.
+    pub fn draft(&self, ops: &[Op], clock: Clock) -> Result<Draft, Reject> {
         self.require_open()?;
         let half = &self.outgoing.half;
         if ops.is_empty() && !self.must_ack() {
@@ -41,9 +66,22 @@ impl Channel {
         };
         voucher.check_range()?;
         self.check_balance(self.me, voucher.ack_paid, voucher.paid, set.total())?;
-        let digest = voucher.digest(domain);
-        let seq = voucher.seq;
-        if let Some(locks) = &step.locks {
+        Ok(Draft {
+            voucher,
+            locks: step.locks,
+        })
+    }
+
+    /// The second half. `digest` is that of the draft's voucher, and `clock` the same.
+    ///
+    /// Errors: [`Reject::SeqNotNewer`] when another voucher was issued since the draft was made.
+    pub fn issue_draft(&mut self, draft: Draft, digest: Digest, clock: Clock) -> Result<Issued, Reject> {
+        let Draft { voucher, locks } = draft;
+        let (seq, last) = (voucher.seq, self.outgoing.half.seq);
+        if seq != last.next() {
+            return Err(Reject::SeqNotNewer { last, got: seq });
+        }
+        if let Some(locks) = &locks {
             for lock in &locks.converted {
                 self.told.remove(&lock.id);
             }
@@ -55,7 +93,7 @@ impl Channel {
                 }
             }
         }
-        self.outgoing.half.advance(voucher.clone(), digest, step.locks);
+        self.outgoing.half.advance(voucher.clone(), digest, locks);
         self.unanswered = false;
         self.outgoing.remember_newest();
         Ok(Issued { voucher, digest })

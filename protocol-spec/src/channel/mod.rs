@@ -13,7 +13,7 @@ mod witness;
 
 pub use accept::Accepted;
 pub use half::{Half, Outgoing};
-pub use issue::Issued;
+pub use issue::{Draft, Issued};
 pub use phase::{Event, MOVES, Phase};
 
 use crate::{

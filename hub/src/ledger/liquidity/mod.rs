@@ -80,7 +80,7 @@ impl Ledger {
     /// Told again it changes nothing and is not journaled.
     pub(super) fn vault_told(&mut self, vault: Vault, commit: &mut Commit) {
         if self.vaults.insert(vault.token, vault) != Some(vault) {
-            commit.changes.push(Change::Vault(vault));
+            commit.changes.push(&Change::Vault(vault));
         }
     }
 
@@ -141,7 +141,7 @@ impl Ledger {
         {
             self.dirty.insert(index);
             let channel = *channel;
-            commit.changes.push(Change::Refilling { channel, amount });
+            commit.changes.push(&Change::Refilling { channel, amount });
         }
     }
 

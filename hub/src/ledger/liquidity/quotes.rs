@@ -98,7 +98,7 @@ impl Ledger {
     pub(in crate::ledger) fn set_quote(&mut self, index: usize, quote: CapacityQuote, commit: &mut Commit) {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.stored.reserve.quote = Some(quote.clone());
-            commit.changes.push(Change::Quoted(quote));
+            commit.changes.push(&Change::Quoted(quote));
             self.note_promise(index);
         }
     }

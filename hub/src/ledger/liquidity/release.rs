@@ -61,7 +61,7 @@ impl Ledger {
         });
         self.waiting.insert(index);
         self.dirty.insert(index);
-        commit.changes.push(Change::Offered(release));
+        commit.changes.push(&Change::Offered(release));
     }
 
     /// The hub's side of a channel is withdrawn only as the hub asked for it.

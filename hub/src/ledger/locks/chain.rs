@@ -62,7 +62,7 @@ impl Ledger {
         // A lock that left the payer's voucher has been settled: nothing to use it on.
         let _ = self.use_witness(payee, lock_id, opened, clock, commit);
         if self.knows_witness(payer, payer_lock) {
-            commit.changes.push(Change::WitnessSeen {
+            commit.changes.push(&Change::WitnessSeen {
                 channel,
                 lock_id,
                 witness: opened.witness().clone(),

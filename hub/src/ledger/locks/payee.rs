@@ -49,7 +49,7 @@ impl Ledger {
         }
         self.convert(payee, lock_id, opened, clock, commit)?;
         let channel = self.entry(payee)?.channel.id();
-        commit.changes.push(Change::Revealed {
+        commit.changes.push(&Change::Revealed {
             channel,
             lock_id,
             witness: opened.witness().clone(),
@@ -147,7 +147,7 @@ impl Ledger {
         let (channel, open) = (entry.channel.id(), *entry.channel.phase() == Phase::Open);
         let open = open && !self.uncertain(payee);
         self.dirty.insert(payee);
-        commit.changes.push(Change::GaveUp { channel, lock_id });
+        commit.changes.push(&Change::GaveUp { channel, lock_id });
         if open {
             self.gather(payee, Op::LockDrop { id: lock_id }, Amount::ZERO, clock, commit)?;
         }

@@ -12,7 +12,6 @@ use protocol_spec::{
 
 /// A payer's new lock with what its operation says of the payment.
 pub(in crate::ledger) struct NewLock<'a> {
-    op: &'a Op,
     pub(in crate::ledger) lock: &'a Lock,
     pub(in crate::ledger) payment_id: PaymentId,
     payee: Payee,
@@ -30,7 +29,6 @@ impl<'a> NewLock<'a> {
                 fee_max,
                 invoice,
             } => Some(Self {
-                op,
                 lock,
                 payment_id: *payment_id,
                 payee: *payee,
@@ -75,8 +73,8 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Option<ReturnReason>, Reject> {
-        let known = self.payments.outcome(payer, new.payment_id).is_some()
-            || self.entry(payer)?.locks_payment(new.payment_id);
+        let known =
+            self.knows_payment(payer, new.payment_id) || self.entry(payer)?.locks_payment(new.payment_id);
         // A frame may convert a lock that it adds: then it is money, not a promise, and comes back as money.
         let live = self
             .entry(payer)?
@@ -97,7 +95,7 @@ impl Ledger {
             }
             Err(reason) => {
                 if !known {
-                    let outcome = Outcome::bounced(new.op.digest(), seq, reason, clock.now);
+                    let outcome = Outcome::bounced(seq, reason, clock.now);
                     self.remember(payer, new.payment_id, outcome);
                 }
                 if live {
@@ -212,7 +210,6 @@ impl Ledger {
             payee: way.payee,
             lock_id,
             payment_id: new.payment_id,
-            content: new.op.digest(),
             seq,
             fee: way.fee,
             fee_max: new.fee_max,
@@ -261,7 +258,6 @@ impl Ledger {
             return Ok(());
         };
         let outcome = Outcome {
-            content: forward.content,
             seq: forward.seq,
             bounced: None,
             at: clock.now,
@@ -318,7 +314,7 @@ impl Ledger {
         }
         if let Ok(Some(forward)) = self.end_forward(payer, resting.lock_id) {
             let at = self.chain.timestamp;
-            let outcome = Outcome::bounced(forward.content, forward.seq, reason, at);
+            let outcome = Outcome::bounced(forward.seq, reason, at);
             self.remember(payer, forward.payment_id, outcome);
         }
     }

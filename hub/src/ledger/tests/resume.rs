@@ -203,27 +203,16 @@ fn a10_another_voucher_of_a_known_seq_is_proof_as_well() {
         voucher,
     };
     let (origin, input) = world.resume_input(1);
-    let Input::Resume {
-        origin: same,
-        mut call,
-        sent,
-        ..
-    } = input
-    else {
+    let Input::Resume(same, mut resumption) = input else {
         unreachable!()
     };
-    call.received = Some(shown.clone());
-    let received = Some(
+    resumption.call.received = Some(shown.clone());
+    resumption.received = Some(
         shown
             .verify(&super::client::domain(), &world.hub.public(), true)
             .unwrap(),
     );
-    world.commit(vec![Input::Resume {
-        origin: same,
-        call,
-        sent,
-        received,
-    }]);
+    world.commit(vec![Input::Resume(same, resumption)]);
     assert_eq!(world.error(origin), "RolledBack");
 }
 
@@ -233,20 +222,16 @@ fn what_a_client_shows_for_another_channel_is_refused() {
     let op = world.pay_op(0, 1, 10, 5);
     world.send(0, vec![op]);
     let (_, foreign) = world.resume_input(1);
-    let Input::Resume { received, .. } = foreign else {
+    let Input::Resume(_, foreign) = foreign else {
         unreachable!()
     };
-    let (origin, input) = world.resume_input(0);
-    let Input::Resume { call, sent, .. } = input else {
+    let (_, input) = world.resume_input(0);
+    let Input::Resume(origin, mut resumption) = input else {
         unreachable!()
     };
+    resumption.received = foreign.received;
     let before = state(&world.ledger);
-    world.commit(vec![Input::Resume {
-        origin,
-        call,
-        sent,
-        received,
-    }]);
+    world.commit(vec![Input::Resume(origin, resumption)]);
     assert_eq!(world.error(origin), "WrongChannel");
     assert!(!world.ledger.rolled_back());
     assert_eq!(state(&world.ledger), before);

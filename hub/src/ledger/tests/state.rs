@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct State {
     entries: Vec<Channel>,
-    payments: BTreeMap<(usize, [u8; 16]), String>,
+    payments: BTreeMap<(usize, [u8; 16]), u64>,
     routes: BTreeMap<[u8; 40], usize>,
     waiting: Vec<usize>,
     rest: String,
@@ -23,7 +23,7 @@ struct Channel {
     stored: Vec<u8>,
     backlog: String,
     events: String,
-    ids: String,
+    known: String,
 }
 
 pub(super) fn state(ledger: &Ledger) -> State {
@@ -38,7 +38,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
             stored: borsh::to_vec(stored).unwrap(),
             backlog: format!("{:?}", stored.backlog.items()),
             events: format!("{:?}", stored.events.items()),
-            ids: format!("{:?}", stored.ids.items()),
+            known: format!("{:?}", stored.payments.items()),
         }
     };
     let route = |((account, token), index): (&(protocol_spec::Address, _), &usize)| {
@@ -53,7 +53,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
     };
     State {
         entries: ledger.entries.iter().map(entry).collect(),
-        payments: ledger.payments.all(),
+        payments: ledger.places.all(),
         routes: ledger.by_account.iter().map(route).collect(),
         waiting: ledger.waiting.iter().copied().collect(),
         rest: format!(

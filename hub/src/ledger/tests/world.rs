@@ -6,7 +6,7 @@ use crate::{
     engine::SessionId,
     ledger::{
         Capacity, ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output,
-        Policy, Reserve, Tariff,
+        Policy, Reserve, Resumption, Tariff,
     },
 };
 use protocol_spec::{
@@ -224,12 +224,8 @@ impl World {
                 .map(|signed| signed.verify(&domain(), &key, hub).unwrap())
         };
         let (sent, received) = (verify(&call.sent, false), verify(&call.received, true));
-        Input::Resume {
-            origin,
-            call,
-            sent,
-            received,
-        }
+        let resumption = Resumption { call, sent, received };
+        Input::Resume(origin, Box::new(resumption))
     }
 
     /// The client of a channel in doubt comes back, as the SDK does; what the hub has not accepted it sends again.

@@ -41,13 +41,15 @@ enum Wrong {
 
 /// In the order in which abusers take them up.
 const ALL: [Wrong; 4] = [Wrong::Signatures, Wrong::Frames, Wrong::Flood, Wrong::Deaf];
+/// The same for people.
+pub(super) const NAMES: [&str; ALL.len()] = ["bad signatures", "malformed frames", "floods", "slow readers"];
 
-/// What all abusers did.
+/// What all abusers do, by what is wrong with them.
 #[derive(Default)]
 struct Deeds {
     over: AtomicBool,
-    sent: AtomicU64,
-    thrown_out: AtomicU64,
+    sent: [AtomicU64; ALL.len()],
+    thrown_out: [AtomicU64; ALL.len()],
 }
 
 /// Abusers at work. They end with this value.
@@ -56,11 +58,11 @@ pub(super) struct Abuse {
     deeds: Arc<Deeds>,
 }
 
-/// What they did in one measurement.
+/// What they did in one measurement, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
-    pub(super) messages: u64,
-    pub(super) thrown_out: u64,
+    pub(super) messages: [u64; ALL.len()],
+    pub(super) thrown_out: [u64; ALL.len()],
 }
 
 impl Abuse {
@@ -68,13 +70,14 @@ impl Abuse {
     pub(super) fn start(hub: SocketAddr, lanes: Vec<Lane>, stage: &Arc<Stage>) -> Self {
         let deeds = Arc::new(Deeds::default());
         let mut tasks = JoinSet::new();
-        for (lane, wrong) in lanes.into_iter().zip(ALL.iter().cycle()) {
+        for (lane, (at, wrong)) in lanes.into_iter().zip(ALL.iter().enumerate().cycle()) {
             let (stage, deeds) = (Arc::clone(stage), Arc::clone(&deeds));
             tasks.spawn(async move {
                 let lanes = vec![lane];
                 while !deeds.over.load(Ordering::Relaxed) {
-                    if abuse(hub, *wrong, &lanes, &stage, &deeds).await.is_err() {
-                        deeds.thrown_out.fetch_add(1, Ordering::Relaxed);
+                    let ended = abuse(hub, *wrong, &lanes, &stage, (&deeds.over, deeds.sent.get(at))).await;
+                    if let (Err(_), Some(thrown_out)) = (ended, deeds.thrown_out.get(at)) {
+                        thrown_out.fetch_add(1, Ordering::Relaxed);
                     }
                     tokio::time::sleep(AWAY).await;
                 }
@@ -91,10 +94,10 @@ impl Abuse {
         while let Some(ended) = self.tasks.join_next().await {
             lanes.extend(ended?);
         }
-        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let counts = |of: &[AtomicU64; ALL.len()]| of.each_ref().map(|count| count.load(Ordering::Relaxed));
         let done = Done {
-            messages: count(&self.deeds.sent),
-            thrown_out: count(&self.deeds.thrown_out),
+            messages: counts(&self.deeds.sent),
+            thrown_out: counts(&self.deeds.thrown_out),
         };
         Ok((lanes, done))
     }
@@ -106,7 +109,7 @@ async fn abuse(
     wrong: Wrong,
     lanes: &[Lane],
     stage: &Stage,
-    deeds: &Deeds,
+    (over, sent): (&AtomicBool, Option<&AtomicU64>),
 ) -> anyhow::Result<()> {
     let mut wire = Wire::connect(hub).await?;
     wire.log_in(lanes, &stage.nonces).await?;
@@ -114,12 +117,14 @@ async fn abuse(
         wire.resume(lanes).await?;
     }
     let message = message(wrong, lanes, stage)?;
-    while !deeds.over.load(Ordering::Relaxed) {
+    while !over.load(Ordering::Relaxed) {
         for _ in 0..BURST {
             wire.feed(message.clone()).await?;
         }
         wire.flush().await?;
-        deeds.sent.fetch_add(BURST as u64, Ordering::Relaxed);
+        if let Some(sent) = sent {
+            sent.fetch_add(BURST as u64, Ordering::Relaxed);
+        }
         if wrong == Wrong::Deaf {
             tokio::time::sleep(DEAF).await;
             continue;

@@ -31,6 +31,8 @@ pub(super) struct Line {
     /// Vouchers with payments under way, at most; none on a line that only receives.
     depth: usize,
     pub(super) in_flight: usize,
+    /// Vouchers sent and not answered, acknowledgements included.
+    pub(super) unanswered: usize,
     /// Open loop: time between two vouchers, and when the next is to go.
     pace: Option<(Duration, Instant)>,
     /// Refused as busy: the request that is sent again, and when.
@@ -54,6 +56,7 @@ impl Line {
             lanes,
             depth,
             in_flight: 0,
+            unanswered: 0,
             pace: None,
             again: VecDeque::new(),
             reveals: HashMap::default(),
@@ -79,7 +82,7 @@ impl Line {
                 self.pay(&stage).await?;
             } else {
                 let since = *draining_since.get_or_insert_with(Instant::now);
-                let answered = self.in_flight == 0 && self.reveals.is_empty();
+                let answered = self.in_flight == 0 && self.unanswered == 0 && self.reveals.is_empty();
                 if answered && (self.depth > 0 || phase == Phase::Done) {
                     break;
                 }
@@ -146,7 +149,6 @@ impl Line {
             self.tally.sent.add(&signed.heap);
             return self.put(at, signed.bytes, Pending { since, payments }).await;
         }
-        self.tally.signed_live = self.tally.signed_live.saturating_add(1);
         let (ops, cost, heap) = self.payments(at, stage)?;
         self.tally.sent.add(&heap);
         self.send(at, ops, cost, Pending { since, payments }, stage).await
@@ -177,7 +179,6 @@ impl Line {
     async fn lock(&mut self, at: usize, since: Instant, stage: &Stage) -> anyhow::Result<()> {
         let (payment_id, payee) = self.draw(at, stage)?;
         self.tally.sent.put(&payment_id, AMOUNT.0);
-        self.tally.signed_live = self.tally.signed_live.saturating_add(1);
         let lane = self.lanes.get_mut(at).context("lane")?;
         lane.locks_made = lane.locks_made.saturating_add(1);
         let lock = Lock {
@@ -213,12 +214,14 @@ impl Line {
         stage: &Stage,
     ) -> anyhow::Result<()> {
         let lane = self.lanes.get_mut(at).context("lane")?;
+        self.tally.signed_live = self.tally.signed_live.saturating_add(1);
         let bytes = lane.issue(at as u64, ops, cost, &stage.domain, &stage.nonces)?;
         self.put(at, bytes, pending).await
     }
 
     async fn put(&mut self, at: usize, bytes: Bytes, pending: Pending) -> anyhow::Result<()> {
         self.lanes.get_mut(at).context("lane")?.pending = Some(pending);
+        self.unanswered = self.unanswered.saturating_add(1);
         self.tally.signatures = self.tally.signatures.saturating_add(1);
         self.wire.feed(bytes).await
     }

@@ -106,6 +106,9 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<Found> {
     drop((wires, ready.idle));
     let away = ready.hub.kill_and_restart().await?;
     let lanes: Vec<Lane> = lanes.into_iter().flatten().collect();
+    if args.hub_cores.is_some() {
+        ready.cores.take_over()?;
+    }
     let kept = kept::kept(&ready.hub, &world, lanes, &ready.stage).await?;
     differences.extend(kept.lost);
     Ok(Found {

@@ -6,7 +6,12 @@
     reason = "figures for people; no money is computed here"
 )]
 
-use super::{Found, plot, run::Measured};
+use super::{
+    Found,
+    abuse::{Done as Deeds, NAMES},
+    plot,
+    run::Measured,
+};
 use anyhow::Context;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use hub::cli::bench::BenchArgs;
@@ -193,13 +198,20 @@ fn table(found: &Found) -> Table {
 
 /// What the abusers did, and what the honest ones felt of it.
 fn abuse(found: &Found) -> Option<String> {
-    let deeds = found.abused.iter().filter_map(|one| one.deeds);
-    let (mut messages, mut thrown_out, mut any) = (0_u64, 0_u64, false);
-    for one in deeds {
-        messages = messages.saturating_add(one.messages);
-        thrown_out = thrown_out.saturating_add(one.thrown_out);
-        any = true;
-    }
+    let deeds: Vec<_> = found.abused.iter().filter_map(|one| one.deeds).collect();
+    let sum = |of: &dyn Fn(&Deeds) -> Option<u64>| {
+        let each = deeds.iter().filter_map(of);
+        each.fold(0_u64, u64::saturating_add)
+    };
+    let said: Vec<String> = NAMES
+        .iter()
+        .enumerate()
+        .map(|(at, name)| {
+            let messages = sum(&|one| one.messages.get(at).copied());
+            let thrown_out = sum(&|one| one.thrown_out.get(at).copied());
+            format!("{name} {messages} ({thrown_out})")
+        })
+        .collect();
     let mut ratios: Vec<f64> = found
         .quiet
         .iter()
@@ -208,12 +220,10 @@ fn abuse(found: &Found) -> Option<String> {
         .collect();
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios.get(ratios.len().saturating_sub(1) / 2)?;
-    any.then(|| {
-        format!(
-            "abusers sent {messages} messages and were thrown out {thrown_out} times; honest p99 with them is {ratio:.2} \
-             times the quiet one"
-        )
-    })
+    Some(format!(
+        "messages of abusers (times they were thrown out): {}; honest p99 with them is {ratio:.2} times the quiet one",
+        said.join(", ")
+    ))
 }
 
 /// What idle channels and connections take.

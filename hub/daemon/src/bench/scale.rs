@@ -44,7 +44,7 @@ impl Scale {
     }
 }
 
-/// Opens the channels that nobody uses: all but the `used` first ones.
+/// Opens the channels that nobody uses: all but the `used` first ones. From then on the chain keeps time.
 pub(super) async fn channels(
     args: &BenchArgs,
     world: &World,
@@ -53,12 +53,14 @@ pub(super) async fn channels(
     scale: &mut Scale,
 ) -> anyhow::Result<()> {
     let Some(all) = args.channels.filter(|all| *all > used) else {
-        return Ok(());
+        return world.keep_time();
     };
     scale.channels = all.saturating_sub(used);
     scale.channels_before = resident(hub);
     let began = Instant::now();
     channels::open_idle(world, used..all).await?;
+    // The last block is confirmed by the next one.
+    world.keep_time()?;
     loop {
         let metrics = http::get(hub.ops, "/metrics").await?;
         let known = http::find(&metrics, "hub_channels").context("the hub does not count its channels")?;

@@ -37,11 +37,14 @@ pub(super) struct Ready {
     pub(super) abusers: Vec<Lane>,
     pub(super) idle: JoinSet<()>,
     pub(super) scale: Scale,
+    /// The processors of this process before it left some to the hub.
+    pub(super) cores: Cores,
 }
 
 /// Starts the hub, opens all channels, connects, and waits for reserves.
 pub(super) async fn get_ready(args: &BenchArgs, world: &World) -> anyhow::Result<Ready> {
-    let cores = args.hub_cores.map(Cores::split).transpose()?;
+    let before = Cores::all()?;
+    let cores = args.hub_cores.map(|count| before.split(count));
     // The hub looks at nothing older than its first start.
     let hub = Hub::start(world, cores.map(|(hub, _)| hub))
         .await
@@ -55,7 +58,6 @@ pub(super) async fn get_ready(args: &BenchArgs, world: &World) -> anyhow::Result
     let used = clients.count()?;
     let mut scale = Scale::default();
     scale::channels(args, world, &hub, used, &mut scale).await?;
-    world.keep_time()?;
 
     let nonces = Nonces::new(seed)?;
     let payer_lines = args.connections.min(args.payers) as usize;
@@ -95,6 +97,7 @@ pub(super) async fn get_ready(args: &BenchArgs, world: &World) -> anyhow::Result
         abusers,
         idle,
         scale,
+        cores: before,
     })
 }
 

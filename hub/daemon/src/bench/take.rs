@@ -49,6 +49,7 @@ impl Line {
         let Some(pending) = lane.pending.take() else {
             return Ok(());
         };
+        self.unanswered = self.unanswered.saturating_sub(1);
         if let Some(own) = &mut lane.own {
             // What the hub told while the voucher was under way.
             if let Some(witness) = own.told.take() {

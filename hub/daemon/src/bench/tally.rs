@@ -53,7 +53,7 @@ pub(super) struct Tally {
     pub(super) counted: u64,
     /// Own signatures sent, acknowledgements included.
     pub(super) signatures: u64,
-    /// Vouchers with payments that were signed while the load ran.
+    /// Those of them that were made while the load ran.
     pub(super) signed_live: u64,
     /// Times the hub asked to send later.
     pub(super) busy: u64,

@@ -1,4 +1,4 @@
-//! Which processors a process may use. Linux only: elsewhere nothing is pinned, and asking for it fails.
+//! Which processors a process may use. Linux only: elsewhere nothing is pinned.
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Cores;
@@ -18,9 +18,16 @@ mod linux {
     pub(crate) struct Cores(CpuSet);
 
     impl Cores {
-        /// The first `count` of those that this process may use, and the others; all of them when none is left.
-        pub(crate) fn split(count: u32) -> anyhow::Result<(Self, Self)> {
-            let all = sched_getaffinity(None).context("which processors there are")?;
+        /// Those that this process may use.
+        pub(crate) fn all() -> anyhow::Result<Self> {
+            Ok(Self(
+                sched_getaffinity(None).context("which processors there are")?,
+            ))
+        }
+
+        /// The first `count`, and the others; all of them when none is left.
+        pub(crate) fn split(&self, count: u32) -> (Self, Self) {
+            let all = self.0;
             let (mut first, mut others) = (CpuSet::new(), CpuSet::new());
             let mine = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
             for (at, cpu) in (0_u32..).zip(mine) {
@@ -28,7 +35,7 @@ mod linux {
                 set.set(cpu);
             }
             let others = if others.count() == 0 { all } else { others };
-            Ok((Self(first), Self(others)))
+            (Self(first), Self(others))
         }
 
         /// Puts every thread of this process there.
@@ -58,8 +65,12 @@ mod other {
     pub(crate) struct Cores;
 
     impl Cores {
-        pub(crate) fn split(_count: u32) -> anyhow::Result<(Self, Self)> {
-            anyhow::bail!("--hub-cores works on Linux only")
+        pub(crate) fn all() -> anyhow::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(crate) fn split(&self, _count: u32) -> (Self, Self) {
+            (Self, Self)
         }
 
         pub(crate) fn take_over(&self) -> anyhow::Result<()> {

@@ -106,7 +106,7 @@ pub struct BenchArgs {
     /// Processors the hub may use, the first ones. The generator gets the others, or all when none is left.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub hub_cores: Option<u32>,
-    /// Vouchers signed before each measurement, 1,000,000 without a number: about 480 bytes of memory each. Payments
+    /// Vouchers signed before each measurement, 1,000,000 without a number: about 540 bytes of memory each. Payments
     /// beyond them are signed while the load runs, and the table tells.
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1000000")]
     pub presign: Option<u32>,

@@ -232,11 +232,13 @@ fn scale(found: &Found) -> Vec<String> {
     let mib = |bytes: u64| bytes >> 20;
     let channels = scale.channel_bytes().map(|each| {
         format!(
-            "{} idle channels: {each} bytes of hub memory each ({} MiB -> {} MiB), opened and known after {:.1} s",
+            "{} idle channels: {each} bytes of hub memory each ({} MiB -> {} MiB), opened within {:.1} s, known to the hub \
+             after {:.1} s",
             scale.channels,
             mib(scale.channels_before),
             mib(scale.channels_after),
-            scale.opened_in.as_secs_f64()
+            scale.opened_in.as_secs_f64(),
+            scale.known_in.as_secs_f64()
         )
     });
     let connections = scale.connection_bytes().map(|each| {

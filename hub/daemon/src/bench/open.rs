@@ -105,10 +105,7 @@ fn creation_code(calls: &[Call]) -> Vec<u8> {
             CALL_BYTES
         }
     };
-    let code = calls
-        .iter()
-        .map(bytes)
-        .fold(HEAD.len() + TAIL.len(), usize::saturating_add);
+    let code: usize = calls.iter().map(bytes).chain([HEAD.len(), TAIL.len()]).sum();
     let mut out = HEAD.to_vec();
     let mut at = code;
     for call in calls {

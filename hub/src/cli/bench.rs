@@ -3,16 +3,24 @@
 use clap::ValueEnum;
 use std::path::PathBuf;
 
+/// Locks that a hub forwards at once by default (R22).
+const LOCKS_IN_FLIGHT_MAX: u32 = 9_000;
+
 const EXAMPLES: &str = "\
   hub bench                                  256 connections, 32 payments in flight on each, 20 seconds
+  hub bench --presign                        the same, signed before: the cores are the hub's
   hub bench --shape stream --per-voucher 100 one signature for a hundred payments
   hub bench --rate 5000                      open loop: latency at a fixed load, waiting included
+  hub bench --abusers 10 --rate 5000         honest latency without and with one abuser for ten honest connections
+  hub bench --channels 1000000               a million channels, most of which nobody uses
+  hub bench --sweep rate=5000,10000,20000 --plot out.svg
   hub bench --runs 5 --json out.json --plot out.svg
 
 The generator plays the clients in this process on this machine's cores; the hub is a process of its own beside it.
-Every payment is signed while the load runs, by keys made for it. Their nonces come from a small pool, which tells the
-keys to whoever looks: they hold nothing but play money. What is measured counts from the hub's answer, which follows
-the durable commit. In the end every credit must have come once, and everything acknowledged must be there after kill -9.";
+Every payment is signed by keys made for it, while the load runs or before (--presign). Their nonces come from a small
+pool, which tells the keys to whoever looks: they hold nothing but play money. What is measured counts from the hub's
+answer, which follows the durable commit. In the end every credit must have come once, and everything acknowledged must
+be there after kill -9, to the last unit in every channel.";
 
 /// How payments are laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -25,6 +33,34 @@ pub enum Shape {
     Duplex,
     /// All pay one merchant.
     Hot,
+    /// Every payment is locked through the hub; its payee reveals, then its payer folds the lock in.
+    Locked,
+}
+
+/// What a sweep changes from one measurement to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Axis {
+    /// `--rate`: latency against load.
+    Rate,
+    /// `--hub-cores`.
+    Cores,
+    /// `--connections`.
+    Connections,
+    /// `--depth`.
+    Depth,
+    /// `--payers`.
+    Payers,
+    /// `--channels`.
+    Channels,
+}
+
+/// One measurement for each of some values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sweep {
+    /// What changes.
+    pub axis: Axis,
+    /// Its values, in the order measured; not empty.
+    pub values: Vec<u32>,
 }
 
 /// Arguments of `hub bench`.
@@ -67,9 +103,27 @@ pub struct BenchArgs {
     /// Repeats of the measurement on the same channels; the table shows median, least and most.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub runs: u32,
-    /// Processors the hub may use, as for `taskset -c`: 0 or 0-1 for instance.
-    #[arg(long, value_name = "LIST")]
-    pub hub_cores: Option<String>,
+    /// Processors the hub may use, the first ones. The generator gets the others, or all when none is left.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub hub_cores: Option<u32>,
+    /// Vouchers signed before each measurement, 1,000,000 without a number: about 540 bytes of memory each. Payments
+    /// beyond them are signed while the load runs, and the table tells.
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1000000")]
+    pub presign: Option<u32>,
+    /// Abusers, per cent of the connections: bad signatures, malformed frames, floods, slow readers. Each run is
+    /// measured without and with them, under the limits that a hub has by default.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub abusers: Option<u32>,
+    /// Channels in all, open on chain and known to the hub; those of payers and payees are among them.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    pub channels: Option<u32>,
+    /// Connections that log in and do nothing.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub idle_connections: Option<u32>,
+    /// One measurement for each value of an option, as in rate=5000,10000: rate, cores, connections, depth, payers or
+    /// channels. The picture shows throughput and latency against it.
+    #[arg(long, value_name = "OPTION=VALUES", value_parser = sweep)]
+    pub sweep: Option<Sweep>,
     /// Where the figures go as JSON, too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -88,6 +142,60 @@ impl BenchArgs {
         let usual = if self.shape == Shape::Stream { 10 } else { 1 };
         self.per_voucher.unwrap_or(usual)
     }
+
+    /// Payees' channels of their own: `duplex` has none, `hot` has one.
+    #[must_use]
+    pub fn payees(&self) -> u32 {
+        match self.shape {
+            Shape::Duplex => 0,
+            Shape::Hot => 1,
+            Shape::Wide | Shape::Stream | Shape::Locked => self.payees,
+        }
+    }
+
+    /// The first thing that does not go together.
+    pub fn check(&self) -> Result<(), String> {
+        let in_flight = self.connections.saturating_mul(self.depth);
+        let said = match self.shape {
+            Shape::Duplex | Shape::Locked if self.presign.is_some() => {
+                "--presign: vouchers of this shape depend on what was received"
+            }
+            Shape::Locked if self.per_voucher() != 1 => "--per-voucher: a lock is one payment",
+            Shape::Locked if in_flight > LOCKS_IN_FLIGHT_MAX => {
+                "a hub forwards 9,000 locks at once: connections times depth is more"
+            }
+            _ => return Ok(()),
+        };
+        Err(said.to_owned())
+    }
+
+    /// The arguments with another value of what a sweep changes.
+    #[must_use]
+    pub fn at(&self, axis: Axis, value: u32) -> Self {
+        let mut args = self.clone();
+        match axis {
+            Axis::Rate => args.rate = Some(value),
+            Axis::Cores => args.hub_cores = Some(value),
+            Axis::Connections => args.connections = value,
+            Axis::Depth => args.depth = value,
+            Axis::Payers => args.payers = value,
+            Axis::Channels => args.channels = Some(value),
+        }
+        args
+    }
+}
+
+fn sweep(text: &str) -> Result<Sweep, String> {
+    let (axis, values) = text.split_once('=').ok_or("not of the form option=values")?;
+    let axis = Axis::from_str(axis, false)?;
+    let values = values
+        .split(',')
+        .map(|value| match value.parse() {
+            Ok(number) if (1..=2_000_000).contains(&number) => Ok(number),
+            _ => Err(format!("{value} is not a number from 1 to 2000000")),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Sweep { axis, values })
 }
 
 fn exponent(text: &str) -> Result<f64, String> {

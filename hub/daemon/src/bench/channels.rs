@@ -3,6 +3,7 @@
 use super::{
     keys::{LoadKey, Nonces},
     lane::Lane,
+    open,
     wire::Wire,
 };
 use crate::stage::{
@@ -10,89 +11,76 @@ use crate::stage::{
     say,
     world::{CHALLENGE_PERIOD_S, World},
 };
-use alloy::{
-    primitives::{B256, U256, keccak256},
-    sol_types::SolCall,
-};
+use alloy::primitives::{Address, keccak256};
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
-use hub::{
-    app::dev,
-    chain::{Chain, TxRequest},
-};
 use indicatif::{ProgressBar, ProgressStyle};
-use protocol_spec::{Config, Digest, Domain, abi::IAdjudicator};
+use protocol_spec::{Config, Digest, Domain};
 use std::time::{Duration, Instant};
 
 /// What a payer deposits: more than it can pay away.
 const DEPOSIT: u128 = 1_000_000_000_000;
-/// Gas of an opening, at most.
-const OPEN_GAS: u64 = 300_000;
-/// Openings under way at once.
-const OPENINGS: usize = 64;
 /// Connections set up at once.
 const SETTING_UP: usize = 16;
 /// Longest wait for the hub's money in the payees' channels.
 const RESERVE_MAX: Duration = Duration::from_secs(600);
 
-/// A channel that is open on chain, its money being there or not.
+/// Channels with the keys of their clients, which are made on all processors.
 pub(super) fn lanes(
     world: &World,
     domain: &Domain,
     seed: u64,
     numbers: std::ops::Range<u32>,
 ) -> anyhow::Result<Vec<Lane>> {
-    numbers
-        .map(|number| {
-            let key = LoadKey::new(seed, number)?;
-            let config = Config {
-                client: key.address,
-                client_signer: key.address,
-                hub: world.hub,
-                hub_signer: world.hub_signer,
-                token: world.deployed.token,
-                challenge_period_s: CHALLENGE_PERIOD_S,
-                salt: Digest(keccak256(number.to_be_bytes()).0),
-            };
-            Ok(Lane::new(config, key, domain))
-        })
-        .collect()
+    let lane = |number: u32| {
+        let key = LoadKey::new(seed, number)?;
+        let config = config(world, key.address, number);
+        anyhow::Ok(Lane::new(config, key, domain))
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let each = numbers.len().div_ceil(workers).max(1);
+    let all: Vec<u32> = numbers.collect();
+    let make = |part: &[u32]| part.iter().copied().map(lane).collect::<anyhow::Result<Vec<_>>>();
+    let make = &make;
+    std::thread::scope(|scope| {
+        let working: Vec<_> = all
+            .chunks(each)
+            .map(|part| scope.spawn(move || make(part)))
+            .collect();
+        let mut lanes = Vec::with_capacity(all.len());
+        for part in working {
+            lanes.extend(part.join().map_err(|_| anyhow::anyhow!("a key was not made"))??);
+        }
+        Ok(lanes)
+    })
+}
+
+/// The facts of the channel of this client with this number.
+fn config(world: &World, client: Address, number: u32) -> Config {
+    Config {
+        client,
+        client_signer: client,
+        hub: world.hub,
+        hub_signer: world.hub_signer,
+        token: world.deployed.token,
+        challenge_period_s: CHALLENGE_PERIOD_S,
+        salt: Digest(keccak256(number.to_be_bytes()).0),
+    }
 }
 
 /// Opens the channels, with a deposit or without.
 pub(super) async fn open(world: &World, lanes: &[Lane], paying: bool) -> anyhow::Result<()> {
-    let amount = if paying { DEPOSIT } else { 0 };
-    let all = amount.checked_mul(lanes.len() as u128).context("deposits")?;
-    dev::mint_and_approve(&world.bank, world.deployed, all).await?;
-    let bar = progress(lanes.len(), "channels opened on chain")?;
-    let send = |lane: &Lane| {
-        let call = IAdjudicator::openCall {
-            config: lane.config.to_abi(),
-            amount: U256::from(amount),
-        };
-        let request = TxRequest {
-            to: Some(world.deployed.adjudicator),
-            data: call.abi_encode().into(),
-            gas_limit: Some(OPEN_GAS),
-            ..TxRequest::default()
-        };
-        let bar = &bar;
-        async move {
-            let sent = world.bank.send(request).await?;
-            bar.inc(1);
-            anyhow::Ok(sent.hash)
-        }
-    };
-    let sent: Vec<B256> = stream::iter(lanes)
-        .map(send)
-        .buffered(OPENINGS)
-        .try_collect()
-        .await?;
-    for hash in sent.last().into_iter().chain(sent.first()) {
-        world.settled(*hash).await?;
-    }
-    bar.finish_and_clear();
-    Ok(())
+    let configs: Vec<Config> = lanes.iter().map(|lane| lane.config.clone()).collect();
+    open::open(world, &configs, if paying { DEPOSIT } else { 0 }).await
+}
+
+/// Opens channels whose clients never come. Nobody has their keys.
+pub(super) async fn open_idle(world: &World, numbers: std::ops::Range<u32>) -> anyhow::Result<()> {
+    let client = |number: u32| Address::from_word(keccak256(number.to_le_bytes()));
+    let configs: Vec<Config> = numbers
+        .map(|number| config(world, client(number), number))
+        .collect();
+    open::open(world, &configs, DEPOSIT).await
 }
 
 /// Connects, logs in, registers and resumes: `per_line` channels on each connection.

@@ -1,21 +1,50 @@
 //! One channel of the load: what its client signed last, and what it heard.
 
 use super::keys::{LoadKey, Nonces};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use protocol_spec::{
-    Amount, ChannelId, Config, Digest, Domain, History, Op, Seq, Side, SignedVoucher, Voucher,
-    VoucherSignature, message::Frame,
+    Amount, ChannelId, Config, Digest, Domain, History, Lock, LocksOpening, Op, PaymentId, Seq, Side,
+    SignedVoucher, Voucher, VoucherSignature, Witness,
+    message::{Frame, Message, Request, binary},
 };
+use std::collections::{HashMap, VecDeque};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Bytes;
 
 /// What is under way in a channel: one voucher at a time.
 pub(super) struct Pending {
-    /// The message, to be sent again if the hub is busy.
-    pub(super) bytes: Bytes,
-    /// When it was to be sent.
+    /// When its payments were to be sent.
     pub(super) since: Instant,
+    /// Payments that are done when it is answered.
     pub(super) payments: u32,
+}
+
+/// A voucher signed before it is sent.
+pub(super) struct Signed {
+    pub(super) bytes: Bytes,
+    /// What the channel is once it was sent.
+    after: Sent,
+    /// What it acknowledges: of no use when something else was heard meanwhile.
+    ack: (Seq, Amount),
+    /// Its payments, summed up.
+    pub(super) heap: super::tally::Heap,
+}
+
+/// A client's direction.
+#[derive(Clone, Copy)]
+struct Sent {
+    seq: Seq,
+    paid: Amount,
+    history: History,
+    locks: Digest,
+}
+
+/// A payment of this channel that is locked.
+pub(super) struct Own {
+    pub(super) lock: Lock,
+    pub(super) since: Instant,
+    /// What the hub told while another voucher was under way.
+    pub(super) told: Option<Witness>,
 }
 
 /// A client's half of one channel.
@@ -23,18 +52,23 @@ pub(super) struct Lane {
     pub(super) id: ChannelId,
     pub(super) config: Config,
     pub(super) key: LoadKey,
-    pub(super) seq: Seq,
-    paid: Amount,
-    history: History,
+    sent: Sent,
     /// Newest voucher of the hub: its seq and `paid`.
     pub(super) heard: (Seq, Amount),
     /// Frames with operations since the last own voucher.
     pub(super) unanswered: u32,
     pub(super) pending: Option<Pending>,
-    /// Own newest voucher, for resuming.
-    pub(super) newest: Option<SignedVoucher>,
+    /// The message with the newest own voucher, to be sent again if the hub is busy, and for resuming.
+    pub(super) newest: Option<Bytes>,
     /// The hub's newest voucher.
     pub(super) theirs: Option<SignedVoucher>,
+    /// Vouchers signed ahead, oldest first.
+    pub(super) stock: VecDeque<Signed>,
+    /// The one payment that is locked in this direction, and the number of locks so far.
+    pub(super) own: Option<Own>,
+    pub(super) locks_made: u64,
+    /// Locks of the hub: what they carry.
+    theirs_locked: HashMap<u64, (PaymentId, Amount)>,
 }
 
 impl Lane {
@@ -44,57 +78,138 @@ impl Lane {
             id,
             config,
             key,
-            seq: Seq::NONE,
-            paid: Amount::ZERO,
-            history: History::initial(&id, Side::Client),
+            sent: Sent {
+                seq: Seq::NONE,
+                paid: Amount::ZERO,
+                history: History::initial(&id, Side::Client),
+                locks: Digest::ZERO,
+            },
             heard: (Seq::NONE, Amount::ZERO),
             unanswered: 0,
             pending: None,
             newest: None,
             theirs: None,
+            stock: VecDeque::new(),
+            own: None,
+            locks_made: 0,
+            theirs_locked: HashMap::new(),
         }
     }
 
-    /// The next voucher, with these operations, which cost `cost` together.
+    /// Number and sum of the newest own voucher.
+    pub(super) fn paid(&self) -> (Seq, Amount) {
+        (self.sent.seq, self.sent.paid)
+    }
+
+    /// The next voucher with these operations, which cost `cost` together, as the request `id`.
     pub(super) fn issue(
         &mut self,
+        id: u64,
         ops: Vec<Op>,
         cost: Amount,
         domain: &Domain,
         nonces: &Nonces,
-    ) -> anyhow::Result<Frame> {
-        self.seq = self.seq.next();
-        self.paid = self.paid.plus(cost)?;
-        for op in &ops {
-            self.history = self.history.extended(op);
-        }
-        let voucher = Voucher {
-            channel_id: self.id,
-            seq: self.seq,
-            paid: self.paid,
-            ack_seq: self.heard.0,
-            ack_paid: self.heard.1,
-            locks: Digest::ZERO,
-            history: self.history.0,
-        };
-        let digest = voucher.digest(domain);
-        let turn = self.seq.0.wrapping_add(u64::from_le_bytes(first_eight(&self.id)));
-        let signature = self.key.sign(&digest, nonces, turn).context("no nonces")?;
-        let signature = VoucherSignature::Direct(signature);
-        let voucher = SignedVoucher { voucher, signature };
-        self.newest = Some(voucher.clone());
+    ) -> anyhow::Result<Bytes> {
+        self.stock.clear();
+        let signer = (self.id, &self.key);
+        let (bytes, after) = signed(signer, id, ops, cost, (self.sent, self.heard), domain, nonces)?;
+        self.sent = after;
+        self.newest = Some(bytes.clone());
         self.unanswered = 0;
-        Ok(Frame { voucher, ops })
+        Ok(bytes)
     }
 
-    /// Takes a voucher of the hub. Errors: it is not the next one.
-    pub(super) fn hear(&mut self, frame: &Frame) -> anyhow::Result<()> {
+    /// Signs one voucher ahead, after those that are signed already. The hub will have answered each with one voucher.
+    pub(super) fn sign_ahead(
+        &mut self,
+        id: u64,
+        ops: Vec<Op>,
+        cost: Amount,
+        heap: super::tally::Heap,
+        domain: &Domain,
+        nonces: &Nonces,
+    ) -> anyhow::Result<()> {
+        let (before, ack) = match self.stock.back() {
+            Some(last) => (last.after, (last.ack.0.next(), last.ack.1)),
+            None => (self.sent, self.heard),
+        };
+        let signer = (self.id, &self.key);
+        let (bytes, after) = signed(signer, id, ops, cost, (before, ack), domain, nonces)?;
+        self.stock.push_back(Signed {
+            bytes,
+            after,
+            ack,
+            heap,
+        });
+        Ok(())
+    }
+
+    /// The next voucher that was signed ahead. None: there is none, or what it acknowledges has changed.
+    pub(super) fn take_signed(&mut self) -> Option<Signed> {
+        let next = self.stock.pop_front()?;
+        if next.ack != self.heard {
+            self.stock.clear();
+            return None;
+        }
+        self.sent = next.after;
+        self.newest = Some(next.bytes.clone());
+        self.unanswered = 0;
+        Some(next)
+    }
+
+    /// A next voucher with these operations, of one unit, by another key. The channel stays as it is.
+    pub(super) fn forged(
+        &self,
+        key: &LoadKey,
+        ops: Vec<Op>,
+        domain: &Domain,
+        nonces: &Nonces,
+    ) -> anyhow::Result<Bytes> {
+        let now = (self.sent, self.heard);
+        Ok(signed((self.id, key), 0, ops, super::shared::AMOUNT, now, domain, nonces)?.0)
+    }
+
+    /// Own newest voucher.
+    pub(super) fn newest_voucher(&self) -> Option<SignedVoucher> {
+        match binary::decode(self.newest.as_ref()?).ok()? {
+            Message::Request { call, .. } => match *call {
+                Request::Voucher(frame) => Some(frame.voucher),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Takes a voucher of the hub and hands each payment in it that is money now to `credited`.
+    /// Errors: it is not the next one, or its sum is another.
+    pub(super) fn hear(
+        &mut self,
+        frame: Frame,
+        mut credited: impl FnMut(&PaymentId, Amount),
+    ) -> anyhow::Result<()> {
         let voucher = &frame.voucher.voucher;
-        let credited = frame.ops.iter().try_fold(self.heard.1, |sum, op| match op {
-            Op::Credit(credit) => sum.plus(credit.amount),
-            Op::Return(back) => sum.plus(back.amount),
-            _ => Ok(sum),
-        })?;
+        let mut sum = self.heard.1;
+        for op in &frame.ops {
+            match op {
+                Op::Credit(credit) => {
+                    sum = sum.plus(credit.amount)?;
+                    credited(&credit.payment_id, credit.amount);
+                }
+                Op::Return(back) => sum = sum.plus(back.amount)?,
+                Op::LockAdd { lock, payment_id, .. } => {
+                    self.theirs_locked.insert(lock.id, (*payment_id, lock.amount));
+                }
+                Op::LockConvert { id, .. } => {
+                    let locked = self.theirs_locked.remove(id);
+                    let (payment_id, amount) =
+                        locked.context("the hub converts a lock that it never made")?;
+                    sum = sum.plus(amount)?;
+                    credited(&payment_id, amount);
+                }
+                Op::LockDrop { id } => bail!("the hub drops its lock {id}"),
+                Op::Pay(_) => bail!("the hub orders a payment"),
+            }
+        }
         anyhow::ensure!(
             voucher.seq > self.heard.0,
             "voucher {} of the hub came after {}",
@@ -102,17 +217,67 @@ impl Lane {
             self.heard.0
         );
         anyhow::ensure!(
-            voucher.paid == credited,
-            "the hub's sum is {}, its operations make {credited}",
+            voucher.paid == sum,
+            "the hub's sum is {}, its operations make {sum}",
             voucher.paid
         );
         self.heard = (voucher.seq, voucher.paid);
         self.unanswered = self.unanswered.saturating_add(u32::from(!frame.ops.is_empty()));
-        self.theirs = Some(frame.voucher.clone());
+        self.theirs = Some(frame.voucher);
         Ok(())
     }
 }
 
-fn first_eight(id: &ChannelId) -> [u8; 8] {
-    id.0.first_chunk().copied().unwrap_or_default()
+/// The message with the voucher that follows `before`, acknowledging `ack`, and what the direction is after it.
+fn signed(
+    (channel_id, key): (ChannelId, &LoadKey),
+    id: u64,
+    ops: Vec<Op>,
+    cost: Amount,
+    (before, ack): (Sent, (Seq, Amount)),
+    domain: &Domain,
+    nonces: &Nonces,
+) -> anyhow::Result<(Bytes, Sent)> {
+    let after = Sent {
+        seq: before.seq.next(),
+        paid: before.paid.plus(cost)?,
+        history: ops.iter().fold(before.history, History::extended),
+        locks: ops.iter().fold(before.locks, locked),
+    };
+    let voucher = Voucher {
+        channel_id,
+        seq: after.seq,
+        paid: after.paid,
+        ack_seq: ack.0,
+        ack_paid: ack.1,
+        locks: after.locks,
+        history: after.history.0,
+    };
+    let digest = voucher.digest(domain);
+    let turn = after.seq.0.wrapping_add(first_eight(&channel_id));
+    let signature = key.sign(&digest, nonces, turn).context("no nonces")?;
+    let signature = VoucherSignature::Direct(signature);
+    let voucher = SignedVoucher { voucher, signature };
+    let call = Box::new(Request::Voucher(Frame { voucher, ops }));
+    Ok((binary::encode(&Message::Request { id, call }).into(), after))
+}
+
+/// The commitment after an operation of a direction that has one lock at most.
+fn locked(before: Digest, op: &Op) -> Digest {
+    match op {
+        Op::LockAdd { lock, .. } => {
+            let alone = LocksOpening {
+                root: lock.leaf(),
+                total: lock.amount,
+                max_expiry: lock.expiry,
+            };
+            alone.commitment()
+        }
+        Op::LockConvert { .. } | Op::LockDrop { .. } => Digest::ZERO,
+        _ => before,
+    }
+}
+
+fn first_eight(id: &ChannelId) -> u64 {
+    id.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

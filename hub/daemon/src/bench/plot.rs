@@ -1,4 +1,4 @@
-//! Two curves in one picture: payments in each second, and latency by share of payments.
+//! Two curves in one picture: payments in each second and latency by share of payments, or both against an option.
 
 #![expect(
     clippy::float_arithmetic,
@@ -29,10 +29,7 @@ const SHARES: [(f64, &str); 6] = [
 
 /// An SVG of both.
 pub(super) fn svg(title: &str, runs: &[Measured]) -> String {
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1040\" height=\"380\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"{LEFT}\" y=\"24\" font-size=\"11\">{title}</text>\n"
-    );
+    let mut out = head(title);
     let payments: Vec<Vec<f64>> = runs
         .iter()
         .map(|one| one.seconds.iter().map(|count| *count as f64).collect())
@@ -54,6 +51,43 @@ pub(super) fn svg(title: &str, runs: &[Measured]) -> String {
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// Throughput and latency against what a sweep changes; its values stand at equal distances.
+pub(super) fn against(
+    title: &str,
+    name: &str,
+    values: &[String],
+    throughput: &[(&str, Vec<f64>)],
+    latency: &[(&str, Vec<f64>)],
+) -> String {
+    let mut out = head(title);
+    let panels = [(0.0, "payments/s", throughput), (STEP, "latency in ms", latency)];
+    for (offset, what, named) in panels {
+        let curves: Vec<Vec<f64>> = named.iter().map(|(_, curve)| curve.clone()).collect();
+        panel(&mut out, offset, &format!("{what} against {name}"), &curves);
+        for (at, value) in values.iter().enumerate() {
+            let x = LEFT + offset + WIDTH * at as f64 / values.len().saturating_sub(1).max(1) as f64;
+            text(&mut out, x, TOP + HEIGHT + 18.0, "middle", value);
+        }
+        for (at, ((curve, _), colour)) in named.iter().zip(COLOURS.iter().cycle()).enumerate() {
+            let (x, y) = (LEFT + offset + 70.0 * at as f64, TOP + HEIGHT + 42.0);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{colour}\">{curve}</text>"
+            );
+        }
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn head(title: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1040\" height=\"380\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"{LEFT}\" y=\"24\" font-size=\"11\">{title}</text>\n"
+    )
 }
 
 fn panel(out: &mut String, offset: f64, name: &str, curves: &[Vec<f64>]) {

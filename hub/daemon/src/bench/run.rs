@@ -1,7 +1,9 @@
 //! One measurement: load for some seconds, what was used meanwhile, and whether it adds up.
 
 use super::{
-    load::{Line, Phase, Stage},
+    abuse::Done as Deeds,
+    load::Line,
+    shared::{Phase, Stage},
     tally::Tally,
 };
 use crate::stage::{child::Hub, http, process, say};
@@ -31,6 +33,8 @@ pub(super) struct Measured {
     pub(super) rss_bytes: u64,
     /// Payments acknowledged in each second that counted.
     pub(super) seconds: Vec<u64>,
+    /// What abusers did meanwhile, if there were any.
+    pub(super) deeds: Option<Deeds>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -124,6 +128,7 @@ pub(super) async fn run(
         disk_bytes: minus(after.disk_bytes, before.disk_bytes),
         rss_bytes,
         seconds,
+        deeds: None,
     };
     Ok((lines, measured))
 }

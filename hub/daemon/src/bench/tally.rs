@@ -53,6 +53,8 @@ pub(super) struct Tally {
     pub(super) counted: u64,
     /// Own signatures sent, acknowledgements included.
     pub(super) signatures: u64,
+    /// Those of them that were made while the load ran.
+    pub(super) signed_live: u64,
     /// Times the hub asked to send later.
     pub(super) busy: u64,
     /// Vouchers of the hub whose signature and proof were checked.
@@ -69,6 +71,7 @@ impl Tally {
             bounced: 0,
             counted: 0,
             signatures: 0,
+            signed_live: 0,
             busy: 0,
             checked: 0,
             latency: Histogram::new_with_max(LATENCY_MAX_US, 3)?,
@@ -81,6 +84,7 @@ impl Tally {
         self.bounced = self.bounced.saturating_add(other.bounced);
         self.counted = self.counted.saturating_add(other.counted);
         self.signatures = self.signatures.saturating_add(other.signatures);
+        self.signed_live = self.signed_live.saturating_add(other.signed_live);
         self.busy = self.busy.saturating_add(other.busy);
         self.checked = self.checked.saturating_add(other.checked);
         Ok(self.latency.add(&other.latency)?)

@@ -129,7 +129,7 @@ impl Wire {
         let call = |lane: &Lane| {
             Ok(Request::Resume(ResumeCall {
                 channel_id: lane.id,
-                sent: lane.newest.clone(),
+                sent: lane.newest_voucher(),
                 received: lane.theirs.clone(),
             }))
         };

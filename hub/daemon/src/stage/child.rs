@@ -1,6 +1,6 @@
 //! The hub as a child process: started, killed, started again, stopped; with what it used.
 
-use super::{http, process, world::World};
+use super::{cores::Cores, http, process, world::World};
 use anyhow::{Context, bail};
 use std::{
     net::SocketAddr,
@@ -10,8 +10,8 @@ use std::{
 };
 use tokio::process::{Child, Command};
 
-/// Longest time until the hub is ready.
-const READY_MAX: Duration = Duration::from_secs(60);
+/// Longest time until the hub is ready; with a million channels it takes its time.
+const READY_MAX: Duration = Duration::from_secs(300);
 
 pub(crate) struct Hub {
     child: Child,
@@ -28,12 +28,12 @@ pub(crate) struct Usage {
 }
 
 impl Hub {
-    /// `cores`: the processors that it may use, as `taskset -c` takes them; all without it.
-    pub(crate) async fn start(world: &World, cores: Option<&str>) -> anyhow::Result<Self> {
+    /// `cores`: the processors that it may use; those of this process without it.
+    pub(crate) async fn start(world: &World, cores: Option<Cores>) -> anyhow::Result<Self> {
         let start = Start {
             config: world.config.clone(),
             log: world.dir.join("hub.log"),
-            cores: cores.map(str::to_owned),
+            cores,
         };
         let mut hub = Self {
             child: start.spawn()?,
@@ -118,7 +118,7 @@ impl Hub {
 struct Start {
     config: PathBuf,
     log: PathBuf,
-    cores: Option<String>,
+    cores: Option<Cores>,
 }
 
 impl Start {
@@ -128,21 +128,17 @@ impl Start {
             .create(true)
             .append(true)
             .open(&self.log)?;
-        let mut command = match &self.cores {
-            None => Command::new(program),
-            // It becomes the program, so its process id is the hub's.
-            Some(cores) => {
-                let mut pinned = Command::new("taskset");
-                pinned.arg("-c").arg(cores).arg(program);
-                pinned
-            }
-        };
+        let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(&self.config);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true);
-        command.spawn().context("starting `hub serve`")
+        let child = match &self.cores {
+            None => command.spawn(),
+            Some(cores) => cores.within(|| command.spawn())?,
+        };
+        child.context("starting `hub serve`")
     }
 }

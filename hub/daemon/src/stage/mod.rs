@@ -1,6 +1,7 @@
 //! What demo and benchmark stand on: a chain with the contracts, a hub as a child process, a directory.
 
 pub(crate) mod child;
+pub(crate) mod cores;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod world;

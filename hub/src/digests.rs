@@ -1,0 +1,77 @@
+//! Keccak-256 of many equal messages at a time, as `hub-verify` does it: EIP-712 digests and Merkle trees.
+
+use hub_verify::keccak256_each;
+use protocol_spec::{Digest, Domain, EncodedStruct, batch::Tree};
+
+/// EIP-712 digests of encoded structs, in their order.
+pub(crate) fn of_structs(domain: &Domain, encoded: &[EncodedStruct]) -> Vec<Digest> {
+    let mut hashes = vec![[0; 32]; encoded.len()];
+    keccak256_each(encoded.as_flattened(), &mut hashes);
+    let preimages: Vec<[u8; 66]> = hashes.iter().map(|hash| domain.preimage(hash)).collect();
+    keccak256_each(preimages.as_flattened(), &mut hashes);
+    hashes.into_iter().map(Digest).collect()
+}
+
+/// The Merkle tree over `leaves`.
+pub(crate) fn tree(leaves: Vec<Digest>) -> Tree {
+    Tree::hashed_by(leaves, |pairs| {
+        let mut hashes = vec![[0; 32]; pairs.len()];
+        keccak256_each(pairs.as_flattened(), &mut hashes);
+        hashes.into_iter().map(Digest).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol_spec::{Address, Amount, ChannelId, PaymentId, Receipt, Seq, UnixSeconds, Voucher};
+
+    fn voucher(number: u8) -> Voucher {
+        Voucher {
+            channel_id: ChannelId([number; 32]),
+            seq: Seq(u64::from(number) << 20),
+            paid: Amount(u128::from(number) << 70),
+            ack_seq: Seq(u64::from(number)),
+            ack_paid: Amount(1 << 87),
+            locks: Digest([3; 32]),
+            history: Digest([number; 32]),
+        }
+    }
+
+    fn receipt(number: u8) -> Receipt {
+        Receipt {
+            payment_id: PaymentId([number; 16]),
+            invoice: Digest([7; 32]),
+            payer: Digest([number; 32]),
+            payee_channel: ChannelId([9; 32]),
+            payee_seq: Seq(u64::from(number)),
+            amount: Amount(u128::from(number) << 80),
+            at: UnixSeconds(1_700_000_000),
+        }
+    }
+
+    #[test]
+    fn many_digests_are_those_of_alloy_one_by_one() {
+        let domain = Domain::new(31_337, Address::repeat_byte(3));
+        for count in 0..40 {
+            let vouchers: Vec<Voucher> = (0..count).map(voucher).collect();
+            let encoded: Vec<_> = vouchers.iter().map(Voucher::encoded).collect();
+            let expected: Vec<_> = vouchers.iter().map(|one| domain.digest(&one.to_abi())).collect();
+            assert_eq!(of_structs(&domain, &encoded), expected);
+            let receipts: Vec<Receipt> = (0..count).map(receipt).collect();
+            let encoded: Vec<_> = receipts.iter().map(Receipt::encoded).collect();
+            let expected: Vec<_> = receipts.iter().map(|one| domain.digest(&one.to_abi())).collect();
+            assert_eq!(of_structs(&domain, &encoded), expected);
+        }
+    }
+
+    #[test]
+    fn trees_are_those_of_the_protocol() {
+        for count in 0..70 {
+            let leaves: Vec<Digest> = (0..count).map(|number| Digest([number; 32])).collect();
+            let (ours, theirs) = (tree(leaves.clone()), Tree::new(leaves));
+            assert_eq!(ours.root(), theirs.root());
+            assert!((0..usize::from(count)).all(|index| ours.proof(index) == theirs.proof(index)));
+        }
+    }
+}

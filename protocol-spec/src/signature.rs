@@ -72,6 +72,11 @@ impl Signature {
         }
     }
 
+    /// What the adjudicator refuses whatever was signed. Errors: [`Reject::SignatureMalformed`] and why.
+    pub fn check_form(&self) -> Result<(), Reject> {
+        self.parts().map(drop)
+    }
+
     /// EIP-2098: r, and s with the parity in its top bit, which a low s leaves free.
     #[must_use]
     pub fn to_compact(&self) -> crate::abi::CompactSignature {

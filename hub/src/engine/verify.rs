@@ -203,7 +203,8 @@ fn bounded(frame: &Frame) -> Result<(), Reject> {
 }
 
 impl Hub {
-    /// `valid`: the digest, if the engine found the signature over it valid. What it does not accept is decided by the protocol's own check, which says why, too.
+    /// `valid`: the digest, if the engine found the signature over it valid. What it does not accept the reference has
+    /// refused already.
     fn voucher(
         &self,
         signer: &Signer,
@@ -212,7 +213,14 @@ impl Hub {
     ) -> Result<VerifiedVoucher, Reject> {
         match valid {
             Some(digest) => VerifiedVoucher::checked(signed, digest, signer.address()),
-            None => signed.verify(&self.domain, signer.public(), false),
+            None => {
+                signed.voucher.check_range()?;
+                match &signed.signature {
+                    VoucherSignature::Direct(signature) => signature.check_form()?,
+                    VoucherSignature::Batch { .. } => return Err(Reject::BatchNotAllowed),
+                }
+                Err(Reject::SignatureInvalid)
+            }
         }
     }
 

@@ -1,6 +1,12 @@
 //! What a session does with one request: answers it, refuses it, or hands it to the engine.
 
-use super::{connection::Shared, limits, login::too_many, outgoing::End, state::State};
+use super::{
+    connection::Shared,
+    limits,
+    login::{put_off, too_many},
+    outgoing::End,
+    state::State,
+};
 use crate::engine::{Inbound, SessionId, Signer};
 use dashmap::DashMap;
 use protocol_spec::message::{
@@ -84,6 +90,12 @@ fn login(shared: &Shared, state: &mut State, id: u64, call: LoginCall, now: Inst
     if let Err(busy) = shared.budget.admit(state.origin, now) {
         count_login("turned_away");
         state.refuse(Some(id), busy);
+        return Ok(());
+    }
+    let pause = shared.offenders.wait(&call.signer, now);
+    if !pause.is_zero() {
+        count_login("turned_away");
+        state.refuse(Some(id), put_off(pause));
         return Ok(());
     }
     match state.signers.is_empty() {

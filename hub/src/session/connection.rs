@@ -7,6 +7,7 @@ use super::{
     http::Names,
     limits::{self, SessionLimits},
     login::Budget,
+    offenders::Offenders,
     outgoing::{self, End, Socket, Writer},
     state::State,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) gate: Gate,
     pub(crate) budget: Budget,
+    pub(crate) offenders: Offenders,
     pub(crate) shutdown: Shutdown,
     pub(crate) next_id: AtomicU64,
     pub(crate) counters: Counters,
@@ -111,7 +113,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         tracing::debug!(session, encoding, "connected");
         let end = self.serve().await;
         tracing::debug!(session, ?end, "ends");
-        let Self { socket, state, .. } = self;
+        let Self {
+            shared,
+            socket,
+            state,
+            ..
+        } = self;
+        if state.offended {
+            let now = Instant::now();
+            shared.offenders.put_off(state.signers.addresses(), now);
+            shared.budget.failed(state.origin, now);
+        }
         // Off the engine's table first: nothing is queued for a connection that is hanging up.
         drop(state.registration);
         outgoing::hang_up(socket, end).await;
@@ -120,7 +132,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     async fn serve(&mut self) -> End {
         let greeting = calls::challenge(self.shared, &mut self.state, Instant::now());
         self.state.replies.push(greeting);
-        if let Err(end) = self.write_turn(None).await {
+        if let Err(end) = self.write_turn(None, Instant::now()).await {
             return end;
         }
         let mut stopping = pin!(self.shared.shutdown.triggered());
@@ -153,10 +165,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         match happening {
             Happening::Frame(frame) => {
                 let read = self.read_turn(frame, now);
-                let written = self.write_turn(None).await;
+                let written = self.write_turn(None, now).await;
                 read.and(written)
             }
-            Happening::Batch(Some(batch)) => self.write_turn(Some(batch)).await,
+            Happening::Batch(Some(batch)) => self.write_turn(Some(batch), now).await,
             Happening::Batch(None) => Err(TOO_SLOW),
             Happening::Alarm => self.on_alarm(now).await,
             Happening::Shutdown => {
@@ -185,7 +197,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    async fn write_turn(&mut self, first: Option<Vec<Message>>) -> Result<(), End> {
+    async fn write_turn(&mut self, first: Option<Vec<Message>>, now: Instant) -> Result<(), End> {
+        let mut judged = Ok(());
         for message in std::mem::take(&mut self.state.replies) {
             self.shared
                 .counters
@@ -201,11 +214,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(answers));
                 self.state.signers.learn(message);
                 self.feed(message).await?;
+                judged = judged.and(self.state.judge(message, now));
             }
             left = left.saturating_sub(1);
             next = if left == 0 { None } else { self.try_receive() };
         }
-        self.writer.flush(&mut self.socket).await
+        if judged.is_err() {
+            // Why it ends.
+            for message in std::mem::take(&mut self.state.replies) {
+                self.feed(&message).await?;
+            }
+        }
+        self.writer.flush(&mut self.socket).await?;
+        judged
     }
 
     async fn feed(&mut self, message: &Message) -> Result<(), End> {

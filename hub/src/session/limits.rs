@@ -39,8 +39,15 @@ pub const STRANGER_MESSAGES_BURST: u32 = 32;
 pub const CONTROL_FRAMES_PER_S: u32 = 10;
 /// Pings, pongs and empty messages at once.
 pub const CONTROL_FRAMES_BURST: u32 = 64;
-/// Refused messages, with one forgiven each second, after which the connection is closed.
+/// Strikes, with one forgiven each second, after which the connection is closed. A message beyond the rate, or one that
+/// cannot be read, is one.
 pub const STRIKES_MAX: u32 = 128;
+/// Strikes for a signature that is wrong: finding that out costs ten times as much as a right one.
+pub const STRIKES_PER_SIGNATURE: u32 = 4;
+/// How long the signers of a connection that was closed for its strikes may not log in.
+pub const OFFENCE_PAUSE: Duration = Duration::from_secs(10);
+/// Signers remembered for that.
+pub const OFFENDERS_MAX: usize = 16 * 1024;
 /// Read buffer of a socket, bytes: small, because there are many sockets and messages are small.
 pub const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// Bytes collected before they are written without waiting for a flush.

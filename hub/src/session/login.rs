@@ -116,6 +116,16 @@ pub(crate) fn too_many(wait: Duration) -> RpcError {
     .retry_after_ms(ms)
 }
 
+/// `Busy` for a signer whose last connection was closed for what it sent.
+pub(crate) fn put_off(wait: Duration) -> RpcError {
+    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+    RpcError::because(
+        ErrorCode::Busy,
+        "the signer's last connection was closed for sending too much that is refused; retry later",
+    )
+    .retry_after_ms(ms)
+}
+
 fn failed(text: &str) -> RpcError {
     RpcError::because(ErrorCode::LoginFailed, text)
 }

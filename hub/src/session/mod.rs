@@ -20,6 +20,7 @@ pub mod limits;
 mod listener;
 mod login;
 mod metered;
+mod offenders;
 mod outgoing;
 mod server;
 mod signers;

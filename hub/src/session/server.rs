@@ -87,6 +87,7 @@ pub async fn serve(
             origins: settings.allowed_origins,
         },
         gate: Gate::new(settings.limits),
+        offenders: Default::default(),
         budget: Budget::new(Instant::now()),
         next_id: AtomicU64::new(1),
         counters: Counters::new(),

@@ -19,6 +19,11 @@ pub(crate) struct Signers {
 }
 
 impl Signers {
+    /// Who has logged in.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.keys.iter().map(Signer::address)
+    }
+
     /// True before the first login.
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -12,7 +12,10 @@ use super::{
     signers::Signers,
 };
 use crate::engine::{SessionId, Signer};
-use protocol_spec::message::{ErrorCode, Message, Reply, RpcError};
+use protocol_spec::{
+    Reject,
+    message::{ErrorCode, Message, Reply, RpcError},
+};
 use std::time::Duration;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
@@ -36,6 +39,8 @@ pub(crate) struct State {
     strikes: Bucket,
     /// Logins that fail or repeat, once somebody is logged in.
     pub(crate) vain_logins: Bucket,
+    /// The connection ends for its strikes.
+    pub(crate) offended: bool,
     /// Counts against `connections_max` until the connection is gone.
     _admission: Admission,
 }
@@ -62,6 +67,7 @@ impl State {
             strikes: Bucket::new(1, limits::STRIKES_MAX, now),
             // The last one may be spent in debt.
             vain_logins: Bucket::new(1, limits::LOGIN_FAILURES_MAX.saturating_sub(1), now),
+            offended: false,
             _admission: admission,
         }
     }
@@ -95,7 +101,7 @@ impl State {
         let Some(decoded) = self.encoding.decode(frame) else {
             return match frame {
                 Frame::Close(_) => Ok(()), // tungstenite answers it and ends the stream
-                _ => self.controls.take(now).or_else(|_| self.strike(now)),
+                _ => self.controls.take(now).or_else(|_| self.strike(1, now)),
             };
         };
         shared.counters.received.increment(1);
@@ -107,10 +113,11 @@ impl State {
             (Ok(()), Ok(message)) => calls::handle(shared, self, message, now),
             (Ok(()), Err((id, error))) => {
                 self.refuse(id, error);
-                Ok(())
+                self.strike(1, now)
             }
             (Err(wait), decoded) => {
-                self.strike(now)?;
+                metrics::counter!("hub_session_rate_limited_total").increment(1);
+                self.strike(1, now)?;
                 let id = match decoded {
                     Ok(Message::Request { id, .. }) => Some(id),
                     Ok(_) => None,
@@ -122,13 +129,30 @@ impl State {
         }
     }
 
-    fn strike(&mut self, now: Instant) -> Result<(), End> {
-        metrics::counter!("hub_session_rate_limited_total").increment(1);
-        self.strikes.take(now).map_err(|wait| {
-            self.refuse(None, rate_limited(wait));
-            End::Close(CloseCode::Policy, "too many messages")
-        })
+    /// Looks at what the engine answers: a client with the right key and domain never sends a wrong signature.
+    pub(crate) fn judge(&mut self, answer: &Message, now: Instant) -> Result<(), End> {
+        match answer {
+            Message::Response {
+                result: Err(error), ..
+            } if is_wrong_signature(error) => self.strike(limits::STRIKES_PER_SIGNATURE, now),
+            _ => Ok(()),
+        }
     }
+
+    fn strike(&mut self, count: u32, now: Instant) -> Result<(), End> {
+        for _ in 0..count {
+            self.strikes.take(now).map_err(|wait| {
+                self.refuse(None, rate_limited(wait));
+                self.offended = true;
+                End::Close(CloseCode::Policy, "too many messages that are refused")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn is_wrong_signature(error: &RpcError) -> bool {
+    error.code == Reject::SignatureInvalid.code()
 }
 
 fn rate_limited(wait: Duration) -> RpcError {

@@ -90,6 +90,7 @@ impl Desk {
                 origins: vec![],
             },
             gate,
+            offenders: super::offenders::Offenders::default(),
             budget: Budget::new(now),
             shutdown: Shutdown::new(),
             next_id: 1.into(),

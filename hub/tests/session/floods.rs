@@ -1,11 +1,13 @@
 //! Those who send too much or read too little (attacks B2, B3, B5).
 
-use crate::world::{Client, Heard, PATIENCE, World, eventually, key};
+use crate::world::{Client, Heard, PATIENCE, WRONGLY_SIGNED, World, eventually, key};
 use futures::SinkExt;
 use hub::session::SessionLimits;
 use protocol_spec::{
     ChannelId,
-    message::{Empty, ErrorCode, Message, Request, SUBPROTOCOL_BORSH, SUBPROTOCOL_JSON, SubscribeCall},
+    message::{
+        ChannelCall, Empty, ErrorCode, Message, Request, SUBPROTOCOL_BORSH, SUBPROTOCOL_JSON, SubscribeCall,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -79,6 +81,48 @@ async fn too_many_messages_are_refused_then_the_connection_ends() {
         }
     }
     assert_eq!(client.closed().await, 1008);
+}
+
+/// Attack B2: what costs the hub more than it costs the sender ends early, and a new connection is no new start.
+#[tokio::test]
+async fn wrong_signatures_end_the_connection_and_its_signer_waits() {
+    let world = World::new().await;
+    let mut client = world.logged_in(5).await;
+    let wrong = || {
+        Request::Channel(ChannelCall {
+            channel_id: WRONGLY_SIGNED,
+        })
+    };
+    for _ in 0..16 {
+        let error = client.call(wrong()).await.unwrap_err();
+        assert_eq!(error.data.name, "SignatureInvalid", "a few are only refused");
+    }
+    for _ in 0..20 {
+        client.send(wrong()).await;
+    }
+    let mut told = false;
+    let code = loop {
+        match client.hear().await {
+            Heard::Message(Message::Response { id: None, result }) => {
+                told |= result.unwrap_err().is(ErrorCode::RateLimited);
+            }
+            Heard::Message(_) => {}
+            Heard::Closed(code) => break code,
+        }
+    };
+    assert_eq!((told, code), (true, 1008));
+    let mut again = world.connect().await;
+    let error = again.log_in(&key(5)).await.unwrap_err();
+    assert!(
+        error.is(ErrorCode::Busy) && error.data.retry_after_ms.is_some(),
+        "{error:?}"
+    );
+    world
+        .logged_in(6)
+        .await
+        .call(Request::Ping(Empty {}))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use hub::{
     session::{self, Drained, SessionLimits, Settings, login_digest},
 };
 use protocol_spec::{
-    Address, Amount, ChannelId, Digest, PaymentId, Receipt, Seq, Signature, SignerKey, UnixSeconds,
+    Address, Amount, ChannelId, Digest, PaymentId, Receipt, Reject, Seq, Signature, SignerKey, UnixSeconds,
     VoucherSignature,
     message::{
         Challenge, Cursor, Empty, ErrorCode, Event, HubInfo, LoginCall, LoginReply, Message, Notification,
@@ -150,6 +150,9 @@ pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
         .unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
+/// Calls about it are answered as if their signature was wrong.
+pub(crate) const WRONGLY_SIGNED: ChannelId = ChannelId([0xba; 32]);
+
 async fn run_engine(
     engine: Engine,
     mut calls: mpsc::Receiver<Inbound>,
@@ -178,6 +181,9 @@ async fn run_engine(
                             position: 0,
                         };
                         Ok(Reply::Subscribe(SubscribeReply { newest }))
+                    }
+                    Request::Channel(call) if call.channel_id == WRONGLY_SIGNED => {
+                        Err(RpcError::from(&Reject::SignatureInvalid))
                     }
                     Request::Unsubscribe(_) => Ok(Reply::Done(Empty {})),
                     _ => Err(RpcError::of(ErrorCode::UnknownChannel)),

@@ -1,12 +1,12 @@
 //! Writing: encode, keep within the peer's message limit, never wait longer for a reader than the deadline.
 
 use super::{codec::Encoding, limits, metered::Metered};
-use futures::SinkExt;
+use futures::{FutureExt, SinkExt};
 use protocol_spec::{
     limits::MESSAGE_BYTES_MAX,
     message::{ErrorCode, Message, RpcError},
 };
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -87,7 +87,13 @@ impl Writer {
     }
 
     async fn within_deadline(self, write: impl Future<Output = Result<(), WsError>>) -> Result<(), End> {
-        match timeout(self.deadline, write).await {
+        let mut write = pin!(write);
+        // Nearly always it does not wait: no timer for that.
+        let written = match write.as_mut().now_or_never() {
+            Some(written) => Ok(written),
+            None => timeout(self.deadline, write).await,
+        };
+        match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::from(&error)),
             Err(_) => Err(End::Stuck),

@@ -292,6 +292,6 @@ async fn a_cancel_reopens_the_channel_and_names_its_dispute() {
     world.pass(PERIOD_S).await;
     world
         .settle("cancel-dispute", &file, &["--message", &second])
-        .exits(7)
+        .exits(11)
         .says("final since");
 }

@@ -70,7 +70,6 @@ async fn a_check_says_whether_the_hub_would_start() {
     let (_, text) = check(5);
     assert!(text.contains("chain.rpc_url"), "{text}");
     // A volume that is not mounted.
-    with("", "");
     std::fs::write(&world.config, &config).unwrap();
     let store = world.hub_dir.join("data/store");
     assert!(store.is_dir(), "{}", store.display());

@@ -267,7 +267,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "PATH")]
     pub journal: Option<PathBuf>,
     /// Most gas, by the limits of the transactions, that showing one side's packages of one channel may take in all, as the
-    /// journal has it; more is an alarm. Of the key's own channels there is no limit.
+    /// journal has it; more is told (`cannot`) and not sent. Of the key's own channels there is no limit.
     #[arg(long, value_name = "GAS", default_value_t = 1_500_000)]
     pub max_gas_per_channel: u64,
     /// Most gwei per gas that a transaction may ever cost. One that is stuck is replaced with higher fees up to here;

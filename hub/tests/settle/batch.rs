@@ -207,6 +207,18 @@ async fn a_batch_takes_files_too_and_can_show_nothing() {
         1,
         "named twice"
     );
+    let warnings = |args: &[&str]| {
+        run("plan", &[&["--dir", &file, "--json"], args].concat())
+            .exits(0)
+            .json()["warnings"]
+            .clone()
+    };
+    assert_eq!(warnings(&[]), serde_json::json!([]));
+    let stuck = warnings(&["--stale-after-s", "0"]);
+    assert!(
+        stuck[0].as_str().unwrap().contains("the node is stuck"),
+        "{stuck}"
+    );
     run("plan", &[]).exits(2);
     run("plan", &["--dir", "/nonexistent.json"]).exits(2);
     // Refused with the advice that `batch` can follow.

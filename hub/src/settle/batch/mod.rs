@@ -7,7 +7,7 @@ use super::{
     Exit, Node, SettleError, Verb,
     args::{BatchPlanArgs, BatchVerb, Format},
     evidence::CheckedEvidence,
-    files::{evidence_files, load},
+    files::{evidence_files, load, say},
     outlook::{Outcome, outcomes},
     output::Output,
     view::View,
@@ -15,6 +15,7 @@ use super::{
 use alloy::primitives::TxHash;
 use futures::{StreamExt as _, stream};
 use protocol_spec::{Address, ChannelId};
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -84,11 +85,25 @@ async fn plan(args: &BatchPlanArgs) -> Result<Output, SettleError> {
     let node = Node::open(&args.node).await?;
     let mut rows = rows(&args.paths, &node).await?;
     look(&node, &mut rows).await;
+    let mut json = render::plan_json(&rows);
+    warn(&node, &mut json).await;
     Ok(Output {
         exit: exit(&rows),
         text: render::plan_table(&rows),
-        json: render::plan_json(&rows),
+        json,
     })
+}
+
+/// Says so, in words and in `warnings`, when the nodes are stuck. One that does not answer is in every row already.
+async fn warn(node: &Node, json: &mut Value) {
+    let stale = node.head().await.ok().and_then(|head| node.stale(head));
+    stale.iter().for_each(|text| say(&format!("warning: {text}")));
+    if let Some(object) = json.as_object_mut() {
+        object.insert(
+            "warnings".to_owned(),
+            json!(stale.into_iter().collect::<Vec<_>>()),
+        );
+    }
 }
 
 /// The files, each checked, and checked against the node.

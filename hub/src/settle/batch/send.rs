@@ -1,6 +1,6 @@
 //! `batch dispute`, `submit`, `finalize`: plan, simulate, write down and send for each, then wait for all.
 
-use super::{Good, How, Row, exit, render, rows};
+use super::{Good, How, Row, exit, render, rows, warn};
 use crate::settle::{
     Intent, Node, Plan, SettleError, Verb,
     args::{BatchSendArgs, Format},
@@ -68,10 +68,12 @@ pub(super) async fn run(args: &BatchSendArgs, how: How, format: Format) -> Resul
             batch.dry(sender).await?;
         }
     }
+    let mut json = render::sent_json(how.verb.name(), &batch.rows);
+    warn(&batch.node, &mut json).await;
     Ok(Output {
         exit: exit(&batch.rows),
         text: render::sent_table(how.verb.name(), &batch.rows),
-        json: render::sent_json(how.verb.name(), &batch.rows),
+        json,
     })
 }
 

@@ -6,6 +6,7 @@
     clippy::float_arithmetic,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -194,10 +195,8 @@ impl World {
                     acks.extend(self.take(&out));
                 }
             }
-            let before = cpu_us();
             self.ledger.commit(acks, NOW);
             let _ = self.ledger.checkpoint();
-            let _ = cpu_us() - before;
         }
         (spent / payments as f64, bytes / payments)
     }

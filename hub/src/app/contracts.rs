@@ -6,7 +6,7 @@ use alloy::{
     sol,
     sol_types::{SolCall, SolConstructor, SolValue},
 };
-use protocol_spec::{Address, Condition, Digest, SignerKey, Witness};
+use protocol_spec::{Address, Condition, Digest, Domain, SignerKey, Witness};
 
 const ADJUDICATOR: &str = include_str!("../../../protocol-spec/contracts/artifacts/Adjudicator.json");
 const ARBITER_ESCROW: &str = include_str!("../../../protocol-spec/contracts/artifacts/ArbiterEscrow.json");
@@ -35,13 +35,46 @@ sol! {
 
 /// Creation code in an artifact. Errors: the artifact is not one (a build defect).
 fn creation_code(artifact: &str) -> Result<Vec<u8>, ChainError> {
+    code(artifact, "bytecode")
+}
+
+fn code(artifact: &str, field: &str) -> Result<Vec<u8>, ChainError> {
     let broken = |what: &str| ChainError::Config(format!("committed artifact: {what}"));
     let json: serde_json::Value = serde_json::from_str(artifact).map_err(|_| broken("not JSON"))?;
     let code = json
-        .get("bytecode")
+        .get(field)
         .and_then(serde_json::Value::as_str)
         .ok_or_else(|| broken("no bytecode"))?;
     hex::decode(code.trim_start_matches("0x")).map_err(|_| broken("bytecode is not hex"))
+}
+
+/// The code that the adjudicator of `domain` has on chain when it is the committed one. In the artifact the two words that
+/// the constructor puts in, chain id and domain separator in this order, are pushes of zero.
+/// Errors: the artifact is not one (a build defect).
+pub fn adjudicator_on_chain(domain: &Domain) -> Result<Vec<u8>, ChainError> {
+    const PUSH32_ZERO: [u8; 33] = {
+        let mut push = [0; 33];
+        push[0] = 0x7f;
+        push
+    };
+    let broken = || ChainError::Config("committed artifact: not two words to fill in".to_owned());
+    let mut filled = code(ADJUDICATOR, "deployedBytecode")?;
+    for word in [
+        B256::from(U256::from(domain.chain_id)),
+        B256::from(domain.separator().0),
+    ] {
+        let mut pushes = filled.windows(PUSH32_ZERO.len());
+        let at = pushes.position(|bytes| bytes == PUSH32_ZERO).ok_or_else(broken)?;
+        let hole = filled.iter_mut().skip(at).skip(1).zip(word);
+        hole.for_each(|(byte, word)| *byte = word);
+    }
+    match filled
+        .windows(PUSH32_ZERO.len())
+        .any(|bytes| bytes == PUSH32_ZERO)
+    {
+        true => Err(broken()),
+        false => Ok(filled),
+    }
 }
 
 /// Creation code of the adjudicator.

@@ -14,6 +14,7 @@ use crate::{
     liquidity::LiquidityPolicy,
     ops::{Config, Readiness, Shutdown, config},
     settlement::SettlementPolicy,
+    store::{OpenError, RedbStore},
 };
 use alloy::{
     primitives::{B256, U256},
@@ -68,6 +69,46 @@ pub fn start_engine(
             engine,
             operator,
             finish,
+        })
+    })
+}
+
+/// What `hub serve --check` found beyond configuration and keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checked {
+    /// Chain that the nodes agree about; none: the embedded one, which starts with the hub.
+    pub chain_id: Option<u64>,
+    /// `good`: it is this hub's. `new`: there is none yet, as `hub init` left it. `in_use`: a hub runs on it, so it was not
+    /// read. `embedded`: it comes and goes with the embedded chain.
+    pub database: &'static str,
+}
+
+/// Checks what a start needs of nodes and database: the nodes answer and agree, the adjudicator is there, and the database is
+/// of this chain, contract and signer. Serves nothing, sends nothing, makes no database.
+///
+/// # Errors
+/// What `hub serve` would not start with.
+pub fn check(prepared: Prepared) -> BoxFuture<'static, anyhow::Result<Checked>> {
+    Box::pin(async move {
+        if prepared.config.is_embedded() {
+            return Ok(Checked {
+                chain_id: None,
+                database: "embedded",
+            });
+        }
+        let data_dir = &prepared.config.data_dir;
+        first_start::check(data_dir)?;
+        let setup = remote(&prepared, wallet(&prepared.owner)?).await?;
+        let identity = super::identity(&setup).await?;
+        let database = match RedbStore::open_existing(data_dir.join("store"), identity) {
+            Ok(store) => store.close().await.map(|()| "good")?,
+            Err(OpenError::NotFound { .. }) => "new",
+            Err(OpenError::InUse { .. }) => "in_use",
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Checked {
+            chain_id: Some(identity.chain_id),
+            database,
         })
     })
 }

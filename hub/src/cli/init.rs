@@ -12,6 +12,9 @@ sign, without owner.key nobody can reach the vault, without backup.key no backup
   hub init                  in the current directory
   hub init --dir /srv/hub   somewhere else
 
+The configuration is for the embedded development chain, until you set chain.rpc_url. `hub serve` prints where that chain is,
+on stderr, in the line that begins with EMBEDDED CHAIN: rpc, adjudicator, token (anybody may mint it) and funded_account.
+
 stdout: one `name value` pair per line (config, backup_key, hub_signer, owner).";
 
 /// Arguments of `hub init`.
@@ -34,7 +37,8 @@ pub fn init(args: &InitArgs) -> Result<(), Failure> {
         made.owner
     ))?;
     words(&format!(
-        "Wrote a configuration for the embedded chain and three new keys. Next:\n  hub serve --config {config}"
+        "Wrote a configuration for the embedded chain and three new keys. Next:\n  hub serve --config {config}\n\
+         It prints where its chain is: look for EMBEDDED CHAIN on stderr (rpc, adjudicator, token, funded_account)."
     ));
     Ok(())
 }

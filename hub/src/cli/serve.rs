@@ -17,11 +17,14 @@ use tokio::net::TcpListener;
 const EXAMPLES: &str = "\
   hub serve                                  with ./hub.toml
   hub serve --config /srv/hub/hub.toml
-  hub serve --check                          read and check configuration and keys, then exit
+  hub serve --check                          check configuration, keys, nodes and the database, then exit (codes below)
   HUB_LOG__FILTER=debug hub serve            any key can be set from the environment
 
 SIGTERM or SIGINT drains: no new connections, calls under way are answered, everything durable, exit within 5 s.
-A second signal exits at once. Health: http://127.0.0.1:9945/readyz, metrics: /metrics (see [ops]).";
+The embedded chain's rpc, adjudicator, token and funded account are in the log line that begins with EMBEDDED CHAIN.
+A second signal exits at once. --check exits with 0 (good), 3 (configuration or key refused) or 5 (chain, adjudicator or
+database refused), and prints `name value` lines: chain_id, database (good, new, in_use, embedded), hub_signer, owner.
+Health: http://127.0.0.1:9945/readyz, metrics: /metrics (see [ops]).";
 
 /// Arguments of `hub serve`.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,7 +33,7 @@ pub struct ServeArgs {
     /// The configuration `hub init` wrote.
     #[arg(long, value_name = "FILE", default_value = "hub.toml")]
     pub config: PathBuf,
-    /// Only check configuration and keys.
+    /// Only check configuration, keys, nodes, and that the database is this hub's; serve nothing, change nothing.
     #[arg(long)]
     pub check: bool,
 }
@@ -78,12 +81,30 @@ pub fn serve(args: ServeArgs) -> BoxFuture<'static, Result<(), Failure>> {
     Box::pin(async move {
         let prepared = prepare(&args)?;
         if args.check {
-            words("configuration and keys are good");
-            let (signer, owner) = (prepared.hub_signer.address(), prepared.owner.address());
-            return data(&format!("hub_signer {signer}\nowner {owner}"));
+            return check(prepared).await;
         }
         serve_with(prepared, crate::app::serve::start_engine).await
     })
+}
+
+/// `--check`: everything that a start needs, and then no start.
+async fn check(prepared: Prepared) -> Result<(), Failure> {
+    ops::logging::start(&prepared.config.log.filter)?;
+    words("configuration and keys are good");
+    let (signer, owner) = (prepared.hub_signer.address(), prepared.owner.address());
+    let checked = crate::app::serve::check(prepared).await.map_err(Failure::Start)?;
+    match (checked.chain_id, checked.database) {
+        (None, _) => words("the embedded chain needs no node, and has a new database at every start"),
+        (Some(_), "in_use") => words("nodes are good; a hub runs on the database, so that was not read"),
+        (Some(_), database) => words(&format!("nodes are good, the database is {database}")),
+    }
+    let chain = checked
+        .chain_id
+        .map_or(String::new(), |id| format!("chain_id {id}\n"));
+    data(&format!(
+        "{chain}database {}\nhub_signer {signer}\nowner {owner}",
+        checked.database
+    ))
 }
 
 /// Everything around an engine: logs, metrics, signals, both doors, drain. `start` gets the prepared configuration,

@@ -1,6 +1,6 @@
 //! The options of `settle`, in groups that the commands share.
 
-use super::text::gwei;
+use super::{node::STALE_AFTER_S, text::gwei};
 use clap::{Args, Subcommand, ValueEnum};
 use protocol_spec::{Address, UnixSeconds};
 use std::path::PathBuf;
@@ -16,12 +16,27 @@ pub enum Format {
     Ndjson,
 }
 
-/// A node.
+/// A node, or several.
 #[derive(Args, Debug, Clone)]
 pub struct NodeArgs {
-    /// A node of the channel's chain: http, https, ws or wss.
-    #[arg(long, value_name = "URL", env = "SETTLE_RPC_URL", hide_env_values = true)]
-    pub rpc_url: String,
+    /// A node of the channel's chain: http, https, ws or wss. Give it several times (or separate by commas): one node alone
+    /// can hide a dispute. What is read then counts only when --agree of them say the same, and transactions go to all.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SETTLE_RPC_URL",
+        hide_env_values = true,
+        required = true,
+        value_delimiter = ','
+    )]
+    pub rpc_url: Vec<String>,
+    /// How many nodes must give the same answer; more than half of them when absent. With 2 of 3, one may lie or be down.
+    #[arg(long, value_name = "N")]
+    pub agree: Option<usize>,
+    /// From this age of the newest block on, by this machine's clock, the nodes are said to be stuck: what they show is
+    /// not what the chain is now.
+    #[arg(long, value_name = "SECONDS", default_value_t = STALE_AFTER_S)]
+    pub stale_after_s: u64,
 }
 
 /// Evidence and node.
@@ -234,8 +249,15 @@ pub struct WatchArgs {
     /// One look, then wait for what was sent, then end: for cron.
     #[arg(long)]
     pub once: bool,
-    /// Take packages by POST /packages, too. There is no login: only signed packages for this key, of channels that are on
-    /// chain, are taken. Loopback, or behind a proxy that limits.
+    /// Guard only channels of this adjudicator, which is believed; may be given several times. When absent, all whose
+    /// code is, byte for byte, that of the adjudicator that this settle knows: any other could make up disputes, and the
+    /// key would pay for the answers.
+    #[arg(long, value_name = "ADDRESS")]
+    pub adjudicator: Vec<Address>,
+    /// Take packages by POST /packages, too. There is no login: what is taken is countersigned by its side's signer for
+    /// this key, of a channel that is open or disputed at an adjudicator that is believed (see --adjudicator), and newer
+    /// than what is held of that side. Anybody who opens a channel has it guarded at the expense of this key, up to
+    /// --max-gas-per-channel. Loopback, or behind a proxy that limits.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "once")]
     pub listen: Option<std::net::SocketAddr>,
     /// Seconds between two looks. Far below the shortest challenge period.
@@ -244,6 +266,10 @@ pub struct WatchArgs {
     /// Where transactions are written down before they are sent; DIR/settle.journal when absent.
     #[arg(long, value_name = "PATH")]
     pub journal: Option<PathBuf>,
+    /// Most gas, by the limits of the transactions, that showing one side's packages of one channel may take in all, as the
+    /// journal has it; more is told (`cannot`) and not sent. Of the key's own channels there is no limit.
+    #[arg(long, value_name = "GAS", default_value_t = 1_500_000)]
+    pub max_gas_per_channel: u64,
     /// Most gwei per gas that a transaction may ever cost. One that is stuck is replaced with higher fees up to here;
     /// no limit when absent: the sender's balance is one.
     #[arg(long, value_name = "GWEI", value_parser = gwei)]
@@ -267,7 +293,7 @@ pub enum BatchVerb {
     /// Who gets what in every channel, and in all.
     Plan(BatchPlanArgs),
     /// Start a dispute in every open channel.
-    Dispute(BatchSendArgs),
+    Dispute(BatchDisputeArgs),
     /// Show what the evidence adds, in every channel.
     Submit(BatchSendArgs),
     /// Pay out every dispute that is final, many in one transaction.
@@ -277,12 +303,28 @@ pub enum BatchVerb {
 /// `batch plan`.
 #[derive(Args, Debug)]
 pub struct BatchPlanArgs {
-    /// The directory with the evidence: every *.json in it.
-    #[arg(long, value_name = "DIR")]
-    pub dir: PathBuf,
+    /// An evidence file, or a directory with them: every *.json in it. May be given several times.
+    #[arg(
+        long = "dir",
+        visible_alias = "evidence",
+        value_name = "PATH",
+        required = true
+    )]
+    pub paths: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "the flattened options have their own")]
     pub node: NodeArgs,
+}
+
+/// `batch dispute`.
+#[derive(Args, Debug)]
+pub struct BatchDisputeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub send: BatchSendArgs,
+    /// Start the disputes and show nothing: for channels in which you only paid, whose evidence only acknowledges that.
+    #[arg(long)]
+    pub without_evidence: bool,
 }
 
 /// `batch dispute`, `submit`, `finalize`.

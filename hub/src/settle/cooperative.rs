@@ -6,7 +6,12 @@ use protocol_spec::{CancelDispute, ChannelId, Close, Digest, Seq, Side, Signatur
 use serde::{Deserialize, Serialize};
 
 /// For `--help` of the three commands.
-pub(super) const HELP: &str = r#"The message file (numbers are decimal strings, in base units and unix seconds; `message` is one of the three):
+pub(super) const HELP: &str = r#"No command writes this file: your own program does. It agrees with the other side on the numbers, signs the message (with
+Rust: protocol_spec::{Close, Withdraw, CancelDispute}, digest(&domain), SignerKey::sign; anywhere else: EIP-712, see
+protocol-spec/SPEC.md), and gets the other signature from the other side. An app with client-sdk needs none of this:
+channel.close() and channel.withdraw() do it with the hub. `settle verify` shows the amounts that your evidence proves.
+
+The message file (numbers are decimal strings, in base units and unix seconds; `message` is one of the three):
   {
     "format": "channelhub.cooperative.v1",
     "chain_id": "1", "adjudicator": "0x...",

@@ -41,15 +41,17 @@ exits! {
     /// Somebody would pay for it.
     WouldLose = 5, "would_lose", "would lose money (--force overrides)";
     /// No answer from the node, or the transaction was not seen in time.
-    Unreachable = 6, "unreachable", "chain unreachable, or not included in time (it may still be)";
-    /// Before or after its time.
-    NotNow = 7, "not_now", "too early, or the deadline has passed (watch: a window ended before its evidence was on chain)";
+    Unreachable = 6, "unreachable", "chain unreachable or stuck, nodes that contradict each other, or not included in time (it may still be)";
+    /// Before its time.
+    NotNow = 7, "not_now", "too early: run it again later";
     /// The chain said no.
     Reverted = 8, "reverted", "the adjudicator reverted, in simulation or on chain";
     /// Of many, some were not done.
     Partly = 9, "partly", "batch: some channels were not done; the table says which and why";
     /// The signer did not sign.
     NotSigned = 10, "not_signed", "the signer declined, could not be reached, or did not answer in time: nothing was sent";
+    /// After its time.
+    TooLate = 11, "too_late", "the deadline has passed (watch: a window ended before its evidence was on chain)";
 }
 
 impl Exit {
@@ -94,9 +96,12 @@ pub enum SettleError {
     /// Sent, but not seen in a block in time.
     #[error("not included in time: {0}")]
     NotIncluded(String),
-    /// Too early, or too late.
+    /// Too early.
     #[error("not now: {0}")]
     NotNow(String),
+    /// Its time has passed.
+    #[error("too late: {0}")]
+    TooLate(String),
     /// The adjudicator's reason, in words.
     #[error("reverted: {0}")]
     Reverted(String),
@@ -114,6 +119,7 @@ impl SettleError {
             Self::WouldLose(_) => Exit::WouldLose,
             Self::Unreachable(_) | Self::NotIncluded(_) => Exit::Unreachable,
             Self::NotNow(_) => Exit::NotNow,
+            Self::TooLate(_) => Exit::TooLate,
             Self::NotSigned(_) => Exit::NotSigned,
             Self::Reverted(_) => Exit::Reverted,
         }

@@ -8,13 +8,15 @@ use super::{
     exit::SettleError,
     plan::Proof,
     send::{Cost, Signed, Transaction},
+    spent::Spent,
 };
 use alloy::{
     consensus::{Transaction as _, TxEnvelope},
     eips::eip2718::Decodable2718 as _,
     primitives::{Address, B256, Bytes, TxHash, U256},
+    sol_types::SolCall as _,
 };
-use protocol_spec::{ChannelId, Seq};
+use protocol_spec::{ChannelId, Seq, Side, abi::IAdjudicator};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -87,6 +89,7 @@ pub struct Journal {
     /// Bytes that are whole lines.
     length: u64,
     open: Vec<Entry>,
+    spent: Spent,
 }
 
 impl Journal {
@@ -119,6 +122,7 @@ impl Journal {
             file,
             length: 0,
             open: Vec::new(),
+            spent: Spent::default(),
         };
         journal.load()?;
         Ok(journal)
@@ -128,6 +132,11 @@ impl Journal {
     #[must_use]
     pub fn open_entries(&self) -> &[Entry] {
         &self.open
+    }
+
+    /// What showing evidence took in gas, in all runs.
+    pub(super) fn spent(&self) -> &Spent {
+        &self.spent
     }
 
     /// Where it is.
@@ -156,7 +165,7 @@ impl Journal {
             raw: signed.raw.clone(),
         };
         self.append(&Line::Sent { entry: entry.clone() })?;
-        self.open.push(entry.clone());
+        self.began(entry.clone());
         Ok(entry)
     }
 
@@ -166,8 +175,19 @@ impl Journal {
     /// [`SettleError::Usage`] naming the file.
     pub fn end(&mut self, hash: TxHash, ending: Ending) -> Result<(), SettleError> {
         self.append(&Line::Ended { hash, ending })?;
-        self.open.retain(|entry| entry.hash != hash);
+        self.ended(hash, ending);
         Ok(())
+    }
+
+    fn began(&mut self, entry: Entry) {
+        self.spent.sent(&entry);
+        self.open.push(entry);
+    }
+
+    fn ended(&mut self, hash: TxHash, ending: Ending) {
+        for entry in self.open.extract_if(.., |entry| entry.hash == hash) {
+            self.spent.ended(&entry, ending);
+        }
     }
 
     fn append(&mut self, line: &Line) -> Result<(), SettleError> {
@@ -230,11 +250,11 @@ impl Journal {
             (_, Line::Header { .. }) => Err(self.corrupt(number, "a second header")),
             (_, Line::Sent { entry }) => {
                 entry.check().map_err(|what| self.corrupt(number, &what))?;
-                self.open.push(entry);
+                self.began(entry);
                 Ok(())
             }
-            (_, Line::Ended { hash, .. }) => {
-                self.open.retain(|entry| entry.hash != hash);
+            (_, Line::Ended { hash, ending }) => {
+                self.ended(hash, ending);
                 Ok(())
             }
         }
@@ -270,6 +290,20 @@ impl Entry {
     fn envelope(&self) -> Result<TxEnvelope, String> {
         TxEnvelope::decode_2718(&mut self.raw.as_ref())
             .map_err(|error| format!("its bytes are no transaction: {error}"))
+    }
+
+    /// The side whose evidence it shows (`submit`, `resolve`): the payee of the vouchers and locks in it.
+    pub(super) fn shown_side(&self) -> Option<Side> {
+        let (call, _) = self.call()?;
+        let call = IAdjudicator::submitCall::abi_decode(&call.calldata).ok()?;
+        let vouchers = call.submissions.iter().map(|shown| shown.payer);
+        let payer = vouchers
+            .chain(call.resolutions.iter().map(|shown| shown.payer))
+            .next()?;
+        match payer {
+            0 => Some(Side::Hub),
+            _ => Some(Side::Client),
+        }
     }
 
     /// The call in it, when one event proves it.

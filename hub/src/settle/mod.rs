@@ -4,6 +4,7 @@
 //! the chain is read at one block ([`View`]), a verb is decided and built without I/O ([`plan::plan`]), then simulated,
 //! sent and checked ([`Node`]). [`Settle`] ties them together.
 
+mod agree;
 mod args;
 mod batch;
 pub mod cli;
@@ -35,6 +36,7 @@ mod run_send;
 mod run_verify;
 mod send;
 mod signer;
+mod spent;
 mod status;
 mod sweep;
 pub mod text;
@@ -97,7 +99,10 @@ impl Settle {
     /// As [`View::read`].
     pub async fn status(&self) -> Result<Status, SettleError> {
         let view = View::read(&self.node, &self.evidence).await?;
-        Ok(Status::new(view, &self.evidence))
+        let stale = self.node.stale(view.head);
+        let mut status = Status::new(view, &self.evidence);
+        status.warnings.extend(stale);
+        Ok(status)
     }
 
     /// Decides and builds a call at the newest block. Sends nothing.
@@ -109,7 +114,9 @@ impl Settle {
         if let Verb::Claim { token, .. } = intent.verb {
             self.require_claimable(token, intent.sender).await?;
         }
-        plan::plan(&view, &self.evidence, intent)
+        let mut plan = plan::plan(&view, &self.evidence, intent)?;
+        plan.notes.extend(self.node.stale(view.head));
+        Ok(plan)
     }
 
     /// All at once, for programs: plan, simulate, send from `sender` in `wallet`, wait, check.

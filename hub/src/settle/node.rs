@@ -1,7 +1,10 @@
 //! The chain as settle talks to it: any alloy provider, every request with a time limit.
 
-use super::{decode, exit::SettleError};
-use crate::chain::transport_cause;
+use super::{agree::Agreeing, args::NodeArgs, decode, exit::SettleError, files::say};
+use crate::{
+    app::contracts::adjudicator_on_chain,
+    chain::{QuorumOptions, transport_cause},
+};
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder as _,
@@ -16,7 +19,11 @@ use alloy::{
 };
 use futures::future::BoxFuture;
 use protocol_spec::{Domain, UnixSeconds, abi::IAdjudicator};
-use std::{future::IntoFuture, str::FromStr as _, time::Duration};
+use std::{
+    future::IntoFuture,
+    str::FromStr as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Limit of one request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,16 +37,75 @@ pub struct Head {
     pub time: UnixSeconds,
 }
 
-/// A node, by whatever transport.
+/// Age of the newest block from which on a node is said to be stuck, seconds, unless told otherwise.
+pub(super) const STALE_AFTER_S: u64 = 300;
+
+/// A node, by whatever transport, or several that must agree.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(super) provider: DynProvider,
+    stale_after_s: u64,
 }
 
 impl Node {
     /// A node behind any alloy provider, the embedded dev chain's included.
     pub fn new(provider: DynProvider) -> Self {
-        Self { provider }
+        Self {
+            provider,
+            stale_after_s: STALE_AFTER_S,
+        }
+    }
+
+    /// Connects to every node that was named; some may be down, as long as enough are left to agree.
+    ///
+    /// # Errors
+    /// [`SettleError::Usage`] for a bad URL or number, [`SettleError::Unreachable`] when too few answer.
+    pub(super) fn open<'a>(args: &'a NodeArgs) -> BoxFuture<'a, Result<Self, SettleError>> {
+        Box::pin(async move {
+            let (mut nodes, mut failure) = (Vec::new(), None);
+            for url in &args.rpc_url {
+                match Self::connect(url).await {
+                    Ok(node) => nodes.push(node.provider),
+                    Err(error @ SettleError::Unreachable(_)) => {
+                        failure = Some(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let named = args.rpc_url.len();
+            let agree = args.agree.unwrap_or(QuorumOptions::majority(named).agree);
+            if (1..=named).contains(&agree) && nodes.len() < agree {
+                return Err(failure.unwrap_or_else(|| no_answer("connect")));
+            }
+            if let Some(error) = failure {
+                say(&format!("warning: one node is left out: {error}"));
+            }
+            let provider = match (nodes.as_slice(), named) {
+                ([only], 1) if agree == 1 => only.clone(),
+                _ => {
+                    let transport = Agreeing::new(nodes, agree)?;
+                    RootProvider::new(RpcClient::new(transport, false)).erased()
+                }
+            };
+            Ok(Self {
+                provider,
+                stale_after_s: args.stale_after_s,
+            })
+        })
+    }
+
+    /// What to say when `head` is older than a node that keeps up would have it. For people.
+    pub(super) fn stale(&self, head: Head) -> Option<String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        let age = now.saturating_sub(head.time.0);
+        (age >= self.stale_after_s).then(|| {
+            format!(
+                "the newest block {} is {} old: the node is stuck, hides newer blocks, or this machine's clock is wrong; what \
+                 is said here may be out of date, and a dispute may be running. Ask other nodes (--rpc-url, several times)",
+                head.number,
+                super::text::duration(age)
+            )
+        })
     }
 
     /// Connects by URL: http, https, ws, wss.
@@ -103,6 +169,29 @@ impl Node {
                     Err(no_adjudicator("the contract is no Channel Hub adjudicator"))
                 }
                 Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Checks that the contract is the committed adjudicator, byte for byte. [`Self::check`] believes what it says of itself.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`] when it is not, [`SettleError::Unreachable`].
+    pub fn check_code<'a>(&'a self, domain: &'a Domain) -> BoxFuture<'a, Result<(), SettleError>> {
+        Box::pin(async move {
+            let known =
+                adjudicator_on_chain(domain).map_err(|error| SettleError::Internal(error.to_string()))?;
+            let code = timed("eth_getCode", async {
+                self.provider.get_code_at(domain.adjudicator).await
+            })
+            .await?;
+            match code.as_ref() == known.as_slice() {
+                true => Ok(()),
+                false => Err(SettleError::Refused(format!(
+                    "the contract at {} is not the adjudicator that this settle knows, whatever it says of itself; \
+                     to trust it all the same, name it by --adjudicator",
+                    domain.adjudicator
+                ))),
             }
         })
     }

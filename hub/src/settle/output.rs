@@ -93,6 +93,7 @@ impl Teller {
             Progress::Pending { .. } => ("pending", None, 0, None),
             Progress::Included { block, seen, wanted } => ("included", Some(block), seen, Some(wanted)),
         };
+        let patience = progress.patience().map(|rest| rest.as_secs().to_string());
         json!({
             "event": "progress",
             "transaction": self.transaction,
@@ -100,7 +101,10 @@ impl Teller {
             "block": block.map(|block| block.to_string()),
             "confirmations": seen.to_string(),
             "confirmations_wanted": wanted.map(|wanted| wanted.to_string()),
+            // How long the adjudicator still takes it; null when that has no end.
             "seconds_left": left.map(|left| left.to_string()),
+            // How long this run still waits for a block.
+            "wait_seconds_left": patience,
         })
     }
 }

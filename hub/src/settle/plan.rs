@@ -119,7 +119,7 @@ pub struct Plan {
 /// Plans `intent`.
 ///
 /// # Errors
-/// [`SettleError::Refused`] (no such channel, wrong sender), `NothingToDo`, `WouldLose`, `NotNow`: with what to do instead.
+/// [`SettleError::Refused`] (no such channel, wrong sender), `NothingToDo`, `WouldLose`, `NotNow`, `TooLate`: with what to do instead.
 pub fn plan(view: &View, evidence: &CheckedEvidence, intent: Intent) -> Result<Plan, SettleError> {
     let planner = Planner {
         view,

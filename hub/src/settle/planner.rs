@@ -90,10 +90,29 @@ impl Planner<'_> {
                 "the chain knows voucher {known} of the other side, this file's newest is {newest}: it adds nothing; \
                  look for a newer file, or leave with `dispute --without-evidence`"
             )),
-            () if after.is_zero() => {
-                refuse("you get nothing either way: the dispute would only cost gas".to_owned())
-            }
+            () if after.is_zero() => refuse(self.worthless()),
             () => Ok(()),
+        }
+    }
+
+    /// Why a dispute would leave this side with nothing, and what may help.
+    fn worthless(&self) -> String {
+        let shown = offer(self.view, self.evidence, true)
+            .after
+            .balances(&self.view.funds);
+        let shown = share(self.evidence.side(), shown);
+        match () {
+            () if !shown.is_zero() => format!(
+                "without evidence you get nothing, with this file's you get {shown}: leave --without-evidence out"
+            ),
+            () if self.evidence.received().voucher.is_none() => {
+                "nothing in this channel is yours by the chain, and this file holds no voucher of the other side: if you were \
+                 paid, another file does (the newest that your app or your backup exported); else the dispute would only cost gas"
+                    .to_owned()
+            }
+            () => "you get nothing either way, by the chain or by this file: look for a newer file; else the dispute would \
+                   only cost gas"
+                .to_owned(),
         }
     }
 
@@ -120,7 +139,7 @@ impl Planner<'_> {
         let now = self.view.head.time;
         match self.view.phase {
             Phase::Disputed { final_at, .. } if now >= final_at => {
-                return Err(SettleError::NotNow(format!(
+                return Err(SettleError::TooLate(format!(
                     "the deadline has passed: locks were counted until {}",
                     moment(final_at, now)
                 )));
@@ -147,7 +166,7 @@ impl Planner<'_> {
                 "the chain does not hold this file's voucher yet; `settle submit` shows it and resolves in the same call"
                     .to_owned(),
             ),
-            () if missed > 0 => SettleError::NotNow(format!(
+            () if missed > 0 => SettleError::TooLate(format!(
                 "the deadline has passed: {missed} locks with a known witness have expired"
             )),
             () => SettleError::NothingToDo(
@@ -201,7 +220,7 @@ impl Planner<'_> {
         match self.view.phase {
             Phase::Disputed {
                 window_end, final_at, ..
-            } if now >= window_end => SettleError::NotNow(format!(
+            } if now >= window_end => SettleError::TooLate(format!(
                 "the deadline has passed: vouchers were taken until {}; final at {}",
                 moment(window_end, now),
                 moment(final_at, now)
@@ -278,7 +297,7 @@ impl Planner<'_> {
         };
         let now = self.view.head.time;
         if accept.deadline < now {
-            return Err(SettleError::NotNow(format!(
+            return Err(SettleError::TooLate(format!(
                 "the deadline has passed: the countersignature counted until {}; ask for a newer package",
                 moment(accept.deadline, now)
             )));

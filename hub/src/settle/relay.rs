@@ -18,7 +18,7 @@ use protocol_spec::{Amount, Close, Side, Withdraw, calls, limits, settlement::Ad
 /// Plans to relay `file`.
 ///
 /// # Errors
-/// [`SettleError::Refused`], `NotNow` (a deadline), `NothingToDo`, `WouldLose` unless `force`.
+/// [`SettleError::Refused`], `NotNow` and `TooLate` (a deadline), `NothingToDo`, `WouldLose` unless `force`.
 pub(super) fn plan(
     view: &View,
     evidence: &CheckedEvidence,
@@ -30,7 +30,7 @@ pub(super) fn plan(
     require_phase(view, evidence, message)?;
     let (now, deadline) = (view.head.time, message.deadline());
     if deadline < now {
-        return Err(SettleError::NotNow(format!(
+        return Err(SettleError::TooLate(format!(
             "the deadline has passed: the message counted until {}; sign a new one",
             moment(deadline, now)
         )));
@@ -102,7 +102,7 @@ fn require_phase(view: &View, evidence: &CheckedEvidence, message: &Message) -> 
                 "dispute {no} is running, the message cancels {}",
                 cancel.dispute_no
             ))),
-            () if view.head.time >= final_at => Err(SettleError::NotNow(format!(
+            () if view.head.time >= final_at => Err(SettleError::TooLate(format!(
                 "the deadline has passed: the dispute is final since {}; `settle finalize`",
                 moment(final_at, view.head.time)
             ))),

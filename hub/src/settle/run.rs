@@ -90,7 +90,7 @@ fn pretty(value: &serde_json::Value) -> String {
 /// Evidence and a node that was checked against it.
 pub(super) async fn open(args: &ChainArgs) -> Result<Settle, SettleError> {
     let evidence = load(&args.evidence)?;
-    Settle::open(Node::connect(&args.node.rpc_url).await?, evidence).await
+    Settle::open(Node::open(&args.node).await?, evidence).await
 }
 
 async fn status(args: &ChainArgs) -> Result<Output, SettleError> {

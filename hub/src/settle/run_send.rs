@@ -151,7 +151,10 @@ impl Run<'_> {
         let plan = match (what.plan(self.settle, self.sender).await, earlier) {
             (Ok(plan), _) => plan,
             // The earlier run's transaction did what was asked, so there is nothing left to do.
-            (Err(SettleError::NothingToDo(_) | SettleError::NotNow(_)), Some(earlier)) => {
+            (
+                Err(SettleError::NothingToDo(_) | SettleError::NotNow(_) | SettleError::TooLate(_)),
+                Some(earlier),
+            ) => {
                 return self.resumed(what, earlier).await;
             }
             (Err(error), _) => return Err(error),

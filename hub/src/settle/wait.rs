@@ -41,13 +41,23 @@ pub enum Progress {
     },
 }
 
+impl Progress {
+    /// How long it is still waited for a block, while it is in none.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Pending { waited } => Some(WAIT_TIMEOUT.saturating_sub(*waited)),
+            Self::Included { .. } => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Pending { waited } => write!(
+            Self::Pending { .. } => write!(
                 f,
                 "in no block yet; waiting {} s more at most",
-                WAIT_TIMEOUT.saturating_sub(*waited).as_secs()
+                self.patience().unwrap_or_default().as_secs()
             ),
             Self::Included { block, seen, wanted } => {
                 write!(f, "in block {block}: {seen} of {wanted} confirmation(s)")

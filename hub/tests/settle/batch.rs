@@ -189,3 +189,60 @@ async fn a_batch_that_was_killed_goes_on_where_it_was() {
     let other = world.key_file(HUB);
     batch(&world, "submit", "few", &["--key-file", &other]).exits(3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_takes_files_too_and_can_show_nothing() {
+    let (world, _chain, _served) = world_on_embedded().await;
+    world.subdirectory("some");
+    let file = world.named("some/one.json", &world.received(3, 0));
+    let dir = world.dir.path().join("some").display().to_string();
+    let run = |verb: &str, args: &[&str]| {
+        let base = ["batch", verb, "--rpc-url", &world.url];
+        settle(&[&base, args].concat())
+    };
+    let channels = |output: Output| output.exits(0).json()["channels"].as_array().unwrap().len();
+    assert_eq!(channels(run("plan", &["--evidence", &file, "--json"])), 1);
+    assert_eq!(
+        channels(run("plan", &["--dir", &file, "--dir", &dir, "--json"])),
+        1,
+        "named twice"
+    );
+    let warnings = |args: &[&str]| {
+        run("plan", &[&["--dir", &file, "--json"], args].concat())
+            .exits(0)
+            .json()["warnings"]
+            .clone()
+    };
+    assert_eq!(warnings(&[]), serde_json::json!([]));
+    let stuck = warnings(&["--stale-after-s", "0"]);
+    assert!(
+        stuck[0].as_str().unwrap().contains("the node is stuck"),
+        "{stuck}"
+    );
+    run("plan", &[]).exits(2);
+    run("plan", &["--dir", "/nonexistent.json"]).exits(2);
+    // Refused with the advice that `batch` can follow.
+    let refused = run("dispute", &["--evidence", &file]).exits(5);
+    assert!(
+        refused.stdout.contains("--without-evidence"),
+        "{}",
+        refused.stdout
+    );
+    let key_file = world.key_file(CLIENT_SIGNER);
+    let send = [
+        "--evidence",
+        &file,
+        "--key-file",
+        &key_file,
+        "--broadcast",
+        "--wait",
+    ];
+    run("dispute", &[&send[..], &["--without-evidence"]].concat()).exits(0);
+    let status = world.settle("status", &file, &["--json"]).json();
+    assert_eq!(
+        (&status["state"], &status["outcomes"][0]["you"]),
+        (&"disputed".into(), &"1000".into())
+    );
+    // Beside the file, as for one in a directory.
+    assert!(world.dir.path().join("some/settle.journal").exists());
+}

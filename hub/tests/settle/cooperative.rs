@@ -126,7 +126,7 @@ async fn a_close_that_is_not_right_is_refused() {
     );
     refused(
         &signed(p, close(p, 1220, 280, now - 1), both.0, both.1),
-        7,
+        11,
         "deadline has passed",
     );
     refused(
@@ -292,6 +292,6 @@ async fn a_cancel_reopens_the_channel_and_names_its_dispute() {
     world.pass(PERIOD_S).await;
     world
         .settle("cancel-dispute", &file, &["--message", &second])
-        .exits(7)
+        .exits(11)
         .says("final since");
 }

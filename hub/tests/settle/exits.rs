@@ -60,7 +60,7 @@ async fn a_client_leaves_with_the_hub_gone() {
     world.pass(PERIOD_S).await;
     world
         .settle("submit", &file, &[])
-        .exits(7)
+        .exits(11)
         .says("deadline has passed");
     // Anybody may finalize.
     world

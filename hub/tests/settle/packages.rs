@@ -83,7 +83,7 @@ async fn a_package_may_permit_a_dispute_and_may_end() {
         .exits(0);
     world
         .send_as(STRANGER, "dispute", &package, &[])
-        .exits(7)
+        .exits(11)
         .says("countersignature counted until");
     world
         .export(&evidence(&world), STRANGER, &out, &["--may-dispute"])
@@ -216,7 +216,7 @@ async fn locks_go_into_a_package_as_their_opening_only_and_not_while_one_is_mark
         .exits(3)
         .says("R28");
     world.pass(9000).await;
-    world.settle("resolve", &file, &[]).exits(7);
+    world.settle("resolve", &file, &[]).exits(11);
     world.send_as(STRANGER, "finalize", &package, &[]).exits(0);
     assert_eq!(world.balance(p.config.client).await, 1000 + 100 + 20);
 }

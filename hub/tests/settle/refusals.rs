@@ -6,7 +6,7 @@ use crate::{
     world::World,
 };
 use alloy::primitives::Address;
-use protocol_spec::{Digest, DirectionEvidence, Side};
+use protocol_spec::{Digest, DirectionEvidence, Side, calls};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_chain_wrong_adjudicator_wrong_channel_and_no_node_are_refused() {
@@ -189,4 +189,30 @@ async fn deposits_that_the_chain_does_not_have_are_pointed_out() {
         .settle("status", &file, &[])
         .exits(0)
         .says("a reorg took one away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispute_about_nothing_says_what_may_be_missing() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let mut shop = crate::vouchers::Parties::new(p.domain.chain_id, p.domain.adjudicator, p.config.token);
+    shop.config.salt = protocol_spec::Digest([9; 32]);
+    world
+        .call(CLIENT, p.domain.adjudicator, 0, &calls::open(&shop.config, 0))
+        .await;
+    let file = |received| {
+        let evidence = shop.evidence(Side::Client, received, DirectionEvidence::default());
+        world.named("shop.json", &evidence)
+    };
+    // Who only receives has nothing deposited: what it was paid is in its vouchers.
+    world
+        .settle("dispute", &file(DirectionEvidence::default()), &[])
+        .exits(5)
+        .says("this file holds no voucher of the other side");
+    world
+        .settle("dispute", &file(shop.paid(Side::Hub, (1, 5), (0, 0))), &[])
+        .exits(5)
+        .says("look for a newer file");
 }

@@ -131,6 +131,10 @@ async fn the_real_binary_killed_while_it_waits_is_resumed() {
     let mut run = Running::start(&args);
     let pending = run.expect("progress");
     assert_eq!(pending["state"], "pending");
+    // A dispute has no deadline; the wait has.
+    assert_eq!(pending["seconds_left"], serde_json::Value::Null);
+    let rest: u64 = pending["wait_seconds_left"].as_str().unwrap().parse().unwrap();
+    assert!((800..=900).contains(&rest), "{rest}");
     run.kill();
     // The next run waits for it; it is mined meanwhile.
     let mut run = Running::start(&args);

@@ -266,7 +266,7 @@ async fn what_a_watchtower_cannot_do_it_says() {
     world
         .export(&world.received(6, 950), STRANGER, &dir.join("a.json"), &[])
         .exits(0);
-    let late = watch(&world.url, &["--broadcast"]).exits(7);
+    let late = watch(&world.url, &["--broadcast"]).exits(11);
     assert!(late.events().contains(&"too_late".to_owned()) && late.events().contains(&"closed".to_owned()));
 }
 
@@ -320,8 +320,23 @@ async fn a_watchtower_without_node_directory_or_key_says_so() {
         .says("must not be on the command line");
 }
 
+/// A watchtower over `dir` that runs until it is killed.
+pub(crate) fn start(world: &World, dir: &std::path::Path, more: &[&str]) -> Running {
+    let mut args = watching(world, &dir.display().to_string());
+    args.extend(more.iter().map(|word| (*word).to_owned()));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Running::start(&args)
+}
+
+/// A watchtower over `dir` that takes packages, and where.
+pub(crate) fn listening(world: &World, dir: &std::path::Path, more: &[&str]) -> (Running, String) {
+    let mut watch = start(world, dir, &[&["--listen", "127.0.0.1:0"], more].concat());
+    let address = watch.expect("listening")["address"].as_str().unwrap().to_owned();
+    (watch, address)
+}
+
 /// Status and body of one HTTP request.
-async fn http(address: &str, body: &str) -> (u16, String) {
+pub(crate) async fn http(address: &str, body: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -344,24 +359,7 @@ async fn packages_are_taken_by_post_when_they_are_signed_for_it_and_newer() {
     };
     let p = &world.parties;
     let dir = world.subdirectory("tower");
-    let (tower, key_file) = (dir.display().to_string(), world.key_file(STRANGER));
-    let args = [
-        "watch",
-        "--dir",
-        &tower,
-        "--rpc-url",
-        &world.url,
-        "--key-file",
-        &key_file,
-        "--broadcast",
-        "--ndjson",
-        "--every",
-        "1",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut watch = Running::start(&args);
-    let address = watch.expect("listening")["address"].as_str().unwrap().to_owned();
+    let (mut watch, address) = listening(&world, &dir, &[]);
     let out = world.dir.path().join("out.json");
     let package = |evidence: &Evidence, submitter| {
         world.export(evidence, submitter, &out, &[]).exits(0);

@@ -255,6 +255,10 @@ impl World {
         block.unwrap().header.timestamp
     }
 
+    pub(crate) async fn block(&self) -> u64 {
+        self.provider.get_block_number().await.unwrap()
+    }
+
     async fn view<C: SolCall>(&self, to: Address, call: C) -> C::Return {
         let request = TransactionRequest::default()
             .with_to(to)
@@ -320,8 +324,20 @@ impl World {
         out: &std::path::Path,
         args: &[&str],
     ) -> Output {
+        self.export_as(crate::vouchers::CLIENT_SIGNER, evidence, submitter, out, args)
+    }
+
+    /// The same with the signer of either side.
+    pub(crate) fn export_as(
+        &self,
+        signer: u8,
+        evidence: &Evidence,
+        submitter: u8,
+        out: &std::path::Path,
+        args: &[&str],
+    ) -> Output {
         let file = self.named("to-export.json", evidence);
-        let signer = self.key_file(crate::vouchers::CLIENT_SIGNER);
+        let signer = self.key_file(signer);
         let (submitter, out) = (key(submitter).address().to_string(), out.display().to_string());
         let base = [
             "export",

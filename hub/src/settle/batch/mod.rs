@@ -1,4 +1,4 @@
-//! `settle batch`: the verbs over a directory of evidence, with one key. A failure of one channel does not stop the others.
+//! `settle batch`: the verbs over evidence files and directories of them, with one key. A failure of one channel does not stop the others.
 
 mod render;
 mod send;
@@ -7,7 +7,7 @@ use super::{
     Exit, Node, SettleError, Verb,
     args::{BatchPlanArgs, BatchVerb, Format},
     evidence::CheckedEvidence,
-    files::{evidence_files, load},
+    files::{evidence_files, load, say},
     outlook::{Outcome, outcomes},
     output::Output,
     view::View,
@@ -15,9 +15,10 @@ use super::{
 use alloy::primitives::TxHash;
 use futures::{StreamExt as _, stream};
 use protocol_spec::{Address, ChannelId};
+use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
 };
 
 /// Reads under way at once.
@@ -48,36 +49,82 @@ impl Row {
     }
 }
 
+/// What is to be done in every channel.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    verb: Verb,
+    without_evidence: bool,
+}
+
+impl How {
+    fn of(verb: Verb) -> Self {
+        Self {
+            verb,
+            without_evidence: false,
+        }
+    }
+}
+
 /// Runs one of the verbs.
 pub(super) async fn run(verb: &BatchVerb, format: Format) -> Result<Output, SettleError> {
     match verb {
         BatchVerb::Plan(args) => plan(args).await,
-        BatchVerb::Dispute(args) => send::run(args, Verb::Dispute, format).await,
-        BatchVerb::Submit(args) => send::run(args, Verb::Submit, format).await,
-        BatchVerb::Finalize(args) => send::run(args, Verb::Finalize, format).await,
+        BatchVerb::Dispute(args) => {
+            let how = How {
+                verb: Verb::Dispute,
+                without_evidence: args.without_evidence,
+            };
+            send::run(&args.send, how, format).await
+        }
+        BatchVerb::Submit(args) => send::run(args, How::of(Verb::Submit), format).await,
+        BatchVerb::Finalize(args) => send::run(args, How::of(Verb::Finalize), format).await,
     }
 }
 
 async fn plan(args: &BatchPlanArgs) -> Result<Output, SettleError> {
-    let node = Node::connect(&args.node.rpc_url).await?;
-    let mut rows = rows(&args.dir, &node).await?;
+    let node = Node::open(&args.node).await?;
+    let mut rows = rows(&args.paths, &node).await?;
     look(&node, &mut rows).await;
+    let mut json = render::plan_json(&rows);
+    warn(&node, &mut json).await;
     Ok(Output {
         exit: exit(&rows),
         text: render::plan_table(&rows),
-        json: render::plan_json(&rows),
+        json,
     })
 }
 
-/// The files, each checked, and checked against the node.
-async fn rows(dir: &Path, node: &Node) -> Result<Vec<Row>, SettleError> {
-    let paths = evidence_files(dir)?;
-    if paths.is_empty() {
-        return Err(SettleError::Usage(format!(
-            "--dir {}: there is no *.json in it",
-            dir.display()
-        )));
+/// Says so, in words and in `warnings`, when the nodes are stuck. One that does not answer is in every row already.
+async fn warn(node: &Node, json: &mut Value) {
+    let stale = node.head().await.ok().and_then(|head| node.stale(head));
+    stale.iter().for_each(|text| say(&format!("warning: {text}")));
+    if let Some(object) = json.as_object_mut() {
+        object.insert(
+            "warnings".to_owned(),
+            json!(stale.into_iter().collect::<Vec<_>>()),
+        );
     }
+}
+
+/// The files, each checked, and checked against the node.
+async fn rows(named: &[PathBuf], node: &Node) -> Result<Vec<Row>, SettleError> {
+    let mut paths = Vec::new();
+    for path in named {
+        let found = match path.is_dir() {
+            true => evidence_files(path)?,
+            false => vec![path.clone()],
+        };
+        if found.is_empty() {
+            return Err(SettleError::Usage(format!(
+                "--dir {}: there is no *.json in it",
+                path.display()
+            )));
+        }
+        paths.extend(found);
+    }
+    // Named twice is one file.
+    let mut once = BTreeSet::new();
+    paths.retain(|path| once.insert(path.clone()));
     let mut checked: BTreeMap<(u64, Address), Result<(), SettleError>> = BTreeMap::new();
     let mut seen: BTreeMap<ChannelId, PathBuf> = BTreeMap::new();
     let mut rows = Vec::new();

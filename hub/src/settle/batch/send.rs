@@ -1,6 +1,6 @@
 //! `batch dispute`, `submit`, `finalize`: plan, simulate, write down and send for each, then wait for all.
 
-use super::{Good, Row, exit, render, rows};
+use super::{Good, How, Row, exit, render, rows, warn};
 use crate::settle::{
     Intent, Node, Plan, SettleError, Verb,
     args::{BatchSendArgs, Format},
@@ -18,7 +18,7 @@ use crate::settle::{
 };
 use alloy::{network::EthereumWallet, primitives::TxHash, sol_types::SolEvent as _};
 use protocol_spec::{Address, ChannelId, abi::IAdjudicator};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// A transaction under way and the rows that it is for.
 struct Sent {
@@ -29,7 +29,7 @@ struct Sent {
 
 struct Batch<'a> {
     args: &'a BatchSendArgs,
-    verb: Verb,
+    how: How,
     format: Format,
     node: Node,
     rows: Vec<Row>,
@@ -38,14 +38,14 @@ struct Batch<'a> {
     stopped: Option<SettleError>,
 }
 
-/// Runs `verb` for every file.
-pub(super) async fn run(args: &BatchSendArgs, verb: Verb, format: Format) -> Result<Output, SettleError> {
+/// Does it for every file.
+pub(super) async fn run(args: &BatchSendArgs, how: How, format: Format) -> Result<Output, SettleError> {
     let signer = signer(&args.tx.key, args.tx.broadcast).await?;
-    let node = Node::connect(&args.plan.node.rpc_url).await?;
-    let rows = rows(&args.plan.dir, &node).await?;
+    let node = Node::open(&args.plan.node).await?;
+    let rows = rows(&args.plan.paths, &node).await?;
     let mut batch = Batch {
         args,
-        verb,
+        how,
         format,
         node,
         rows,
@@ -58,7 +58,7 @@ pub(super) async fn run(args: &BatchSendArgs, verb: Verb, format: Format) -> Res
                 .tx
                 .journal
                 .clone()
-                .unwrap_or_else(|| args.plan.dir.join("settle.journal"));
+                .unwrap_or_else(|| journal_of(&args.plan.paths));
             let mut journal = Journal::open(&path)?;
             let sender = signer.address();
             batch.send(sender, &signer.wallet(), &mut journal).await?;
@@ -68,11 +68,22 @@ pub(super) async fn run(args: &BatchSendArgs, verb: Verb, format: Format) -> Res
             batch.dry(sender).await?;
         }
     }
+    let mut json = render::sent_json(how.verb.name(), &batch.rows);
+    warn(&batch.node, &mut json).await;
     Ok(Output {
         exit: exit(&batch.rows),
-        text: render::sent_table(verb.name(), &batch.rows),
-        json: render::sent_json(verb.name(), &batch.rows),
+        text: render::sent_table(how.verb.name(), &batch.rows),
+        json,
     })
+}
+
+/// In the directory that was named first, or beside the file.
+fn journal_of(paths: &[PathBuf]) -> PathBuf {
+    let first = paths.first().cloned().unwrap_or_default();
+    match first.is_dir() {
+        true => first.join("settle.journal"),
+        false => first.with_file_name("settle.journal"),
+    }
 }
 
 impl Batch<'_> {
@@ -96,7 +107,10 @@ impl Batch<'_> {
             // Nothing is left to do because an earlier run did it.
             let earlier = row.earlier.clone().map(|(word, hash)| (word, Some(hash)));
             let result = match (result, earlier) {
-                (Err(SettleError::NothingToDo(_) | SettleError::NotNow(_)), Some(earlier)) => Ok(earlier),
+                (
+                    Err(SettleError::NothingToDo(_) | SettleError::NotNow(_) | SettleError::TooLate(_)),
+                    Some(earlier),
+                ) => Ok(earlier),
                 (result, _) => result,
             };
             row.result = result.map(|(word, transaction)| Good {
@@ -110,10 +124,10 @@ impl Batch<'_> {
     async fn plan(&self, evidence: &CheckedEvidence, sender: Address) -> Result<Plan, SettleError> {
         let view = View::read(&self.node, evidence).await?;
         let intent = Intent {
-            verb: self.verb,
+            verb: self.how.verb,
             sender,
             force: self.args.force,
-            without_evidence: false,
+            without_evidence: self.how.without_evidence,
         };
         plan::plan(&view, evidence, intent)
     }
@@ -207,7 +221,7 @@ impl Batch<'_> {
         for (at, evidence) in self.good() {
             match self.plan(&evidence, sender).await {
                 Err(error) => self.put(at, Err(error)),
-                Ok(_) if self.verb == Verb::Finalize => {
+                Ok(_) if self.how.verb == Verb::Finalize => {
                     let adjudicator = evidence.raw().adjudicator;
                     finals.entry(adjudicator).or_default().push((at, evidence));
                 }
@@ -245,7 +259,7 @@ impl Batch<'_> {
     }
 
     fn resumed(&mut self, one: &Resumed) {
-        let ours = one.entry.purpose.command == self.verb.name();
+        let ours = one.entry.purpose.command == self.how.verb.name();
         for (at, evidence) in self.good() {
             if !one.entry.purpose.channels.contains(&evidence.id()) {
                 continue;

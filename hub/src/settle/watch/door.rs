@@ -1,11 +1,16 @@
 //! `--listen`: takes packages by `POST /packages` and puts them into the directory. No login: what is taken must be signed,
 //! for this watchtower's key, of a channel that is on chain, and newer than what is there.
 
-use super::folder::{Comparison, compare, seq};
+use super::{
+    folder::{Comparison, Ward, compare, seq, ward},
+    trust::Trust,
+};
 use crate::settle::{
     Node, SettleError,
     evidence::CheckedEvidence,
     files::{evidence_files, load, replace},
+    package::{SignedAccept, seal_package},
+    text,
 };
 use alloy::{eips::BlockId, primitives::B256};
 use axum::{
@@ -19,7 +24,11 @@ use protocol_spec::{
     Address,
     abi::{IAdjudicator, Status},
 };
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::{net::TcpListener, sync::Mutex};
 
 /// Largest package taken, bytes. One with a batch signature takes 3,000.
@@ -29,10 +38,11 @@ const FILES_MAX: usize = 100_000;
 
 /// Where packages go, and for whom they must be.
 #[derive(Debug)]
-struct Desk {
+pub(super) struct Desk {
     dir: PathBuf,
     key: Address,
     node: Node,
+    trust: Trust,
     /// One at a time, so that an older package cannot overtake a newer one.
     turn: Mutex<()>,
 }
@@ -41,21 +51,10 @@ struct Desk {
 ///
 /// # Errors
 /// [`SettleError::Usage`] when the address cannot be listened on.
-pub(super) async fn listen(
-    address: SocketAddr,
-    dir: PathBuf,
-    key: Address,
-    node: Node,
-) -> Result<SocketAddr, SettleError> {
+pub(super) async fn listen(address: SocketAddr, desk: Desk) -> Result<SocketAddr, SettleError> {
     let failed = |error: std::io::Error| SettleError::Usage(format!("--listen {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let desk = Desk {
-        dir,
-        key,
-        node,
-        turn: Mutex::new(()),
-    };
     let router = Router::new()
         .route("/packages", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -74,61 +73,88 @@ async fn take(State(desk): State<Arc<Desk>>, body: Bytes) -> (StatusCode, String
 type Refusal = (StatusCode, String);
 
 impl Desk {
+    pub(super) fn new(dir: PathBuf, key: Address, node: Node, trust: Trust) -> Self {
+        Self {
+            dir,
+            key,
+            node,
+            trust,
+            turn: Mutex::new(()),
+        }
+    }
+
     async fn take(&self, body: &[u8]) -> Result<String, Refusal> {
         let refuse = |status: StatusCode, text: String| Err((status, text));
         let evidence = match CheckedEvidence::from_json(body) {
             Ok(evidence) => evidence,
             Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
         };
-        if evidence
+        let accept = evidence
             .accept()
-            .is_none_or(|signed| signed.accept.submitter != self.key)
-        {
+            .filter(|signed| signed.accept.submitter == self.key);
+        let Some(accept) = accept.cloned() else {
             let text = format!(
                 "expected a package for {}: `settle export --submitter {}`",
                 self.key, self.key
             );
             return refuse(StatusCode::BAD_REQUEST, text);
-        }
+        };
         self.require_on_chain(&evidence).await?;
         let _turn = self.turn.lock().await;
-        let path = self.dir.join(format!("{}.json", evidence.id()));
-        match path.exists() {
-            true => {
-                let held = load(&path).ok();
-                let comparison = held.map(|held| compare(self.key, &evidence, &held));
-                if let Some(Comparison::Worse(why)) = comparison {
-                    return refuse(StatusCode::CONFLICT, why.to_owned());
-                }
+        let (path, held) = self.place(ward(&evidence));
+        match held.map(|held| compare(self.key, &evidence, &held)) {
+            Some(Comparison::Worse(why)) => refuse(StatusCode::CONFLICT, why.to_owned()),
+            Some(Comparison::Same) => Ok(guarding(&evidence)),
+            Some(Comparison::Better) => self.put(&path, &evidence, accept),
+            None => {
+                self.require_room(&path)?;
+                self.put(&path, &evidence, accept)
             }
-            false => {
-                let files = evidence_files(&self.dir).map_or(FILES_MAX, |files| files.len());
-                if files >= FILES_MAX {
-                    return refuse(
-                        StatusCode::INSUFFICIENT_STORAGE,
-                        "the watchtower is full".to_owned(),
-                    );
-                }
-            }
-        }
-        match replace(&path, body) {
-            Ok(()) => Ok(format!(
-                "guarding {} with voucher {}\n",
-                evidence.id(),
-                seq(&evidence)
-            )),
-            Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
-    /// Anybody can sign packages for channels that do not exist; opening one costs something.
+    /// Where the package of a side is or goes, and what is there. One file per side: neither can displace the other's.
+    fn place(&self, (id, side): Ward) -> (PathBuf, Option<CheckedEvidence>) {
+        let of_side = |path: &Path| load(path).ok().filter(|held| ward(held) == (id, side));
+        // An earlier version named the file by the channel only, and an app's directory does.
+        let plain = self.dir.join(format!("{id}.json"));
+        if let Some(held) = of_side(&plain) {
+            return (plain, Some(held));
+        }
+        let path = self.dir.join(format!("{id}.{}.json", text::side(side)));
+        let held = of_side(&path);
+        (path, held)
+    }
+
+    fn require_room(&self, path: &Path) -> Result<(), Refusal> {
+        let files = evidence_files(&self.dir).map_or(FILES_MAX, |files| files.len());
+        match path.exists() || files < FILES_MAX {
+            true => Ok(()),
+            false => Err((
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the watchtower is full".to_owned(),
+            )),
+        }
+    }
+
+    /// Writes the part of it that was checked and is of use: what else was posted along is nobody's signed word.
+    fn put(&self, path: &Path, evidence: &CheckedEvidence, accept: SignedAccept) -> Result<String, Refusal> {
+        let failed = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, error);
+        let package = seal_package(evidence, accept);
+        let bytes = serde_json::to_vec_pretty(&package).map_err(|error| failed(error.to_string()))?;
+        replace(path, &bytes).map_err(|error| failed(error.to_string()))?;
+        Ok(guarding(evidence))
+    }
+
+    /// Anybody can sign packages for channels that do not exist. To open one at an adjudicator that is believed costs gas,
+    /// and so does every dispute that the watchtower is to answer.
     async fn require_on_chain(&self, evidence: &CheckedEvidence) -> Result<(), Refusal> {
         let call = IAdjudicator::channelCall {
             channelId: B256::from(evidence.id().0),
         };
         let adjudicator = evidence.raw().adjudicator;
         let state = async {
-            self.node.check(evidence.domain()).await?;
+            self.trust.check(evidence.domain()).await?;
             self.node.read(adjudicator, &call, BlockId::latest()).await
         };
         match state.await {
@@ -143,4 +169,8 @@ impl Desk {
             Err(error) => Err((StatusCode::BAD_REQUEST, error.to_string())),
         }
     }
+}
+
+fn guarding(evidence: &CheckedEvidence) -> String {
+    format!("guarding {} with voucher {}\n", evidence.id(), seq(evidence))
 }

@@ -1,5 +1,6 @@
 //! What the watchtower says: one line per event, for programs or for people.
 
+use super::folder::Ward;
 use crate::settle::{args::Format, files::say, output::line};
 use protocol_spec::ChannelId;
 use serde_json::{Map, Value, json};
@@ -22,6 +23,11 @@ impl Event {
 
     pub(super) fn channel(self, id: ChannelId) -> Self {
         self.with("channel_id", json!(id))
+    }
+
+    /// One side of a channel.
+    pub(super) fn ward(self, (id, side): Ward) -> Self {
+        self.channel(id).with("side", json!(side))
     }
 
     pub(super) fn with(mut self, key: &'static str, value: Value) -> Self {

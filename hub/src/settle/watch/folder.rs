@@ -1,4 +1,4 @@
-//! The directory of packages: read again when files change; the newest usable evidence of each channel.
+//! The directory of packages: read again when files change; the newest usable evidence of each side of each channel.
 
 use super::event::Event;
 use crate::settle::{
@@ -6,10 +6,10 @@ use crate::settle::{
     evidence::CheckedEvidence,
     files::{evidence_files, load},
 };
-use protocol_spec::{Address, ChannelId, Digest, UnixSeconds};
+use protocol_spec::{Address, ChannelId, Digest, Side, UnixSeconds};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -34,16 +34,25 @@ struct Known {
     told: Option<String>,
 }
 
+/// Whom a piece of evidence guards: one side of one channel. The two sides are strangers to each other here: what one of
+/// them hands in says nothing about the other.
+pub(super) type Ward = (ChannelId, Side);
+
+/// Whom `evidence` guards.
+pub(super) fn ward(evidence: &CheckedEvidence) -> Ward {
+    (evidence.id(), evidence.side())
+}
+
 /// The guarded channels.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: PathBuf,
     key: Address,
     files: BTreeMap<PathBuf, Known>,
-    channels: BTreeMap<ChannelId, CheckedEvidence>,
+    wards: BTreeMap<Ward, CheckedEvidence>,
 }
 
-/// How new evidence compares with what is held of the same channel.
+/// How new evidence compares with what is held of the same side of the same channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Comparison {
     /// It replaces what is held.
@@ -60,13 +69,19 @@ impl Folder {
             dir: dir.to_owned(),
             key,
             files: BTreeMap::new(),
-            channels: BTreeMap::new(),
+            wards: BTreeMap::new(),
         }
     }
 
-    /// The newest usable evidence of every channel.
-    pub(super) fn channels(&self) -> &BTreeMap<ChannelId, CheckedEvidence> {
-        &self.channels
+    /// The newest usable evidence of every side that is guarded.
+    pub(super) fn wards(&self) -> &BTreeMap<Ward, CheckedEvidence> {
+        &self.wards
+    }
+
+    /// How many channels they are: one whose two sides are guarded counts once.
+    pub(super) fn channels(&self) -> usize {
+        let ids: BTreeSet<ChannelId> = self.wards.keys().map(|(id, _)| *id).collect();
+        ids.len()
     }
 
     /// How many files cannot be used as they are.
@@ -148,20 +163,20 @@ impl Folder {
             );
             return (Some(fault), None);
         }
-        let (id, seq) = (evidence.id(), seq(&evidence));
+        let (ward, seq) = (ward(&evidence), seq(&evidence));
         let told = |name, text: String| {
             Event::new(name, text)
-                .channel(id)
+                .ward(ward)
                 .with("file", shown(path))
                 .with("seq", json!(seq.to_string()))
         };
         let comparison = self
-            .channels
-            .get(&id)
+            .wards
+            .get(&ward)
             .map(|held| compare(self.key, &evidence, held));
         match comparison {
             None => {
-                self.channels.insert(id, evidence);
+                self.wards.insert(ward, evidence);
                 (
                     None,
                     Some(told(
@@ -171,7 +186,7 @@ impl Folder {
                 )
             }
             Some(Comparison::Better) => {
-                self.channels.insert(id, evidence);
+                self.wards.insert(ward, evidence);
                 (
                     None,
                     Some(told(
@@ -207,7 +222,7 @@ pub(super) fn seq(evidence: &CheckedEvidence) -> u64 {
     voucher.map_or(0, |voucher| voucher.voucher().seq.0)
 }
 
-/// Only a newer voucher replaces (R28); with the same voucher, what can do more with it.
+/// Only a newer voucher replaces (R28); with the same voucher, what can do more with it. Both are of one [`Ward`].
 pub(super) fn compare(key: Address, new: &CheckedEvidence, held: &CheckedEvidence) -> Comparison {
     let digest = |evidence: &CheckedEvidence| {
         let voucher = evidence.received().voucher.as_ref();
@@ -217,6 +232,8 @@ pub(super) fn compare(key: Address, new: &CheckedEvidence, held: &CheckedEvidenc
         let accept = evidence.accept().map(|signed| &signed.accept);
         (
             evidence.is_party(key),
+            // Without it the dispute is not held open for the locks; it is not signed, so anybody can leave it away.
+            evidence.received().opening.is_some(),
             evidence.received().witnesses.len(),
             accept.map_or(UnixSeconds(u64::MAX), |accept| accept.deadline),
             accept.is_none_or(|accept| accept.may_dispute),

@@ -1,11 +1,13 @@
 //! `settle watch`: a watchtower. It guards channels of others with a key that can do nothing but show their vouchers.
 
+mod again;
 mod door;
 mod event;
 mod folder;
 mod send;
 mod told;
 mod tower;
+mod trust;
 
 use super::{
     Exit, Node, SettleError,
@@ -18,6 +20,7 @@ use event::Event;
 use serde_json::json;
 use std::time::Duration;
 use tower::{Looked, Tower};
+use trust::Trust;
 
 /// Rounds of one `--once`: what one round sends may make another due.
 const ROUNDS_MAX: usize = 4;
@@ -29,7 +32,7 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
             "the watchtower's key is needed: --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
         )
     })?;
-    let node = Node::connect(&args.node.rpc_url).await?;
+    let node = Node::open(&args.node).await?;
     let journal = match args.broadcast {
         true => {
             let path = args
@@ -40,9 +43,11 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
         }
         false => None,
     };
+    let trust = Trust::new(node.clone(), &args.adjudicator);
     if let Some(address) = args.listen {
         let key = signer.address();
-        let bound = door::listen(address, args.dir.clone(), key, node.clone()).await?;
+        let desk = door::Desk::new(args.dir.clone(), key, node.clone(), trust.clone());
+        let bound = door::listen(address, desk).await?;
         Event::new(
             "listening",
             format!("packages for {key} are taken at http://{bound}/packages"),
@@ -50,7 +55,7 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
         .with("address", json!(bound.to_string()))
         .emit(format);
     }
-    let mut tower = Tower::new(args, node, &signer, journal, format);
+    let mut tower = Tower::new(args, (node, trust), &signer, journal, format);
     match args.once {
         true => once(&mut tower).await,
         false => watch(&mut tower, Duration::from_secs(args.every)).await,
@@ -76,8 +81,8 @@ async fn once(tower: &mut Tower) -> Result<Output, SettleError> {
 
 fn output(all: &Looked) -> Output {
     let exit = match () {
-        () if all.too_late > 0 => Exit::NotNow,
-        () if all.unreachable => Exit::Unreachable,
+        () if all.too_late > 0 => Exit::TooLate,
+        () if all.unreachable || all.stale => Exit::Unreachable,
         () if all.cannot > 0 || all.faults > 0 => Exit::Refused,
         () => Exit::Done,
     };
@@ -87,7 +92,7 @@ fn output(all: &Looked) -> Output {
     );
     let json = json!({
         "command": "watch", "exit": exit.word(), "guarded": all.guarded, "disputed": all.disputed, "sent": all.sent,
-        "cannot": all.cannot, "too_late": all.too_late, "files_unusable": all.faults, "unreachable": all.unreachable,
+        "cannot": all.cannot, "too_late": all.too_late, "files_unusable": all.faults, "unreachable": all.unreachable, "stale": all.stale,
     });
     Output { exit, text, json }
 }

@@ -1,9 +1,10 @@
 //! The watchtower's transactions: nonces in order, every one in the journal, those that are stuck replaced.
 
-use super::event::Event;
+use super::{again::Again, event::Event, folder::Ward};
 use crate::settle::{
     Node, SettleError,
     args::{Format, WatchArgs},
+    evidence::CheckedEvidence,
     journal::{Entry, Journal, Purpose},
     outbox::Outbox,
     plan::Plan,
@@ -16,13 +17,31 @@ use alloy::{
     network::EthereumWallet,
     primitives::{Address, TxHash},
 };
-use protocol_spec::ChannelId;
+use protocol_spec::{ChannelId, Side};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use tokio::time::Instant;
+
+/// What is on its way: the sides whose evidence is being shown, and the channels that are being paid out (`None`).
+#[derive(Debug, Default)]
+pub(super) struct Pending(BTreeSet<(ChannelId, Option<Side>)>);
+
+impl Pending {
+    fn add(&mut self, entry: &Entry) {
+        let side = entry.shown_side();
+        self.0.extend(entry.purpose.channels.iter().map(|id| (*id, side)));
+    }
+
+    /// True when nothing more is to be sent for this side now. What is on its way for the other side does not count.
+    pub(super) fn covers(&self, (id, side): Ward) -> bool {
+        [None, Some(side)]
+            .iter()
+            .any(|side| self.0.contains(&(id, *side)))
+    }
+}
 
 pub(super) struct Sender {
     node: Node,
@@ -31,6 +50,8 @@ pub(super) struct Sender {
     journal: Journal,
     chain_id: Option<u64>,
     fee_max: Option<u128>,
+    /// Most gas for what one side of a channel hands in.
+    gas_max: u64,
     bump_after: Duration,
     /// The nonce of the next transaction of this look.
     nonce: Option<u64>,
@@ -54,6 +75,7 @@ impl Sender {
             journal,
             chain_id: None,
             fee_max: args.max_fee_gwei,
+            gas_max: args.max_gas_per_channel,
             bump_after: Duration::from_secs(args.bump_after),
             nonce: None,
             pending_since: BTreeMap::new(),
@@ -72,19 +94,17 @@ impl Sender {
         }
     }
 
-    /// Looks after what was sent before. Returns the channels for which something is on its way.
-    pub(super) async fn resume(&mut self) -> Result<BTreeSet<ChannelId>, SettleError> {
+    /// Looks after what was sent before. Returns what of it is on its way.
+    pub(super) async fn resume(&mut self, again: &mut Again) -> Result<Pending, SettleError> {
         let chain_id = self.chain_id().await?;
         self.nonce = None;
         let looked = resume::look(&self.node, &mut self.journal, chain_id).await?;
-        self.tell(&looked);
+        self.tell(&looked, again);
         let pending = looked.iter().filter(|one| matches!(one.fate, Fate::Pending));
         // The last of one nonce is the one with the highest fees.
         let newest: BTreeMap<u64, &Entry> = pending.map(|one| (one.entry.nonce.0, &one.entry)).collect();
-        let on_their_way = newest
-            .values()
-            .flat_map(|entry| entry.purpose.channels.iter().copied())
-            .collect();
+        let mut on_their_way = Pending::default();
+        newest.values().for_each(|entry| on_their_way.add(entry));
         self.pending_since
             .retain(|hash, _| newest.values().any(|entry| entry.hash == *hash));
         for entry in newest.into_values() {
@@ -97,15 +117,19 @@ impl Sender {
     }
 
     /// Waits for everything that was sent.
-    pub(super) async fn finish(&mut self) -> Result<(), SettleError> {
+    pub(super) async fn finish(&mut self, again: &mut Again) -> Result<(), SettleError> {
         let chain_id = self.chain_id().await?;
         let mut tell = |_: Progress| {};
         let looked = resume::finish(&self.node, &mut self.journal, chain_id, 1, &mut tell).await?;
-        self.tell(&looked);
+        self.tell(&looked, again);
         Ok(())
     }
 
-    fn tell(&self, looked: &[Resumed]) {
+    fn tell(&self, looked: &[Resumed], again: &mut Again) {
+        looked
+            .iter()
+            .filter(|one| one.done().is_some())
+            .for_each(|one| again.mined(&one.entry));
         for one in looked {
             let name = match &one.fate {
                 Fate::Pending => continue,
@@ -126,6 +150,10 @@ impl Sender {
     /// Simulates, prices, signs, writes down, sends.
     pub(super) async fn post(&mut self, purpose: Purpose, call: &Transaction) -> Result<(), SettleError> {
         let cost = self.node.simulate_with(call, Fees::default()).await?;
+        self.post_at(purpose, call, cost).await
+    }
+
+    async fn post_at(&mut self, purpose: Purpose, call: &Transaction, cost: Cost) -> Result<(), SettleError> {
         let cost = match self.fee_max {
             Some(most) => Cost {
                 fee_per_gas_max: cost.fee_per_gas_max.min(most),
@@ -164,9 +192,20 @@ impl Sender {
         Ok(())
     }
 
-    /// [`Self::post`] of a plan.
-    pub(super) async fn send(&mut self, plan: &Plan, channel: ChannelId) -> Result<(), SettleError> {
-        self.post(Purpose::of(plan, channel), &plan.transaction()).await
+    /// [`Self::post`] of a plan that shows evidence. What a stranger's may take in gas is limited.
+    pub(super) async fn show(&mut self, plan: &Plan, evidence: &CheckedEvidence) -> Result<(), SettleError> {
+        let call = plan.transaction();
+        let cost = self.node.simulate_with(&call, Fees::default()).await?;
+        let taken = self.journal.spent().gas(evidence.id(), evidence.side());
+        let own = evidence.is_party(self.address);
+        if !own && taken.saturating_add(cost.gas_limit) > self.gas_max {
+            return Err(SettleError::Refused(format!(
+                "its packages took {taken} gas already and one more exceeds --max-gas-per-channel {}: is it defended, or \
+                 made to pay? Raise the limit to go on",
+                self.gas_max
+            )));
+        }
+        self.post_at(Purpose::of(plan, evidence.id()), &call, cost).await
     }
 
     async fn outbox(&mut self) -> Result<Outbox<'_>, SettleError> {

@@ -1,14 +1,17 @@
-//! What was said about a channel, so that it is said once.
+//! What was said about a guarded side of a channel, so that it is said once.
 
-use super::event::Event;
+use super::{
+    event::Event,
+    folder::{Ward, ward},
+};
 use crate::settle::{SettleError, args::Format, evidence::CheckedEvidence, text::moment};
 use protocol_spec::{
-    ChannelId, UnixSeconds,
+    UnixSeconds,
     abi::{ChannelState, Status},
 };
 use serde_json::json;
 
-/// What was told of one channel.
+/// What was told of one guarded side of a channel.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Told {
     /// Status and number of the dispute.
@@ -20,7 +23,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Where the channel is in its life.
-    pub(super) fn phase(&mut self, id: ChannelId, state: &ChannelState, format: Format) {
+    pub(super) fn phase(&mut self, ward: Ward, state: &ChannelState, format: Format) {
         let status = match state.status {
             Status::Open => 1,
             Status::Disputed => 2,
@@ -47,7 +50,7 @@ impl Told {
             _ => ("cannot", "never opened at this adjudicator".to_owned()),
         };
         Event::new(name, text)
-            .channel(id)
+            .ward(ward)
             .with("dispute_no", json!(state.disputeNo.to_string()))
             .with("window_end", json!(state.windowEnd.to_string()))
             .emit(format);
@@ -70,26 +73,35 @@ impl Told {
             "half of the window is over and the evidence is not on chain; it ends at {}",
             moment(window_end, now)
         );
-        Event::new("alarm", text).channel(evidence.id()).emit(format);
+        Event::new("alarm", text).ward(ward(evidence)).emit(format);
+    }
+
+    /// What was shown is mined and due again.
+    pub(super) fn in_vain(&self, evidence: &CheckedEvidence, news: bool, format: Format) {
+        if news {
+            let text = "what was shown is in a block and changed nothing: a reorg took it away, or the node or the \
+                        contract contradicts itself; it is shown again after a pause";
+            Event::new("alarm", text).ward(ward(evidence)).emit(format);
+        }
     }
 
     /// The window is over, and the chain knows an older voucher than the one held.
-    pub(super) fn late(&mut self, id: ChannelId, known: u64, held: u64, format: Format) {
+    pub(super) fn late(&mut self, ward: Ward, known: u64, held: u64, format: Format) {
         if !std::mem::replace(&mut self.late, true) {
             let text = format!("the window ended with voucher {known} on chain, this one is {held}");
-            Event::new("too_late", text).channel(id).emit(format);
+            Event::new("too_late", text).ward(ward).emit(format);
         }
     }
 
     /// Something could not be done.
-    pub(super) fn fault(&mut self, id: ChannelId, error: &SettleError, format: Format) {
+    pub(super) fn fault(&mut self, ward: Ward, error: &SettleError, format: Format) {
         let text = error.to_string();
         if self.fault == text {
             return;
         }
         self.fault.clone_from(&text);
         Event::new("cannot", text)
-            .channel(id)
+            .ward(ward)
             .with("kind", json!(error.exit().word()))
             .emit(format);
     }

@@ -1,10 +1,12 @@
 //! One look: read the directory, read every channel's state, act on the disputes. Nothing is remembered that matters.
 
 use super::{
+    again::{Again, Shown, Turn},
     event::Event,
-    folder::{Folder, seq},
-    send::Sender,
+    folder::{Folder, Ward, seq, ward},
+    send::{Pending, Sender},
     told::Told,
+    trust::Trust,
 };
 use crate::settle::{
     Intent, Node, SettleError, Verb,
@@ -24,7 +26,10 @@ use protocol_spec::{
     abi::{ChannelState, IAdjudicator, Status},
 };
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Reads under way at once.
 const READS_AT_ONCE: usize = 16;
@@ -46,6 +51,8 @@ pub(super) struct Looked {
     pub(super) faults: usize,
     /// True when the chain did not answer.
     pub(super) unreachable: bool,
+    /// True when the newest block is so old that what it shows is not what the chain is now.
+    pub(super) stale: bool,
 }
 
 impl Looked {
@@ -61,19 +68,24 @@ impl Looked {
 
 pub(super) struct Tower {
     node: Node,
+    trust: Trust,
     key: Address,
     folder: Folder,
     sender: Option<Sender>,
     /// Adjudicators that were found to be what the evidence says.
     checked: BTreeSet<(u64, Address)>,
-    told: BTreeMap<ChannelId, Told>,
+    told: BTreeMap<Ward, Told>,
+    again: Again,
+    /// The last look found the newest block too old.
+    stale: bool,
+    every: Duration,
     format: Format,
 }
 
 impl Tower {
     pub(super) fn new(
         args: &WatchArgs,
-        node: Node,
+        (node, trust): (Node, Trust),
         signer: &Signer,
         journal: Option<Journal>,
         format: Format,
@@ -83,9 +95,13 @@ impl Tower {
             sender: journal.map(|journal| Sender::new(args, node.clone(), signer, journal, format)),
             folder: Folder::new(&args.dir, key),
             node,
+            trust,
             key,
             checked: BTreeSet::new(),
             told: BTreeMap::new(),
+            again: Again::default(),
+            stale: false,
+            every: Duration::from_secs(args.every),
             format,
         }
     }
@@ -100,7 +116,7 @@ impl Tower {
     /// [`SettleError::Unreachable`], [`SettleError::NotIncluded`], the journal's.
     pub(super) async fn finish(&mut self) -> Result<(), SettleError> {
         match &mut self.sender {
-            Some(sender) => sender.finish().await,
+            Some(sender) => sender.finish(&mut self.again).await,
             None => Ok(()),
         }
     }
@@ -113,10 +129,10 @@ impl Tower {
         let mut looked = Looked::default();
         match self.folder.scan() {
             Ok(events) => events.into_iter().for_each(|event| event.emit(self.format)),
-            Err(error) if self.folder.channels().is_empty() => return Err(error),
+            Err(error) if self.folder.wards().is_empty() => return Err(error),
             Err(error) => Event::new("bad_file", error.to_string()).emit(self.format),
         }
-        (looked.guarded, looked.faults) = (self.folder.channels().len(), self.folder.faults());
+        (looked.guarded, looked.faults) = (self.folder.channels(), self.folder.faults());
         match self.act(&mut looked).await {
             Ok(()) => {}
             Err(error @ (SettleError::Unreachable(_) | SettleError::NotIncluded(_))) => {
@@ -140,29 +156,42 @@ impl Tower {
     }
 
     async fn act(&mut self, looked: &mut Looked) -> Result<(), SettleError> {
+        let stale = self.node.stale(self.node.head().await?);
+        looked.stale = stale.is_some();
+        // What is due by the blocks that are shown is done all the same.
+        if let Some(text) = stale.filter(|_| !self.stale) {
+            Event::new("stale", text).emit(self.format);
+        }
+        self.stale = looked.stale;
         let pending = match &mut self.sender {
-            Some(sender) => sender.resume().await?,
-            None => BTreeSet::new(),
+            Some(sender) => sender.resume(&mut self.again).await?,
+            None => Pending::default(),
         };
         let mut disputed = self.states(looked).await?;
-        looked.disputed = disputed.len();
+        looked.disputed = disputed
+            .iter()
+            .map(|((id, _), _)| *id)
+            .collect::<BTreeSet<_>>()
+            .len();
         // The most urgent first.
         disputed.sort_by_key(|(_, state)| state.windowEnd);
-        let mut finals: BTreeMap<Address, Vec<CheckedEvidence>> = BTreeMap::new();
-        for (id, _) in disputed.into_iter().filter(|(id, _)| !pending.contains(id)) {
-            let Some(evidence) = self.folder.channels().get(&id).cloned() else {
+        // By channel: it is paid out once, whichever of its sides are guarded.
+        let mut finals: BTreeMap<Address, BTreeMap<ChannelId, CheckedEvidence>> = BTreeMap::new();
+        for (ward, _) in disputed.into_iter().filter(|(ward, _)| !pending.covers(*ward)) {
+            let Some(evidence) = self.folder.wards().get(&ward).cloned() else {
                 continue;
             };
             match self.defend(&evidence, looked).await {
                 Ok(false) => {}
-                Ok(true) => finals
-                    .entry(evidence.raw().adjudicator)
-                    .or_default()
-                    .push(evidence),
-                Err(error) => self.failed(id, error, looked),
+                Ok(true) => {
+                    let channels = finals.entry(evidence.raw().adjudicator).or_default();
+                    channels.insert(evidence.id(), evidence);
+                }
+                Err(error) => self.failed(ward, error, looked),
             }
         }
         for channels in finals.into_values() {
+            let channels: Vec<_> = channels.into_values().collect();
             for chunk in channels.chunks(CHANNELS_PER_TX_MAX) {
                 self.finalize(chunk, looked).await?;
             }
@@ -171,7 +200,7 @@ impl Tower {
     }
 
     /// A failure for one channel must not keep the others waiting.
-    fn failed(&mut self, id: ChannelId, error: SettleError, looked: &mut Looked) {
+    fn failed(&mut self, ward: Ward, error: SettleError, looked: &mut Looked) {
         match error {
             // Somebody else was faster (E17).
             SettleError::NothingToDo(_) => return,
@@ -179,41 +208,56 @@ impl Tower {
             // A journal that cannot be written, too: the next look tries again.
             _ => looked.cannot = looked.cannot.saturating_add(1),
         }
-        self.told.entry(id).or_default().fault(id, &error, self.format);
+        self.told
+            .entry(ward)
+            .or_default()
+            .fault(ward, &error, self.format);
     }
 
     /// Reads every channel's state, tells what changed, and returns those in a dispute.
-    async fn states(&mut self, looked: &mut Looked) -> Result<Vec<(ChannelId, ChannelState)>, SettleError> {
+    async fn states(&mut self, looked: &mut Looked) -> Result<Vec<(Ward, ChannelState)>, SettleError> {
         let mut good = Vec::new();
-        let channels: Vec<_> = self.folder.channels().values().cloned().collect();
-        for evidence in channels {
-            match self.check(&evidence).await {
-                Ok(()) => good.push((evidence.id(), evidence.raw().adjudicator)),
-                Err(error @ SettleError::Unreachable(_)) => return Err(error),
-                Err(error) => self.failed(evidence.id(), error, looked),
+        let guarded: Vec<_> = self.folder.wards().values().cloned().collect();
+        // One that does not answer must not keep the channels of the others waiting.
+        let mut faults: BTreeMap<(u64, Address), SettleError> = BTreeMap::new();
+        for evidence in guarded {
+            let domain = (evidence.raw().chain_id, evidence.raw().adjudicator);
+            let checked = match faults.get(&domain) {
+                Some(error) => Err(error.clone()),
+                None => self.check(&evidence).await,
+            };
+            match checked {
+                Ok(()) => good.push((ward(&evidence), evidence.raw().adjudicator)),
+                Err(error) => {
+                    faults.insert(domain, error.clone());
+                    self.failed(ward(&evidence), error, looked);
+                }
             }
         }
         let node = &self.node;
-        let reads = good.into_iter().map(|(id, adjudicator)| async move {
+        let reads = good.into_iter().map(|(ward, adjudicator)| async move {
             let call = IAdjudicator::channelCall {
-                channelId: B256::from(id.0),
+                channelId: B256::from(ward.0.0),
             };
-            (id, node.read(adjudicator, &call, BlockId::latest()).await)
+            (ward, node.read(adjudicator, &call, BlockId::latest()).await)
         });
         let states: Vec<_> = stream::iter(reads)
             .buffer_unordered(READS_AT_ONCE)
             .collect()
             .await;
         let mut disputed = Vec::new();
-        for (id, state) in states {
+        for (ward, state) in states {
             match state {
                 Ok(state) => {
-                    self.told.entry(id).or_default().phase(id, &state, self.format);
+                    self.told
+                        .entry(ward)
+                        .or_default()
+                        .phase(ward, &state, self.format);
                     if matches!(state.status, Status::Disputed) {
-                        disputed.push((id, state));
+                        disputed.push((ward, state));
                     }
                 }
-                Err(error) => self.failed(id, error, looked),
+                Err(error) => self.failed(ward, error, looked),
             }
         }
         Ok(disputed)
@@ -222,7 +266,7 @@ impl Tower {
     async fn check(&mut self, evidence: &CheckedEvidence) -> Result<(), SettleError> {
         let domain = (evidence.raw().chain_id, evidence.raw().adjudicator);
         if !self.checked.contains(&domain) {
-            self.node.check(evidence.domain()).await?;
+            self.trust.check(evidence.domain()).await?;
             self.checked.insert(domain);
         }
         Ok(())
@@ -239,20 +283,31 @@ impl Tower {
         };
         let now = view.head.time;
         let known = view.adjudication.direction(evidence.side().other()).seq;
-        let told = self.told.entry(evidence.id()).or_default();
+        let told = self.told.entry(ward(evidence)).or_default();
         if now >= window_end && known < seq(evidence) {
             looked.too_late = looked.too_late.saturating_add(1);
-            told.late(evidence.id(), known, seq(evidence), self.format);
+            told.late(ward(evidence), known, seq(evidence), self.format);
         }
         if now >= final_at {
             return Ok(true);
         }
-        let verb = match () {
-            () if now < window_end && !offer(&view, evidence, false).is_empty() => Verb::Submit,
-            () if now >= window_end && !offer_locks(&view, evidence).unlocks.is_empty() => Verb::Resolve,
-            () => return Ok(false),
+        let (verb, offer, until) = match now < window_end {
+            true => (Verb::Submit, offer(&view, evidence, false), window_end),
+            false => (Verb::Resolve, offer_locks(&view, evidence), final_at),
         };
+        if offer.is_empty() {
+            return Ok(false);
+        }
         told.alarm(evidence, now, window_end, self.format);
+        let shown = Shown::new(evidence, &offer);
+        match self.again.turn(ward(evidence), &shown, (now, until), self.every) {
+            Turn::Go => {}
+            Turn::Wait(news) => {
+                told.in_vain(evidence, news, self.format);
+                looked.cannot = looked.cannot.saturating_add(1);
+                return Ok(false);
+            }
+        }
         // By R21 the newest voucher is shown, whoever gains: what both sides signed is fair, and what the other side may
         // still show at the last second is not known.
         let intent = Intent {
@@ -263,10 +318,13 @@ impl Tower {
         };
         let plan = plan::plan(&view, evidence, intent)?;
         match &mut self.sender {
-            Some(sender) => sender.send(&plan, evidence.id()).await?,
+            Some(sender) => {
+                sender.show(&plan, evidence).await?;
+                self.again.sent(ward(evidence), shown);
+            }
             None => {
                 let text = format!("{} is due; --broadcast would send it", plan.command);
-                Event::new("due", text).channel(evidence.id()).emit(self.format);
+                Event::new("due", text).ward(ward(evidence)).emit(self.format);
                 return Ok(false);
             }
         }
@@ -280,7 +338,7 @@ impl Tower {
         let Some(sender) = &mut self.sender else {
             for evidence in chunk {
                 Event::new("due", "finalize is due; --broadcast would send it")
-                    .channel(evidence.id())
+                    .ward(ward(evidence))
                     .emit(self.format);
             }
             return Ok(());
@@ -289,7 +347,7 @@ impl Tower {
             Ok(()) => looked.sent = looked.sent.saturating_add(1),
             Err(error) => {
                 if let Some(first) = chunk.first() {
-                    self.failed(first.id(), error, looked);
+                    self.failed(ward(first), error, looked);
                 }
             }
         }

@@ -1,0 +1,141 @@
+//! Nodes that are stuck, lie or are dead: what `settle` believes, and that it says so.
+
+use crate::{cli::settle, vouchers::STRANGER, world::World};
+use axum::{Json, Router, extract::State, routing::post};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A node before anvil that shows nothing after one block: whoever asks it alone learns of no dispute.
+struct Frozen {
+    world: Arc<World>,
+    at: String,
+}
+
+async fn answer(State(frozen): State<Arc<Frozen>>, Json(mut call): Json<Value>) -> Json<Value> {
+    let id = call["id"].clone();
+    let method = call["method"].as_str().unwrap().to_owned();
+    let mut params = call["params"]
+        .as_array_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
+    for block in &mut params {
+        let later = block.as_str().is_some_and(|block| {
+            let number = block.strip_prefix("0x").filter(|digits| digits.len() < 16);
+            let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            let frozen = u64::from_str_radix(&frozen.at[2..], 16).unwrap();
+            block == "latest" || block == "pending" || number.is_some_and(|number| number > frozen)
+        });
+        if later {
+            *block = json!(frozen.at);
+        }
+    }
+    let provider = &frozen.world.provider;
+    use alloy::providers::Provider as _;
+    let answer: Result<Value, _> = provider.raw_request(method.into(), json!(params)).await;
+    Json(match answer {
+        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+        Err(error) => {
+            let said = error.as_error_resp().unwrap();
+            json!({"jsonrpc": "2.0", "id": id, "error": said})
+        }
+    })
+}
+
+/// Its URL.
+async fn frozen(world: &Arc<World>) -> String {
+    let at = world.block().await;
+    let state = Arc::new(Frozen {
+        world: world.clone(),
+        at: format!("{at:#x}"),
+    });
+    let router = Router::new().route("/", post(answer)).with_state(state);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+const DEAD: &str = "http://127.0.0.1:1";
+
+/// `settle VERB` at these nodes.
+fn at(verb: &str, file: &str, urls: &[&str], args: &[&str]) -> crate::cli::Output {
+    let nodes: Vec<&str> = urls.iter().flat_map(|url| ["--rpc-url", *url]).collect();
+    settle(&[&[verb, "--evidence", file, "--json"], &nodes[..], args].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hides_a_dispute_is_outvoted() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let world = Arc::new(world);
+    let liar = frozen(&world).await;
+    let newest = world.received(5, 900);
+    let dir = world.subdirectory("tower");
+    world
+        .export(&newest, STRANGER, &dir.join("alice.json"), &[])
+        .exits(0);
+    world.stale_dispute().await;
+    let file = world.file(&newest);
+    let state =
+        |urls: &[&str], args: &[&str]| at("status", &file, urls, args).exits(0).json()["state"].clone();
+    assert_eq!(state(&[&liar], &[]), "open", "what one node can do");
+    let honest = world.url.as_str();
+    assert_eq!(state(&[&liar, honest, honest], &[]), "disputed");
+    assert_eq!(state(&[DEAD, honest, honest], &[]), "disputed");
+    assert_eq!(state(&[honest, DEAD], &["--agree", "1"]), "disputed");
+    // More liars than --agree bears, and too few that answer.
+    at("status", &file, &[honest, DEAD], &[])
+        .exits(6)
+        .says("must agree");
+    at("status", &file, &[honest, DEAD], &["--agree", "3"]).exits(2);
+    // And the tower defends through them.
+    let (dir, key) = (dir.display().to_string(), world.key_file(STRANGER));
+    let nodes = [liar.as_str(), honest, honest].join(",");
+    let watch = ["watch", "--dir", &dir, "--rpc-url", &nodes, "--key-file", &key];
+    let answered = settle(&[&watch[..], &["--broadcast", "--once", "--ndjson"]].concat()).exits(0);
+    assert!(
+        answered.events().contains(&"mined".to_owned()),
+        "{:?}",
+        answered.events()
+    );
+    let shown = world.settle("status", &file, &["--json"]).json();
+    assert_eq!(shown["outcomes"][0]["you"], "1400");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_newest_block_is_old_is_said_to_be_stuck() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let newest = world.received(5, 900);
+    let dir = world.subdirectory("tower");
+    world
+        .export(&newest, STRANGER, &dir.join("alice.json"), &[])
+        .exits(0);
+    let file = world.file(&newest);
+    let stuck = |output: &crate::cli::Output| {
+        let warnings = output.json()["warnings"].as_array().unwrap().clone();
+        warnings
+            .iter()
+            .any(|text| text.as_str().unwrap().contains("the node is stuck"))
+    };
+    for verb in ["status", "plan"] {
+        assert!(!stuck(&world.settle(verb, &file, &["--json"]).exits(0)));
+        let late = world
+            .settle(verb, &file, &["--json", "--stale-after-s", "0"])
+            .exits(0);
+        assert!(stuck(&late), "{}", late.stdout);
+        assert!(late.stderr.contains("the node is stuck"));
+    }
+    world
+        .settle("dispute", &file, &["--stale-after-s", "0"])
+        .exits(0)
+        .says("the node is stuck");
+    world.watch_once(&dir, STRANGER, &[]).exits(0);
+    let watch = world
+        .watch_once(&dir, STRANGER, &["--stale-after-s", "0"])
+        .exits(6);
+    assert!(watch.events().contains(&"stale".to_owned()));
+    assert_eq!(watch.lines().last().unwrap()["stale"], true);
+}

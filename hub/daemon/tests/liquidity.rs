@@ -318,6 +318,8 @@ impl Payers {
     const INITIAL: u128 = 100_000;
     /// What each has spent, and the hub takes back.
     const SPENT: u128 = 6_000 + 6_000 * FEE_PPM / 1_000_000;
+    /// What each pays later, with the fee.
+    const MORE: u128 = 101;
 
     async fn arrive(dir: &std::path::Path) -> Self {
         let world = with_reserve(dir, (Self::INITIAL, 1_000, 105_000), "", "").await;
@@ -358,6 +360,18 @@ impl Payers {
         }
     }
 
+    /// Everybody pays on, and leaves with what is theirs.
+    async fn pay_on_and_close(&self) {
+        for payer in &self.payers {
+            payer.pay(&self.shop, 100).await;
+        }
+        for payer in &self.payers {
+            payer.client.close().await.unwrap();
+            let left = ENDOWMENT - Self::SPENT - Self::MORE;
+            assert_eq!(self.world.tokens_of(payer.key.address()).await, left);
+        }
+    }
+
     /// All is home, by one event for each. Everybody pays on, and leaves with what is theirs. Returns the transactions.
     async fn leave(self) -> BTreeSet<B256> {
         let sent = releases(&self.world).await;
@@ -371,14 +385,7 @@ impl Payers {
             self.vault + 3 * Self::SPENT,
             "all of it is home"
         );
-        for payer in &self.payers {
-            payer.pay(&self.shop, 100).await;
-        }
-        for payer in &self.payers {
-            payer.client.close().await.unwrap();
-            let left = ENDOWMENT - Self::SPENT - 101;
-            assert_eq!(self.world.tokens_of(payer.key.address()).await, left);
-        }
+        self.pay_on_and_close().await;
         self.hub.stop();
         sent.into_iter().map(|(_, hash)| hash).collect()
     }

@@ -116,7 +116,8 @@ async fn a_refill_that_cannot_be_sent_keeps_no_order_waiting() {
     process.ready();
     let (alice, shop) = alice_and_shop(&world).await;
     let free = alice.channel.request_capacity(1_000_u128).await.unwrap().quote;
-    let held = shop.channel.view().unwrap().hub_deposit.0;
+    let id = shop.channel.id();
+    let held = state(&world, id).await.total;
     let coins = world.bank.balance(world.hub).await.unwrap();
     set_balance(&world, world.hub, 0).await;
     alice.pay(&shop, 9_000).await;
@@ -125,7 +126,12 @@ async fn a_refill_that_cannot_be_sent_keeps_no_order_waiting() {
     assert_eq!(offer.quote.ready_in_s, free.ready_in_s);
     shop.channel.accept_capacity(&offer).await.unwrap();
     set_balance(&world, world.hub, coins.to()).await;
-    shop.channel.wait_hub_deposit(held + 10_000).await.unwrap();
+    // The fee that the shop paid is the hub's there, too.
+    let both = held + 9_000 - offer.quote.fee.0 + 1_000;
+    until(&world, id, "the refill and the order", |state| {
+        state.total == both
+    })
+    .await;
     process.stop();
 }
 
@@ -202,7 +208,8 @@ async fn releases_that_were_lost_with_their_process_are_sent_again() {
     all.leave().await;
 }
 
-/// The hub was away for so long that no block takes them: the channels are free, and it asks again.
+/// The hub was away for so long that no block takes them. The channels are free: their clients pay on, and close, which
+/// would wait for a release; the hub's part comes home by that.
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_that_lapsed_while_the_hub_was_away_free_their_channels() {
     let dir = tempfile::tempdir().unwrap();
@@ -211,8 +218,11 @@ async fn releases_that_lapsed_while_the_hub_was_away_free_their_channels() {
     pass(&all.world, LAPSED_S).await;
     mine_every(&all.world, 1).await;
     start_again(&mut all);
-    all.released().await;
-    all.leave().await;
+    all.pay_on_and_close().await;
+    assert_eq!(releases(&all.world).await, []);
+    let home = Payers::INITIAL + Payers::SPENT + Payers::MORE;
+    assert_eq!(all.world.vault().await, all.vault + 3 * home);
+    all.hub.stop();
 }
 
 /// Deeper than the hub waits: it had believed the releases, and their channels are frozen until it has brought them back.

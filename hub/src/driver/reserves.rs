@@ -304,6 +304,10 @@ impl Driver {
             let common = (need.config.token, need.config.challenge_period_s);
             alike.entry(common).or_default().push(need);
         }
+        // A reorg since the last look: what was read may be of another branch, where nothing is known of an earlier process.
+        if alike.is_empty() || !self.is_on_branch().await {
+            return;
+        }
         if !self.tell_refills(alike.values().flatten()).await {
             return;
         }
@@ -312,6 +316,15 @@ impl Driver {
                 self.reserve_chunk(token, chunk).await;
             }
         }
+    }
+
+    /// Whether the newest block that was seen is still on the chain.
+    async fn is_on_branch(&self) -> bool {
+        let Some(latest) = self.view.latest() else {
+            return false;
+        };
+        let now = self.options.chain.block(latest.number).await;
+        now.is_ok_and(|now| now == Some(latest))
     }
 
     /// What of the deposits serves no order, durable before they are sent. False when the ledger has stopped.

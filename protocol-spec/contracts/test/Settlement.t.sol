@@ -83,6 +83,14 @@ contract SettlementTest is Base {
         _balances(1010, 990);
     }
 
+    function test_dispute_takesSubmitterThatMayByOneOfThem_R28() public {
+        Submission memory may = _accepted(_voucher(HUB, 1, 10, 0, 0), watchtower, true, _now());
+        Submission memory mayNot = _accepted(_voucher(CLIENT, 1, 10, 0, 0), watchtower, false, _now());
+        vm.prank(watchtower);
+        adj.dispute(config, _list(may, mayNot), _noLocks());
+        assertTrue(_status() == Status.Disputed);
+    }
+
     function test_dispute_revertsIfSubmitterMayNot_R28() public {
         Submission memory s = _accepted(_voucher(HUB, 1, 10, 0, 0), watchtower, false, _now());
         vm.prank(watchtower);
@@ -487,6 +495,20 @@ contract SettlementTest is Base {
 
     function _cancelMessage(uint64 number) internal view returns (CancelDispute memory) {
         return CancelDispute(id, number, _now() + 1 hours);
+    }
+
+    function test_cancelDispute_keepsWithdrawals_R27() public {
+        Withdraw memory m = _withdrawMessage(CLIENT, 200);
+        (bytes memory c, bytes memory h) = _bothSign(adj.withdrawDigest(m));
+        adj.withdraw(config, m, c, h);
+        _dispute();
+        Close memory whole = _closeMessage(1300, 700);
+        (bytes memory wc, bytes memory wh) = _bothSign(adj.closeDigest(whole));
+        _fails(IAdjudicator.SumMismatch.selector, 2000, 2200);
+        adj.close(config, whole, wc, wh);
+        _cancel(_cancelMessage(1));
+        _fails(IAdjudicator.WithdrawalNotNewer.selector, 200, 200);
+        adj.withdraw(config, m, c, h);
     }
 
     function test_cancelDispute_reopensAndKeepsEvidence_R27() public {

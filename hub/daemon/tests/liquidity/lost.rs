@@ -192,9 +192,13 @@ async fn lose_releases(all: &mut Payers) {
     assert_eq!(used, next);
 }
 
-fn start_again(all: &mut Payers) {
+/// Everybody is connected again.
+async fn start_again(all: &mut Payers) {
     all.hub = Hub::spawn(&all.world);
     all.hub.ready();
+    for person in all.payers.iter().chain([&all.shop]) {
+        person.channel.wait_live().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +206,7 @@ async fn releases_that_were_lost_with_their_process_are_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Payers::arrive(dir.path()).await;
     lose_releases(&mut all).await;
-    start_again(&mut all);
+    start_again(&mut all).await;
     mine_every(&all.world, 1).await;
     all.released().await;
     all.leave().await;
@@ -217,7 +221,7 @@ async fn releases_that_lapsed_while_the_hub_was_away_free_their_channels() {
     lose_releases(&mut all).await;
     pass(&all.world, LAPSED_S).await;
     mine_every(&all.world, 1).await;
-    start_again(&mut all);
+    start_again(&mut all).await;
     all.pay_on_and_close().await;
     assert_eq!(releases(&all.world).await, []);
     let home = Payers::INITIAL + Payers::SPENT + Payers::MORE;

@@ -145,6 +145,10 @@ async fn answer(shared: Arc<Shared>, body: String) -> Response {
             return (StatusCode::BAD_GATEWAY, "out of order").into_response();
         }
         Ok(result) => reply["result"] = result,
+        // As most nodes say of what is in a block.
+        Err(_) if fault == Fault::LosesAnswers && method == "eth_sendRawTransaction" => {
+            reply["error"] = json!({"code": -32_000, "message": "nonce too low"});
+        }
         Err(error) => reply["error"] = error,
     }
     let mut text = reply.to_string();

@@ -413,6 +413,18 @@ contract SettlementTest is Base {
         _submit(s);
         assertTrue(_state().clientLocks.opened);
         assertEq(_state().clientLocks.maxExpiry, t0 + 2 days);
+        vm.recordLogs();
+        _submit(s);
+        assertEq(vm.getRecordedLogs().length, 1, "no second LocksOpened");
+    }
+
+    /// An older voucher opens its own locks, not those of the one that is stored.
+    function test_submit_takesNoOpeningOfOtherLocks() public {
+        Lock[] memory locks = _locks();
+        _submit(_withoutOpening(_withLocks(_voucher(CLIENT, 2, 10, 0, 0), locks)));
+        _submit(_withLocks(_voucher(CLIENT, 1, 5, 0, 0), _one(locks[0])));
+        assertFalse(_state().clientLocks.opened);
+        assertEq(_state().clientLocks.maxExpiry, 0);
     }
 
     function test_resolve_takesTheOpeningUntilTheWindowEnds() public {

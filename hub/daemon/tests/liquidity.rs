@@ -12,6 +12,8 @@
 mod anvil;
 #[path = "roles/court.rs"]
 mod court;
+#[path = "liquidity/lost.rs"]
+mod lost;
 #[path = "support/people.rs"]
 mod people;
 #[path = "support/process.rs"]
@@ -22,6 +24,7 @@ mod world;
 use alloy::{eips::BlockId, primitives::B256, providers::Provider, sol_types::SolEvent};
 use client_sdk::{ChannelError, ClientEvent, PayError, ReturnReason};
 use court::{state, until};
+use futures::future::join_all;
 use hub::chain::{Chain, ChainLog, LogQuery};
 use people::{DEPOSIT, ENDOWMENT, Person};
 use process::Hub;
@@ -32,6 +35,7 @@ use protocol_spec::{
 };
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
@@ -298,57 +302,103 @@ async fn releases(world: &World) -> Vec<(ChannelId, B256)> {
     logs.iter().filter_map(decode).collect()
 }
 
-/// Three channels have too much at the same moment. Between two looks of the hub lies at most one boundary, so at least
-/// two of them go together.
+/// Three payers in whose channels the hub will have too much at the same moment. It looks seldom: between two looks lies
+/// at most one boundary, so at least two releases go together.
+struct Payers {
+    world: World,
+    hub: Hub,
+    payers: Vec<Person>,
+    shop: Person,
+    /// In the vault before.
+    vault: u128,
+}
+
+impl Payers {
+    /// The hub's deposit in every channel.
+    const INITIAL: u128 = 100_000;
+    /// What each has spent, and the hub takes back.
+    const SPENT: u128 = 6_000 + 6_000 * FEE_PPM / 1_000_000;
+    /// What each pays later, with the fee.
+    const MORE: u128 = 101;
+
+    async fn arrive(dir: &std::path::Path) -> Self {
+        let world = with_reserve(dir, (Self::INITIAL, 1_000, 105_000), "", "").await;
+        let text = std::fs::read_to_string(&world.config).unwrap();
+        let slow = text.replace("poll_interval_ms = 200", "poll_interval_ms = 2000");
+        assert_ne!(text, slow);
+        std::fs::write(&world.config, slow).unwrap();
+        let mut hub = Hub::spawn(&world);
+        hub.ready();
+        let arrive = |name: &'static str| Person::arrive(&world, name, world.listen);
+        let (alice, bob, carol, shop) =
+            tokio::join!(arrive("alice"), arrive("bob"), arrive("carol"), arrive("shop"));
+        let payers = vec![alice, bob, carol];
+        for payer in &payers {
+            payer.pay(&shop, 1_000).await;
+        }
+        let vault = world.vault().await;
+        Self {
+            world,
+            hub,
+            payers,
+            shop,
+            vault,
+        }
+    }
+
+    /// From then on the hub has too much.
+    async fn spend(&self) {
+        join_all(self.payers.iter().map(|payer| payer.pay(&self.shop, 5_000))).await;
+    }
+
+    async fn released(&self) {
+        for payer in &self.payers {
+            until(&self.world, payer.channel.id(), "the release", |state| {
+                state.hubWithdrawn == Self::SPENT
+            })
+            .await;
+        }
+    }
+
+    /// Everybody pays on, and leaves with what is theirs.
+    async fn pay_on_and_close(&self) {
+        for payer in &self.payers {
+            payer.pay(&self.shop, 100).await;
+        }
+        for payer in &self.payers {
+            payer.client.close().await.unwrap();
+            let left = ENDOWMENT - Self::SPENT - Self::MORE;
+            assert_eq!(self.world.tokens_of(payer.key.address()).await, left);
+        }
+    }
+
+    /// All is home, by one event for each. Everybody pays on, and leaves with what is theirs. Returns the transactions.
+    async fn leave(self) -> BTreeSet<B256> {
+        let sent = releases(&self.world).await;
+        let mut channels: Vec<_> = sent.iter().map(|(channel, _)| *channel).collect();
+        channels.sort();
+        let mut expected: Vec<_> = self.payers.iter().map(|payer| payer.channel.id()).collect();
+        expected.sort();
+        assert_eq!(channels, expected, "one event for each, once");
+        assert_eq!(
+            self.world.vault().await,
+            self.vault + 3 * Self::SPENT,
+            "all of it is home"
+        );
+        self.pay_on_and_close().await;
+        self.hub.stop();
+        sent.into_iter().map(|(_, hash)| hash).collect()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_that_wait_together_are_one_transaction() {
     let dir = tempfile::tempdir().unwrap();
-    let world = with_reserve(dir.path(), (100_000, 1_000, 105_000), "", "").await;
-    let text = std::fs::read_to_string(&world.config).unwrap();
-    let slow = text.replace("poll_interval_ms = 200", "poll_interval_ms = 2000");
-    assert_ne!(text, slow);
-    std::fs::write(&world.config, slow).unwrap();
-    let mut process = Hub::spawn(&world);
-    process.ready();
-    let arrive = |name: &'static str| Person::arrive(&world, name, world.listen);
-    let (alice, bob, carol, shop) =
-        tokio::join!(arrive("alice"), arrive("bob"), arrive("carol"), arrive("shop"));
-    let payers = [&alice, &bob, &carol];
-    for payer in payers {
-        payer.pay(&shop, 1_000).await;
-    }
-    let before = world.vault().await;
-    tokio::join!(
-        alice.pay(&shop, 5_000),
-        bob.pay(&shop, 5_000),
-        carol.pay(&shop, 5_000)
-    );
-    let spent = 6_000 + 6_000 * FEE_PPM / 1_000_000;
-    for payer in payers {
-        until(&world, payer.channel.id(), "the release", |state| {
-            state.hubWithdrawn == spent
-        })
-        .await;
-    }
-    let sent = releases(&world).await;
-    let mut channels: Vec<_> = sent.iter().map(|(channel, _)| *channel).collect();
-    let mut transactions: Vec<_> = sent.iter().map(|(_, hash)| *hash).collect();
-    channels.sort();
-    transactions.sort();
-    transactions.dedup();
-    let mut expected: Vec<_> = payers.iter().map(|payer| payer.channel.id()).collect();
-    expected.sort();
-    assert_eq!(channels, expected, "one event for each, once");
+    let all = Payers::arrive(dir.path()).await;
+    all.spend().await;
+    all.released().await;
+    let transactions = all.leave().await;
     assert!(transactions.len() < 3, "{transactions:?}");
-    assert_eq!(world.vault().await, before + 3 * spent, "all of it is home");
-    // Everybody pays on, and leaves with what is theirs.
-    for payer in payers {
-        payer.pay(&shop, 100).await;
-    }
-    alice.client.close().await.unwrap();
-    let left = ENDOWMENT - spent - 101;
-    assert_eq!(world.tokens_of(alice.key.address()).await, left);
-    process.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -428,6 +478,27 @@ async fn nonces(world: &World) -> (u64, u64) {
     (used, count(BlockId::pending()).await.unwrap())
 }
 
+async fn nonces_are(world: &World, expected: (u64, u64)) {
+    let began = Instant::now();
+    while nonces(world).await != expected {
+        assert!(began.elapsed() < PATIENCE, "not {expected:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the hub has nothing to do.
+async fn quiet(world: &World) {
+    let began = Instant::now();
+    loop {
+        let seen = report(world);
+        if promised(&seen) == 0 && seen["actions"].as_array().unwrap().is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{seen}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Seconds between blocks; 0: none comes by itself.
 async fn mine_every(world: &World, seconds: u64) {
     let asked = world
@@ -451,11 +522,7 @@ async fn a_refill_that_was_on_its_way_at_a_crash_is_not_paid_in_twice() {
     let (used, _) = nonces(&world).await;
     // Below the low watermark of 2,000.
     alice.pay(&shop, 9_000).await;
-    let began = Instant::now();
-    while nonces(&world).await != (used, used + 1) {
-        assert!(began.elapsed() < PATIENCE, "the hub sends no refill");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    nonces_are(&world, (used, used + 1)).await;
 
     process.kill();
     let mut process = Hub::spawn(&world);
@@ -481,11 +548,7 @@ async fn a_refill_that_was_on_its_way_at_a_crash_is_not_paid_in_twice() {
     let refilled = held + 9_000;
     until(&world, id, "the refill", |state| state.total == refilled).await;
     // Once the hub has seen it, it pays in again what is needed then, and is not held up by what was.
-    let began = Instant::now();
-    while promised(&report(&world)) > 0 || !report(&world)["actions"].as_array().unwrap().is_empty() {
-        assert!(began.elapsed() < PATIENCE, "{}", report(&world));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    quiet(&world).await;
     assert_eq!(state(&world, id).await.total, refilled);
     alice.pay(&shop, 9_000).await;
     until(&world, id, "the next refill", |state| state.total > refilled).await;

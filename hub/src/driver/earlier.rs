@@ -25,8 +25,8 @@ pub(super) enum Earlier {
     Below(u64, Instant),
     /// The same; an empty transaction was sent behind them.
     Followed(u64),
-    /// Nothing.
-    Over,
+    /// Nothing: what had been is in blocks up to this one, or can never be.
+    Over(u64),
 }
 
 impl Driver {
@@ -39,7 +39,13 @@ impl Driver {
                 return false;
             }
         }
-        matches!(self.purse.earlier, Earlier::Over)
+        matches!(self.purse.earlier, Earlier::Over(_))
+    }
+
+    /// True when whatever of that did pay into a channel is known to a ledger that has taken in this block.
+    pub(super) async fn earlier_is_known(&mut self, confirmed: u64) -> bool {
+        self.earlier_is_over().await;
+        matches!(self.purse.earlier, Earlier::Over(block) if block <= confirmed)
     }
 
     /// Before anything is sent: what is given now is not yet waited for.
@@ -50,14 +56,14 @@ impl Driver {
     }
 
     async fn look_at_earlier(&self) -> Result<Earlier, ChainError> {
-        if matches!(self.purse.earlier, Earlier::Over) {
-            return Ok(Earlier::Over);
+        if matches!(self.purse.earlier, Earlier::Over(_)) {
+            return Ok(self.purse.earlier);
         }
         let nonces = self.options.chain.nonces().await?;
         let (below, since) = match self.purse.earlier {
             Earlier::Below(below, since) => (below, Some(since)),
             Earlier::Followed(below) => (below, None),
-            Earlier::Unknown | Earlier::Over => {
+            Earlier::Unknown | Earlier::Over(_) => {
                 if nonces.used < nonces.next {
                     tracing::info!(
                         transactions = nonces.next.saturating_sub(nonces.used),
@@ -68,7 +74,8 @@ impl Driver {
             }
         };
         if nonces.used >= below {
-            return Ok(Earlier::Over);
+            // Read afterwards: those blocks are not above it.
+            return Ok(Earlier::Over(self.options.chain.head().await?.number));
         }
         // One is enough: the port looks after it from then on.
         let Some(since) = since else {

@@ -11,7 +11,7 @@ use crate::{
 use alloy::{primitives::B256, sol_types::SolCall};
 use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -121,14 +121,17 @@ impl Driver {
 
     async fn manage(&mut self, reserves: Reserves) -> Result<(), ChainError> {
         let head = self.view.latest().map(|head| head.number);
-        let quiet = reserves.needs.is_empty() && reserves.surpluses.is_empty();
+        let idle = reserves.needs.is_empty() && reserves.surpluses.is_empty();
+        let quiet = idle && reserves.awaited.is_empty();
         // Nothing can be different from what the ledger was told.
         if quiet && self.purse.sent.is_empty() && self.purse.told_at == head {
             return Ok(());
         }
         self.look_at_sent(reserves.block).await;
         let vaults = self.vaults(&reserves).await?;
+        let (confirmed, awaited) = (reserves.block, reserves.awaited.clone());
         let plan = self.plan(reserves, &vaults).await;
+        self.give_up_refills(awaited, confirmed, &plan).await;
         self.tell_vaults(&vaults, &plan).await;
         self.purse.told_at = head;
         let now = Instant::now();
@@ -301,6 +304,10 @@ impl Driver {
             let common = (need.config.token, need.config.challenge_period_s);
             alike.entry(common).or_default().push(need);
         }
+        // A reorg since the last look: what was read may be of another branch, where nothing is known of an earlier process.
+        if alike.is_empty() || !self.is_on_branch().await {
+            return;
+        }
         if !self.tell_refills(alike.values().flatten()).await {
             return;
         }
@@ -309,6 +316,15 @@ impl Driver {
                 self.reserve_chunk(token, chunk).await;
             }
         }
+    }
+
+    /// Whether the newest block that was seen is still on the chain.
+    async fn is_on_branch(&self) -> bool {
+        let Some(latest) = self.view.latest() else {
+            return false;
+        };
+        let now = self.options.chain.block(latest.number).await;
+        now.is_ok_and(|now| now == Some(latest))
     }
 
     /// What of the deposits serves no order, durable before they are sent. False when the ledger has stopped.
@@ -324,6 +340,24 @@ impl Driver {
         }
         // A snapshot is given once everything before it is durable.
         !told || self.control.snapshot().await.is_some()
+    }
+
+    /// Announced, and on their way no more: sending failed for good, or an earlier process was killed before it sent. No
+    /// order waits for them, and what comes later is no part of them. Those of the plan are announced anew.
+    async fn give_up_refills(&mut self, mut awaited: Vec<ChannelId>, confirmed: u64, plan: &Plan) {
+        let on_their_way = self.purse.sent.iter().flat_map(|sent| &sent.items);
+        let on_their_way = on_their_way.map(|(channel, _, _)| *channel);
+        let planned = plan.refills.iter().map(|refill| refill.need.channel);
+        let coming: HashSet<ChannelId> = on_their_way.chain(planned).collect();
+        awaited.retain(|channel| !coming.contains(channel));
+        if awaited.is_empty() || !self.earlier_is_known(confirmed).await {
+            return;
+        }
+        for channel in awaited {
+            tracing::info!(%channel, "a refill of the reserve was given up");
+            let amount = Amount::ZERO;
+            self.control.tell(Input::Refilling { channel, amount }).await;
+        }
     }
 
     async fn reserve_chunk(&mut self, token: Address, needs: &[ReserveNeed]) {

@@ -35,6 +35,8 @@ pub struct Reserves {
     pub needs: Vec<ReserveNeed>,
     /// Channels in which the hub has more than it needs.
     pub surpluses: Vec<Surplus>,
+    /// Channels into which a refill was announced that has not arrived.
+    pub awaited: Vec<ChannelId>,
     /// Every token served, with what is ordered in it and not paid in.
     pub owed: BTreeMap<Address, Amount>,
 }

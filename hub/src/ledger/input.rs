@@ -72,7 +72,7 @@ pub enum Input {
     /// What a token's vault holds.
     Vault(Vault),
     /// The hub is about to pay into a channel. To be durable before it is sent: what is ordered in the meantime is not
-    /// served by it.
+    /// served by it. Zero once it is sure that nothing of it comes any more.
     Refilling {
         /// The channel.
         channel: ChannelId,

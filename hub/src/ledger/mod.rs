@@ -103,6 +103,8 @@ pub struct Ledger {
     /// Channels whose reserve may be too small, and those in which it may be larger than needed.
     needy: BTreeSet<usize>,
     rich: BTreeSet<usize>,
+    /// Channels into which a refill was announced that has not arrived.
+    awaiting: BTreeSet<usize>,
 }
 
 /// Where the ledger's view of the chain stands: a confirmed block.
@@ -153,6 +155,7 @@ impl Ledger {
             dirty: touched::Touched::default(),
             needy: BTreeSet::new(),
             rich: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
         }
     }
 

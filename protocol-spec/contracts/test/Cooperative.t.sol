@@ -158,6 +158,17 @@ contract CooperativeTest is Base {
     }
 
     /// A batch signature counts under vouchers only.
+    /// What is no signature recovers to nobody, who is no party.
+    function test_close_revertsIfNobodyIsTheClient() public {
+        (config.client, config.clientSigner) = (address(0), address(0));
+        id = adj.channelIdOf(config);
+        Close memory m = _closeMessage(0, 0);
+        bytes32 digest = adj.closeDigest(m);
+        (, bytes memory h) = _bothSign(digest);
+        vm.expectRevert(abi.encodeWithSelector(IAdjudicator.BadSignature.selector, address(0), digest));
+        adj.close(config, m, new bytes(65), h);
+    }
+
     function test_close_revertsIfBatchSigned() public {
         Close memory m = _closeMessage(1300, 700);
         bytes32 digest = adj.closeDigest(m);

@@ -224,6 +224,8 @@ contract DepositsTest is Base {
         vm.prank(stranger);
         adj.fundVault(hub, address(token), 9);
         assertEq(adj.vault(address(token), hub), 9);
+        _fundVault(2);
+        assertEq(adj.vault(address(token), hub), 11);
     }
 
     function test_fundVault_revertsIfHubZero() public {
@@ -282,6 +284,20 @@ contract DepositsTest is Base {
         vm.prank(config.hubSigner);
         _fails(IAdjudicator.InsufficientVault.selector, 26, 24);
         adj.reserve(_side(), items);
+    }
+
+    /// One more unit would run over into the next field.
+    function test_reserve_revertsIfTotalTooLarge() public {
+        _open();
+        uint128 limit = type(uint88).max;
+        token.mint(hub, limit);
+        _fundVault(limit);
+        _reserve(limit - 2000);
+        ChannelState memory before = _state();
+        assertEq(before.total, limit);
+        _fails(IAdjudicator.TotalTooLarge.selector, uint256(limit) + 1, limit);
+        _reserve(1);
+        assertEq(abi.encode(_state()), abi.encode(before));
     }
 
     function test_reserve_revertsIfNotTheHub() public {

@@ -53,6 +53,18 @@ contract HostileTest is Base {
         assertEq(abi.encode(_state()), abi.encode(before));
     }
 
+    /// The sums are not checked for wrapping around: less than nothing must not seem to arrive.
+    function test_deposit_revertsIfLyingTokenPaysTooMuch() public {
+        _openBad();
+        bytes[] memory balances = new bytes[](2);
+        uint256 received = type(uint256).max - EACH + 1;
+        (balances[0], balances[1]) = (abi.encode(0), abi.encode(received));
+        vm.mockCalls(address(bad), abi.encodeWithSignature("balanceOf(address)", adj), balances);
+        vm.prank(alice);
+        _fails(IAdjudicator.TotalTooLarge.selector, received, type(uint88).max);
+        adj.deposit(config, 1);
+    }
+
     function _openNative(address client) internal {
         config.token = address(0);
         config.client = client;
@@ -179,6 +191,8 @@ contract HostileTest is Base {
         _withdraw(_withdrawMessage(CLIENT, 100));
         assertEq(adj.claimable(address(bad), alice), 100);
         assertEq(_state().total, 1900);
+        _withdraw(_withdrawMessage(CLIENT, 130));
+        assertEq(adj.claimable(address(bad), alice), 130);
     }
 
     function test_close_blocksReentry_F7() public {

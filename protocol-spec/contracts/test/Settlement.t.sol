@@ -83,6 +83,14 @@ contract SettlementTest is Base {
         _balances(1010, 990);
     }
 
+    function test_dispute_takesSubmitterThatMayByOneOfThem_R28() public {
+        Submission memory may = _accepted(_voucher(HUB, 1, 10, 0, 0), watchtower, true, _now());
+        Submission memory mayNot = _accepted(_voucher(CLIENT, 1, 10, 0, 0), watchtower, false, _now());
+        vm.prank(watchtower);
+        adj.dispute(config, _list(may, mayNot), _noLocks());
+        assertTrue(_status() == Status.Disputed);
+    }
+
     function test_dispute_revertsIfSubmitterMayNot_R28() public {
         Submission memory s = _accepted(_voucher(HUB, 1, 10, 0, 0), watchtower, false, _now());
         vm.prank(watchtower);
@@ -405,6 +413,18 @@ contract SettlementTest is Base {
         _submit(s);
         assertTrue(_state().clientLocks.opened);
         assertEq(_state().clientLocks.maxExpiry, t0 + 2 days);
+        vm.recordLogs();
+        _submit(s);
+        assertEq(vm.getRecordedLogs().length, 1, "no second LocksOpened");
+    }
+
+    /// An older voucher opens its own locks, not those of the one that is stored.
+    function test_submit_takesNoOpeningOfOtherLocks() public {
+        Lock[] memory locks = _locks();
+        _submit(_withoutOpening(_withLocks(_voucher(CLIENT, 2, 10, 0, 0), locks)));
+        _submit(_withLocks(_voucher(CLIENT, 1, 5, 0, 0), _one(locks[0])));
+        assertFalse(_state().clientLocks.opened);
+        assertEq(_state().clientLocks.maxExpiry, 0);
     }
 
     function test_resolve_takesTheOpeningUntilTheWindowEnds() public {
@@ -487,6 +507,20 @@ contract SettlementTest is Base {
 
     function _cancelMessage(uint64 number) internal view returns (CancelDispute memory) {
         return CancelDispute(id, number, _now() + 1 hours);
+    }
+
+    function test_cancelDispute_keepsWithdrawals_R27() public {
+        Withdraw memory m = _withdrawMessage(CLIENT, 200);
+        (bytes memory c, bytes memory h) = _bothSign(adj.withdrawDigest(m));
+        adj.withdraw(config, m, c, h);
+        _dispute();
+        Close memory whole = _closeMessage(1300, 700);
+        (bytes memory wc, bytes memory wh) = _bothSign(adj.closeDigest(whole));
+        _fails(IAdjudicator.SumMismatch.selector, 2000, 2200);
+        adj.close(config, whole, wc, wh);
+        _cancel(_cancelMessage(1));
+        _fails(IAdjudicator.WithdrawalNotNewer.selector, 200, 200);
+        adj.withdraw(config, m, c, h);
     }
 
     function test_cancelDispute_reopensAndKeepsEvidence_R27() public {

@@ -5,7 +5,7 @@ use crate::{
     people::{DEPOSIT, Person, wallet_key},
     world::{CHALLENGE_PERIOD_S, World},
 };
-use alloy::{network::EthereumWallet, primitives::Address, sol_types::SolCall};
+use alloy::{network::EthereumWallet, primitives::Address, providers::Provider, sol_types::SolCall};
 use client_sdk::{ChannelHandle, Client, Config, Digest, SignerKey};
 use hub::{
     app::dev::mint_and_approve,
@@ -75,6 +75,16 @@ pub(crate) async fn act(world: &World, key: &SignerKey, evidence: &Evidence, ver
 pub(crate) async fn pass(world: &World, seconds: u64) {
     world.bank.increase_time(seconds).await.unwrap();
     world.bank.mine(1).await.unwrap();
+}
+
+/// Replaces the newest `depth` blocks by empty ones. Transactions are lost, as in anvil.
+pub(crate) async fn reorg(world: &World, depth: u64) {
+    let provider = world.bank.provider();
+    let none: [(String, u64); 0] = [];
+    let asked = provider.raw_request::<_, serde_json::Value>("anvil_reorg".into(), (depth, none));
+    asked.await.unwrap();
+    // The bank's own queue must not go on with nonces of the other branch.
+    world.bank.resync().await.unwrap();
 }
 
 pub(crate) fn percent_of_window(percent: u64) -> u64 {

@@ -2,13 +2,12 @@
 //! every step, every depth up to k + 2, before and after.
 
 use crate::{
-    court::{Case, act, closed, dispute, give_bank, pass, purse, rest_of_window, send, state, until},
+    court::{Case, act, closed, dispute, give_bank, pass, purse, reorg, rest_of_window, send, state, until},
     locks::{self, plot},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
     world::{CHALLENGE_PERIOD_S, World},
 };
-use alloy::providers::Provider;
 use client_sdk::Evidence;
 use hub::{chain::Chain, settle::Verb};
 use protocol_spec::{abi, calls};
@@ -60,16 +59,6 @@ const STEPS: [Step; 9] = [
 ];
 /// Those that run unless all are asked for.
 const SLICE: [Step; 4] = [Step::Open, Step::Withdraw, Step::Answer, Step::Resolve];
-
-/// Replaces the newest `depth` blocks by empty ones. Transactions are lost, as in anvil.
-async fn reorg(world: &World, depth: u64) {
-    let provider = world.bank.provider();
-    let none: [(String, u64); 0] = [];
-    let asked = provider.raw_request::<_, serde_json::Value>("anvil_reorg".into(), (depth, none));
-    asked.await.unwrap();
-    // The bank's own queue must not go on with nonces of the other branch.
-    world.bank.resync().await.unwrap();
-}
 
 /// The newest block: the step is in it.
 async fn head(world: &World) -> u64 {

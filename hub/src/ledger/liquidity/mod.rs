@@ -133,7 +133,8 @@ impl Ledger {
     }
 
     /// A deposit of the hub is about to be sent, of which so much serves no order. Told before it is sent, and durable
-    /// then; there is one at a time in a channel. Told again it changes nothing and is not journaled.
+    /// then; there is one at a time in a channel. Zero: nothing is on its way any more. Told again it changes nothing and
+    /// is not journaled.
     pub(super) fn refilling(&mut self, channel: &ChannelId, amount: Amount, commit: &mut Commit) {
         let Some(index) = self.index(channel) else { return };
         if let Some(entry) = self.entries.get_mut(index)

@@ -44,6 +44,18 @@ impl Ledger {
         rich.filter_map(|entry| self.surplus(entry)).collect()
     }
 
+    /// Channels into which a refill was announced that has not arrived: it is on its way, or will never come. Not those
+    /// whose money is in doubt, because there it may have come.
+    #[must_use]
+    pub fn awaited_refills(&self) -> Vec<ChannelId> {
+        if self.broken {
+            return Vec::new();
+        }
+        let awaiting = self.awaiting.iter().filter_map(|index| self.entries.get(*index));
+        let certain = awaiting.filter(|entry| !entry.stored.frozen);
+        certain.map(|entry| entry.channel.id()).collect()
+    }
+
     /// Keeps the lists of what may need or spare something. A channel comes into them only by a change of its own: as
     /// time passes watermarks only fall, so a need can go by itself but not come, and who has more than the lowest
     /// possible high watermark is in the list of the rich whatever its high watermark is now.
@@ -56,7 +68,9 @@ impl Ledger {
             let needy = served && !self.missing(entry).is_zero();
             let rich = served && self.may_be_rich(entry);
             keep(&mut self.needy, index, needy);
+            let awaiting = !entry.stored.reserve.refilling.is_zero();
             keep(&mut self.rich, index, rich);
+            keep(&mut self.awaiting, index, awaiting);
         }
     }
 
@@ -65,14 +79,18 @@ impl Ledger {
         (0..self.entries.len()).for_each(|index| self.dirty.look_at(index));
     }
 
-    /// What [`Ledger::reserve_needs`] and [`Ledger::surpluses`] must find, from all channels.
+    /// What [`Ledger::reserve_needs`], [`Ledger::surpluses`] and [`Ledger::awaited_refills`] must find, from all channels.
     #[cfg(test)]
-    pub(in crate::ledger) fn reserves_by_walk(&self) -> (Vec<ReserveNeed>, Vec<Surplus>) {
+    pub(in crate::ledger) fn reserves_by_walk(&self) -> (Vec<ReserveNeed>, Vec<Surplus>, Vec<ChannelId>) {
         let all = || self.entries.iter().filter(|_| !self.broken);
         let needs = all().filter_map(|entry| self.reserve_need(entry));
         (
             needs.collect(),
             all().filter_map(|entry| self.surplus(entry)).collect(),
+            all()
+                .filter(|entry| !entry.stored.reserve.refilling.is_zero() && !entry.stored.frozen)
+                .map(|entry| entry.channel.id())
+                .collect(),
         )
     }
 

@@ -51,6 +51,7 @@ impl Ledger {
             block: self.chain.number,
             needs: self.reserve_needs(),
             surpluses: self.surpluses(),
+            awaited: self.awaited_refills(),
             owed: tokens.map(|token| (token, self.owed(token))).collect(),
         }
     }

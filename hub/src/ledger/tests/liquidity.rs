@@ -7,7 +7,10 @@ use super::{
     world::{START, World, policy},
 };
 use crate::{
-    ledger::{Capacity, ChainFact, Countersign, Input, Output, Policy, Reserve, Surplus, Tariff, Vault},
+    ledger::{
+        Capacity, ChainFact, Countersign, Input, OnChain, Output, Policy, Reconciled, Reserve, Surplus,
+        Tariff, Vault,
+    },
     liquidity::{LiquidityPolicy, Situation, plan},
 };
 use proptest::prelude::*;
@@ -334,6 +337,55 @@ fn an_order_is_not_served_by_a_refill_that_was_on_its_way() {
     world.check_replay(&tables);
 }
 
+/// It will never come: no quote waits for it, and what comes later is the order's.
+#[test]
+fn a_refill_that_was_given_up_takes_nothing_of_an_order() {
+    let mut world = world(TARGET);
+    vault(&mut world, 10_000);
+    sends(&mut world, 1, 700);
+    assert_eq!(world.ledger.awaited_refills(), [world.id(1)]);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    sends(&mut world, 1, 0);
+    assert_eq!(world.ledger.awaited_refills(), []);
+    let quote = ask(&mut world, 1, 800).unwrap();
+    assert_eq!(quote.ready_in_s, READY_S);
+    assert_eq!(accept(&mut world, 1, quote.fee.0, &quote), None);
+    world.fund(1, 0, 800);
+    assert_eq!(need(&world), None, "the order is served");
+    assert_eq!(world.ledger.owed(TOKEN), Amount::ZERO);
+    world.check_replay(&tables);
+}
+
+#[test]
+fn a_refill_may_have_come_where_the_money_is_in_doubt() {
+    let mut world = world(TARGET);
+    for client in [0, 1] {
+        sends(&mut world, client, 700);
+    }
+    world.commit(vec![Input::ChainBroken]);
+    assert_eq!(world.ledger.awaited_refills(), []);
+    let told = Reconciled {
+        position: world.ledger.chain(),
+        opened: vec![],
+        resolved: vec![],
+        concerned: vec![world.id(1)],
+        unpaid: vec![],
+        paid: vec![],
+    };
+    world.commit(vec![Input::Reconciled(told)]);
+    assert_eq!(world.ledger.awaited_refills(), [world.id(0)]);
+    let channel = world.id(1);
+    let money = OnChain {
+        client_deposit: Amount(100_000),
+        hub_deposit: Amount(TARGET + 700),
+        ..OnChain::default()
+    };
+    world.commit(vec![Input::Thawed { channel, money }]);
+    assert_eq!(world.ledger.awaited_refills(), [world.id(0)], "it has come");
+    world.check_replay(&Tables::default());
+}
+
 #[test]
 fn only_the_quoted_sum_in_time_accepts_a_quote_and_only_once() {
     let mut world = world(TARGET);
@@ -658,6 +710,7 @@ enum Event {
     Pay(usize, usize, u128),
     Fund(usize, u128),
     Order(usize, u128),
+    Announce(usize, u128),
     Connect(usize, bool),
     Release(usize, bool),
     Dispute(usize),
@@ -673,6 +726,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (client(), client(), 1..1_500_u128).prop_map(|(from, to, amount)| Event::Pay(from, to, amount)),
         4 => (client(), 1..3_000_u128).prop_map(|(client, amount)| Event::Fund(client, amount)),
         2 => (client(), 1..900_u128).prop_map(|(client, amount)| Event::Order(client, amount)),
+        2 => (client(), 0..900_u128).prop_map(|(client, amount)| Event::Announce(client, amount)),
         2 => (client(), any::<bool>()).prop_map(|(client, on)| Event::Connect(client, on)),
         3 => (client(), any::<bool>()).prop_map(|(client, agrees)| Event::Release(client, agrees)),
         1 => client().prop_map(Event::Dispute),
@@ -707,6 +761,7 @@ fn happens(world: &mut World, event: Event) {
                 accept(world, client, quote.fee.0, &quote);
             }
         }
+        Event::Announce(client, amount) => sends(world, client, amount),
         Event::Connect(client, true) => drop(world.online(client)),
         Event::Connect(client, false) => world.offline(client),
         Event::Release(client, agrees) => {
@@ -743,8 +798,12 @@ fn happens(world: &mut World, event: Event) {
             tables.write(world.ledger.checkpoint());
             let restored = tables.restore();
             assert_eq!(
-                (restored.reserve_needs().len(), &restored.rich),
-                (world.ledger.reserve_needs().len(), &world.ledger.rich)
+                (restored.reserve_needs().len(), &restored.rich, &restored.awaiting),
+                (
+                    world.ledger.reserve_needs().len(),
+                    &world.ledger.rich,
+                    &world.ledger.awaiting
+                )
             );
         }
         _ => {}

@@ -141,7 +141,13 @@ impl World {
                 );
             }
             assert_eq!(state(&ledger), expected, "another state after replay from {from}");
-            let listed = |ledger: &Ledger| (ledger.reserve_needs(), ledger.rich.clone());
+            let listed = |ledger: &Ledger| {
+                (
+                    ledger.reserve_needs(),
+                    ledger.rich.clone(),
+                    ledger.awaiting.clone(),
+                )
+            };
             assert_eq!(listed(&ledger), listed(&self.ledger));
         }
     }

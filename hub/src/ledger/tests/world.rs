@@ -324,7 +324,12 @@ impl World {
     /// One commit; everything that comes out is delivered.
     pub(super) fn commit(&mut self, inputs: Vec<Input>) -> Vec<Output> {
         let commit = self.ledger.commit(inputs, self.now);
-        let listed = (self.ledger.reserve_needs(), self.ledger.surpluses());
+        let ledger = &self.ledger;
+        let listed = (
+            ledger.reserve_needs(),
+            ledger.surpluses(),
+            ledger.awaited_refills(),
+        );
         assert_eq!(listed, self.ledger.reserves_by_walk(), "the lists of reserves");
         let issued: Vec<Digest> = issued_of(&commit.outputs);
         if let Some((number, bytes)) = commit.record {

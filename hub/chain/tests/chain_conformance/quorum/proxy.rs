@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     InventsReceipt,
     /// Says it has taken transactions, and throws them away.
     SwallowsSends,
+    /// Takes transactions without saying so, and does not say which ones it knows.
+    LosesAnswers,
     /// Takes no transactions.
     NoSends,
     /// Says that this account's next nonce is far ahead.
@@ -100,7 +102,11 @@ impl Proxy {
     }
 
     pub(crate) fn endpoint(&self, place: usize) -> Endpoint {
-        Endpoint::url(place, &format!("http://{}/secret-key", self.address)).unwrap()
+        Endpoint::url(place, &self.url()).unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/secret-key", self.address)
     }
 
     /// How often each method was asked since the last time.
@@ -129,9 +135,20 @@ async fn answer(shared: Arc<Shared>, body: String) -> Response {
         }
         _ => {}
     }
+    let known = method == "eth_getTransactionByHash";
+    if fault == Fault::LosesAnswers && known {
+        return (StatusCode::BAD_GATEWAY, "out of order").into_response();
+    }
     let mut reply = json!({"jsonrpc": "2.0", "id": request["id"]});
     match respond(&shared.upstream, fault, &method, request["params"].clone()).await {
+        Ok(_) if fault == Fault::LosesAnswers && method == "eth_sendRawTransaction" => {
+            return (StatusCode::BAD_GATEWAY, "out of order").into_response();
+        }
         Ok(result) => reply["result"] = result,
+        // As most nodes say of what is in a block.
+        Err(_) if fault == Fault::LosesAnswers && method == "eth_sendRawTransaction" => {
+            reply["error"] = json!({"code": -32_000, "message": "nonce too low"});
+        }
         Err(error) => reply["error"] = error,
     }
     let mut text = reply.to_string();

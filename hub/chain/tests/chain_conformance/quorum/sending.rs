@@ -1,10 +1,10 @@
 //! One send queue before several endpoints.
 
 use super::{Fault, World, coin};
-use crate::contract::store;
+use crate::{contract::store, node::options};
 use alloy::primitives::U256;
 use futures::future::join_all;
-use hub_chain::{Chain as _, ChainError, TxRequest};
+use hub_chain::{AlloyChain, Chain as _, ChainError, TxRequest};
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -51,6 +51,27 @@ async fn sends_work_while_one_endpoint_is_down_lies_or_swallows() {
             world.heals(door).await;
         }
     }
+}
+
+/// The node took it. Handed over again it is refused, because its nonce is used; signed with another nonce it would be
+/// executed twice.
+#[tokio::test]
+async fn what_may_have_arrived_is_not_signed_with_another_nonce() {
+    let world = World::new().await;
+    let door = &world.doors[0];
+    let chain = AlloyChain::connect(&door.url(), options()).await.unwrap();
+    let before = world.direct.nonces().await.unwrap();
+    door.set(Fault::LosesAnswers);
+    let error = chain.send(coin()).await.unwrap_err();
+    door.set(Fault::None);
+    let after = world.direct.nonces().await.unwrap();
+    assert_eq!(
+        (after.used, after.next),
+        (before.next + 1, before.next + 1),
+        "once"
+    );
+    assert!(error.is_retryable(), "{error:?}");
+    assert_eq!(chain.send(coin()).await.unwrap().nonce, after.next);
 }
 
 #[tokio::test]

@@ -180,6 +180,23 @@ contract SettlementTest is Base {
         _balances(1150, 850);
     }
 
+    /// The same lock in another channel needs its witness there.
+    function test_resolve_marksInOneChannelOnly_R17() public {
+        Lock[] memory locks = _locks();
+        _dispute();
+        _submit(_withLocks(_voucher(CLIENT, 1, 10, 0, 0), locks));
+        _resolve(_resolveAll(CLIENT, locks));
+        config.salt = 0;
+        id = adj.channelIdOf(config);
+        _open();
+        _dispute();
+        _submit(_withLocks(_voucher(CLIENT, 1, 10, 0, 0), locks));
+        Resolution memory r = _resolveFirst(CLIENT, locks);
+        r.unlocks[0].witness = "";
+        vm.expectRevert(abi.encodeWithSelector(IAdjudicator.WrongPreimage.selector, locks[0].hash));
+        _resolve(r);
+    }
+
     function test_resolve_countsOnce_R17() public {
         Lock[] memory locks = _locks();
         _dispute();

@@ -4,7 +4,7 @@
 use crate::common::{Hub, Node, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, Digest, LockOptions, MemoryStore, PayError,
-    PayOptions, Ports, UnixSeconds,
+    Ports, UnixSeconds,
 };
 use protocol_spec::{
     Amount, Condition, Invoice, Lock, Op, Payee, PaymentId, Preimage, Seq, SignedInvoice,
@@ -170,25 +170,6 @@ async fn a_flood_while_the_node_stands_still_loses_nothing() {
     world.go_on().await;
     eventually("everything is accepted", || world.received() == 1_500).await;
     assert_eq!(world.hub.state().logins, 1, "the connection lived on");
-}
-
-#[tokio::test]
-async fn what_was_signed_before_waits_too_and_acknowledgements_do_not_go_out() {
-    let mut world = World::with(1).await;
-    world.hub.state().mute = true;
-    let (client, payee) = (world.client.clone(), ChannelId([9; 32]));
-    let options = PayOptions {
-        fee_max: Some(Amount(2)),
-        ..PayOptions::default()
-    };
-    let paying = tokio::spawn(async move { client.pay_with(payee, 10_u128, options).await });
-    eventually("it is with the hub", || world.hub.state().vouchers.len() == 1).await;
-    world.stand_still(FOR_ALL).await;
-    world.hub.credit(&world.id(), 5);
-    world.settled().await;
-    assert!(!paying.is_finished(), "the hub's voucher counted");
-    world.go_on().await;
-    paying.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ pub(crate) async fn cheat_who_is_online(world: &World, cases: &mut Vec<Case>) {
         let shop = Person::arrive(world, &format!("payer-{name}"), world.listen).await;
         let alice = format!("alice-{name}");
         let defends = |builder: ClientBuilder| builder.defend(true);
-        let mut alice = Person::arrive_with(world, &alice, world.listen, defends).await;
+        let alice = Person::arrive_with(world, &alice, world.listen, defends).await;
         alice.pay(&shop, PAID).await;
         let mut news = alice.channel.payments(None);
         shop.pay(&alice, RECEIVED).await;
@@ -106,16 +106,18 @@ pub(crate) async fn cheat_who_is_online(world: &World, cases: &mut Vec<Case>) {
             closes_with_a_file(&shop).await;
         }
         shop.client.shutdown().await;
+        let Person { key, client, .. } = alice;
+        let mut online = Some(client);
         if returns {
-            alice.client.shutdown().await;
+            online.take().unwrap().shutdown().await;
         } else {
             hub.kill();
         }
         dispute(world, &owner(world), &turned(&newest), true).await;
         pass(world, percent_of_window(50)).await;
         if returns {
-            let client = Person::builder(world, &format!("alice-{name}"), world.listen, &alice.key);
-            alice.client = defends(client).connect().await.unwrap();
+            let client = Person::builder(world, &format!("alice-{name}"), world.listen, &key);
+            online = Some(defends(client).connect().await.unwrap());
         }
         let seq = newest.received.voucher.as_ref().unwrap().voucher.seq;
         until(world, id, "(the client:) answer", |state| state.hubSeq >= seq.0).await;
@@ -124,8 +126,8 @@ pub(crate) async fn cheat_who_is_online(world: &World, cases: &mut Vec<Case>) {
         }
         pass(world, rest_of_window(50)).await;
         closed(world, id).await;
-        let got = world.tokens_of(alice.key.address()).await - (ENDOWMENT - DEPOSIT);
-        alice.client.shutdown().await;
+        let got = world.tokens_of(key.address()).await - (ENDOWMENT - DEPOSIT);
+        drop(online);
         cases.push(Case {
             name: format!("hub shows nothing, client {name} online and answers by itself"),
             fair: i128::try_from(fair).unwrap(),

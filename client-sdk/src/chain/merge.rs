@@ -86,6 +86,7 @@ mod tests {
     #![allow(
         clippy::unwrap_used,
         clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
         reason = "a test may fail by panicking"
     )]
 

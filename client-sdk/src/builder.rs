@@ -41,20 +41,24 @@ impl ClientBuilder {
         self
     }
 
-    /// The chain, by URL or alloy provider. Deposits are learned from it, never from the hub's word.
+    /// The chain, by URL or alloy provider. Deposits and disputes are learned from it, never from the hub's word: it must be
+    /// neither the hub's nor a friend's of the hub. Once more for each further endpoint: one may then be down; a dispute
+    /// counts when one of them shows it, a deposit when all that are up to date do, a resolver's yes when most say so.
     pub fn rpc(mut self, rpc: impl Into<Rpc>) -> Self {
-        self.options.rpc = Some(rpc.into());
+        self.options.rpcs.push(rpc.into());
         self
     }
 
     /// The chain by an alloy provider: one with layers of its own, or one of a chain in this process. It needs no wallet.
+    /// An endpoint as those of [`Self::rpc`].
     pub fn provider(mut self, provider: impl Provider + 'static) -> Self {
-        self.options.rpc = Some(Rpc::Provider(DynProvider::new(provider)));
+        self.options.rpcs.push(Rpc::Provider(DynProvider::new(provider)));
         self
     }
 
-    /// Believes the hub about deposits, withdrawals and disputes. Only for demos and tests: a hub that lies about its
-    /// deposit can pay with money that does not exist.
+    /// Believes the hub about deposits, withdrawals and disputes when there is no endpoint. Only for demos and tests: a hub
+    /// that lies about its deposit can pay with money that does not exist, and one that disputes tells nobody. Such a client
+    /// never says [`crate::ClientEvent::ChainStale`], answers no dispute, opens no channel and asks no resolver.
     pub fn trust_hub_chain_view(mut self, trust: bool) -> Self {
         self.options.trust_hub_chain_view = trust;
         self
@@ -172,6 +176,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Answers disputes by itself: shows the newest voucher, resolves locks, finalizes, claims, with the sender's key, which
+    /// must be the channel's client or signer and have coins for gas. Default: true. Without, or without such a key, only
+    /// [`crate::ClientEvent::Disputed`] tells, and somebody must run `settle`.
+    pub fn defend(mut self, defend: bool) -> Self {
+        self.options.defend = defend;
+        self
+    }
+
     /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false.
     pub fn broadcast(mut self, broadcast: bool) -> Self {
         self.options.broadcast = broadcast;
@@ -214,7 +226,7 @@ impl ClientBuilder {
         let store = self.store.ok_or(ConnectError::Options(
             "no store: call `.store(..)` on the builder",
         ))?;
-        if self.options.rpc.is_none() && !self.options.trust_hub_chain_view {
+        if self.options.rpcs.is_empty() && !self.options.trust_hub_chain_view {
             return Err(ConnectError::Options(
                 "no view of the chain: call `.rpc(..)` or `.provider(..)` on the builder (or, for demos only, `.trust_hub_chain_view(true)`)",
             ));

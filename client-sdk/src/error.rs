@@ -294,6 +294,9 @@ pub enum ChannelError {
     /// There is no connection, or it was lost before the answer came.
     #[error("no connection to the hub")]
     Offline,
+    /// Nothing was signed. The view of the chain is too old (R6, for locks R22). Fix the RPC endpoints.
+    #[error("the view of the chain is too old to sign safely")]
+    ChainStale,
     /// There is no such invoice in this client's store.
     #[error("no such invoice here")]
     UnknownInvoice,

@@ -28,6 +28,7 @@ mod builder;
 mod chain;
 mod channel_handle;
 mod client;
+mod cooperative;
 mod error;
 mod evidence;
 mod limit;
@@ -47,6 +48,7 @@ mod types;
 pub use builder::ClientBuilder;
 pub use channel_handle::ChannelHandle;
 pub use client::Client;
+pub use cooperative::{Cooperative, CooperativeMessage};
 pub use error::{
     CertificateProblem, ChainError, ChannelError, ConnectError, FaultKind, HubFault, LimitKind, PayError,
     PinMismatch, SignerError, StoreError, StreamError,
@@ -60,8 +62,8 @@ pub use signer::{AlloySigner, VoucherSigner};
 pub use store::{MemoryStore, RedbStore, Row, StorageBackend, Store, Table, Write};
 pub use tower::{Handed, Tower, TowerChannel, TowerFault, TowerView};
 pub use types::{
-    Balance, CapacityOffer, ChannelView, ClientEvent, Health, HubPin, IntoAmount, IntoPayee, LockHeld,
-    LockOptions, LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote,
+    Balance, CapacityOffer, ChannelView, ClientEvent, Defence, Health, HubPin, IntoAmount, IntoPayee,
+    LockHeld, LockOptions, LockedPaid, LockedReceived, Paid, PayOptions, PaymentAnswer, PaymentState, Quote,
     ReceivedPayment,
 };
 

@@ -101,11 +101,11 @@ async fn chain(
     hub: &Hub,
     signer: &dyn VoucherSigner,
 ) -> Result<Option<ChainAccess>, ConnectError> {
-    let Some(rpc) = options.rpc.clone() else {
+    if options.rpcs.is_empty() {
         return Ok(None);
-    };
+    }
     let params = ChainParams {
-        rpc,
+        rpcs: options.rpcs.clone(),
         sender: options.sender.clone().or_else(|| signer.local_key()),
         chain_id: hub.pin.chain_id,
         adjudicator: hub.pin.adjudicator,

@@ -262,10 +262,55 @@ pub enum ClientEvent {
         /// Newest own voucher now.
         seq: Seq,
     },
-    /// A dispute was seen on chain. Answer it with `settle` before the window ends.
+    /// An RPC endpoint does not answer; it is asked again, and the others go on. Told once until the reason changes or it has
+    /// answered.
+    NodeFailed {
+        /// Its host, or `provider` and its number; never the rest of its URL, which may hold a key.
+        node: String,
+        /// What happened.
+        why: String,
+    },
+    /// The newest confirmed block of all RPC endpoints is too old: for locks (older than `lag`, ten minutes), or for everything
+    /// (older than a quarter of the challenge period, R6). What the hub sends waits, and payments are refused, until
+    /// [`ClientEvent::ChainFresh`]. Fix the endpoints: meanwhile a dispute may be missed.
+    ChainStale {
+        /// The channel.
+        channel_id: ChannelId,
+        /// When the newest confirmed block was made; zero when none was read yet.
+        block_at: UnixSeconds,
+        /// Payments without locks go on.
+        only_locks: bool,
+    },
+    /// The chain is seen well again; what waited is taken up.
+    ChainFresh {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// A dispute was seen on chain: nothing is signed or accepted any more. Told again after a restart only when it is another.
     Disputed {
         /// The channel.
         channel_id: ChannelId,
+        /// Who answers it.
+        defence: Defence,
+    },
+    /// A transaction of this client in a dispute was mined: it showed the newest voucher, resolved locks, finalized, or
+    /// fetched a payout.
+    Defended {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The hub's newest voucher here.
+        seq: Seq,
+        /// Hash of the transaction.
+        transaction: String,
+    },
+    /// This client could not answer a dispute, and tries again until the window ends. Told once until the reason changes.
+    /// Look at the sender's coins for gas and at the RPC endpoints, or show the evidence from elsewhere:
+    /// `settle submit --evidence FILE --broadcast`.
+    DefenceFailed {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What happened.
+        why: String,
     },
     /// The hub has not folded a lock whose witness it was told. Dispute with `settle` before `expiry`.
     LockAtRisk {
@@ -307,6 +352,17 @@ pub enum ClientEvent {
         /// The hub's words.
         why: String,
     },
+}
+
+/// Who answers a dispute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defence {
+    /// This client, for as long as it runs: see [`ClientEvent::Defended`].
+    Automatic,
+    /// Nobody here: there is no sender that is the channel's client or signer, or `defend(false)` was said. Before the window ends
+    /// run `settle submit --evidence FILE --broadcast`, after it `settle finalize`; the file is that of
+    /// [`crate::ChannelHandle::save_evidence`] or `evidence_dir`.
+    ByHand,
 }
 
 /// Whom to pay: an account address, a channel id, or a [`Payee`].

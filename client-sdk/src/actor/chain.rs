@@ -2,8 +2,8 @@
 
 use super::{Actor, entry::Entry, session::Session};
 use crate::{
-    ClientEvent, StoreError,
-    chain::{ChainAccess, Facts, Reading},
+    ChainError, ClientEvent, StoreError,
+    chain::{ChainAccess, Facts, Reading, Seen, Shown, merge},
     options::Options,
     task::OwnedTask,
 };
@@ -18,50 +18,90 @@ use tokio::{
     time::Instant,
 };
 
-/// The list of channels that the chain task reads; it ends when this is dropped.
+/// The list of channels that the chain tasks read; they end when this is dropped.
 pub(super) struct Watched {
     list: watch::Sender<Vec<ChannelId>>,
+    nodes: Vec<Node>,
+}
+
+/// What one endpoint said last.
+struct Node {
+    name: String,
+    reading: Option<Reading>,
+    /// Why it did not answer, as told.
+    failure: Option<String>,
     _task: OwnedTask<()>,
 }
 
-/// Starts the task that reads the chain.
+/// An endpoint's answer.
+pub(super) struct Report {
+    node: usize,
+    result: Result<Reading, ChainError>,
+}
+
+/// Starts the tasks that read the chain, one for every endpoint.
 pub(super) fn spawn(
     chain: Option<ChainAccess>,
     channels: Vec<ChannelId>,
     options: &Options,
-) -> (Option<Watched>, mpsc::Receiver<Reading>) {
-    let (sender, readings) = mpsc::channel(1);
+) -> (Option<Watched>, mpsc::Receiver<Report>) {
+    let (sender, reports) = mpsc::channel(1);
     let Some(chain) = chain else {
-        return (None, readings);
+        return (None, reports);
     };
-    let (sent, list) = watch::channel(channels);
-    let watched = Watched {
-        list: sent,
-        _task: OwnedTask::spawn(read_all(chain, list, sender, options.chain_poll)),
+    let (list, _) = watch::channel(channels);
+    let node = |node: usize| Node {
+        name: chain.name(node),
+        reading: None,
+        failure: None,
+        _task: OwnedTask::spawn(read_all(
+            chain.clone(),
+            node,
+            list.subscribe(),
+            sender.clone(),
+            options.chain_poll,
+        )),
     };
-    (Some(watched), readings)
+    let nodes = (0..chain.count()).map(node).collect();
+    (Some(Watched { list, nodes }), reports)
 }
 
 async fn read_all(
     chain: ChainAccess,
+    node: usize,
     mut list: watch::Receiver<Vec<ChannelId>>,
-    readings: mpsc::Sender<Reading>,
+    reports: mpsc::Sender<Report>,
     poll: Duration,
 ) {
     loop {
         let channels = list.borrow_and_update().clone();
-        match chain.read(&channels).await {
-            Ok(reading) => {
-                if readings.send(reading).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the chain cannot be read"),
+        let result = chain.read(node, &channels).await;
+        if reports.send(Report { node, result }).await.is_err() {
+            return;
         }
         tokio::select! {
             biased;
             changed = list.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(poll) => {}
+        }
+    }
+}
+
+impl Watched {
+    /// Takes the answer of an endpoint; gives its name when that is news.
+    fn take(&mut self, report: Report) -> Option<(String, String)> {
+        let node = self.nodes.get_mut(report.node)?;
+        match report.result {
+            Ok(reading) => {
+                (node.reading, node.failure) = (Some(reading), None);
+                None
+            }
+            Err(error) => {
+                let why = error.to_string();
+                node.reading = None;
+                let known = node.failure.replace(why.clone());
+                (known.as_ref() != Some(&why)).then(|| (node.name.clone(), why))
+            }
         }
     }
 }
@@ -74,38 +114,60 @@ impl Actor {
         }
     }
 
-    /// R6: without a fresh view of the chain a dispute could be missed; a quarter of the challenge period is too old.
-    pub(super) fn chain_stale(&self, entry: &Entry) -> bool {
-        let period = entry.channel.config().challenge_period_s;
-        let limit = Duration::from_secs(period.checked_div(4).unwrap_or_default());
-        self.watched.is_some() && self.read_at.elapsed() > limit
+    /// An endpoint has answered, or not: what all say together counts.
+    pub(super) fn chain_told(&mut self, report: Report) {
+        let Some(watched) = &mut self.watched else {
+            return;
+        };
+        let failed = watched.take(report);
+        let readings = watched.nodes.iter().filter_map(|node| node.reading.as_ref());
+        let merged = merge(readings);
+        if let Some((node, why)) = failed {
+            tracing::warn!(node, why, "the chain cannot be read");
+            self.emit(ClientEvent::NodeFailed { node, why });
+        }
+        if let Some(reading) = merged {
+            self.chain_read(reading);
+        }
     }
 
-    pub(super) fn chain_read(&mut self, mut reading: Reading) {
+    fn chain_read(&mut self, mut reading: Reading) {
         if reading.number < self.reading.number {
             // From a node that lags behind another one of the same endpoint: it would undo what was seen.
             return;
         }
         let channels = std::mem::take(&mut reading.channels);
+        if reading.confirmed > self.reading.confirmed {
+            self.advanced_at = Instant::now();
+        }
         self.reading = reading;
-        self.read_at = Instant::now();
         let clock = self.clock();
-        for (id, confirmed, newest) in channels {
+        for (id, seen) in channels {
+            let Seen {
+                confirmed,
+                newest,
+                agreed,
+            } = seen;
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
+            entry.doubted = !agreed;
             let before = entry.channel.clone();
             entry.funds(&confirmed);
             entry.disputes(newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE);
             let (number, final_number) = (self.reading.number, self.reading.confirmed_number);
             entry.phase((&newest, number), (&confirmed, final_number));
-            entry.channel.tick(clock);
+            if agreed {
+                entry.channel.tick(clock);
+            }
             self.changed(&id, &before.phase().clone(), confirmed.open);
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.dirty |= entry.channel != before;
             }
             self.retry_held(&id);
+            self.defend(&id, &newest);
         }
+        self.look();
     }
 
     /// The hub's word, taken only when the caller asked for it.
@@ -127,6 +189,7 @@ impl Actor {
             client_withdrawn: info.client_withdrawn,
             hub_withdrawn: info.hub_withdrawn,
             dispute_no: Seq(1),
+            shown: Shown::default(),
         };
         let before = entry.channel.clone();
         entry.funds(&facts);
@@ -159,7 +222,10 @@ impl Actor {
         let reopened = *before != Phase::Open && phase == Phase::Open;
         let event = match &phase {
             Phase::Closed if *before != phase => Some(ClientEvent::Closed { channel_id: *id }),
-            Phase::Disputed { .. } if *before != phase => Some(ClientEvent::Disputed { channel_id: *id }),
+            Phase::Disputed { .. } if *before != phase => Some(ClientEvent::Disputed {
+                channel_id: *id,
+                defence: self.defences.answer(entry.channel.config(), self.options.defend),
+            }),
             _ => None,
         };
         if phase == Phase::Closed && *before != phase {
@@ -291,6 +357,12 @@ mod tests {
         client_withdrawn: protocol_spec::Amount::ZERO,
         hub_withdrawn: protocol_spec::Amount::ZERO,
         dispute_no: protocol_spec::Seq(0),
+        shown: Shown {
+            seq: protocol_spec::Seq(0),
+            paid: protocol_spec::Amount::ZERO,
+            counted: protocol_spec::Amount::ZERO,
+            window_end: protocol_spec::UnixSeconds(0),
+        },
     };
     const DISPUTED: Facts = Facts {
         open: false,

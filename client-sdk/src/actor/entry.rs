@@ -3,9 +3,11 @@
 use super::{
     Outcome, PayReply,
     cooperate::Cooperation,
+    defence::Progress,
     locks::{LockNews, LockOrder, LockReply},
     retries::Retries,
     session::Session,
+    sight::Sight,
     stream::StreamState,
 };
 use crate::{
@@ -149,6 +151,13 @@ pub(super) struct Entry {
     /// Hub frames that wait for a newer view of the chain (R4), since when.
     pub(super) held: VecDeque<Frame>,
     pub(super) held_since: Option<Instant>,
+    /// More frames came than are held while the view of the chain is too old.
+    pub(super) missed: bool,
+    /// Endpoints disagree whether it is closed.
+    pub(super) doubted: bool,
+    /// What the view of the chain is good for, and what was told of it last.
+    pub(super) sight: Sight,
+    pub(super) sight_told: Sight,
     pub(super) cooperation: Option<Cooperation>,
     /// A close was signed before a restart, and is not mined yet.
     pub(super) close_left_open: bool,
@@ -166,6 +175,8 @@ pub(super) struct Entry {
     pub(super) package_next: Option<Instant>,
     /// As the chain (or the hub, when it is trusted) says; `None` until it was asked.
     pub(super) ever_disputed: Option<bool>,
+    /// Of the answer to a dispute.
+    pub(super) defence: Progress,
     pub(super) wants_register: bool,
 }
 
@@ -198,6 +209,10 @@ impl Entry {
             acknowledged: None,
             held: VecDeque::new(),
             held_since: None,
+            missed: false,
+            doubted: false,
+            sight: Sight::Stale,
+            sight_told: Sight::Good,
             cooperation: None,
             close_left_open: false,
             keep_capacity_until: UnixSeconds::default(),
@@ -209,6 +224,7 @@ impl Entry {
             package_due: false,
             package_next: None,
             ever_disputed: None,
+            defence: Progress::default(),
             wants_register: false,
         }
     }
@@ -323,7 +339,7 @@ impl Entry {
             && self.quoting.is_empty()
             && self.open.is_empty()
             && self.frames.iter().all(|frame| frame.sent)
-            && (!self.channel.must_ack() || !self.live())
+            && (!self.channel.must_ack() || !self.live() || self.sight == Sight::Stale)
     }
 
     /// Called after a commit only: from then on they are read from the store.

@@ -5,6 +5,7 @@ use super::{
     entry::Entry,
     locks::{AcceptReply, HeldReply, LockNews},
     pay::later,
+    sight::Sight,
 };
 use crate::{ChannelError, LockHeld};
 use protocol_spec::{
@@ -55,6 +56,9 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(&id) else {
             return self.after_commit(reply, Err(ChannelError::NoChannel));
         };
+        if entry.sight < Sight::Good {
+            return self.after_commit(reply, Err(ChannelError::ChainStale));
+        }
         let lock = entry.held_for(&hash).next().map(|(lock, _)| lock.clone());
         let Some(lock) = lock else {
             return self.after_commit(reply, Err(ChannelError::NotHeld));

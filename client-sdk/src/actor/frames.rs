@@ -4,14 +4,17 @@ use super::{
     Actor, Outcome,
     entry::{Entry, LockedPayment, OpenPayment, cost},
     pay::outcome,
+    sight::Sight,
 };
 use crate::{
     FaultKind, PayError, PaymentState,
     store::rows::{self, CreditRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, VoucherSignature,
-    batch, channel::Accepted, message::Frame,
+    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
+    VoucherSignature, batch,
+    channel::{Accepted, Clock},
+    message::Frame,
 };
 use tokio::time::Instant;
 
@@ -39,7 +42,14 @@ impl Actor {
         let full = self.entries.get_mut(id).is_some_and(|entry| {
             entry.held_since.get_or_insert_with(Instant::now);
             entry.held.push_back(frame);
-            entry.held.len() > HELD_MAX
+            let full = entry.held.len() > HELD_MAX;
+            if full && entry.sight == Sight::Stale {
+                // The connection would be of no more use: the newest is asked for again once the chain is seen.
+                entry.held.pop_back();
+                entry.missed = true;
+                return false;
+            }
+            full
         });
         if full {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -54,6 +64,9 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
+        if entry.sight == Sight::Stale {
+            return;
+        }
         let since = entry.held_since.take();
         let mut held = std::mem::take(&mut entry.held);
         while let Some(frame) = held.pop_front() {
@@ -68,7 +81,9 @@ impl Actor {
                 entry.held.append(&mut held);
                 entry.held_since = since;
                 let lag = std::time::Duration::from_secs(entry.channel.delays().lag_s);
-                if since.is_some_and(|since| since.elapsed() > lag)
+                // With an old view it is this side that is late.
+                if entry.sight == Sight::Good
+                    && since.is_some_and(|since| since.elapsed() > lag)
                     && let Some(frame) = entry.held.pop_front()
                 {
                     let text = "R4, R5: what it signed did not come true on chain in time".to_owned();
@@ -88,6 +103,10 @@ impl Actor {
             // Sent again after a resume; what was accepted stays.
             return;
         }
+        if entry.sight == Sight::Stale {
+            // R6: a dispute may be missed. Not acknowledged, it stays with the hub, too.
+            return self.hold(id, frame);
+        }
         let verified = match frame
             .voucher
             .clone()
@@ -103,7 +122,10 @@ impl Actor {
             }
         };
         let folded = folded(entry, &frame.ops);
-        match entry.channel.accept(&verified, &frame.ops, clock) {
+        match entry
+            .channel
+            .accept(&verified, &frame.ops, when_made(&frame.ops, clock))
+        {
             Ok(Accepted::New) => {
                 entry.dirty = true;
                 entry.evidence_due = true;
@@ -295,6 +317,17 @@ impl Actor {
             self.roots.push_back((root, *root_signature));
         }
     }
+}
+
+/// The latest chain time at which the new locks among `ops` were good. One that has expired while its frame waited is worth
+/// nothing and does no harm: it is given up.
+fn when_made(ops: &[Op], clock: Clock) -> Clock {
+    let expiries = ops.iter().filter_map(|op| match op {
+        Op::LockAdd { lock, .. } => Some(UnixSeconds(lock.expiry.0.saturating_sub(1))),
+        _ => None,
+    });
+    let chain = expiries.fold(clock.chain, UnixSeconds::min);
+    Clock { chain, ..clock }
 }
 
 /// The locks that `ops` convert, as they are before.

@@ -5,6 +5,7 @@ use super::{
     entry::{Entry, OpenPayment, Order, OwnFrame, payments},
     pay::later,
     session::Pending,
+    sight::Sight,
 };
 use crate::{
     ChannelError, PayError, PaymentState, SignerError,
@@ -298,7 +299,10 @@ impl Actor {
     }
 }
 
-/// Nothing is signed on a channel that is frozen, not live, or not open (R6).
+/// Nothing is signed on a channel that is frozen, not live, or not open, nor while a dispute may be missed (R6).
 pub(super) fn may_sign(entry: &Entry) -> bool {
-    entry.live() && entry.fault.is_none() && *entry.channel.phase() == Phase::Open
+    entry.live()
+        && entry.sight > Sight::Stale
+        && entry.fault.is_none()
+        && *entry.channel.phase() == Phase::Open
 }

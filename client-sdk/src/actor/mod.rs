@@ -4,6 +4,7 @@
 mod chain;
 mod command;
 mod cooperate;
+mod defence;
 mod entry;
 mod escrow;
 mod fault;
@@ -15,6 +16,7 @@ mod resolve;
 mod resolvers;
 mod retries;
 mod session;
+mod sight;
 mod stream;
 mod towers;
 mod view;
@@ -39,6 +41,7 @@ use crate::{
     },
 };
 use chain::Watched;
+use defence::Defences;
 use entry::Entry;
 use locks::{AcceptReply, HeldReply};
 use protocol_spec::{
@@ -93,10 +96,14 @@ pub(crate) struct Actor {
     watched: Option<Watched>,
     /// The watchtowers that are kept up to date.
     towers: Towers,
-    readings: mpsc::Receiver<Reading>,
+    reports: mpsc::Receiver<chain::Report>,
     reading: Reading,
-    read_at: Instant,
+    /// When the newest confirmed block became known.
+    advanced_at: Instant,
+    started_at: Instant,
     resolvers: Resolvers,
+    /// Answers to disputes.
+    defences: Defences,
     /// Changes to be stored before anything of this turn is told or sent.
     batch: Vec<Write>,
     outcomes: Vec<Outcome>,
@@ -134,8 +141,8 @@ impl Actor {
             entries.insert(entry.channel.id(), entry);
         }
         let resolvers = Resolvers::new(setup.chain.clone());
-        let (watched, readings) =
-            chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
+        let defences = Defences::new(setup.chain.clone());
+        let (watched, reports) = chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
         let hub = setup.link.hub.clone();
         let signer = setup.link.signer.clone();
         let towers = Towers::start(&setup.options, &signer, hub.domain)?;
@@ -162,10 +169,12 @@ impl Actor {
             guard: SigningGuard::default(),
             watched,
             towers,
-            readings,
+            reports,
             reading: Reading::default(),
-            read_at: Instant::now(),
+            advanced_at: Instant::now(),
+            started_at: Instant::now(),
             resolvers,
+            defences,
             batch: Vec::new(),
             outcomes: Vec::new(),
             told: Vec::new(),

@@ -4,6 +4,7 @@ use super::{
     Actor, Outcome, PayOrder, PayReply,
     entry::{Entry, Order, QuoteKey},
     session::Pending,
+    sight::Sight,
 };
 use crate::{Paid, PayError, PaymentState, StoreError};
 use protocol_spec::{
@@ -77,9 +78,7 @@ impl Actor {
         if amount.is_zero() {
             return Err(PayError::AmountZero);
         }
-        if self.chain_stale(entry) {
-            return Err(PayError::ChainStale);
-        }
+        self.seen_well(entry, Sight::NoLocks)?;
         self.affordable(entry, amount)
     }
 

@@ -3,10 +3,9 @@
 //! Every source is looked at each time, in a fixed order, and gives a bounded part of what it has. So no source can
 //! starve another, however much it brings, and the same arrivals are always handled in the same order.
 
-use super::{Actor, Command, resolvers::Verdict};
+use super::{Actor, Command, chain, defence::Done, resolvers::Verdict};
 use crate::{
     ConnectError, StoreError,
-    chain::Reading,
     link::{Inbound, Link},
     tower::Report,
 };
@@ -24,8 +23,9 @@ const COMMANDS_MAX: usize = 1024;
 pub(super) struct Arrivals {
     messages: Vec<Inbound>,
     dialed: Option<Result<Link, ConnectError>>,
-    reading: Option<Reading>,
+    chain: Option<chain::Report>,
     verdict: Option<Verdict>,
+    defended: Option<Done>,
     reports: Vec<Report>,
     commands: Vec<Command>,
     /// It is time to look at deadlines, retries and pauses.
@@ -38,8 +38,9 @@ impl Arrivals {
     fn any(&self) -> bool {
         !self.messages.is_empty()
             || self.dialed.is_some()
-            || self.reading.is_some()
+            || self.chain.is_some()
             || self.verdict.is_some()
+            || self.defended.is_some()
             || !self.reports.is_empty()
             || !self.commands.is_empty()
             || self.sweep
@@ -71,11 +72,14 @@ impl Actor {
             arrivals.dialed = Some(dialed);
         }
         // `None` for ever when the chain is not read: then nothing comes from there.
-        if let Poll::Ready(Some(reading)) = self.readings.poll_recv(context) {
-            arrivals.reading = Some(reading);
+        if let Poll::Ready(Some(report)) = self.reports.poll_recv(context) {
+            arrivals.chain = Some(report);
         }
         if let Poll::Ready(verdict) = self.resolvers.verdicts.poll_recv(context) {
             arrivals.verdict = verdict;
+        }
+        if let Poll::Ready(done) = self.defences.done.poll_recv(context) {
+            arrivals.defended = done;
         }
         self.towers.poll(context, &mut arrivals.reports);
         let commands = self
@@ -89,6 +93,7 @@ impl Actor {
         if arrivals.abandoned {
             return Ok(false);
         }
+        self.look();
         for message in arrivals.messages {
             self.inbound(message).await?;
         }
@@ -97,11 +102,14 @@ impl Actor {
             Some(Err(error)) => self.dial_failed(&error),
             None => {}
         }
-        if let Some(reading) = arrivals.reading {
-            self.chain_read(reading);
+        if let Some(report) = arrivals.chain {
+            self.chain_told(report);
         }
         if let Some(verdict) = arrivals.verdict {
             self.verdict(verdict);
+        }
+        if let Some(done) = arrivals.defended {
+            self.defended(done);
         }
         for report in arrivals.reports {
             self.package_handed(report);

@@ -2,13 +2,14 @@
 
 use super::ChannelHandle;
 use crate::{
-    CapacityOffer, ChainError, ChannelError, ChannelView, IntoAmount, Paid, PayError, PayOptions,
+    CapacityOffer, ChainError, ChannelError, ChannelView, Cooperative, CooperativeMessage, IntoAmount, Paid,
+    PayError, PayOptions,
     actor::{Command, CooperativeKind, Signed},
     client::unexpected,
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Amount, calls,
+    Amount, Close, Signature, calls,
     message::{CapacityCall, CapacityReply, Reply, Request},
 };
 use std::time::Duration;
@@ -93,12 +94,35 @@ impl ChannelHandle {
     /// closing until then and is open again after it. Leave with `settle` if the hub never signs.
     pub async fn close(&self) -> Result<(), ChannelError> {
         let config = self.view().ok_or(ChannelError::NoChannel)?.config;
-        let signed = self.cooperate(CooperativeKind::Close).await?;
-        let Signed::Close(message, own, hub) = signed else {
-            return Err(ChannelError::Busy);
-        };
+        let (message, own, hub) = self.close_signatures().await?;
         self.broadcast(calls::close(&config, &message, &own.0, &hub.0).abi_encode())
             .await?;
+        self.wait_closed().await
+    }
+
+    /// The first half of [`ChannelHandle::close`]: both signatures, without waiting for the payout. Keep it in a file
+    /// ([`Cooperative::save`]): should the hub not send it, `settle close --message FILE` does, until the deadline. The
+    /// channel is closing from here on; [`ChannelHandle::wait_closed`] is the second half.
+    pub async fn sign_close(&self) -> Result<Cooperative, ChannelError> {
+        let (message, own, hub) = self.close_signatures().await?;
+        let domain = &self.client.inner.hub.domain;
+        Ok(Cooperative::new(
+            domain,
+            CooperativeMessage::Close(message),
+            &own,
+            &hub,
+        ))
+    }
+
+    async fn close_signatures(&self) -> Result<(Close, Signature, Signature), ChannelError> {
+        match self.cooperate(CooperativeKind::Close).await? {
+            Signed::Close(message, own, hub) => Ok((message, own, hub)),
+            Signed::Withdraw(..) => Err(ChannelError::Busy),
+        }
+    }
+
+    /// Waits for the payout of a close, for the chain's time limit.
+    pub async fn wait_closed(&self) -> Result<(), ChannelError> {
         self.wait(|view| view.phase == "closed", "the close was not confirmed")
             .await
     }

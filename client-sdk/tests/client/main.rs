@@ -17,6 +17,7 @@ mod pay;
 mod ports;
 mod resolvers;
 mod retries;
+mod stale;
 mod status;
 mod store;
 mod tls;

@@ -136,6 +136,14 @@ impl ChainError {
         )
     }
 
+    /// Whether nobody, or too few, answered at all.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(_) | Self::Timeout { .. } | Self::TooFewAnswers { .. }
+        )
+    }
+
     /// The ABI-encoded error of a revert.
     #[must_use]
     pub fn revert_data(&self) -> Option<&Bytes> {

@@ -1,5 +1,6 @@
 //! What goes into and comes out of the chain port.
 
+use super::error::ChainError;
 use alloy::primitives::{Address, B256, Bytes, U256};
 
 /// A block, as far as the hub cares.
@@ -147,6 +148,19 @@ pub struct Tended {
     pub gaps_filled: usize,
     /// Transactions of an earlier process that no block takes and that ours wait for, replaced by empty ones.
     pub unblocked: usize,
+    /// Not looked after this time because of an error of their own, which is logged; the next look tries again.
+    pub failed: usize,
+}
+
+impl Tended {
+    /// What cannot be paid for is held, anything else has failed.
+    pub(crate) fn count_failure(&mut self, error: &ChainError) {
+        let counter = match error {
+            ChainError::TooDear { .. } | ChainError::InsufficientFunds(_) => &mut self.held,
+            _ => &mut self.failed,
+        };
+        *counter = counter.saturating_add(1);
+    }
 }
 
 /// What became of a transaction in a block.

@@ -74,6 +74,17 @@ async fn reorganised(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_online_answers_a_dispute_by_itself() {
+    let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
+    hubs::cheat_who_is_online(&World::embedded(dir.path()).await, &mut cases).await;
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(world) = World::on_anvil(dir.path()).await {
+        hubs::cheat_who_is_online(&world, &mut cases).await;
+    }
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_honest_loses_on_the_embedded_chain() {
     let dir = tempfile::tempdir().unwrap();
     all(&World::embedded(dir.path()).await).await;

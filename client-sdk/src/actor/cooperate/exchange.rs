@@ -3,7 +3,7 @@
 use super::{Planned, Stage};
 use crate::{
     ChannelError,
-    actor::{Actor, command::Signed, pay::later, session::Pending},
+    actor::{Actor, command::Signed, pay::later, session::Pending, sight::Sight},
 };
 use protocol_spec::{
     ChannelId, Digest, Signature,
@@ -49,7 +49,7 @@ impl Actor {
         let due: Vec<(ChannelId, Planned, Option<Signature>)> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.live())
+            .filter(|(_, entry)| entry.live() && entry.sight > Sight::Stale)
             .filter_map(|(id, entry)| match &entry.cooperation.as_ref()?.stage {
                 Stage::ToSign(planned) => Some((*id, planned.clone(), None)),
                 Stage::ToSend(planned, signature, at) if *at <= now => {

@@ -16,6 +16,7 @@ use super::{
     pay::later,
     retries::Retries,
     session::Pending,
+    sight::Sight,
 };
 use crate::{ChannelError, HubFault};
 use protocol_spec::{
@@ -201,6 +202,7 @@ impl Actor {
             },
             Some(entry) => match (&entry.fault, entry.channel.phase()) {
                 (Some(fault), _) => ChannelError::Frozen(fault.clone()),
+                (None, Phase::Open) if entry.sight_told == Sight::Stale => ChannelError::ChainStale,
                 (None, Phase::Open) => {
                     entry.cooperation = Some(Cooperation::new(kind, Stage::Draining, deadline, Some(reply)));
                     return;
@@ -226,7 +228,7 @@ impl Actor {
             };
             let kind = cooperation.kind;
             let close = matches!(kind, CooperativeKind::Close);
-            let quiet = entry.quiescent(close) && !entry.release_pending();
+            let quiet = entry.quiescent(close) && !entry.release_pending() && entry.sight > Sight::Stale;
             let next = match &cooperation.stage {
                 Stage::Draining if quiet => {
                     compare.push(*id);

@@ -3,7 +3,7 @@
 use super::{Cooperation, Planned, Stage, withdraw::WITHDRAW_LIFE_S};
 use crate::{
     ChannelError,
-    actor::{Actor, command::CooperativeKind, entry::Entry, pay::later},
+    actor::{Actor, command::CooperativeKind, entry::Entry, pay::later, sight::Sight},
 };
 use protocol_spec::{
     Amount, Side, UnixSeconds,
@@ -68,7 +68,8 @@ impl Actor {
         };
         let free = entry.cooperation.is_none() && !entry.channel.is_withdraw_pending();
         let open = *entry.channel.phase() == Phase::Open && entry.live() && entry.fault.is_none();
-        if agree && free && open && entry.may_ask_release(release, clock) {
+        let seen = entry.sight > Sight::Stale;
+        if agree && free && open && seen && entry.may_ask_release(release, clock) {
             let kind = CooperativeKind::Release {
                 total: release.total,
                 deadline: release.deadline,

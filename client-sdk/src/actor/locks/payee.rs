@@ -2,7 +2,7 @@
 
 use crate::{
     ChannelError, ClientEvent, LockHeld, LockedReceived,
-    actor::{Actor, session::Pending},
+    actor::{Actor, session::Pending, sight::Sight},
     store::rows::{self, InvoiceRow},
 };
 use protocol_spec::{
@@ -11,7 +11,7 @@ use protocol_spec::{
     channel::{Clock, Phase},
     message::{LockCall, Request, Reveal},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::oneshot;
 
 pub(in crate::actor) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
@@ -95,7 +95,7 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let act_s = entry.channel.delays().act_s;
+        let (act_s, good) = (entry.channel.delays().act_s, entry.sight == Sight::Good);
         let twice = entry.holds_another(lock);
         let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, act_s));
         let opened = row.map(|row| {
@@ -104,6 +104,10 @@ impl Actor {
         });
         entry.dirty = true;
         match opened {
+            // Told only who sees the chain: [`Actor::open_locks`] goes on.
+            Some(Some(_)) if !good => {
+                entry.locks_in.insert(lock.id, (payment_id, invoice));
+            }
             Some(Some(opened)) if entry.channel.learn_witness(lock.id, &opened, clock).is_ok() => {
                 entry.locks_in.insert(lock.id, (payment_id, invoice));
                 let told = LockNews::Reveal(lock.id, opened.witness().clone());
@@ -118,6 +122,23 @@ impl Actor {
                 let _ = entry.channel.consent(lock.id);
                 entry.lock_news.push(LockNews::Consent(lock.id));
             }
+        }
+    }
+
+    /// The chain is seen well again: what was offered meanwhile is opened, or given up if it is too late.
+    pub(in crate::actor) fn open_locks(&mut self, id: &ChannelId) {
+        let clock = self.clock();
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let channel = &entry.channel;
+        let known = channel.known_witnesses().map(|(lock_id, _)| lock_id);
+        let decided: BTreeSet<u64> = known.chain(channel.consents_given()).collect();
+        let open = |lock: &&Lock| !decided.contains(&lock.id) && !lock.condition().has_resolver();
+        let locks = channel.received().locks.iter().filter(open);
+        let offered = locks.filter_map(|lock| Some((lock.clone(), *entry.locks_in.get(&lock.id)?)));
+        for (lock, (payment_id, invoice)) in offered.collect::<Vec<_>>() {
+            self.lock_offered(id, &lock, payment_id, invoice, clock);
         }
     }
 
@@ -177,7 +198,9 @@ impl Actor {
         let ids: Vec<ChannelId> = self.entries.keys().copied().collect();
         for channel_id in ids {
             let news = match self.entries.get_mut(&channel_id) {
-                Some(entry) if entry.live() => std::mem::take(&mut entry.lock_news),
+                Some(entry) if entry.live() && entry.sight > Sight::Stale => {
+                    std::mem::take(&mut entry.lock_news)
+                }
                 _ => continue,
             };
             for one in news {

@@ -7,6 +7,7 @@ use crate::{
         entry::{self, Entry, LockedPayment},
         issue::may_sign,
         pay::later,
+        sight::Sight,
     },
     store::rows::{self, OwnLock, PaymentRow},
 };
@@ -53,6 +54,7 @@ impl Actor {
                 .payable(order.channel_id, order.invoice.amount)
                 .and_then(|()| {
                     let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
+                    self.seen_well(entry, Sight::Good)?;
                     self.affordable(entry, cost)
                 }),
         };
@@ -84,7 +86,7 @@ impl Actor {
             return;
         }
         let mut ops = entry.fold(clock);
-        let orders = if entry.holds_payments() {
+        let orders = if entry.holds_payments() || entry.sight < Sight::Good {
             Vec::new()
         } else {
             let places = ops.iter().map(Op::places).fold(0, usize::saturating_add);
@@ -140,7 +142,7 @@ impl Actor {
         }
     }
 
-    fn refuse_lock(&mut self, order: LockOrder, error: PayError) {
+    pub(in crate::actor) fn refuse_lock(&mut self, order: LockOrder, error: PayError) {
         let cost = order.cost();
         if let Some(entry) = self.entries.get_mut(&order.channel_id) {
             entry.queued = entry.queued.saturating_minus(cost);

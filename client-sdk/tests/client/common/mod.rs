@@ -62,9 +62,14 @@ pub fn key(byte: u8) -> SignerKey {
 
 impl Hub {
     pub async fn start() -> Arc<Self> {
+        Self::start_at(Arc::new(system_time)).await
+    }
+
+    /// As [`Hub::start`], with a time of day that the test sets.
+    pub async fn start_at(time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());
-        let hub = Self::new(url, Arc::new(system_time));
+        let hub = Self::new(url, time);
         let server = hub.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {

@@ -1,4 +1,5 @@
 //! A scripted node: the mini-hub's channels as their adjudicator would have them, and resolvers that say what the test wants.
+//! It may stand still, be down, or tell of a dispute.
 
 use super::Hub;
 use alloy::{
@@ -10,7 +11,7 @@ use protocol_spec::abi::{ChannelState, IAdjudicator, LocksState, Status};
 use serde_json::{Value, json};
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -19,7 +20,7 @@ use tokio::{
 
 const BLOCK: u64 = 100;
 
-/// One node, at a block that never changes but for its time.
+/// One node, at a block that never changes but for its time: that is the hub's until it stands still.
 pub struct Node {
     pub url: String,
     hub: Arc<Hub>,
@@ -27,6 +28,12 @@ pub struct Node {
     pub takes: Mutex<Option<Vec<u8>>>,
     /// How often a resolver was asked.
     pub asked: AtomicU64,
+    /// Time of its newest block, when it stands still.
+    pub stands_at: Mutex<Option<u64>>,
+    /// Answers nothing but errors.
+    pub down: AtomicBool,
+    /// All channels are disputed.
+    pub disputed: AtomicBool,
 }
 
 impl Node {
@@ -37,6 +44,9 @@ impl Node {
             hub,
             takes: Mutex::default(),
             asked: AtomicU64::new(0),
+            stands_at: Mutex::default(),
+            down: AtomicBool::new(false),
+            disputed: AtomicBool::new(false),
         });
         let server = node.clone();
         tokio::spawn(async move {
@@ -75,7 +85,20 @@ impl Node {
         }
     }
 
+    /// No block comes any more; it answers as quickly as ever.
+    pub fn stand_still(&self) {
+        *self.stands_at.lock().unwrap() = Some(self.hub.clock().now.0);
+    }
+
+    pub fn go_on(&self) {
+        *self.stands_at.lock().unwrap() = None;
+    }
+
     fn answer(&self, request: &Value) -> Value {
+        if self.down.load(Ordering::SeqCst) {
+            let error = json!({"code": -32000, "message": "out of order"});
+            return json!({"jsonrpc": "2.0", "id": request["id"], "error": error});
+        }
         let call = &request["params"][0];
         let result = match request["method"].as_str().unwrap() {
             "eth_chainId" => json!("0x7a69"),
@@ -97,7 +120,8 @@ impl Node {
         let number = number.map_or(BLOCK, |digits| u64::from_str_radix(digits, 16).unwrap());
         let mut block: Block = Block::default();
         block.header.inner.number = number;
-        block.header.inner.timestamp = self.hub.clock().now.0;
+        let stands_at = *self.stands_at.lock().unwrap();
+        block.header.inner.timestamp = stands_at.unwrap_or(self.hub.clock().now.0);
         serde_json::to_value(block).unwrap()
     }
 
@@ -116,8 +140,9 @@ impl Node {
             counted: 0,
             maxExpiry: 0,
         };
+        let disputed = self.disputed.load(Ordering::SeqCst);
         let state = ChannelState {
-            status: Status::Open,
+            status: if disputed { Status::Disputed } else { Status::Open },
             total: client + hub,
             clientNet: i128::try_from(client).unwrap(),
             clientWithdrawn: 0,
@@ -127,7 +152,7 @@ impl Node {
             hubSeq: 0,
             hubPaid: 0,
             windowEnd: 0,
-            disputeNo: 0,
+            disputeNo: u64::from(disputed),
             clientLocks: none(),
             hubLocks: none(),
         };

@@ -163,7 +163,18 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
     let mut notes = Vec::new();
     let mut before = Vec::new();
     let result = match call {
-        Request::Login(_) => Ok(Reply::Login(LoginReply { channels: Vec::new() })),
+        Request::Login(_) => {
+            hub.state().logins += 1;
+            Ok(Reply::Login(LoginReply { channels: Vec::new() }))
+        }
+        Request::Reveal(reveal) => {
+            hub.state().revealed.push(reveal.lock_id);
+            Ok(Reply::Done(Empty {}))
+        }
+        Request::Consent(call) => {
+            hub.state().consented.push(call.lock_id);
+            Ok(Reply::Done(Empty {}))
+        }
         Request::Register(call) => Ok(Reply::Channel(info_of(hub, &call.config.id(&hub.domain)))),
         Request::Channel(call) => Ok(Reply::Channel(info_of(hub, &call.channel_id))),
         Request::Resume(call) => {

@@ -85,6 +85,11 @@ pub struct State {
     pub early_return: Option<Amount>,
     /// Shows the last receipt once more at the next position.
     pub replay: bool,
+    /// Own locks whose witness was told, and those that were given up.
+    pub revealed: Vec<u64>,
+    pub consented: Vec<u64>,
+    /// Connections so far.
+    pub logins: u64,
 }
 
 impl Default for State {
@@ -110,6 +115,9 @@ impl Default for State {
             lie: None,
             early_return: None,
             replay: false,
+            revealed: Vec::new(),
+            consented: Vec::new(),
+            logins: 0,
         }
     }
 }

@@ -58,10 +58,23 @@ impl Worker {
             look.told.held = look.told.held.saturating_add(1);
         }
         for entry in self.book.all() {
-            if entry.nonce < look.used {
-                self.follow(entry, &mut look).await?;
+            let (hash, nonce) = (entry.newest(), entry.nonce);
+            let looked_after = if nonce < look.used {
+                self.follow(entry, &mut look).await
             } else if self.book.is_newest(&entry) {
-                self.press(entry, &mut look).await?;
+                self.press(entry, &mut look).await
+            } else {
+                Ok(())
+            };
+            match looked_after {
+                Ok(()) => {}
+                // Nobody answers: the others would fare no better.
+                Err(error) if error.is_silence() => return Err(error),
+                // What is wrong with one must not cost the others their care.
+                Err(error) => {
+                    tracing::warn!(%hash, nonce, %error, "a transaction could not be looked after; trying again");
+                    look.told.count_failure(&error);
+                }
             }
         }
         look.told.waiting = self.book.waiting();

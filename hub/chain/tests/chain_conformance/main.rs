@@ -85,6 +85,7 @@ conformance! {
     stuck::stuck_transaction_of_an_earlier_process_blocks_nobody,
     stuck::a_poor_or_late_one_holds_up_nobody,
     stuck::what_no_block_would_take_is_not_sent,
+    stuck::one_that_is_too_dear_costs_the_others_nothing,
     stuck::those_behind_a_stuck_one_are_left_alone,
     adjudicator::releases_in_one_transaction,
     adjudicator::a_full_batch_of_releases_is_cheap_enough,

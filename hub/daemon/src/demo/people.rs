@@ -55,6 +55,8 @@ impl Person {
             .rpc(world.rpc_url.clone())
             .token(world.deployed.token)
             .chain_poll(Duration::from_millis(500))
+            // The demo does by `settle` what the SDK would do, and with the same key.
+            .defend(false)
             .reconnect(Duration::from_millis(50), Duration::from_millis(500))
             .connect()
             .await?;

@@ -1,13 +1,15 @@
-//! Hubs that show an old voucher of their client, or vanish.
+//! Hubs that show an old voucher of their client, or nothing, or vanish.
 
 use crate::{
     MOMENTS,
-    court::{Case, act, closed, dispute, owner, pass, percent_of_window, rest_of_window, turned},
+    court::{Case, act, closed, dispute, owner, pass, percent_of_window, rest_of_window, turned, until},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
     world::World,
 };
-use hub::settle::Verb;
+use client_sdk::{ClientBuilder, CooperativeMessage};
+use hub::settle::{CheckedEvidence, CooperativeFile, Message, Verb};
+use protocol_spec::Signature;
 
 const PAID: u128 = 50_000;
 const RECEIVED: u128 = 200_000;
@@ -49,6 +51,85 @@ pub(crate) async fn cheat(world: &World, cases: &mut Vec<Case>) {
         let got = world.tokens_of(alice.key.address()).await - (ENDOWMENT - DEPOSIT);
         cases.push(Case {
             name,
+            fair: i128::try_from(fair).unwrap(),
+            got: i128::try_from(got).unwrap(),
+        });
+    }
+}
+
+/// What the SDK writes of a close is what `settle close` reads.
+async fn closes_with_a_file(person: &Person) {
+    let signed = person.channel.sign_close().await.unwrap();
+    let evidence = CheckedEvidence::check(person.channel.evidence().await.unwrap()).unwrap();
+    let file = signed.to_json().unwrap();
+    let read = CooperativeFile::from_json(file.as_bytes(), "close", &evidence).unwrap();
+    let CooperativeMessage::Close(close) = signed.message() else {
+        panic!("{file}");
+    };
+    assert_eq!(read.message, Message::Close(close.clone()));
+    for (signature, signer) in [
+        (
+            read.client_signature,
+            person.channel.view().unwrap().config.client_signer,
+        ),
+        (
+            read.hub_signature,
+            person.channel.view().unwrap().config.hub_signer,
+        ),
+    ] {
+        let signature: [u8; 65] = signature.unwrap().as_ref().try_into().unwrap();
+        let digest = close.digest(evidence.domain());
+        assert_eq!(Signature(signature).recover(&digest).unwrap().address(), signer);
+    }
+    person.channel.wait_closed().await.unwrap();
+}
+
+/// The hub disputes and shows nothing, and nobody runs `settle`: the client's own SDK answers, finalizes, and gets what is
+/// fair. Online all the while with the hub gone; or away when it began, with a hub that is there.
+pub(crate) async fn cheat_who_is_online(world: &World, cases: &mut Vec<Case>) {
+    for returns in [false, true] {
+        let mut hub = Hub::spawn(world);
+        hub.ready();
+        let name = if returns { "returns" } else { "stays" };
+        let shop = Person::arrive(world, &format!("payer-{name}"), world.listen).await;
+        let alice = format!("alice-{name}");
+        let defends = |builder: ClientBuilder| builder.defend(true);
+        let alice = Person::arrive_with(world, &alice, world.listen, defends).await;
+        alice.pay(&shop, PAID).await;
+        let mut news = alice.channel.payments(None);
+        shop.pay(&alice, RECEIVED).await;
+        news.next().await.unwrap().unwrap();
+        let newest = alice.channel.evidence().await.unwrap();
+        let (fair, id) = (alice.settled(), alice.channel.id());
+        drop(news);
+        if returns {
+            closes_with_a_file(&shop).await;
+        }
+        shop.client.shutdown().await;
+        let Person { key, client, .. } = alice;
+        let mut online = Some(client);
+        if returns {
+            online.take().unwrap().shutdown().await;
+        } else {
+            hub.kill();
+        }
+        dispute(world, &owner(world), &turned(&newest), true).await;
+        pass(world, percent_of_window(50)).await;
+        if returns {
+            let client = Person::builder(world, &format!("alice-{name}"), world.listen, &key);
+            online = Some(defends(client).connect().await.unwrap());
+        }
+        let seq = newest.received.voucher.as_ref().unwrap().voucher.seq;
+        until(world, id, "(the client:) answer", |state| state.hubSeq >= seq.0).await;
+        if returns {
+            hub.kill();
+        }
+        pass(world, rest_of_window(50)).await;
+        closed(world, id).await;
+        let got = world.tokens_of(key.address()).await - (ENDOWMENT - DEPOSIT);
+        drop(online);
+        cases.push(Case {
+            name: format!("hub shows nothing, client {name} online and answers by itself"),
             fair: i128::try_from(fair).unwrap(),
             got: i128::try_from(got).unwrap(),
         });

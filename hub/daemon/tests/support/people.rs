@@ -32,17 +32,29 @@ impl Person {
     ) -> Self {
         let key = SignerKey::from_bytes(&rand::random()).unwrap();
         world.endow(key.address(), ENDOWMENT).await;
-        let builder = Client::builder(format!("ws://{hub}"))
-            .signer(key.clone())
-            .sender(wallet_key(&key))
-            .store(RedbStore::open(world.dir.join(format!("{name}.redb"))).unwrap())
-            .rpc(world.rpc_url.as_str())
-            .token(world.deployed.token)
-            .chain_poll(Duration::from_millis(200));
+        let builder = Self::builder(world, name, hub, &key);
         let client = options(builder).connect().await.unwrap();
         let channel = client.open(DEPOSIT).await.unwrap();
         channel.wait_hub_deposit(1_u128).await.unwrap();
         Self { key, client, channel }
+    }
+
+    /// The SDK on the person's store.
+    pub(crate) fn builder(
+        world: &World,
+        name: &str,
+        hub: std::net::SocketAddr,
+        key: &SignerKey,
+    ) -> ClientBuilder {
+        Client::builder(format!("ws://{hub}"))
+            .signer(key.clone())
+            .sender(wallet_key(key))
+            .store(RedbStore::open(world.dir.join(format!("{name}.redb"))).unwrap())
+            .rpc(world.rpc_url.as_str())
+            .token(world.deployed.token)
+            .chain_poll(Duration::from_millis(200))
+            // People here answer when the test says so; those who let the SDK do it say so.
+            .defend(false)
     }
 
     /// What its vouchers are worth.

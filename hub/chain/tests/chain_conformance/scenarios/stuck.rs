@@ -399,6 +399,44 @@ pub(crate) async fn what_no_block_would_take_is_not_sent(node: Node) {
     );
 }
 
+/// One has lost its nonce and may not cost what it would cost now: the others are looked after all the same.
+pub(crate) async fn one_that_is_too_dear_costs_the_others_nothing(node: Node) {
+    manual(&node).await;
+    let poor = TxRequest {
+        fee_budget_wei: Some(21_000 * 50 * GWEI),
+        ..coin()
+    };
+    node.chain.send(poor).await.unwrap();
+    let foreign = Hand {
+        tip_gwei: 50,
+        max_fee_gwei: 500,
+        ..Hand::default()
+    }
+    .sign();
+    node.send_raw(&foreign).await.unwrap();
+    node.chain.mine(1).await.unwrap();
+    for _ in 0..N {
+        node.chain.tend().await.unwrap();
+        block_at(&node, 100).await;
+    }
+    let fees = Fees {
+        max_fee_per_gas: 900 * GWEI,
+        max_priority_fee_per_gas: GWEI,
+    };
+    let rich = TxRequest {
+        fees: Some(fees),
+        ..coin()
+    };
+    let other = node.chain.send(rich).await.unwrap();
+    node.ask("anvil_dropTransaction", json!([other.hash])).await;
+    let wei = format!("{:#x}", 100 * GWEI);
+    node.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
+    let told = node.chain.tend().await.unwrap();
+    assert_eq!((told.held, told.handed_over, told.failed), (1, 1, 0), "{told:?}");
+    node.chain.mine(1).await.unwrap();
+    landed(&node, other).await;
+}
+
 pub(crate) async fn those_behind_a_stuck_one_are_left_alone(node: Node) {
     manual(&node).await;
     let cheap = Fees {

@@ -1,0 +1,280 @@
+//! Answers to disputes (R21): while a channel is disputed its newest voucher is shown, its locks are resolved, and in the end it
+//! is finalized, by this client's own transactions.
+//!
+//! What is to be done follows from the chain and the store at every reading, so nothing of it needs to be remembered: after
+//! a restart, a reorg or a failure the same question has the same answer.
+
+use super::{Actor, Retries, entry::Entry, pay::later};
+use crate::{
+    ChainError, ClientEvent, Defence,
+    chain::{ChainAccess, Facts, Shown},
+    task::OwnedTask,
+};
+use alloy::sol_types::SolCall;
+use protocol_spec::{
+    Amount, ChannelId, Config, DirectionEvidence, Lock, Seq, Side, UnixSeconds, abi::IAdjudicator, calls,
+    channel::Phase,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Between two attempts at the same.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+const DONE: usize = 64;
+/// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
+const LOCKS_PER_TX_MAX: u64 = 150;
+
+/// Transactions under way and their ends.
+pub(super) struct Defences {
+    chain: Option<ChainAccess>,
+    sender: mpsc::Sender<Done>,
+    pub(super) done: mpsc::Receiver<Done>,
+    under_way: BTreeMap<ChannelId, OwnedTask<()>>,
+}
+
+/// What became of one step.
+pub(super) struct Done {
+    channel_id: ChannelId,
+    step: Step,
+    result: Result<Option<String>, ChainError>,
+}
+
+/// What is to be done for a disputed channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Step {
+    /// Show the voucher unless the chain has it, and resolve these locks, before the window ends.
+    Show {
+        voucher: bool,
+        locks: BTreeSet<u64>,
+        left: Duration,
+    },
+    Finalize,
+    /// Fetch what the payout could not push.
+    Claim,
+}
+
+/// How far a channel's defence is, in this process.
+#[derive(Default)]
+pub(super) struct Progress {
+    next: Option<Instant>,
+    retries: Retries,
+    /// Locks resolved in the dispute and the voucher of these numbers.
+    resolved: (Seq, Seq, BTreeSet<u64>),
+    /// Nothing is left to be claimed.
+    claimed: bool,
+    /// The failure that was told last.
+    told: Option<String>,
+}
+
+impl Defences {
+    pub(super) fn new(chain: Option<ChainAccess>) -> Self {
+        let (sender, done) = mpsc::channel(DONE);
+        Self {
+            chain,
+            sender,
+            done,
+            under_way: BTreeMap::new(),
+        }
+    }
+
+    /// Who answers for a channel with `config`.
+    pub(super) fn answer(&self, config: &Config, wanted: bool) -> Defence {
+        let sender = self.chain.as_ref().and_then(ChainAccess::sender);
+        match sender {
+            Some(sender) if wanted && (sender == config.client || sender == config.client_signer) => {
+                Defence::Automatic
+            }
+            _ => Defence::ByHand,
+        }
+    }
+}
+
+impl Entry {
+    /// What this client should do now, as far as the newest block shows.
+    fn step(&mut self, facts: &Facts, closed: bool, now: UnixSeconds) -> Option<Step> {
+        if closed {
+            let due = self.ever_disputed == Some(true) && !self.defence.claimed;
+            return due.then_some(Step::Claim);
+        }
+        if !facts.disputed {
+            return None;
+        }
+        let until = facts.shown.window_end;
+        if now >= until {
+            return Some(Step::Finalize);
+        }
+        let (voucher, locks) = self.unshown(facts, now);
+        let left = Duration::from_secs(until.0.saturating_sub(now.0));
+        (voucher || !locks.is_empty()).then_some(Step::Show { voucher, locks, left })
+    }
+
+    /// Whether the newest voucher adds something to what was shown, and the locks to be resolved next.
+    fn unshown(&mut self, facts: &Facts, now: UnixSeconds) -> (bool, BTreeSet<u64>) {
+        let Shown {
+            seq, paid, counted, ..
+        } = facts.shown;
+        let newest = self.channel.received();
+        // Its acks end own locks, which an older voucher of ours would show again.
+        let locks = newest.newest_lock > 0 || self.channel.sent().newest_lock > 0;
+        let voucher = newest.seq > seq && (newest.paid > paid || locks);
+        if newest.seq < seq {
+            return (false, BTreeSet::new());
+        }
+        let (of_dispute, of_voucher, resolved) = &mut self.defence.resolved;
+        if (*of_dispute, *of_voucher) != (facts.dispute_no, newest.seq) || (!voucher && counted.is_zero()) {
+            (*of_dispute, *of_voucher) = (facts.dispute_no, newest.seq);
+            resolved.clear();
+        }
+        let known = self.channel.known_witnesses();
+        let known = known.filter_map(|(id, _)| newest.locks.lock(id));
+        let mut known: Vec<&Lock> = known.filter(|lock| now < lock.expiry).collect();
+        known.sort_by_key(|lock| lock.expiry);
+        let sum = known
+            .iter()
+            .fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));
+        if !voucher && counted >= Amount(sum) {
+            return (false, BTreeSet::new());
+        }
+        let (mut room, mut chosen) = (LOCKS_PER_TX_MAX, BTreeSet::new());
+        for lock in known.into_iter().filter(|lock| !resolved.contains(&lock.id)) {
+            match room.checked_sub(lock.condition().weight()) {
+                Some(left) => room = left,
+                None => break,
+            }
+            chosen.insert(lock.id);
+        }
+        (voucher, chosen)
+    }
+
+    fn calldata(&self, step: &Step) -> Vec<u8> {
+        let config = self.channel.config();
+        match step {
+            Step::Show { voucher, locks, .. } => {
+                let mut received = DirectionEvidence::received_by(&self.channel);
+                let chosen = |id: &str| id.parse().is_ok_and(|id| locks.contains(&id));
+                received.witnesses.retain(|(id, _)| chosen(id));
+                let (submissions, resolutions) = calls::evidence(Side::Hub, &received);
+                let call = IAdjudicator::submitCall {
+                    config: config.to_abi(),
+                    submissions: if *voucher { submissions } else { Vec::new() },
+                    resolutions,
+                };
+                call.abi_encode()
+            }
+            Step::Finalize => calls::finalize(config).abi_encode(),
+            Step::Claim => {
+                let (token, to) = (config.token, config.client);
+                IAdjudicator::claimCall { token, to }.abi_encode()
+            }
+        }
+    }
+}
+
+impl Actor {
+    /// Does what a channel's newest reading asks for, one transaction at a time.
+    pub(super) fn defend(&mut self, id: &ChannelId, facts: &Facts) {
+        let now = self.reading.now;
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let closed = *entry.channel.phase() == Phase::Closed;
+        if !facts.disputed && !closed {
+            return;
+        }
+        let config = entry.channel.config().clone();
+        let busy = self.defences.under_way.contains_key(id);
+        let waits = entry.defence.next.is_some_and(|at| at > Instant::now());
+        let automatic = self.defences.answer(&config, self.options.defend) == Defence::Automatic;
+        if busy || waits || !automatic {
+            return;
+        }
+        let Some(chain) = self.defences.chain.clone() else {
+            return;
+        };
+        let Some(step) = entry.step(facts, closed, now) else {
+            return;
+        };
+        let data = entry.calldata(&step);
+        let (sender, channel_id) = (self.defences.sender.clone(), *id);
+        let work = async move {
+            let result = carry_out(&chain, &step, &config, data).await;
+            let done = Done {
+                channel_id,
+                step,
+                result,
+            };
+            // The client has ended: the next one looks at the chain anew.
+            let _ = sender.send(done).await;
+        };
+        self.defences.under_way.insert(*id, OwnedTask::spawn(work));
+    }
+
+    pub(super) fn defended(&mut self, done: Done) {
+        let id = done.channel_id;
+        self.defences.under_way.remove(&id);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let seq = entry.channel.received().seq;
+        match done.result {
+            Ok(transaction) => {
+                entry.defence.retries.succeeded();
+                entry.defence.told = None;
+                // The next reading shows it.
+                entry.defence.next = Some(later(self.options.chain_poll.saturating_mul(2)));
+                match done.step {
+                    Step::Show { locks, .. } => entry.defence.resolved.2.extend(locks),
+                    Step::Claim => entry.defence.claimed = true,
+                    Step::Finalize => {}
+                }
+                if let Some(transaction) = transaction {
+                    self.emit(ClientEvent::Defended {
+                        channel_id: id,
+                        seq,
+                        transaction,
+                    });
+                }
+            }
+            Err(error) => {
+                let wait = entry
+                    .defence
+                    .retries
+                    .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
+                entry.defence.next = Some(later(wait));
+                // Not final yet, or the hub was faster: nobody needs to do anything about it.
+                if matches!(done.step, Step::Finalize) {
+                    return tracing::debug!(channel = %id, %error, "cannot be finalized yet");
+                }
+                let why = error.to_string();
+                if entry.defence.told.replace(why.clone()).as_ref() != Some(&why) {
+                    self.emit(ClientEvent::DefenceFailed { channel_id: id, why });
+                }
+            }
+        }
+    }
+}
+
+/// The transaction's hash; `None` when there is nothing to do.
+async fn carry_out(
+    chain: &ChainAccess,
+    step: &Step,
+    config: &Config,
+    data: Vec<u8>,
+) -> Result<Option<String>, ChainError> {
+    let sent = match step {
+        Step::Show { left, .. } => chain.defend(data, Some(*left)).await,
+        Step::Finalize => chain.defend(data, None).await,
+        Step::Claim => {
+            let own = chain.sender() == Some(config.client);
+            if !own || chain.claimable(config.token).await?.is_zero() {
+                return Ok(None);
+            }
+            chain.defend(data, None).await
+        }
+    };
+    sent.map(|hash| Some(hash.to_string()))
+}

@@ -1,0 +1,272 @@
+//! The chain as the client sees it, by one or several RPC endpoints: reading channels at a confirmed block, opening,
+//! depositing, broadcasting.
+
+mod merge;
+mod node;
+mod send;
+
+pub(crate) use merge::merge;
+
+use crate::{ChainError, Rpc};
+use alloy::{primitives::B256, signers::local::PrivateKeySigner, sol_types::SolCall};
+use futures::future::{BoxFuture, join_all};
+use node::Node;
+use protocol_spec::{
+    Address, Amount, ChannelId, Condition, Config, Seq, UnixSeconds, Witness, abi::IAdjudicator, calls,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// An endpoint that does not answer a call within this time has failed.
+const CALL_MAX: Duration = Duration::from_secs(20);
+
+/// What the adjudicator stores about a channel, in the protocol's terms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) open: bool,
+    pub(crate) disputed: bool,
+    pub(crate) closed: bool,
+    pub(crate) client_deposit: Amount,
+    pub(crate) hub_deposit: Amount,
+    pub(crate) client_withdrawn: Amount,
+    pub(crate) hub_withdrawn: Amount,
+    pub(crate) dispute_no: Seq,
+    pub(crate) shown: Shown,
+}
+
+/// What was shown of the direction in which the hub pays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Shown {
+    /// Its best voucher.
+    pub(crate) seq: Seq,
+    pub(crate) paid: Amount,
+    /// Sum of the locks resolved in it.
+    pub(crate) counted: Amount,
+    /// From then on no voucher is taken; zero unless disputed.
+    pub(crate) window_end: UnixSeconds,
+}
+
+/// One channel in a reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seen {
+    /// At the confirmed block.
+    pub(crate) confirmed: Facts,
+    /// At the newest block.
+    pub(crate) newest: Facts,
+    /// False while endpoints that are up to date disagree whether the channel is closed.
+    pub(crate) agreed: bool,
+}
+
+impl Seen {
+    fn by_one(confirmed: Facts, newest: Facts) -> Self {
+        Self {
+            confirmed,
+            newest,
+            agreed: true,
+        }
+    }
+}
+
+/// One reading of the chain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    /// Number of the newest block.
+    pub(crate) number: u64,
+    /// Number of the newest confirmed block.
+    pub(crate) confirmed_number: u64,
+    /// Timestamp of the newest block.
+    pub(crate) now: UnixSeconds,
+    /// Timestamp of the newest confirmed block.
+    pub(crate) confirmed: UnixSeconds,
+    pub(crate) channels: BTreeMap<ChannelId, Seen>,
+}
+
+/// Access to one adjudicator on one chain.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainAccess {
+    nodes: Arc<[Node]>,
+    key: Option<PrivateKeySigner>,
+    chain_id: u64,
+    adjudicator: Address,
+    confirmations: u64,
+    poll: Duration,
+    timeout: Duration,
+}
+
+/// What [`ChainAccess::connect`] needs.
+pub(crate) struct ChainParams {
+    /// At least one.
+    pub(crate) rpcs: Vec<Rpc>,
+    pub(crate) sender: Option<PrivateKeySigner>,
+    pub(crate) chain_id: u64,
+    pub(crate) adjudicator: Address,
+    pub(crate) confirmations: u64,
+    pub(crate) poll: Duration,
+    pub(crate) timeout: Duration,
+}
+
+impl ChainAccess {
+    /// Connects to all endpoints and checks their chain ids. One that cannot be reached is tried again with every reading;
+    /// an error when none can, or when one serves another chain.
+    pub(crate) fn connect(params: ChainParams) -> BoxFuture<'static, Result<Self, ChainError>> {
+        Box::pin(async move {
+            let numbered = params.rpcs.into_iter().enumerate();
+            let nodes = numbered.map(|(index, rpc)| Node::new(index.saturating_add(1), rpc, params.chain_id));
+            let nodes: Arc<[Node]> = nodes.collect();
+            let tried = join_all(nodes.iter().map(Node::provider)).await;
+            let reached = tried.iter().any(Result::is_ok);
+            for (node, result) in nodes.iter().zip(tried) {
+                match result {
+                    Ok(_) => {}
+                    Err(error @ ChainError::WrongChain { .. }) => return Err(error),
+                    Err(error) if !reached => return Err(error),
+                    Err(error) => tracing::warn!(node = node.name, %error, "not reached; tried again"),
+                }
+            }
+            Ok(Self {
+                nodes,
+                key: params.sender,
+                chain_id: params.chain_id,
+                adjudicator: params.adjudicator,
+                confirmations: params.confirmations,
+                poll: params.poll,
+                timeout: params.timeout,
+            })
+        })
+    }
+
+    /// The account that sends transactions.
+    pub(crate) fn sender(&self) -> Option<Address> {
+        self.key.as_ref().map(PrivateKeySigner::address)
+    }
+
+    /// Number of endpoints.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Name of an endpoint, without what may be secret.
+    pub(crate) fn name(&self, node: usize) -> String {
+        self.nodes
+            .get(node)
+            .map(|node| node.name.clone())
+            .unwrap_or_default()
+    }
+
+    /// What one endpoint says of `channels` at its newest and at its newest confirmed block.
+    pub(crate) fn read<'a>(
+        &'a self,
+        node: usize,
+        channels: &'a [ChannelId],
+    ) -> BoxFuture<'a, Result<Reading, ChainError>> {
+        Box::pin(async move {
+            let node = self.nodes.get(node).ok_or(ChainError::NotConfigured)?;
+            let read = node.read(self.adjudicator, self.confirmations, channels).await;
+            read.map_err(|error| node.without_secrets(error))
+        })
+    }
+
+    /// What the resolver of `condition` says of `witness` at the newest confirmed block, asked as the adjudicator would.
+    /// Yes only if most of the endpoints say so, those included that do not answer.
+    pub(crate) fn opens<'a>(
+        &'a self,
+        condition: &'a Condition,
+        witness: &'a Witness,
+    ) -> BoxFuture<'a, Result<bool, ChainError>> {
+        Box::pin(async move {
+            let asked = self
+                .nodes
+                .iter()
+                .map(|node| node.opens(self.confirmations, condition, witness));
+            majority(join_all(asked).await)
+        })
+    }
+
+    /// `open(config, amount)`, with `approve` for a token.
+    pub(crate) fn open<'a>(
+        &'a self,
+        config: &'a Config,
+        amount: Amount,
+    ) -> BoxFuture<'a, Result<B256, ChainError>> {
+        Box::pin(async move {
+            self.fund(config.token, amount, calls::open(config, amount.0).abi_encode())
+                .await
+        })
+    }
+
+    /// `deposit(config, amount)`, with `approve` for a token.
+    pub(crate) fn deposit<'a>(
+        &'a self,
+        config: &'a Config,
+        amount: Amount,
+    ) -> BoxFuture<'a, Result<B256, ChainError>> {
+        Box::pin(async move {
+            self.fund(
+                config.token,
+                amount,
+                calls::deposit(config, amount.0).abi_encode(),
+            )
+            .await
+        })
+    }
+
+    /// What a payout that could not be pushed left for the sender.
+    pub(crate) async fn claimable(&self, token: Address) -> Result<Amount, ChainError> {
+        let account = self.sender().ok_or(ChainError::NoSender)?;
+        let call = IAdjudicator::claimableCall { token, account };
+        let answer = self.ask(self.adjudicator, call.abi_encode()).await?;
+        let amount = IAdjudicator::claimableCall::abi_decode_returns(&answer).map_err(rpc)?;
+        u128::try_from(amount).map(Amount).map_err(rpc)
+    }
+}
+
+/// A yes needs more than half of all; a no is one that makes a yes impossible.
+fn majority(answers: Vec<Result<bool, ChainError>>) -> Result<bool, ChainError> {
+    let all = answers.len();
+    let count = |wanted: bool| answers.iter().filter(|answer| **answer == Ok(wanted)).count();
+    let (yes, no) = (count(true), count(false));
+    match () {
+        () if yes.saturating_mul(2) > all => Ok(true),
+        () if no.saturating_mul(2) >= all => Ok(false),
+        () => {
+            let mut failed = answers.into_iter().filter_map(Result::err);
+            Err(failed.next().unwrap_or(ChainError::NotConfigured))
+        }
+    }
+}
+
+/// One call of the endpoint, with a time limit: an endpoint that does not answer is one that failed.
+async fn within<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, E>>) -> Result<T, ChainError> {
+    match timeout(CALL_MAX, call).await {
+        Ok(answer) => answer.map_err(rpc),
+        Err(_) => Err(ChainError::Rpc("no answer in time".to_owned())),
+    }
+}
+
+fn rpc(error: impl std::fmt::Display) -> ChainError {
+    ChainError::Rpc(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed() -> Result<bool, ChainError> {
+        Err(ChainError::Rpc("down".to_owned()))
+    }
+
+    #[test]
+    fn a_resolver_has_said_yes_when_most_of_all_endpoints_say_so() {
+        assert_eq!(majority(vec![Ok(true)]), Ok(true));
+        assert_eq!(majority(vec![Ok(true), Ok(true), failed()]), Ok(true));
+        assert_eq!(majority(vec![Ok(true), Ok(false), Ok(true)]), Ok(true));
+        assert_eq!(majority(vec![Ok(true), Ok(false)]), Ok(false), "one may lie");
+        assert_eq!(
+            majority(vec![Ok(true), failed()]),
+            failed(),
+            "one is not most of two"
+        );
+        assert_eq!(majority(vec![Ok(true), Ok(false), failed()]), failed());
+        assert_eq!(majority(vec![Ok(false), failed(), Ok(false)]), Ok(false));
+    }
+}

@@ -1,0 +1,305 @@
+//! Nodes that stand still or are down: nothing is accepted, acknowledged, signed or revealed while a dispute may be missed
+//! (R6, R22), and nothing is lost by that.
+
+use crate::common::{Hub, Node, attached, builder, eventually, key};
+use client_sdk::{
+    ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, Digest, LockOptions, MemoryStore, PayError,
+    Ports, UnixSeconds,
+};
+use protocol_spec::{
+    Amount, Condition, Invoice, Lock, Op, Payee, PaymentId, Preimage, Seq, SignedInvoice,
+    message::Notification,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::broadcast::Receiver;
+
+/// More than `lag`, less than a quarter of the challenge period; and more than that.
+const FOR_LOCKS: u64 = 11 * 60;
+const FOR_ALL: u64 = 6 * 3600 + 60;
+
+struct World {
+    now: Arc<AtomicU64>,
+    hub: Arc<Hub>,
+    nodes: Vec<Arc<Node>>,
+    client: Client,
+    channel: ChannelHandle,
+    events: Receiver<ClientEvent>,
+}
+
+impl World {
+    async fn with(nodes: usize) -> Self {
+        let now = Arc::new(AtomicU64::new(1_800_000_000));
+        let read = now.clone();
+        let clock: Arc<dyn Fn() -> UnixSeconds + Send + Sync> =
+            Arc::new(move || UnixSeconds(read.load(Ordering::SeqCst)));
+        let hub = Hub::start_at(clock.clone()).await;
+        let config = hub.add_channel(&key(1));
+        let ports = Ports {
+            clock,
+            ..Ports::default()
+        };
+        let mut builder = builder(&hub, key(1), MemoryStore::new())
+            .ports(ports)
+            .chain_poll(Duration::from_millis(10))
+            .ack_delay(Duration::from_millis(1));
+        let mut all = Vec::new();
+        for _ in 0..nodes {
+            let node = Node::start(hub.clone()).await;
+            builder = builder.rpc(node.url.clone());
+            all.push(node);
+        }
+        let (client, id) = attached(&hub, config, builder).await;
+        let (channel, events) = (client.channel(id), client.events());
+        Self {
+            now,
+            hub,
+            nodes: all,
+            client,
+            channel,
+            events,
+        }
+    }
+
+    fn id(&self) -> ChannelId {
+        self.channel.id()
+    }
+
+    /// The time of day goes on, and no node shows a new block.
+    async fn stand_still(&mut self, seconds: u64) {
+        for node in &self.nodes {
+            node.stand_still();
+        }
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+        let only_locks = seconds < FOR_ALL;
+        self.told(
+            |event| matches!(event, ClientEvent::ChainStale { only_locks: only, .. } if *only == only_locks),
+        )
+        .await;
+    }
+
+    async fn go_on(&mut self) {
+        for node in &self.nodes {
+            node.go_on();
+        }
+        self.told(|event| matches!(event, ClientEvent::ChainFresh { .. }))
+            .await;
+    }
+
+    async fn told(&mut self, wanted: impl Fn(&ClientEvent) -> bool) {
+        let told = async { while !wanted(&self.events.recv().await.unwrap()) {} };
+        tokio::time::timeout(Duration::from_secs(10), told)
+            .await
+            .expect("the event did not come");
+    }
+
+    /// Everything that the hub has sent before is with the client when this returns.
+    async fn settled(&self) {
+        let payee = ChannelId([9; 32]);
+        self.channel.quote(payee, 1_u128).await.unwrap();
+    }
+
+    fn received(&self) -> u128 {
+        self.channel.view().unwrap().balance.received.0
+    }
+
+    fn lock(&self, amount: u128, invoice: &SignedInvoice, expiry: UnixSeconds) {
+        let mut state = self.hub.state();
+        let lock = Lock {
+            id: state.channels[&self.id()].channel.sent().newest_lock + 1,
+            amount: Amount(amount),
+            expiry,
+            hash: invoice.invoice.hash,
+            resolver: invoice.invoice.resolver,
+        };
+        let op = Op::LockAdd {
+            lock,
+            payment_id: PaymentId([8; 16]),
+            payee: Payee::Channel(self.id()),
+            fee_max: Amount::ZERO,
+            invoice: Digest::ZERO,
+        };
+        let frame = self.hub.issue(&mut state, &self.id(), &[op]);
+        let push = state.push.as_ref().unwrap();
+        push.send(Notification::Voucher(frame)).unwrap();
+    }
+}
+
+/// E6: the node stands still and answers on; the hub has disputed with nothing and goes on paying.
+#[tokio::test]
+async fn a_node_that_stands_still_ends_all_updates_until_it_goes_on() {
+    let mut world = World::with(1).await;
+    world.stand_still(FOR_ALL).await;
+    for amount in [3, 4] {
+        world.hub.credit(&world.id(), amount);
+    }
+    world.settled().await;
+    assert_eq!(world.received(), 0, "a payment was accepted");
+    let refused = world.client.pay(ChannelId([9; 32]), 10_u128).await;
+    assert_eq!(refused, Err(PayError::ChainStale));
+    let refused = world.channel.close().await;
+    assert!(matches!(refused, Err(ChannelError::ChainStale)), "{refused:?}");
+    let refused = world.channel.withdraw(1_u128).await;
+    assert!(matches!(refused, Err(ChannelError::ChainStale)), "{refused:?}");
+    assert_eq!(world.hub.state().vouchers.len(), 0, "something was signed");
+    world.go_on().await;
+    eventually("what waited is accepted", || world.received() == 7).await;
+    eventually("and acknowledged", || {
+        world.hub.state().vouchers.last().map(|own| own.voucher.ack_seq) == Some(Seq(2))
+    })
+    .await;
+    world.client.pay(ChannelId([9; 32]), 10_u128).await.unwrap();
+    assert_eq!(world.hub.state().logins, 1, "the connection lived on");
+}
+
+/// More than is held: the rest is asked for again.
+#[tokio::test]
+async fn a_flood_while_the_node_stands_still_loses_nothing() {
+    let mut world = World::with(1).await;
+    world.stand_still(FOR_ALL).await;
+    for _ in 0..1_500 {
+        world.hub.credit(&world.id(), 1);
+    }
+    world.settled().await;
+    assert_eq!(world.received(), 0);
+    world.go_on().await;
+    eventually("everything is accepted", || world.received() == 1_500).await;
+    assert_eq!(world.hub.state().logins, 1, "the connection lived on");
+}
+
+#[tokio::test]
+async fn an_older_view_stops_locks_and_reveals_but_not_payments() {
+    let mut world = World::with(1).await;
+    let hour = Duration::from_secs(3600);
+    let invoices = [
+        world
+            .channel
+            .invoice(40_u128, hour, Digest([1; 32]))
+            .await
+            .unwrap(),
+        world
+            .channel
+            .invoice(50_u128, hour, Digest([2; 32]))
+            .await
+            .unwrap(),
+    ];
+    world.stand_still(FOR_LOCKS).await;
+    world.client.pay(ChannelId([9; 32]), 10_u128).await.unwrap();
+    let asked = Invoice {
+        channel_id: ChannelId([9; 32]),
+        amount: Amount(5),
+        hash: Condition::preimage(&Preimage([4; 32])).hash,
+        resolver: client_sdk::Address::ZERO,
+        expires_at: world.hub.clock().now.after(3600),
+        memo: Digest::ZERO,
+    };
+    let signature = key(2).sign(&asked.digest(&world.hub.domain));
+    let asked = SignedInvoice {
+        invoice: asked,
+        signature,
+    };
+    let refused = world
+        .channel
+        .pay_locked(&asked, key(2).address(), LockOptions::default())
+        .await;
+    assert_eq!(refused, Err(PayError::ChainStale));
+    // The one is paid in time, the other's lock expires while the node stands still.
+    let now = world.hub.clock().now;
+    world.lock(40, &invoices[0], now.after(2 * 3600));
+    world.lock(50, &invoices[1], now.after(60));
+    world.settled().await;
+    assert!(world.hub.state().revealed.is_empty(), "a preimage was told");
+    world.now.fetch_add(120, Ordering::SeqCst);
+    world.go_on().await;
+    eventually("the one is opened", || world.hub.state().revealed == [1]).await;
+    eventually("the other given up", || world.hub.state().consented == [2]).await;
+    assert_eq!(world.client.health(), client_sdk::Health::Good);
+}
+
+/// A lock whose frame waited until it had expired is the hub's honest work.
+#[tokio::test]
+async fn a_lock_that_expires_while_its_frame_waits_is_given_up_and_blamed_on_nobody() {
+    let mut world = World::with(1).await;
+    let hour = Duration::from_secs(3600);
+    let invoice = world
+        .channel
+        .invoice(40_u128, hour, Digest([1; 32]))
+        .await
+        .unwrap();
+    world.stand_still(FOR_ALL).await;
+    world.lock(40, &invoice, world.hub.clock().now.after(3600));
+    world.hub.credit(&world.id(), 5);
+    world.settled().await;
+    world.now.fetch_add(2 * 3600, Ordering::SeqCst);
+    world.go_on().await;
+    eventually("what came behind it is accepted", || world.received() == 5).await;
+    eventually("it is given up", || world.hub.state().consented == [1]).await;
+    assert!(world.hub.state().revealed.is_empty());
+    assert_eq!(world.client.health(), client_sdk::Health::Good);
+}
+
+#[tokio::test]
+async fn with_two_nodes_one_may_stand_still_or_be_down() {
+    let mut world = World::with(2).await;
+    world.nodes[0].stand_still();
+    world.now.fetch_add(FOR_ALL, Ordering::SeqCst);
+    world.nodes[1].down.store(false, Ordering::SeqCst);
+    eventually("the one that goes on counts", || {
+        world.hub.credit(&world.id(), 1);
+        world.received() > 0
+    })
+    .await;
+    world.nodes[0].down.store(true, Ordering::SeqCst);
+    let name = world.nodes[0].url.clone();
+    world
+        .told(|event| matches!(event, ClientEvent::NodeFailed { node, .. } if *node == name))
+        .await;
+    world.client.pay(ChannelId([9; 32]), 10_u128).await.unwrap();
+    world.nodes[1].stand_still();
+    world.now.fetch_add(FOR_ALL, Ordering::SeqCst);
+    world
+        .told(|event| matches!(event, ClientEvent::ChainStale { .. }))
+        .await;
+}
+
+#[tokio::test]
+async fn a_dispute_that_one_of_two_nodes_shows_freezes() {
+    let mut world = World::with(2).await;
+    // Of two with the same head the other one counts.
+    world.nodes[0].disputed.store(true, Ordering::SeqCst);
+    world
+        .told(|event| matches!(event, ClientEvent::Disputed { .. }))
+        .await;
+    world.hub.credit(&world.id(), 5);
+    world.settled().await;
+    assert_eq!(world.received(), 0);
+    let refused = world.client.pay(ChannelId([9; 32]), 10_u128).await;
+    assert!(matches!(refused, Err(PayError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn one_of_two_nodes_alone_has_no_say_about_a_resolver() {
+    // Its answers are `Chain::opens`'s; the rule itself is tested there.
+    let world = World::with(2).await;
+    let condition = Condition::data(client_sdk::Address::repeat_byte(0x0e), b"deal");
+    let invoice = world
+        .channel
+        .invoice_on(40_u128, Duration::from_secs(3600), Digest::ZERO, condition)
+        .await
+        .unwrap();
+    *world.nodes[0].takes.lock().unwrap() = Some(vec![7; 20]);
+    let witness = client_sdk::Witness::new(vec![7; 20]).unwrap();
+    let refused = world.channel.release(&invoice, witness.clone()).await;
+    assert!(
+        matches!(refused, Err(ChannelError::WitnessRefused)),
+        "{refused:?}"
+    );
+    *world.nodes[1].takes.lock().unwrap() = Some(vec![7; 20]);
+    let refused = world.channel.release(&invoice, witness).await;
+    assert!(matches!(refused, Err(ChannelError::NotHeld)), "{refused:?}");
+}

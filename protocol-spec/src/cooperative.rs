@@ -156,7 +156,7 @@ impl Receipt {
     /// What the struct hash is over: for whoever hashes many at once.
     #[must_use]
     pub fn encoded(&self) -> EncodedStruct {
-        static TYPE_HASH: LazyLock<[u8; 32]> = LazyLock::new(|| type_hash::<abi::Receipt>());
+        static TYPE_HASH: LazyLock<[u8; 32]> = LazyLock::new(type_hash::<abi::Receipt>);
         encode(
             &TYPE_HASH,
             [

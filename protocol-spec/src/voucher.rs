@@ -40,7 +40,7 @@ impl Voucher {
     /// What the struct hash is over: for whoever hashes many at once.
     #[must_use]
     pub fn encoded(&self) -> EncodedStruct {
-        static TYPE_HASH: LazyLock<[u8; 32]> = LazyLock::new(|| type_hash::<abi::Voucher>());
+        static TYPE_HASH: LazyLock<[u8; 32]> = LazyLock::new(type_hash::<abi::Voucher>);
         encode(
             &TYPE_HASH,
             [

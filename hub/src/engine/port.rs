@@ -47,6 +47,10 @@ impl Signer {
 pub type Outbox = mpsc::Sender<Vec<Message>>;
 
 /// What sessions hand to the engine.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the small one comes once per connection"
+)]
 #[derive(Debug)]
 pub enum Inbound {
     /// A call of a logged-in session. Answered by exactly one `Message::Response` with the same id in its outbox.

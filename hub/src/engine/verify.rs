@@ -48,10 +48,6 @@ pub(super) enum Verified {
 }
 
 /// A call on its way: a voucher waits for the engine, everything else is decided.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved a few times; a box per payment costs more"
-)]
 enum Staged {
     Voucher {
         origin: Origin,

@@ -24,10 +24,6 @@ pub struct Origin {
 }
 
 /// One thing that happened. Signatures in calls were verified by whoever made the input.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved a few times; a box per payment costs more"
-)]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The operator's decisions; first input of every start.

@@ -5,20 +5,20 @@ use protocol_spec::{Digest, Domain, EncodedStruct, batch::Tree};
 
 /// EIP-712 digests of encoded structs, in their order.
 pub(crate) fn of_structs(domain: &Domain, encoded: &[EncodedStruct]) -> Vec<Digest> {
-    let mut hashes = vec![[0; 32]; encoded.len()];
-    keccak256_each(encoded.as_flattened(), &mut hashes);
-    let preimages: Vec<[u8; 66]> = hashes.iter().map(|hash| domain.preimage(hash)).collect();
-    keccak256_each(preimages.as_flattened(), &mut hashes);
-    hashes.into_iter().map(Digest).collect()
+    let hashes = keccak_each(encoded);
+    let preimages: Vec<[u8; 66]> = hashes.iter().map(|hash| domain.preimage(&hash.0)).collect();
+    keccak_each(&preimages)
 }
 
 /// The Merkle tree over `leaves`.
 pub(crate) fn tree(leaves: Vec<Digest>) -> Tree {
-    Tree::hashed_by(leaves, |pairs| {
-        let mut hashes = vec![[0; 32]; pairs.len()];
-        keccak256_each(pairs.as_flattened(), &mut hashes);
-        hashes.into_iter().map(Digest).collect()
-    })
+    Tree::hashed_by(leaves, keccak_each)
+}
+
+fn keccak_each<const N: usize>(messages: &[[u8; N]]) -> Vec<Digest> {
+    let mut hashes = vec![[0; 32]; messages.len()];
+    keccak256_each(messages.as_flattened(), &mut hashes);
+    hashes.into_iter().map(Digest).collect()
 }
 
 #[cfg(test)]

@@ -108,22 +108,19 @@ impl Challenger {
 
 /// `Busy` until `wait` has passed.
 pub(crate) fn too_many(wait: Duration) -> RpcError {
-    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
-    RpcError::because(
-        ErrorCode::Busy,
-        "too many logins that failed or changed nothing; retry later",
-    )
-    .retry_after_ms(ms)
+    let text = "too many logins that failed or changed nothing; retry later";
+    retry_after(RpcError::because(ErrorCode::Busy, text), wait)
 }
 
 /// `Busy` for a signer whose last connection was closed for what it sent.
 pub(crate) fn put_off(wait: Duration) -> RpcError {
-    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
-    RpcError::because(
-        ErrorCode::Busy,
-        "the signer's last connection was closed for sending too much that is refused; retry later",
-    )
-    .retry_after_ms(ms)
+    let text = "the signer's last connection was closed for sending too much that is refused; retry later";
+    retry_after(RpcError::because(ErrorCode::Busy, text), wait)
+}
+
+/// `error` with the pause after which the same may succeed.
+pub(crate) fn retry_after(error: RpcError, wait: Duration) -> RpcError {
+    error.retry_after_ms(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1))
 }
 
 fn failed(text: &str) -> RpcError {

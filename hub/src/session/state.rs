@@ -7,7 +7,7 @@ use super::{
     connection::Shared,
     gate::{Admission, Origin},
     limits,
-    login::Challenger,
+    login::{Challenger, retry_after},
     outgoing::End,
     signers::Signers,
 };
@@ -156,6 +156,5 @@ fn is_wrong_signature(error: &RpcError) -> bool {
 }
 
 fn rate_limited(wait: Duration) -> RpcError {
-    let ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
-    RpcError::of(ErrorCode::RateLimited).retry_after_ms(ms)
+    retry_after(RpcError::of(ErrorCode::RateLimited), wait)
 }

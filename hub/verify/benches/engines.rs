@@ -48,6 +48,7 @@ fn main() {
     let mut engines: Vec<Box<dyn Engine>> = vec![
         Box::new(Reference),
         Box::new(Portable::default()),
+        Box::new(Cached::one_lane(Arc::clone(&tables))),
         Box::new(Cached::new(Arc::clone(&tables))),
     ];
     print!("{:>6}", "batch");

@@ -1,8 +1,7 @@
 //! Compares the engines on random signatures of every class: `differential --count 10000000 --seed 1 [--threads 2]`.
 //!
-//! Each signature goes through the cached engine and through libsecp256k1. What the cached engine accepts by itself also
-//! goes through k256; what it does not accept was decided by k256 already. One batch in 64 goes through the emulated
-//! eight lanes, too. Exits with 1 on any disagreement.
+//! Each signature goes through k256, through libsecp256k1, and through every kernel that this CPU can run; those of one batch
+//! in 64 once more, with the emulated lanes. Exits with 1 on any disagreement.
 
 #![allow(
     clippy::print_stdout,
@@ -43,7 +42,7 @@ const DRAW: [usize; 24] = [
 struct Tally {
     /// Per class: all, valid.
     cases: [[AtomicU64; 2]; CLASSES.len()],
-    /// Decided by the reference although there were tables, and well-formed but refused.
+    /// Not accepted by an engine's own kernel, counted for each engine; well-formed but refused.
     rechecked: AtomicU64,
     invalid: AtomicU64,
     disagreements: AtomicU64,
@@ -55,6 +54,9 @@ fn main() -> ExitCode {
     let seed = option("--seed", 1);
     let threads = option("--threads", 1);
     let tally = Tally::default();
+    for engine in Cached::all(&Arc::new(Tables::new(0))) {
+        println!("{}", engine.name());
+    }
     println!("seed {seed}, {count} signatures, {threads} threads");
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -94,8 +96,9 @@ fn load(counter: &AtomicU64) -> u64 {
 fn work(seed: u64, count: u64, tally: &Tally) {
     let mut random = Random(seed);
     let tables = Arc::new(Tables::new(4_096 * Tables::BYTES_PER_SIGNER));
-    let mut cached = Cached::new(Arc::clone(&tables));
-    let mut emulated = Cached::emulated(Arc::clone(&tables));
+    let (mut emulated, mut engines): (Vec<_>, Vec<_>) = Cached::all(&tables)
+        .into_iter()
+        .partition(|engine| engine.name().contains("emulated"));
     let mut signers = Vec::new();
     let batch = u64::try_from(BATCH).unwrap();
     for round in 0_u64.. {
@@ -115,7 +118,7 @@ fn work(seed: u64, count: u64, tally: &Tally) {
         }
         // Now and then a key stays without tables.
         tables.build_wanted(BATCH - 1);
-        compare(tally, &mut cached, &classes, &cases);
+        compare(tally, &mut engines, &classes, &cases);
         if round % 64 == 0 {
             compare(tally, &mut emulated, &classes, &cases);
         }
@@ -142,30 +145,35 @@ fn cases(random: &mut Random, signers: &[Signer]) -> (Vec<usize>, Vec<Case>) {
     (classes, cases)
 }
 
-fn compare(tally: &Tally, engine: &mut Cached, classes: &[usize], cases: &[Case]) {
+fn compare(tally: &Tally, engines: &mut [Cached], classes: &[usize], cases: &[Case]) {
     let items = items(cases);
-    let mut verdicts = vec![Verdict::Malformed; cases.len()];
-    let mut expected = verdicts.clone();
-    let before = engine.counts().rechecked;
-    engine.verify(&items, &mut verdicts);
-    tally
-        .rechecked
-        .fetch_add(engine.counts().rechecked - before, Ordering::Relaxed);
-    Portable::default().verify(&items, &mut expected);
-    for (((class, case), verdict), portable) in classes.iter().zip(cases).zip(&verdicts).zip(&expected) {
-        let mut reference = [*verdict];
-        if *verdict == Verdict::Valid {
-            Reference.verify(&[case.item()], &mut reference);
+    let mut reference = vec![Verdict::Malformed; cases.len()];
+    let mut portable = reference.clone();
+    Reference.verify(&items, &mut reference);
+    Portable::default().verify(&items, &mut portable);
+    for engine in engines {
+        let mut verdicts = vec![Verdict::Malformed; cases.len()];
+        let before = engine.counts().rechecked;
+        // What an engine leaves to the reference need not be computed once for each.
+        engine.verify_with(&items, &mut verdicts, &mut |at| reference[at]);
+        let rechecked = engine.counts().rechecked - before;
+        tally.rechecked.fetch_add(rechecked, Ordering::Relaxed);
+        for (at, verdict) in verdicts.iter().enumerate() {
+            if *verdict != portable[at] || *verdict != reference[at] {
+                tally.disagreements.fetch_add(1, Ordering::Relaxed);
+                println!(
+                    "DISAGREE {}: {verdict:?}, libsecp256k1 {:?}, k256 {:?}: {:?}",
+                    engine.name(),
+                    portable[at],
+                    reference[at],
+                    cases[at]
+                );
+            }
         }
+    }
+    for ((class, case), verdict) in classes.iter().zip(cases).zip(&reference) {
         let refused = u64::from(*verdict == Verdict::Invalid);
         tally.invalid.fetch_add(refused, Ordering::Relaxed);
-        if *verdict != *portable || reference != [*verdict] {
-            tally.disagreements.fetch_add(1, Ordering::Relaxed);
-            println!(
-                "DISAGREE {}: {verdict:?}, libsecp256k1 {portable:?}, k256 {reference:?}: {case:?}",
-                engine.name()
-            );
-        }
         let [all, valid] = &tally.cases[*class];
         all.fetch_add(1, Ordering::Relaxed);
         valid.fetch_add(u64::from(*verdict == Verdict::Valid), Ordering::Relaxed);

@@ -9,7 +9,7 @@
 use crate::{
     Counts, Engine, Item, Tables, Verdict,
     item::Parts,
-    kernel::{EightEmulated, Kernel, Leaves, OneLane},
+    kernel::{EightEmulated, FourEmulated, Kernel, Leaves, OneLane},
     layout::{self, LEAVES_ALL, Pick},
     order,
     portable::Portable,
@@ -18,7 +18,10 @@ use crate::{
     words::{self, U256},
 };
 #[cfg(target_arch = "x86_64")]
-use crate::{kernel::EightIfma, known};
+use crate::{
+    kernel::{EightIfma, FourFma},
+    known,
+};
 use std::sync::Arc;
 
 /// Signatures that share one set of inversions. More would gain little and leave the L2 cache.
@@ -51,16 +54,40 @@ struct Pending {
 }
 
 impl Cached {
-    /// The fastest that the CPU can do, over shared `tables`.
+    /// The fastest that the CPU can do, over shared `tables`: eight lanes, four, or one.
     #[must_use]
     pub fn new(tables: Arc<Tables>) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if known::eight_lanes_answer_right()
-            && let Some(kernel) = EightIfma::detect()
         {
-            return Self::with(tables, Box::new(kernel));
+            if known::eight_lanes_answer_right()
+                && let Some(engine) = Self::eight(Arc::clone(&tables))
+            {
+                return engine;
+            }
+            if known::four_lanes_answer_right()
+                && let Some(engine) = Self::four(Arc::clone(&tables))
+            {
+                return engine;
+            }
         }
         Self::one_lane(tables)
+    }
+
+    /// Every kernel that can run here, also those that [`Cached::new`] would not take, and the emulated ones; for tests.
+    #[must_use]
+    pub fn all(tables: &Arc<Tables>) -> Vec<Self> {
+        let mut out = vec![
+            Self::one_lane(Arc::clone(tables)),
+            Self::with(Arc::clone(tables), Box::new(FourEmulated::new())),
+            Self::with(Arc::clone(tables), Box::new(EightEmulated::new())),
+        ];
+        #[cfg(target_arch = "x86_64")]
+        out.extend(
+            [Self::four(Arc::clone(tables)), Self::eight(Arc::clone(tables))]
+                .into_iter()
+                .flatten(),
+        );
+        out
     }
 
     /// The eight-lane kernel with the CPU's own instructions; `None` if it lacks one.
@@ -70,16 +97,17 @@ impl Cached {
         Some(Self::with(tables, Box::new(kernel)))
     }
 
+    /// The four-lane kernel, likewise.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn four(tables: Arc<Tables>) -> Option<Self> {
+        let kernel = FourFma::detect()?;
+        Some(Self::with(tables, Box::new(kernel)))
+    }
+
     /// The kernel for every CPU, one signature at a time.
     #[must_use]
     pub fn one_lane(tables: Arc<Tables>) -> Self {
         Self::with(tables, Box::new(OneLane::new()))
-    }
-
-    /// The eight-lane kernel with its instructions computed by portable code. Slow; for tests.
-    #[must_use]
-    pub fn emulated(tables: Arc<Tables>) -> Self {
-        Self::with(tables, Box::new(EightEmulated::new()))
     }
 
     fn with(tables: Arc<Tables>, kernel: Box<dyn Kernel>) -> Self {
@@ -155,8 +183,22 @@ impl Engine for Cached {
     }
 
     fn verify(&mut self, batch: &[Item<'_>], verdicts: &mut [Verdict]) {
+        self.verify_with(batch, verdicts, &mut |at| reference::check(&batch[at]));
+    }
+}
+
+impl Cached {
+    /// [`Engine::verify`] with another reference: `judge(place)` decides the item in that place of the batch. For tests,
+    /// that know what k256 says.
+    pub fn verify_with(
+        &mut self,
+        batch: &[Item<'_>],
+        verdicts: &mut [Verdict],
+        judge: &mut dyn FnMut(usize) -> Verdict,
+    ) {
         assert_eq!(batch.len(), verdicts.len(), "one verdict per item");
-        for (batch, verdicts) in batch.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK)) {
+        let chunks = batch.chunks(CHUNK).zip(verdicts.chunks_mut(CHUNK));
+        for ((batch, verdicts), first) in chunks.zip((0..).step_by(CHUNK)) {
             self.admit(batch, verdicts);
             for at in &self.cold {
                 let item = &batch[*at];
@@ -166,20 +208,18 @@ impl Engine for Cached {
                         self.tables.want(item.key);
                         Verdict::Valid
                     }
-                    _ => reference::check(item),
+                    _ => judge(first + at),
                 };
             }
             if !self.chunk.is_empty() {
                 self.with_tables += self.chunk.len() as u64;
                 self.plan(batch);
-                self.run(batch, verdicts);
+                self.run(verdicts, first, judge);
             }
         }
     }
-}
 
-impl Cached {
-    fn run(&mut self, batch: &[Item<'_>], verdicts: &mut [Verdict]) {
+    fn run(&mut self, verdicts: &mut [Verdict], first: usize, judge: &mut dyn FnMut(usize) -> Verdict) {
         let leaves = Leaves {
             picks: &self.picks,
             tables: &self.signer_tables,
@@ -191,7 +231,7 @@ impl Cached {
                 Verdict::Valid
             } else {
                 self.rechecked += 1;
-                reference::check(&batch[pending.item])
+                judge(first + pending.item)
             };
         }
     }

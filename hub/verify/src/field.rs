@@ -35,6 +35,21 @@ pub(crate) trait Field: Copy {
     fn square(&self) -> Self;
     fn add(&self, other: &Self) -> Self;
     fn sub(&self, other: &Self) -> Self;
+    /// self - other, only to be multiplied, once or more, by what is no such difference.
+    #[inline(always)]
+    fn difference(&self, other: &Self) -> Self {
+        self.sub(other)
+    }
+    /// self * other - less.
+    #[inline(always)]
+    fn mul_sub(&self, other: &Self, less: &Self) -> Self {
+        self.mul(other).sub(less)
+    }
+    /// self * self - less - more.
+    #[inline(always)]
+    fn square_sub(&self, less: &Self, more: &Self) -> Self {
+        self.square().sub(less).sub(more)
+    }
     /// One bit for each lane that is zero.
     fn zeros(&self) -> u8;
     /// `other` in the lanes of `mask`.

@@ -1,4 +1,4 @@
-//! The kernels: the sums of a chunk with one lane or with eight, and whether they are the points that were signed.
+//! The kernels: the sums of a chunk with one lane, four or eight, and whether they are the points that were signed.
 
 #![allow(
     clippy::indexing_slicing,
@@ -7,12 +7,16 @@
 )]
 
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::avx512::{self, Avx512};
+use crate::lanes::{
+    avx2::{self, Avx2},
+    avx512::{self, Avx512},
+};
 use crate::{
     field::{Fe, Field},
+    field4::Fe4,
     field8::Fe8,
     item::Parts,
-    lanes::{self, Lanes},
+    lanes::{self, Lanes, Quads},
     layout::{LEAVES, LEAVES_ALL, Pick},
     order,
     sum::{Point, Source, Sums},
@@ -58,6 +62,22 @@ impl<'a> Leaves<'a> {
         }
         (lanes::transpose(rows), negative)
     }
+
+    /// The same leaf of four signatures, and a sign bit in the lanes where it is negated; behind the last one it is
+    /// the last one's again.
+    #[inline(always)]
+    fn four(&self, group: usize, index: usize) -> ([&'a TablePoint; 4], [u64; 4]) {
+        let (block, group) = (group / GROUPS, group % GROUPS);
+        let mut signs = [0; 4];
+        let mut points = [&self.base[0]; 4];
+        for (lane, point) in points.iter_mut().enumerate() {
+            let signature = (block * 4 + lane).min(self.tables.len() - 1);
+            let (from, minus) = self.leaf(signature, group, index);
+            signs[lane] = u64::from(minus) << 63;
+            *point = from;
+        }
+        (points, signs)
+    }
 }
 
 impl Source<Fe> for Leaves<'_> {
@@ -85,6 +105,29 @@ impl<L: Lanes> Source<Fe8<L>> for Leaves<'_> {
     fn x(&self, group: usize, index: usize) -> Fe8<L> {
         let ([x0, x1, x2, x3, ..], _) = self.eight(group, index);
         Fe8::from_words([x0, x1, x2, x3])
+    }
+}
+
+impl<Q: Quads> Source<Fe4<Q>> for Leaves<'_> {
+    #[inline(always)]
+    fn point(&self, group: usize, index: usize) -> Point<Fe4<Q>> {
+        let ([a, b, c, d], signs) = self.four(group, index);
+        let x = lanes::transpose4([a.x_words(), b.x_words(), c.x_words(), d.x_words()]);
+        let y = lanes::transpose4([a.y_words(), b.y_words(), c.y_words(), d.y_words()]);
+        Point {
+            x: Fe4::from_words(x),
+            y: Fe4::from_words(y).negate_lanes(Q::load(&signs)),
+        }
+    }
+    #[inline(always)]
+    fn x(&self, group: usize, index: usize) -> Fe4<Q> {
+        let ([a, b, c, d], _) = self.four(group, index);
+        Fe4::from_words(lanes::transpose4([
+            a.x_words(),
+            b.x_words(),
+            c.x_words(),
+            d.x_words(),
+        ]))
     }
 }
 
@@ -156,6 +199,66 @@ impl Kernel for OneLane {
 
     fn accepts(&self, signature: usize, parts: &Parts) -> bool {
         accepts(&self.sums, signature, parts)
+    }
+}
+
+/// Four signatures at a time in portable code: for tests of what the instructions would compute.
+pub(crate) struct FourEmulated(Sums<Fe4<lanes::emulated::EmulatedFour>>);
+
+impl FourEmulated {
+    pub(crate) const fn new() -> Self {
+        Self(Sums::new())
+    }
+}
+
+impl Kernel for FourEmulated {
+    fn name(&self) -> &'static str {
+        "four lanes, emulated"
+    }
+
+    fn evaluate(&mut self, leaves: &Leaves<'_>) {
+        self.0.evaluate(leaves, leaves.tables.len().div_ceil(4));
+    }
+
+    fn accepts(&self, signature: usize, parts: &Parts) -> bool {
+        accepts(&self.0, signature, parts)
+    }
+}
+
+/// Four signatures at a time with AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct FourFma(Sums<Fe4<Avx2>>);
+
+#[cfg(target_arch = "x86_64")]
+impl FourFma {
+    /// `None` if the CPU lacks an instruction.
+    pub(crate) fn detect() -> Option<Self> {
+        avx2::available().then(|| Self(Sums::new()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi2,adx")]
+fn evaluate_fma(sums: &mut Sums<Fe4<Avx2>>, leaves: &Leaves<'_>) {
+    sums.evaluate(leaves, leaves.tables.len().div_ceil(4));
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for FourFma {
+    fn name(&self) -> &'static str {
+        "four lanes, AVX2"
+    }
+
+    fn evaluate(&mut self, leaves: &Leaves<'_>) {
+        // SAFETY: there is no `FourFma` unless `detect` found all features.
+        #[expect(unsafe_code, reason = "compiled for CPU features that were detected")]
+        unsafe {
+            evaluate_fma(&mut self.0, leaves);
+        }
+    }
+
+    fn accepts(&self, signature: usize, parts: &Parts) -> bool {
+        accepts(&self.0, signature, parts)
     }
 }
 
@@ -316,11 +419,7 @@ mod tests {
         let tables = Arc::new(Tables::new(usize::MAX));
         made.iter().for_each(|(key, ..)| tables.want(key));
         tables.build_wanted(usize::MAX);
-        for mut engine in [
-            Cached::new(Arc::clone(&tables)),
-            Cached::one_lane(Arc::clone(&tables)),
-            Cached::emulated(Arc::clone(&tables)),
-        ] {
+        for mut engine in Cached::all(&tables) {
             let mut verdicts = vec![Verdict::Malformed; items.len()];
             engine.verify(&items, &mut verdicts);
             assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Valid));

@@ -41,6 +41,7 @@
 
 mod cached;
 mod field;
+mod field4;
 mod field8;
 mod invert;
 mod item;

@@ -64,6 +64,7 @@ impl<F: Field> Jacobian<F> {
 
 /// Work that needs one inverse per item: items are numbered by group and index within the group.
 pub(crate) trait Step<F> {
+    /// May be a [`Field::difference`].
     fn denominator(&self, group: usize, index: usize) -> F;
     fn apply(&mut self, group: usize, index: usize, inverse: &F);
 }
@@ -177,9 +178,9 @@ impl<F: Field> Source<F> for Memory<'_, F> {
 /// `a + b` with the inverse of `b.x - a.x`.
 #[inline(always)]
 pub(crate) fn add<F: Field>(a: &Point<F>, b: &Point<F>, inverse: &F) -> Point<F> {
-    let slope = b.y.sub(&a.y).mul(inverse);
-    let x = slope.square().sub(&a.x).sub(&b.x);
-    let y = slope.mul(&a.x.sub(&x)).sub(&a.y);
+    let slope = b.y.difference(&a.y).mul(inverse);
+    let x = slope.square_sub(&a.x, &b.x);
+    let y = slope.mul_sub(&a.x.difference(&x), &a.y);
     Point { x, y }
 }
 
@@ -194,7 +195,7 @@ impl<F: Field, S: Source<F>> Step<F> for Level<'_, F, S> {
     fn denominator(&self, group: usize, index: usize) -> F {
         self.source
             .x(group, 2 * index + 1)
-            .sub(&self.source.x(group, 2 * index))
+            .difference(&self.source.x(group, 2 * index))
     }
     #[inline(always)]
     fn apply(&mut self, group: usize, index: usize, inverse: &F) {

@@ -32,15 +32,24 @@ impl TablePoint {
 
     #[inline(always)]
     pub(crate) fn x(&self) -> U256 {
-        let [x0, x1, x2, x3, ..] = self.0;
-        [x0, x1, x2, x3]
+        *self.x_words()
+    }
+
+    #[inline(always)]
+    pub(crate) fn x_words(&self) -> &[u64; 4] {
+        &self.0.as_chunks::<4>().0[0]
+    }
+
+    #[inline(always)]
+    pub(crate) fn y_words(&self) -> &[u64; 4] {
+        &self.0.as_chunks::<4>().0[1]
     }
 
     /// The point, or its negative. y is neither zero nor above p.
     #[inline(always)]
     pub(crate) fn load(&self, negative: bool) -> Point<Fe> {
         let mask = u64::from(negative).wrapping_neg();
-        let [_, _, _, _, y @ ..] = self.0;
+        let y = *self.y_words();
         let minus = words::sub(&P, &y).0;
         let mut y = y;
         for i in 0..4 {

@@ -52,11 +52,7 @@ fn only_exceptions_and_forgeries_are_rechecked() {
         tables.want(&signer.key);
     }
     tables.build_wanted(usize::MAX);
-    for mut engine in [
-        Cached::new(Arc::clone(&tables)),
-        Cached::one_lane(Arc::clone(&tables)),
-        Cached::emulated(Arc::clone(&tables)),
-    ] {
+    for mut engine in Cached::all(&tables) {
         // A full chunk, and one that leaves lanes free.
         let mut cases: Vec<_> = (0..75)
             .map(|at| case(&mut random, &signers, VALID[at % 2]))

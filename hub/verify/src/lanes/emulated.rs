@@ -5,11 +5,12 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::float_arithmetic,
     reason = "constant bounds; the low bits are meant"
 )]
 
-use super::Lanes;
-use crate::field8;
+use super::{Lanes, Quads};
+use crate::{field4, field8};
 
 /// Eight numbers in memory.
 #[derive(Clone, Copy, Debug)]
@@ -151,5 +152,109 @@ impl Lanes for Emulated {
     #[inline(never)]
     fn field_normal(a: [Self; 5]) -> [Self; 5] {
         field8::normal(a)
+    }
+}
+
+/// Four numbers in memory.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+pub(crate) struct EmulatedFour([u64; 4]);
+
+#[inline(always)]
+fn each4(f: impl Fn(usize) -> u64) -> EmulatedFour {
+    EmulatedFour([f(0), f(1), f(2), f(3)])
+}
+
+impl Quads for EmulatedFour {
+    #[inline(never)]
+    fn splat(value: u64) -> Self {
+        Self([value; 4])
+    }
+    #[inline(never)]
+    fn load(values: &[u64; 4]) -> Self {
+        Self(*values)
+    }
+    #[inline(never)]
+    fn store(self) -> [u64; 4] {
+        self.0
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        each4(|lane| self.0[lane].wrapping_add(other.0[lane]))
+    }
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        each4(|lane| self.0[lane] & other.0[lane])
+    }
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        each4(|lane| self.0[lane] | other.0[lane])
+    }
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        each4(|lane| self.0[lane] ^ other.0[lane])
+    }
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self) -> Self {
+        each4(|lane| self.0[lane] << BITS)
+    }
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self) -> Self {
+        each4(|lane| self.0[lane] >> BITS)
+    }
+    #[inline(never)]
+    fn plus(self, other: Self) -> Self {
+        each4(|lane| (f64::from_bits(self.0[lane]) + f64::from_bits(other.0[lane])).to_bits())
+    }
+    #[inline(never)]
+    fn minus(self, other: Self) -> Self {
+        each4(|lane| (f64::from_bits(self.0[lane]) - f64::from_bits(other.0[lane])).to_bits())
+    }
+    #[inline(never)]
+    fn multiply_add(self, a: Self, b: Self) -> Self {
+        each4(|lane| {
+            let (a, b) = (f64::from_bits(a.0[lane]), f64::from_bits(b.0[lane]));
+            a.mul_add(b, f64::from_bits(self.0[lane])).to_bits()
+        })
+    }
+    #[inline(always)]
+    fn even_lanes(self, other: Self) -> Self {
+        Self([self.0[0], other.0[0], self.0[2], other.0[2]])
+    }
+    #[inline(always)]
+    fn odd_lanes(self, other: Self) -> Self {
+        Self([self.0[1], other.0[1], self.0[3], other.0[3]])
+    }
+    #[inline(always)]
+    fn low_pairs(self, other: Self) -> Self {
+        Self([self.0[0], self.0[1], other.0[0], other.0[1]])
+    }
+    #[inline(always)]
+    fn high_pairs(self, other: Self) -> Self {
+        Self([self.0[2], self.0[3], other.0[2], other.0[3]])
+    }
+    #[inline(never)]
+    fn field_limbs(words: &[Self; 4]) -> [Self; 5] {
+        field4::limbs(words)
+    }
+    #[inline(never)]
+    fn field_sum(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5] {
+        field4::sum(a, b)
+    }
+    #[inline(never)]
+    fn field_product(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5] {
+        field4::product(a, b)
+    }
+    #[inline(never)]
+    fn field_product_less(a: &[Self; 5], b: &[Self; 5], c: &[Self; 5]) -> [Self; 5] {
+        field4::product_less(a, b, c)
+    }
+    #[inline(never)]
+    fn field_square(a: &[Self; 5]) -> [Self; 5] {
+        field4::square(a)
+    }
+    #[inline(never)]
+    fn field_square_less(a: &[Self; 5], b: &[Self; 5], c: &[Self; 5]) -> [Self; 5] {
+        field4::square_less(a, b, c)
     }
 }

@@ -1,5 +1,5 @@
-//! Eight 64-bit lanes: the few operations that the kernels are made of, once in portable code that computes what the
-//! instructions are specified to compute, once as the AVX-512 instructions themselves.
+//! Eight or four 64-bit lanes: the few operations that the kernels are made of, once in portable code that computes what
+//! the instructions are specified to compute, once as the AVX-512 or AVX2 instructions themselves.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -91,5 +91,56 @@ pub(crate) fn transpose<L: Lanes>(rows: [&[u64; 8]; 8]) -> [L; 8] {
         w15a.odd_pairs(w15b),
         w26a.odd_pairs(w26b),
         w37a.odd_pairs(w37b),
+    ]
+}
+
+/// Four 64-bit lanes, which each operation reads as unsigned integers or as doubles, as it says.
+pub(crate) trait Quads: Copy {
+    fn splat(value: u64) -> Self;
+    fn load(values: &[u64; 4]) -> Self;
+    fn store(self) -> [u64; 4];
+    /// The sum of integers, wrapping.
+    fn add(self, other: Self) -> Self;
+    fn and(self, other: Self) -> Self;
+    fn or(self, other: Self) -> Self;
+    fn xor(self, other: Self) -> Self;
+    fn shift_left<const BITS: i32>(self) -> Self;
+    fn shift_right<const BITS: i32>(self) -> Self;
+    /// The sum of doubles.
+    fn plus(self, other: Self) -> Self;
+    /// The difference of doubles.
+    fn minus(self, other: Self) -> Self;
+    /// self + a b for doubles, rounded once, to nearest.
+    fn multiply_add(self, a: Self, b: Self) -> Self;
+    /// The even lanes of both, alternating (VPUNPCKLQDQ).
+    fn even_lanes(self, other: Self) -> Self;
+    /// The odd lanes of both, alternating (VPUNPCKHQDQ).
+    fn odd_lanes(self, other: Self) -> Self;
+    /// The lower halves of both (VPERM2I128 0x20).
+    fn low_pairs(self, other: Self) -> Self;
+    /// The upper halves of both (VPERM2I128 0x31).
+    fn high_pairs(self, other: Self) -> Self;
+
+    // The field's operations on limbs, as functions of their own: inlined everywhere they would fill the instruction cache.
+    fn field_limbs(words: &[Self; 4]) -> [Self; 5];
+    fn field_sum(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5];
+    fn field_product(a: &[Self; 5], b: &[Self; 5]) -> [Self; 5];
+    fn field_product_less(a: &[Self; 5], b: &[Self; 5], c: &[Self; 5]) -> [Self; 5];
+    fn field_square(a: &[Self; 5]) -> [Self; 5];
+    fn field_square_less(a: &[Self; 5], b: &[Self; 5], c: &[Self; 5]) -> [Self; 5];
+}
+
+/// Columns from rows: lane i of result j is word j of row i.
+#[inline(always)]
+pub(crate) fn transpose4<Q: Quads>(rows: [&[u64; 4]; 4]) -> [Q; 4] {
+    let [r0, r1, r2, r3] = rows;
+    let (r0, r1, r2, r3) = (Q::load(r0), Q::load(r1), Q::load(r2), Q::load(r3));
+    let (e0, e1) = (r0.even_lanes(r1), r2.even_lanes(r3));
+    let (o0, o1) = (r0.odd_lanes(r1), r2.odd_lanes(r3));
+    [
+        e0.low_pairs(e1),
+        o0.low_pairs(o1),
+        e0.high_pairs(e1),
+        o0.high_pairs(o1),
     ]
 }

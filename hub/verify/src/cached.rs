@@ -21,6 +21,7 @@ use crate::{
 use crate::{
     kernel::{EightIfma, FourFma},
     known,
+    lanes::avx2,
 };
 use std::sync::Arc;
 
@@ -164,7 +165,17 @@ impl Cached {
             let u1 = order::split(&order::mul(&z, &s_inverse));
             let u2 = order::split(&order::mul(&pending.parts.r, &s_inverse));
             let picks = &mut self.picks[at * LEAVES_ALL..][..LEAVES_ALL];
-            layout::picks(&u1, &u2, |leaf, pick| picks[leaf] = pick);
+            let table = &self.signer_tables[at];
+            layout::picks(&u1, &u2, |leaf, pick| {
+                picks[leaf] = pick;
+                // Tables of many signers are in no near cache, nor are those of G.
+                #[cfg(target_arch = "x86_64")]
+                avx2::prefetch(if pick.of_base() {
+                    &self.base[pick.index()]
+                } else {
+                    &table[pick.index()]
+                });
+            });
         }
     }
 }

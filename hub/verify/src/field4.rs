@@ -15,6 +15,7 @@
 //! MULX takes 47-51 for either.
 
 #![allow(
+    clippy::cast_possible_wrap,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::needless_range_loop,
@@ -112,7 +113,7 @@ const FOUR_P: [i64; 5] = [
 /// The low 52 bits of a column less 2^51, as a double.
 #[inline(always)]
 fn digit<Q: Quads>(column: Q) -> Q {
-    // 2^52 + 2^51, the same as LOW_BASE.
+    // LOW_BASE is 2^52 + 2^51.
     column
         .and(Q::splat(LOW))
         .or(Q::splat(DIGIT_BASE))

@@ -225,15 +225,24 @@ impl Kernel for FourEmulated {
     }
 }
 
-/// Four signatures at a time with AVX2 and FMA.
+/// Four signatures at a time with AVX2 and FMA; fewer than four one by one, which is faster.
 #[cfg(target_arch = "x86_64")]
-pub(crate) struct FourFma(Sums<Fe4<Avx2>>);
+pub(crate) struct FourFma {
+    sums: Sums<Fe4<Avx2>>,
+    few: OneLane,
+    /// Whether `few` has the sums.
+    are_few: bool,
+}
 
 #[cfg(target_arch = "x86_64")]
 impl FourFma {
     /// `None` if the CPU lacks an instruction.
     pub(crate) fn detect() -> Option<Self> {
-        avx2::available().then(|| Self(Sums::new()))
+        avx2::available().then(|| Self {
+            sums: Sums::new(),
+            few: OneLane::new(),
+            are_few: false,
+        })
     }
 }
 
@@ -250,15 +259,22 @@ impl Kernel for FourFma {
     }
 
     fn evaluate(&mut self, leaves: &Leaves<'_>) {
+        self.are_few = leaves.tables.len() < 4;
+        if self.are_few {
+            return self.few.evaluate(leaves);
+        }
         // SAFETY: there is no `FourFma` unless `detect` found all features.
         #[expect(unsafe_code, reason = "compiled for CPU features that were detected")]
         unsafe {
-            evaluate_fma(&mut self.0, leaves);
+            evaluate_fma(&mut self.sums, leaves);
         }
     }
 
     fn accepts(&self, signature: usize, parts: &Parts) -> bool {
-        accepts(&self.0, signature, parts)
+        if self.are_few {
+            return self.few.accepts(signature, parts);
+        }
+        accepts(&self.sums, signature, parts)
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Reference`] | k256, straight from the definition: the judge |
 //! | [`Portable`] | libsecp256k1: no tables, for keys seen for the first time |
-//! | [`Cached`] | tables of the signer and of G, no doublings to speak of, one inversion for many additions; one lane in general registers, or eight with AVX-512 IFMA, as the CPU can |
+//! | [`Cached`] | tables of the signer and of G, no doublings to speak of, one inversion for many additions; one lane in general registers, four with AVX2 and FMA, or eight with AVX-512 IFMA, as the CPU can |
 //!
 //! ```
 //! use hub_verify::{Cached, Engine, Item, Key, Signature, Tables, Verdict};
@@ -37,7 +37,7 @@
 //! **Unsafe code** is in `lanes/avx512.rs` and `lanes/avx2.rs`, one instruction per function, and where functions compiled for CPU features
 //! are called. The kernel is generic over the lanes: the tests run it over portable code that computes what Intel specifies for
 //! each instruction, everywhere, and over the instructions themselves where the CPU has them (the test prints whether).
-//! On a CPU without AVX-512 IFMA those one-line functions are compiled and not run.
+//! On a CPU without AVX-512 IFMA, or without AVX2 and FMA, those functions are compiled and not run.
 
 mod cached;
 mod field;

@@ -52,6 +52,8 @@ use std::{
 use world::World;
 
 const ACKS_PER_ROUND: u64 = 1_000;
+/// Payments one payer has under way at once; a merchant pays one back at a time.
+const LANES: usize = 10;
 /// Longest time for the acknowledgements of a round.
 const ROUND_MAX: Duration = Duration::from_secs(120);
 /// Longest time until everything acknowledged is read by its payee.
@@ -80,7 +82,7 @@ async fn run(dir: &Path, rounds: u64, mut seed: u64) {
         "{PAYERS} payers and {MERCHANTS} merchants have open channels after {:.1?}; they pay until the last kill",
         began.elapsed()
     );
-    people.pay(&log);
+    people.pay(&log, LANES, Duration::ZERO);
     let mut draw = move |below: u64| {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)

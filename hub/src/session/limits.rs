@@ -77,6 +77,9 @@ pub const LINGER: Duration = Duration::from_millis(500);
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 /// How long a full inbound queue may delay the news that a connection is gone.
 pub const GONE_DEADLINE: Duration = Duration::from_secs(10);
+/// What the kernel keeps for a peer that does not read: left alone it takes 4 MiB of each, and a minute to be full of small
+/// answers (attack B3). 5 MB/s at a round trip of 50 ms.
+pub const SEND_BUFFER_BYTES: u32 = 256 * 1024;
 /// Connections waiting in the kernel to be accepted.
 pub const ACCEPT_BACKLOG: u32 = 4096;
 /// Pause after `accept` failed, for want of file descriptors for instance (attack H1).

@@ -59,6 +59,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    // Accepted sockets inherit it.
+    socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
     socket.listen(limits::ACCEPT_BACKLOG)
 }
 

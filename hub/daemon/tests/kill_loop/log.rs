@@ -1,13 +1,15 @@
 //! What the clients saw, written down by their own process as it happens. The judge reads this file and nothing else.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use client_sdk::PaymentId;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::{self, Display},
     fs::File,
     io::Write,
     path::{Path, PathBuf},
     sync::Mutex,
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
@@ -104,8 +106,10 @@ pub(crate) struct Counts {
 
 struct Inner {
     file: File,
-    /// Sent, and nothing heard of it yet.
-    open: HashSet<PaymentId>,
+    /// Sent when, and nothing heard of it yet.
+    open: HashMap<PaymentId, Instant>,
+    /// From handing a payment to the SDK to its acknowledgement.
+    waits: Vec<Duration>,
 }
 
 /// The open log.
@@ -119,7 +123,8 @@ impl Log {
     pub(crate) fn create(path: &Path) -> Self {
         let inner = Inner {
             file: File::create_new(path).unwrap(),
-            open: HashSet::new(),
+            open: HashMap::new(),
+            waits: Vec::new(),
         };
         Self {
             path: path.to_owned(),
@@ -134,9 +139,14 @@ impl Log {
         inner.file.write_all(text.as_bytes()).unwrap();
         match line {
             Line::Sent { id, .. } => {
-                assert!(inner.open.insert(*id), "an id was drawn twice");
+                let twice = inner.open.insert(*id, Instant::now());
+                assert!(twice.is_none(), "an id was drawn twice");
             }
-            Line::Acked { id, .. } | Line::Bounced { id } | Line::NotSent { id } => {
+            Line::Acked { id, .. } => {
+                let wait = inner.open.remove(id).map(|sent| sent.elapsed());
+                inner.waits.extend(wait);
+            }
+            Line::Bounced { id } | Line::NotSent { id } => {
                 inner.open.remove(id);
             }
             _ => {}
@@ -163,7 +173,14 @@ impl Log {
 
     /// Payments under way.
     pub(crate) fn open(&self) -> HashSet<PaymentId> {
-        self.inner.lock().unwrap().open.clone()
+        self.inner.lock().unwrap().open.keys().copied().collect()
+    }
+
+    /// The waits of the payments acknowledged since the last look, shortest first.
+    pub(crate) fn waits(&self) -> Vec<Duration> {
+        let mut waits = std::mem::take(&mut self.inner.lock().unwrap().waits);
+        waits.sort_unstable();
+        waits
     }
 
     /// Everything written so far, from the file.

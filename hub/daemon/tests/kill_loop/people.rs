@@ -24,8 +24,6 @@ use tokio::{
 
 pub(crate) const PAYERS: usize = 12;
 pub(crate) const MERCHANTS: usize = 4;
-/// Payments one payer has under way at once; a merchant pays one back at a time.
-const LANES: usize = 10;
 /// Tokens everybody is given, and what is deposited of them.
 pub(crate) const ENDOWMENT: u128 = 20_000_000_000;
 pub(crate) const DEPOSIT: u128 = 15_000_000_000;
@@ -216,12 +214,13 @@ impl People {
     }
 
     /// Everybody pays: payers pay merchants, merchants pay payers back.
-    pub(crate) fn pay(&mut self, log: &Arc<Log>) {
+    /// A payer has so many payments under way, a merchant one; each waits for `pause` before the next.
+    pub(crate) fn pay(&mut self, log: &Arc<Log>, lanes_of_payer: usize, pause: Duration) {
         let (payers, merchants) = (0..PAYERS, PAYERS..PAYERS + MERCHANTS);
         let addresses: Vec<Address> = self.all.iter().map(|person| person.address).collect();
         for person in &self.all {
             let (payees, lanes) = match merchants.contains(&person.who) {
-                false => (merchants.clone(), LANES),
+                false => (merchants.clone(), lanes_of_payer),
                 true => (payers.clone(), 1),
             };
             let payees: Vec<(usize, Address)> = payees.map(|who| (who, addresses[who])).collect();
@@ -232,6 +231,7 @@ impl People {
                     payees: payees.clone(),
                     log: log.clone(),
                     stop: self.stop.clone(),
+                    pause,
                 };
                 self.lanes.push(tokio::spawn(lane.run()));
             }
@@ -289,6 +289,7 @@ struct Lane {
     payees: Vec<(usize, Address)>,
     log: Arc<Log>,
     stop: Arc<AtomicBool>,
+    pause: Duration,
 }
 
 impl Lane {
@@ -319,6 +320,7 @@ impl Lane {
                 }
             };
             self.log.write(&line);
+            tokio::time::sleep(self.pause).await;
         }
     }
 }

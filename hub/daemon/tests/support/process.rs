@@ -31,9 +31,13 @@ impl Drop for Hub {
 impl Hub {
     /// Starts the process; it is not ready yet.
     pub(crate) fn spawn(world: &World) -> Self {
+        Self::spawn_with(world, Command::new(env!("CARGO_BIN_EXE_hub")))
+    }
+
+    /// Starts it by a command of the caller's, which gets the arguments.
+    pub(crate) fn spawn_with(world: &World, mut command: Command) -> Self {
         let path = world.dir.join("hub.log");
         let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hub"));
         command.args(["serve", "--config"]).arg(&world.config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self {
@@ -85,6 +89,17 @@ impl Hub {
         self.must_run();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended by itself, for so long.
+    pub(crate) async fn ended(&mut self, longest: Duration) -> Option<std::process::ExitStatus> {
+        let began = Instant::now();
+        loop {
+            match self.child.try_wait().unwrap() {
+                None if began.elapsed() < longest => tokio::time::sleep(Duration::from_millis(5)).await,
+                ended => return ended,
+            }
+        }
     }
 
     /// SIGTERM; the exit must be clean.

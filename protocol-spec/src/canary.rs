@@ -18,6 +18,32 @@ pub enum Canary {
     SkipEvent,
     /// Hub: a payment that cannot be delivered is kept.
     KeepBounce,
+    /// R1: a jump may be as far as it likes.
+    SkipJump,
+    /// R2: `paid` may be anything.
+    SkipPaid,
+    /// R3: `ack_paid` may be anything.
+    SkipAck,
+    /// R4: the payer need not have the money.
+    SkipBalance,
+    /// R6: goes on in a dispute.
+    IgnoreDispute,
+    /// R9: a lock is dropped at its expiry, without lag.
+    DropEarly,
+    /// R12: a withdrawal counts only when it is mined.
+    ForgetWithdrawal,
+    /// R19: the sum of both sides' evidence instead of the maximum.
+    SumNotMax,
+    /// Hub, R21: the locks that it can open are not resolved on chain.
+    ForgetLocks,
+    /// Hub, R23: the payer's lock is given up while the forwarded one is alive.
+    CancelLive,
+    /// Hub, R24: the payments of a voucher that was refused are delivered.
+    CreditRefused,
+    /// Hub: payment ids are forgotten at once.
+    ForgetIds,
+    /// Hub: goes on after a commit that failed.
+    GoOnAfterError,
 }
 
 #[cfg(feature = "canary")]

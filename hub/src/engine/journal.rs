@@ -46,7 +46,10 @@ impl Journal {
                         drop(seal.send(early).await);
                     }
                     let durable = match record {
-                        Some((number, bytes)) => Some(self.append(number, bytes).await?),
+                        Some((number, bytes)) => match self.append(number, bytes).await {
+                            Err(error) if !planted(Canary::GoOnAfterError) => return Err(error),
+                            appended => appended.ok(),
+                        },
                         None => None,
                     };
                     if seal.send(Sealable { durable, outputs }).await.is_err() {

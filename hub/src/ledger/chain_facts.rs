@@ -6,6 +6,7 @@ use super::{
 };
 use protocol_spec::{
     Amount, Channel, ChannelId, Config, DirectionEvidence, ReturnReason, Seq, Side, UnixSeconds, Witness,
+    canary::{Canary, planted},
     channel::{Clock, Event, Phase},
     message::Notification,
 };
@@ -311,6 +312,9 @@ impl Entry {
         let marked = marked.filter(|id| self.channel.is_marked(Side::Client, *id) && !known.contains(id));
         let marked: Vec<_> = marked.map(|id| (id.to_string(), Witness::default())).collect();
         received.witnesses.extend(marked);
+        if planted(Canary::ForgetLocks) {
+            received.witnesses.clear();
+        }
         Defence {
             config: self.channel.config().clone(),
             received,

@@ -29,8 +29,9 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Option<ReturnReason>, Reject> {
-        let known = self.knows_payment(payer, payment.payment_id)
-            || self.entry(payer)?.locks_payment(payment.payment_id);
+        let known = !planted(Canary::ForgetIds)
+            && (self.knows_payment(payer, payment.payment_id)
+                || self.entry(payer)?.locks_payment(payment.payment_id));
         let route = if known {
             Err(ReturnReason::DuplicateId)
         } else {

@@ -6,6 +6,7 @@ use super::{
 };
 use protocol_spec::{
     Amount, Channel, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
+    canary::{Canary, planted},
     channel::{Accepted, Clock},
     limits,
     message::{Bounce, Reply, RpcError, VoucherReply},
@@ -66,8 +67,10 @@ impl Ledger {
         let entry = self.entry_mut(index)?;
         check_backlog(&entry.channel, voucher.voucher())?;
         check_returnable(entry, voucher.voucher(), &ops)?;
-        if entry.channel.accept(voucher, &ops, clock)? == Accepted::Duplicate {
-            return Ok(entry.stored.bounced.clone());
+        match entry.channel.accept(voucher, &ops, clock) {
+            Ok(Accepted::Duplicate) => return Ok(entry.stored.bounced.clone()),
+            Err(reject) if !planted(Canary::CreditRefused) => return Err(reject),
+            Ok(Accepted::New) | Err(_) => {}
         }
         entry.trim_backlog();
         commit.touched.insert(index);

@@ -5,7 +5,7 @@ use alloy::{primitives::B256, signers::local::PrivateKeySigner, sol_types::SolCa
 use hub::{
     app::dev::{self, Deployed},
     chain::{
-        AlloyChain, CallRequest, Chain, ChainOptions,
+        AlloyChain, CallRequest, Chain, ChainOptions, TxRequest,
         embedded::{self, DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig},
     },
 };
@@ -23,7 +23,9 @@ pub(super) const VAULT: u128 = 100_000_000;
 pub(super) const FEE_FLAT: u128 = 1;
 pub(super) const FEE_PPM: u32 = 2_000;
 /// Wei for gas.
-const GAS_MONEY: u128 = 1_000_000_000_000_000_000;
+const GAS_MONEY: u128 = 100_000_000_000_000_000_000;
+/// What gas costs after a spike, wei: the chain falls back from there by an eighth with every block.
+const SPIKE_WEI: u64 = 100 * embedded::BASE_FEE_MIN_WEI;
 
 /// What the hub keeps of a payment, by its published tariff.
 pub(super) fn fee(amount: Amount) -> Amount {
@@ -74,6 +76,34 @@ impl Bank {
     /// From here on a block comes every second, whatever is in it.
     pub(super) fn tick(&self) -> anyhow::Result<()> {
         dev::mine_every_second(&self.chain)
+    }
+
+    /// Gas costs a hundred times as much.
+    pub(super) fn spike(&self) -> anyhow::Result<()> {
+        let fee = serde_json::value::to_raw_value(&[SPIKE_WEI])?;
+        let set = self.chain.request("anvil_setNextBlockBaseFeePerGas", Some(&fee));
+        set.map_err(|failure| anyhow::anyhow!("no spike: {failure:?}"))?;
+        Ok(())
+    }
+
+    /// The newest blocks are replaced by empty ones; their transactions are gone.
+    pub(super) fn reorg(&self, depth: u64) -> anyhow::Result<()> {
+        let reorg = self.chain.reorg(depth);
+        reorg.map_err(|failure| anyhow::anyhow!("no reorg: {failure:?}"))
+    }
+
+    /// A call to the adjudicator by somebody who pays for everything; that it fails is no error.
+    pub(super) async fn send(&self, call: &impl SolCall) -> anyhow::Result<()> {
+        let request = TxRequest {
+            to: Some(self.deployed.adjudicator),
+            data: call.abi_encode().into(),
+            ..TxRequest::default()
+        };
+        self.port.resync().await?;
+        if let Ok(sent) = self.port.send(request).await {
+            let _ = self.port.wait(sent.hash, 0).await;
+        }
+        Ok(())
     }
 
     pub(super) async fn domain(&self) -> anyhow::Result<Domain> {

@@ -2,10 +2,10 @@
 //! the one thing in the world that no crash touches, so everything is judged against it.
 
 use client_sdk::{Cursor, ReceivedPayment, SignedInvoice};
-use protocol_spec::{Address, Amount, ChannelId, Credit, Payee, PaymentId};
+use protocol_spec::{Address, Amount, ChannelId, Config, Credit, Digest, Payee, PaymentId};
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,6 +18,8 @@ pub(super) enum State {
     Delivered { fee: Amount },
     /// The SDK says that the money is back.
     Bounced,
+    /// The SDK says that nothing was signed: the money is not there.
+    Refused,
 }
 
 /// One payment that somebody wants to make.
@@ -52,6 +54,11 @@ struct Pages {
     orders: Vec<Order>,
     received: BTreeMap<usize, Vec<ReceivedPayment>>,
     invoices: BTreeMap<[u8; 16], SignedInvoice>,
+    configs: BTreeMap<usize, Config>,
+    /// The first number of those who keep no rules; they come last.
+    foes_from: usize,
+    leaving: Option<usize>,
+    left: BTreeSet<usize>,
 }
 
 impl Book {
@@ -59,7 +66,9 @@ impl Book {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_accounts(&self, addresses: impl IntoIterator<Item = Address>) {
+    /// Everybody's address; those from `foes_from` on are foes.
+    pub(super) fn set_accounts(&self, addresses: impl IntoIterator<Item = Address>, foes_from: usize) {
+        self.pages().foes_from = foes_from;
         let account = |address| Account {
             address,
             channel: None,
@@ -67,7 +76,8 @@ impl Book {
         self.pages().accounts = addresses.into_iter().map(account).collect();
     }
 
-    pub(super) fn set_channel(&self, person: usize, channel: ChannelId) {
+    pub(super) fn set_channel(&self, person: usize, channel: ChannelId, config: Config) {
+        self.pages().configs.insert(person, config);
         if let Some(account) = self.pages().accounts.get_mut(person) {
             account.channel = Some(channel);
         }
@@ -81,15 +91,82 @@ impl Book {
             .all(|account| account.channel.is_some())
     }
 
+    pub(super) fn is_foe(&self, person: usize) -> bool {
+        person >= self.pages().foes_from
+    }
+
+    pub(super) fn config(&self, person: usize) -> Option<Config> {
+        self.pages().configs.get(&person).cloned()
+    }
+
+    /// Somebody wants to leave.
+    pub(super) fn ask_to_leave(&self, person: usize) {
+        self.pages().leaving.get_or_insert(person);
+    }
+
+    pub(super) fn is_leaving(&self, person: usize) -> bool {
+        self.pages().leaving == Some(person)
+    }
+
+    pub(super) fn leave(&self, person: usize) {
+        self.pages().left.insert(person);
+    }
+
+    pub(super) fn has_left(&self, person: usize) -> bool {
+        self.pages().left.contains(&person)
+    }
+
+    /// Those who keep the rules and are still there.
+    pub(super) fn honest(&self) -> Vec<usize> {
+        let pages = self.pages();
+        let stays = |person: &usize| !pages.left.contains(person) && pages.leaving != Some(*person);
+        (0..pages.foes_from).filter(stays).collect()
+    }
+
+    /// True when this mark is of a payment that a foe made.
+    pub(super) fn is_foul(&self, mark: Digest, id: PaymentId) -> bool {
+        let pages = self.pages();
+        let mut foes = pages.accounts.iter().skip(pages.foes_from);
+        foes.any(|foe| {
+            foe.channel
+                .is_some_and(|channel| Credit::payer_of(&channel, &id) == mark)
+        })
+    }
+
+    /// One more small payment by everybody who is still there.
+    pub(super) fn draw_last(&self, random: &mut StdRng) {
+        let honest = self.honest();
+        for payer in &honest {
+            let others: Vec<usize> = honest.iter().copied().filter(|other| other != payer).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let mut id = [0; 16];
+            random.fill_bytes(&mut id);
+            let amount = Amount(random.random_range(1..=9));
+            self.pages().orders.push(Order {
+                id: PaymentId(id),
+                payer: *payer,
+                payee: Some(others[random.random_range(0..others.len())]),
+                amount,
+                fee_max: super::bank::fee(amount),
+                locked: false,
+                state: State::Open,
+                taken: false,
+            });
+        }
+    }
+
     pub(super) fn account(&self, person: usize) -> Account {
         self.pages().accounts[person]
     }
 
-    /// Draws everything that will be paid: `payments` by each payer, to anybody else; some of them cannot be delivered.
+    /// Draws everything that will be paid: `payments` by each payer and foe, to anybody else; some of them cannot be
+    /// delivered.
     pub(super) fn draw(&self, payers: usize, payments: usize, random: &mut StdRng) {
         let mut pages = self.pages();
         let people = pages.accounts.len();
-        for payer in 0..payers {
+        for payer in (0..payers).chain(pages.foes_from..people) {
             for _ in 0..payments {
                 let mut id = [0; 16];
                 random.fill_bytes(&mut id);
@@ -193,20 +270,32 @@ impl Book {
         self.pages().received.get(&person).cloned().unwrap_or_default()
     }
 
-    /// True when every order has its answer.
+    /// True when every order of an honest payer has its answer.
     pub(super) fn all_answered(&self) -> bool {
-        self.pages().orders.iter().all(|order| order.state != State::Open)
+        let pages = self.pages();
+        let mut honest = pages.orders.iter().filter(|order| order.payer < pages.foes_from);
+        honest.all(|order| order.state != State::Open)
     }
 
-    /// True when every delivered payment has reached its payee's application.
+    /// True when every delivered payment has reached its payee's application, if that is still there.
     pub(super) fn all_received(&self) -> bool {
-        let pages = self.pages();
-        let delivered = pages
-            .orders
+        let orders = self.orders();
+        let people = self.honest();
+        let receipts: BTreeSet<(Digest, [u8; 16])> = people
             .iter()
-            .filter(|order| matches!(order.state, State::Delivered { .. }))
-            .count();
-        pages.received.values().map(Vec::len).sum::<usize>() >= delivered
+            .flat_map(|person| self.received(*person))
+            .map(|payment| (payment.receipt.payer, payment.receipt.payment_id.0))
+            .collect();
+        let mut expected = orders.iter().filter(|order| {
+            matches!(order.state, State::Delivered { .. })
+                && !self.is_foe(order.payer)
+                && order.payee.is_some_and(|payee| people.contains(&payee))
+        });
+        expected.all(|order| {
+            order
+                .payer_mark(self)
+                .is_some_and(|mark| receipts.contains(&(mark, order.id.0)))
+        })
     }
 }
 

@@ -3,26 +3,55 @@
 use protocol_spec::UnixSeconds;
 use rand::{SeedableRng, rngs::StdRng};
 use sha2::{Digest as _, Sha256};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use tokio::time::Instant;
 
 /// When every world begins.
 pub(super) const BEGIN: UnixSeconds = UnixSeconds(1_760_000_000);
 
-/// The world's clock. Cheap to copy.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
+/// The world's clock. Clones are one clock, but for their skew.
+#[derive(Clone, Debug)]
+pub(super) struct Clock {
+    began: Instant,
+    /// Seconds that all clocks have jumped ahead.
+    jumped: Arc<AtomicU64>,
+    /// Seconds that this one is wrong by.
+    skew_s: i64,
+}
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self(Instant::now())
+        Self {
+            began: Instant::now(),
+            jumped: Arc::default(),
+            skew_s: 0,
+        }
     }
 
-    pub(super) fn now(self) -> UnixSeconds {
-        UnixSeconds(BEGIN.0.saturating_add(self.0.elapsed().as_secs()))
+    /// A machine's own, which is wrong by so much.
+    pub(super) fn skewed(&self, skew_s: i64) -> Self {
+        Self {
+            skew_s,
+            ..self.clone()
+        }
     }
 
-    pub(super) fn elapsed_ms(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    pub(super) fn now(&self) -> UnixSeconds {
+        let true_s = BEGIN.0 + self.began.elapsed().as_secs() + self.jumped.load(Ordering::Relaxed);
+        UnixSeconds(true_s.saturating_add_signed(self.skew_s))
+    }
+
+    /// All clocks jump ahead, the chain's with the next block.
+    pub(super) fn jump(&self, seconds: u64) {
+        self.jumped.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Without the jumps.
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

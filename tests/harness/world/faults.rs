@@ -1,8 +1,14 @@
-//! What goes wrong, and when: at a message that passes over the network, named or drawn.
+//! What goes wrong, and when: at a message that passes over the network, named or drawn; and everything else by rate.
 
-use super::clock::random;
+use super::{clock::random, network::Party, part::Part};
 use rand::{Rng as _, rngs::StdRng};
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use tokio::time::Instant;
+
+/// Longest time that a node is down, a person cut off, and that a node takes to answer.
+const DOWN_MS_MAX: u64 = 8_000;
+const CUT_OFF_MS_MAX: u64 = 10_000;
+const SLOW_MS_MAX: u64 = 4_000;
 
 /// What happens at a message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,17 +73,23 @@ impl FromStr for Fault {
     }
 }
 
-/// How often each thing goes wrong, in faults per 10,000 messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Rates {
-    /// Connections cut.
-    pub cut: u32,
-    /// Power failures of the hub.
-    pub hub: u32,
-    /// Power failures of a client.
-    pub client: u32,
-    /// Power failures of the hub's machine at one of its disk operations, per 10,000 of them.
-    pub hub_disk: u32,
+/// How often each part happens; what is not there does not.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rates(BTreeMap<Part, u32>);
+
+impl Rates {
+    /// The same with this part at this rate; zero turns it off.
+    #[must_use]
+    pub fn with(mut self, part: Part, rate: u32) -> Self {
+        self.0.insert(part, rate);
+        self.0.retain(|_, rate| *rate > 0);
+        self
+    }
+
+    /// What is on, with its rate.
+    pub fn on(&self) -> impl Iterator<Item = (Part, u32)> {
+        self.0.iter().map(|(part, rate)| (*part, *rate))
+    }
 }
 
 /// The plan of a run.
@@ -91,22 +103,43 @@ pub enum Faults {
     Drawn(Rates),
 }
 
-/// Decides message by message.
+/// What a machine's node does with a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rpc {
+    Answers,
+    Refuses,
+    /// After this time.
+    Late(Duration),
+    /// It does it and says nothing.
+    Loses,
+}
+
+/// Decides. Each part has dice of its own: turning one off changes nothing for the others.
 #[derive(Debug)]
 pub(super) struct Plan {
     faults: Faults,
-    random: StdRng,
+    seed: u64,
+    dice: BTreeMap<Part, StdRng>,
     message: u64,
     quiet: bool,
+    settled: bool,
+    down: BTreeMap<Party, Instant>,
+    cut_off: BTreeMap<usize, Instant>,
+    tally: BTreeMap<Part, u64>,
 }
 
 impl Plan {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
         Self {
             faults,
-            random: random(seed, "faults"),
+            seed,
+            dice: BTreeMap::new(),
             message: 0,
             quiet: false,
+            settled: false,
+            down: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
+            tally: BTreeMap::new(),
         }
     }
 
@@ -115,53 +148,128 @@ impl Plan {
         self.message
     }
 
+    /// How often each part happened.
+    pub(super) fn tally(&self) -> BTreeMap<Part, u64> {
+        self.tally.clone()
+    }
+
+    /// Everybody has a channel.
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
+    }
+
     /// From here on nothing goes wrong any more.
     pub(super) fn end(&mut self) {
         self.quiet = true;
+        self.down.clear();
+        self.cut_off.clear();
+    }
+
+    /// The part's rate, while it may happen.
+    fn rate(&self, part: Part) -> u32 {
+        match &self.faults {
+            Faults::Drawn(rates) if !self.quiet && (self.settled || !part.waits()) => {
+                rates.0.get(&part).copied().unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
+    pub(super) fn dice(&mut self, part: Part) -> &mut StdRng {
+        let seed = self.seed;
+        let dice = self.dice.entry(part);
+        dice.or_insert_with(|| random(seed, &format!("fault {part}")))
+    }
+
+    fn count(&mut self, part: Part) {
+        *self.tally.entry(part).or_default() += 1;
+    }
+
+    /// True when it is on for the whole run; then it counts once.
+    pub(super) fn always(&mut self, part: Part) -> bool {
+        let on = matches!(&self.faults, Faults::Drawn(rates) if rates.0.contains_key(&part));
+        if on {
+            self.tally.insert(part, 1);
+        }
+        on
+    }
+
+    /// Whether it happens now. Counts it.
+    pub(super) fn strikes(&mut self, part: Part) -> bool {
+        let rate = self.rate(part);
+        if rate == 0 || self.dice(part).random_range(0..10_000) >= rate {
+            return false;
+        }
+        self.count(part);
+        true
     }
 
     /// Counts a message: what happens at it.
     pub(super) fn judge(&mut self) -> Option<Kind> {
         let message = self.message;
         self.message += 1;
-        if self.quiet {
+        if let Faults::At(faults) = &self.faults {
+            let here = faults
+                .iter()
+                .find(|fault| !self.quiet && fault.message == message);
+            return here.map(|fault| fault.kind);
+        }
+        let parts = [
+            (Part::Cut, [Kind::CutBefore, Kind::CutAfter]),
+            (Part::HubPower, [Kind::HubBefore, Kind::HubAfter]),
+            (Part::ClientPower, [Kind::ClientBefore, Kind::ClientAfter]),
+        ];
+        let (part, pair) = parts.into_iter().find(|(part, _)| self.strikes(*part))?;
+        Some(pair[usize::from(self.dice(part).random::<bool>())])
+    }
+
+    /// After how many operations from now something happens to a disk, if it does: a row of independent draws.
+    pub(super) fn disk(&mut self, part: Part) -> Option<u64> {
+        let rate = self.rate(part);
+        if rate == 0 {
             return None;
         }
-        match &self.faults {
-            Faults::None => None,
-            Faults::At(faults) => {
-                let here = faults.iter().find(|fault| fault.message == message);
-                here.map(|fault| fault.kind)
-            }
-            Faults::Drawn(rates) => {
-                let draw = self.random.random_range(0..10_000_u32);
-                let after = self.random.random::<bool>();
-                let [cut, hub, client] = [
-                    rates.cut,
-                    rates.cut + rates.hub,
-                    rates.cut + rates.hub + rates.client,
-                ];
-                let pair = match draw {
-                    draw if draw < cut => [Kind::CutBefore, Kind::CutAfter],
-                    draw if draw < hub => [Kind::HubBefore, Kind::HubAfter],
-                    draw if draw < client => [Kind::ClientBefore, Kind::ClientAfter],
-                    _ => return None,
-                };
-                Some(pair[usize::from(after)])
-            }
+        let mean = 10_000_u64.div_ceil(u64::from(rate));
+        self.count(part);
+        Some(self.dice(part).random_range(1..=2 * mean))
+    }
+
+    /// What a party's node does with a call.
+    pub(super) fn rpc(&mut self, party: Party) -> Rpc {
+        let now = Instant::now();
+        if self.down.get(&party).is_some_and(|until| now < *until) {
+            return Rpc::Refuses;
+        }
+        if self.strikes(Part::RpcDown) {
+            let ms = self.dice(Part::RpcDown).random_range(500..=DOWN_MS_MAX);
+            self.down.insert(party, now + Duration::from_millis(ms));
+            return Rpc::Refuses;
+        }
+        if self.strikes(Part::RpcSlow) {
+            let ms = self.dice(Part::RpcSlow).random_range(100..=SLOW_MS_MAX);
+            return Rpc::Late(Duration::from_millis(ms));
+        }
+        match self.strikes(Part::RpcLost) {
+            true => Rpc::Loses,
+            false => Rpc::Answers,
         }
     }
 
-    /// At which disk operation from now the hub's machine loses power, if it does.
-    pub(super) fn hub_disk(&mut self) -> Option<u64> {
-        let Faults::Drawn(rates) = &self.faults else {
-            return None;
-        };
-        if self.quiet || rates.hub_disk == 0 {
-            return None;
+    /// Cuts a person off, perhaps.
+    pub(super) fn cut_off(&mut self, person: usize) -> bool {
+        let strikes = self.strikes(Part::Partition);
+        if strikes {
+            let ms = self.dice(Part::Partition).random_range(500..=CUT_OFF_MS_MAX);
+            self.cut_off
+                .insert(person, Instant::now() + Duration::from_millis(ms));
         }
-        // The first failure in a row of independent draws.
-        let mean = 10_000_u64.div_ceil(u64::from(rates.hub_disk));
-        Some(self.random.random_range(1..=2 * mean))
+        strikes
+    }
+
+    /// False while the person reaches nobody.
+    pub(super) fn reaches(&self, person: usize) -> bool {
+        self.cut_off
+            .get(&person)
+            .is_none_or(|until| Instant::now() >= *until)
     }
 }

@@ -9,6 +9,38 @@ pub(super) struct Unit {
     pub(super) bytes: Vec<u8>,
     /// What it is.
     pub(super) content: Content,
+    /// Of a message: text, not binary.
+    pub(super) text: bool,
+}
+
+impl Unit {
+    /// A message as a client sends it: one masked frame.
+    pub(super) fn from_client(message: Message, text: bool) -> Self {
+        let payload = match text {
+            true => json::encode(&message).into_bytes(),
+            false => binary::encode(&message),
+        };
+        let mut bytes = vec![if text { 0x81 } else { 0x82 }];
+        match u16::try_from(payload.len()) {
+            Ok(short @ ..126) => bytes.push(0x80 | short.to_be_bytes()[1]),
+            Ok(medium) => {
+                bytes.push(0x80 | 126);
+                bytes.extend(medium.to_be_bytes());
+            }
+            Err(_) => {
+                bytes.push(0x80 | 127);
+                bytes.extend((payload.len() as u64).to_be_bytes());
+            }
+        }
+        // A mask of zeros leaves it as it is.
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        Self {
+            bytes,
+            content: Content::Message(Box::new(message)),
+            text,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -68,6 +100,7 @@ impl Cutter {
             return Some(Unit {
                 bytes: self.buffer.drain(..end + 4).collect(),
                 content: Content::Head,
+                text: true,
             });
         }
         let frame = Header::read(&self.buffer)?;
@@ -77,7 +110,8 @@ impl Cutter {
         }
         let bytes: Vec<u8> = self.buffer.drain(..size).collect();
         let content = frame.content(&bytes);
-        Some(Unit { bytes, content })
+        let text = frame.opcode == 1;
+        Some(Unit { bytes, content, text })
     }
 }
 

@@ -5,13 +5,13 @@ use super::{
     clock::{Clock, key_bytes, random},
     network::{Network, Party},
     oracle::Oracle,
+    part::Part,
     power::Power,
     store::Slow,
 };
-use anyhow::Context as _;
 use hub::{
-    app::{self, Ports, RunningHub, Setup},
-    chain::{AlloyChain, ChainOptions},
+    app::{self, AppError, Ports, RunningHub, Setup},
+    chain::{AlloyChain, Chain, ChainError, ChainOptions, Endpoint, QuorumChain, QuorumOptions},
     driver::{Budget, Management},
     ledger::{Capacity, LockPolicy, Policy, Reserve, Tariff},
     now::Now,
@@ -39,6 +39,9 @@ const RESERVE: Reserve = Reserve {
     volume_max: Amount::ZERO,
 };
 
+/// Blocks on top of one that counts.
+pub(super) const CONFIRMATIONS: u64 = 2;
+
 /// The machine.
 pub(super) struct HubMachine {
     bank: Bank,
@@ -49,6 +52,12 @@ pub(super) struct HubMachine {
     random: StdRng,
     seed: u64,
     boots: u64,
+    /// It was up at least once.
+    ran: bool,
+    /// Something is wrong with its disk.
+    faulty: bool,
+    /// One of its nodes lies.
+    lied_to: bool,
 }
 
 /// The hub while the power is on.
@@ -61,6 +70,7 @@ struct Running {
 
 impl HubMachine {
     pub(super) fn new(seed: u64, bank: Bank, clock: Clock, network: Network, oracle: Oracle) -> Self {
+        let lied_to = network.plan(|plan| plan.always(Part::RpcLies));
         Self {
             bank,
             clock,
@@ -70,6 +80,9 @@ impl HubMachine {
             random: random(seed, "hub"),
             seed,
             boots: 0,
+            ran: false,
+            faulty: false,
+            lied_to,
         }
     }
 
@@ -88,7 +101,7 @@ impl HubMachine {
                         let power = running.power.clone();
                         match self.stop(running).await {
                             Ok(()) => return Ok(self.boots),
-                            Err(error) if power.is_on() => return Err(error),
+                            Err(error) if power.is_on() && !self.faulty => return Err(error),
                             Err(_) => self.lose_power(&power),
                         }
                         continue;
@@ -105,20 +118,25 @@ impl HubMachine {
     async fn boot(&mut self) -> anyhow::Result<Option<Running>> {
         let power = Power::on(Party::Hub, self.disk.clone(), self.network.clone());
         self.oracle.machine(Party::Hub, power.clone());
-        if let Some(operation) = self.network.plan(super::faults::Plan::hub_disk) {
-            let at = self.disk.counters().operations + operation;
-            self.disk.inject(Fault::PowerCut(at));
-        }
-        let hub = match app::start(self.setup(&power).await?).await {
+        self.damage();
+        let started = async { Ok::<_, anyhow::Error>(app::start(self.setup(&power).await?).await?) };
+        let hub = match started.await {
             Ok(hub) => hub,
             Err(error) => {
-                anyhow::ensure!(!power.is_on(), "the hub does not start: {error}");
+                let unborn = !self.ran && is_refused(&error);
+                let excused = !power.is_on() || self.faulty || unreachable(&error) || unborn;
+                anyhow::ensure!(excused, "the hub does not start: {error:#}");
                 self.oracle
                     .note(&format!("boot {} of the hub is cut short: {error}", self.boots));
                 self.lose_power(&power);
+                if unborn {
+                    // Its database was never whole: whoever runs it begins again with an empty one.
+                    self.disk = SimDisk::new(2, self.random.random());
+                }
                 return Ok(None);
             }
         };
+        self.ran = true;
         self.oracle.note(&format!("boot {} of the hub", self.boots));
         let shutdown = Shutdown::new();
         let settings = Settings {
@@ -140,8 +158,31 @@ impl HubMachine {
         }))
     }
 
+    /// What goes wrong with this incarnation's disk. Counters begin anew with each.
+    fn damage(&mut self) {
+        if let Some(operation) = self.network.plan(|plan| plan.disk(Part::HubDiskPower)) {
+            let at = self.disk.counters().operations + operation;
+            self.disk.inject(Fault::PowerCut(at));
+        }
+        let error = self.network.plan(|plan| plan.disk(Part::HubDiskError));
+        if let Some(operation) = error {
+            self.disk.inject(match self.random.random() {
+                true => Fault::SyncFails(operation.div_ceil(4)),
+                false => Fault::WriteFails(operation),
+            });
+        }
+        let full = self.network.plan(|plan| plan.strikes(Part::HubDiskFull));
+        if full {
+            let sizes = self.disk.contents().into_iter().map(|file| file.len() as u64);
+            let most = sizes.max().unwrap_or(0);
+            self.disk
+                .inject(Fault::Full(most + self.random.random_range(0..400_000)));
+        }
+        self.faulty = error.is_some() || full;
+    }
+
     fn now(&self) -> Now {
-        let clock = self.clock;
+        let clock = self.clock.clone();
         Now::new(move || clock.now())
     }
 
@@ -150,23 +191,30 @@ impl HubMachine {
             signer: Some(wallet(&self.bank.hub_owner)?),
             ..ChainOptions::default()
         };
-        let chain = AlloyChain::with_provider(power.provider(&self.bank.chain), options).await;
-        let chain = chain.context("the hub's chain")?;
-        let (disk, pauses) = (
-            self.disk.clone(),
-            random(self.seed, &format!("hub disk {}", self.boots)),
-        );
+        let chain: Arc<dyn Chain> = match self.lied_to {
+            false => {
+                let provider = power.provider(&self.bank.chain);
+                Arc::new(AlloyChain::with_provider(provider, options).await?)
+            }
+            true => {
+                let node = |name, lies| Endpoint::provider(name, power.node(&self.bank.chain, lies));
+                let nodes = vec![node("one", false), node("liar", true), node("two", false)];
+                Arc::new(QuorumChain::connect(nodes, options, QuorumOptions::agree(2)).await?)
+            }
+        };
+        let pauses = random(self.seed, &format!("hub disk {}", self.boots));
+        let (disk, network) = (self.disk.clone(), self.network.clone());
         let open = move |identity: Identity| -> Result<Arc<dyn Store>, OpenError> {
             let store = RedbStore::open_with_backends(disk.file(0), disk.file(1), identity)?;
-            Ok(Arc::new(Slow::new(store, pauses)))
+            Ok(Arc::new(Slow::new(store, pauses, network)))
         };
         Ok(Setup {
             ports: Ports::simulated(self.now(), open),
-            chain: Arc::new(chain),
+            chain,
             adjudicator: self.bank.deployed.adjudicator,
             signer: SignerKey::from_bytes(&key_bytes(self.seed, "hub signer"))?,
             policy: self.policy(),
-            confirmations: 1,
+            confirmations: CONFIRMATIONS,
             poll_interval: Duration::from_millis(500),
             budget: Budget::default(),
             management: Management::default(),
@@ -225,4 +273,15 @@ async fn dead(power: &Power) {
     while power.is_on() {
         sleep(POWER_LOOK).await;
     }
+}
+
+/// The hub's node did not answer: whoever runs it starts it again.
+fn unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ChainError>().is_some()
+        || matches!(error.downcast_ref::<AppError>(), Some(AppError::Chain(_)))
+}
+
+/// What is on the disk is no database.
+fn is_refused(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<AppError>(), Some(AppError::Open(_)))
 }

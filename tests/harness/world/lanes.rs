@@ -2,12 +2,15 @@
 
 use super::{
     book::{Book, Order, State},
+    network::Network,
     oracle::Oracle,
+    part::Part,
 };
 use client_sdk::{
     ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer, PaymentState,
     StreamError,
 };
+use rand::Rng as _;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -15,7 +18,10 @@ use tokio::time::sleep;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Longer than any world lasts.
-const INVOICE_LIFE: Duration = Duration::from_secs(3600);
+const INVOICE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What the hub needs of a lock's life, and little more.
+const LOCK_LIFE: Duration = Duration::from_secs(2 * 3600);
 
 /// Pays what the person's book has open, and after a crash asks again under the same ids.
 pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, book: Book, oracle: Oracle) {
@@ -30,24 +36,32 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
             continue;
         };
         // What nobody can be asked to invoice is paid directly.
-        let answer = match order.payee.filter(|_| order.locked) {
+        let asks = |payee: &usize| {
+            book.invoice(order.id).is_some() || !(book.is_foe(*payee) || book.is_leaving(*payee))
+        };
+        let answer = match order.payee.filter(|payee| order.locked && asks(payee)) {
             Some(payee) => pay_locked(&client, &channel, &order, payee, &book).await,
             None => pay_directly(&channel, &order, &book).await,
         };
         let answer = match answer {
             Ok(paid) => paid,
+            Err(PayError::InsufficientBalance { .. } | PayError::SpendLimit { .. }) => State::Refused,
             Err(PayError::Bounced { reason, .. }) => {
                 oracle.note(&format!("payment {} bounced: {reason:?}", order.id));
                 State::Bounced
             }
             Err(error) => {
-                open(&order, &error, &oracle);
+                if !book.is_foe(person) {
+                    open(&order, &error, &oracle);
+                }
                 sleep(PAUSE).await;
                 book.put_back(order.id);
                 continue;
             }
         };
-        if let Err(contradiction) = book.answer(order.id, answer) {
+        if let Err(contradiction) = book.answer(order.id, answer)
+            && !book.is_foe(person)
+        {
             oracle.violation(contradiction);
         }
     }
@@ -78,7 +92,7 @@ async fn pay_locked(
     let options = LockOptions {
         payment_id: Some(payment_id),
         fee_max: Some(order.fee_max),
-        life: None,
+        life: Some(LOCK_LIFE),
     };
     match channel
         .pay_locked(&invoice, book.account(payee).address, options)
@@ -129,7 +143,44 @@ pub(super) async fn listen(channel: ChannelHandle, person: usize, book: Book, or
         match payment {
             Ok(payment) => book.receive(person, payment),
             Err(StreamError::Stopped(_)) => return,
+            Err(_) if book.is_foe(person) => {}
             Err(error) => oracle.violation(format!("the stream of person {person} ends: {error}")),
         }
     }
+}
+
+/// Withdraws now and then, some of what can be spent or all of it.
+pub(super) async fn withdraw(channel: ChannelHandle, network: Network, oracle: Oracle) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let percent = network.plan(|plan| {
+            let strikes = plan.strikes(Part::Withdraw);
+            strikes.then(|| plan.dice(Part::Withdraw).random_range(1..=4_u128) * 25)
+        });
+        let Some((percent, view)) = percent.zip(channel.view()) else {
+            continue;
+        };
+        let amount = view.balance.spendable.0 * percent / 100;
+        if amount > 0 {
+            let withdrawn = channel.withdraw(amount).await;
+            oracle.note(&format!(
+                "withdrawal of {amount} from {}: {withdrawn:?}",
+                channel.id()
+            ));
+        }
+    }
+}
+
+/// Closes once the book says so.
+pub(super) async fn leave(channel: ChannelHandle, person: usize, book: Book, oracle: Oracle) {
+    while !book.is_leaving(person) {
+        sleep(PAUSE).await;
+    }
+    while let Err(error) = channel.close().await {
+        oracle.note(&format!("person {person} cannot leave yet: {error}"));
+        sleep(Duration::from_secs(1)).await;
+    }
+    book.leave(person);
+    oracle.note(&format!("person {person} has left"));
+    std::future::pending().await
 }

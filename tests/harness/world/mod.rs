@@ -9,19 +9,26 @@
 mod bank;
 mod book;
 mod clock;
+mod court;
 mod faults;
 mod frames;
 mod hub;
 mod lanes;
+mod mallory;
 mod network;
 mod oracle;
+mod part;
 mod person;
 mod power;
 mod reckoning;
+mod rules;
 mod run;
 mod store;
+mod swarm;
 mod trace;
+mod weather;
 mod wires;
 
 pub use faults::{Fault, Faults, Kind, Rates};
+pub use part::Part;
 pub use run::{Report, Scenario, run};

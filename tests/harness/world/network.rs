@@ -2,6 +2,7 @@
 
 use super::{
     faults::{Kind, Plan},
+    mallory::Mallory,
     wires,
 };
 use async_trait::async_trait;
@@ -55,6 +56,7 @@ struct State {
     listener: Option<mpsc::UnboundedSender<(DuplexStream, IpAddr)>>,
     wires: BTreeMap<u64, (usize, watch::Sender<bool>)>,
     next_wire: u64,
+    foes: BTreeMap<usize, Mallory>,
     plan: Plan,
     ears: Arc<dyn Ears>,
     random: StdRng,
@@ -72,6 +74,7 @@ impl Network {
             listener: None,
             wires: BTreeMap::new(),
             next_wire: 0,
+            foes: BTreeMap::new(),
             plan,
             ears,
             random,
@@ -84,6 +87,22 @@ impl Network {
 
     pub(super) fn plan<T>(&self, ask: impl FnOnce(&mut Plan) -> T) -> T {
         ask(&mut self.state().plan)
+    }
+
+    /// From now on this person's messages pass through Mallory's hands.
+    pub(super) fn corrupt(&self, person: usize, mallory: Mallory) {
+        self.state().foes.insert(person, mallory);
+    }
+
+    /// Asks the Mallory of this person, if it is one.
+    pub(super) fn mallory<T>(
+        &self,
+        person: usize,
+        ask: impl FnOnce(&mut Mallory, &mut Plan) -> T,
+    ) -> Option<T> {
+        let state = &mut *self.state();
+        let mallory = state.foes.get_mut(&person)?;
+        Some(ask(mallory, &mut state.plan))
     }
 
     pub(super) fn ears(&self) -> Arc<dyn Ears> {
@@ -133,6 +152,9 @@ impl Network {
         let (hub_end, theirs) = duplex(PIPE_BYTES);
         let (number, cut) = {
             let mut state = self.state();
+            if !state.plan.reaches(person) {
+                return Err(ErrorKind::ConnectionRefused.into());
+            }
             // An address that is a person's own for as long as the world lasts.
             let address = IpAddr::V4(Ipv4Addr::from_bits(
                 0x0a00_0001 + u32::try_from(person).unwrap_or(0),

@@ -1,11 +1,12 @@
 //! Looks at every message as it leaves its sender: O1 (one digest per seq), O2 (what was acknowledged is durable) and
-//! O5 (numbers and sums only grow), for both sides of every channel, over all restarts.
+//! O5 (numbers and sums only grow), for every honest side of every channel, over all restarts; and the rules of `rules`.
 
 use super::{
     faults::Kind,
     frames::Content,
     network::{Ears, Party, Way},
     power::Power,
+    rules::Record,
     trace::Trace,
 };
 use crate::world::clock::Clock;
@@ -14,7 +15,7 @@ use protocol_spec::{
     message::{Message, Notification, Reply, Request, ResumeCall, ResumeReply},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -42,8 +43,14 @@ struct State {
     clock: Clock,
     domain: Domain,
     seen: BTreeMap<Direction, Seen>,
+    records: BTreeMap<ChannelId, Record>,
+    /// People who need not keep any rule.
+    foes: BTreeSet<usize>,
     machines: BTreeMap<Party, Power>,
     violations: Vec<String>,
+    /// Messages heard, and how many that were at the first violation.
+    heard: u64,
+    first: Option<u64>,
     trace: Trace,
     checks: u64,
 }
@@ -54,8 +61,12 @@ impl Oracle {
             clock,
             domain,
             seen: BTreeMap::new(),
+            records: BTreeMap::new(),
+            foes: BTreeSet::new(),
             machines: BTreeMap::new(),
             violations: Vec::new(),
+            heard: 0,
+            first: None,
             trace: Trace::default(),
             checks: 0,
         })))
@@ -80,6 +91,23 @@ impl Oracle {
 
     pub(super) fn violations(&self) -> Vec<String> {
         self.state().violations.clone()
+    }
+
+    /// Nothing is expected of this person.
+    pub(super) fn distrust(&self, person: usize) {
+        self.state().foes.insert(person);
+    }
+
+    /// A dispute is in a block.
+    pub(super) fn disputed(&self, channel: ChannelId) {
+        let mut state = self.state();
+        let now = state.clock.now();
+        state.records.entry(channel).or_default().disputed(now);
+    }
+
+    /// The message at which the first violation was noticed.
+    pub(super) fn step(&self) -> Option<u64> {
+        self.state().first
     }
 
     pub(super) fn trace(&self) -> (Vec<String>, [u8; 32]) {
@@ -109,9 +137,14 @@ impl Ears for Oracle {
             Way::ToHub => format!("person {person} -> hub"),
             Way::ToPerson => format!("hub -> person {person}"),
         };
+        state.heard = message;
         state.note(&format!("#{message} {arrow}: {}", content.name()));
         match content {
-            Content::Message(message) => state.message(way, message),
+            Content::Message(message) => {
+                let honest = !state.foes.contains(&person);
+                state.rules(way, message);
+                state.message(way, message, honest);
+            }
             Content::Unreadable(why) => state.violate(format!("{arrow}: {why}")),
             Content::Head | Content::Control => {}
         }
@@ -134,6 +167,7 @@ impl State {
 
     fn violate(&mut self, text: String) {
         self.note(&format!("VIOLATION {text}"));
+        self.first.get_or_insert(self.heard);
         self.violations.push(text);
     }
 
@@ -144,8 +178,42 @@ impl State {
         }
     }
 
-    fn message(&mut self, way: Way, message: &Message) {
+    /// The rules, by what is on the wire.
+    fn rules(&mut self, way: Way, message: &Message) {
+        let now = self.clock.now();
+        let kept = match (way, message) {
+            (Way::ToHub, Message::Request { call, .. }) => match call.as_ref() {
+                Request::Voucher(frame) => {
+                    let record = self.records.entry(frame.voucher.voucher.channel_id);
+                    record.or_default().client_sends(frame, now)
+                }
+                Request::Consent(call) => {
+                    let record = self.records.entry(call.channel_id).or_default();
+                    record.consents(Side::Hub, call.lock_id);
+                    return;
+                }
+                _ => return,
+            },
+            (Way::ToPerson, Message::Notification(body)) => match body.as_ref() {
+                Notification::Voucher(frame) => {
+                    let record = self.records.entry(frame.voucher.voucher.channel_id);
+                    record.or_default().hub_sends(frame, now)
+                }
+                Notification::Consent(consent) => {
+                    let record = self.records.entry(consent.channel_id).or_default();
+                    record.consents(Side::Client, consent.lock_id);
+                    return;
+                }
+                _ => return,
+            },
+            _ => return,
+        };
+        self.check(kept.is_ok(), || kept.err().unwrap_or_default());
+    }
+
+    fn message(&mut self, way: Way, message: &Message, honest: bool) {
         match (way, message) {
+            (Way::ToHub, _) if !honest => self.foe_says(message),
             (Way::ToHub, Message::Request { call, .. }) => match call.as_ref() {
                 Request::Voucher(frame) => self.signed(Side::Client, &frame.voucher),
                 Request::Resume(call) => self.client_resumes(call),
@@ -167,6 +235,25 @@ impl State {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Only what the hub may know of it.
+    fn foe_says(&mut self, message: &Message) {
+        let Message::Request { call, .. } = message else {
+            return;
+        };
+        let signed = match call.as_ref() {
+            Request::Voucher(frame) => Some(&frame.voucher),
+            Request::Resume(call) => call.sent.as_ref(),
+            _ => None,
+        };
+        if let Some(signed) = signed {
+            let channel = signed.voucher.channel_id;
+            let seen = self.seen.entry(direction(channel, Side::Client)).or_default();
+            if signed.voucher.seq > seen.newest.0 {
+                seen.newest = (signed.voucher.seq, signed.voucher.paid);
+            }
         }
     }
 

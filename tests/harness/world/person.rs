@@ -7,13 +7,19 @@ use super::{
     lanes,
     network::{Network, Party},
     oracle::Oracle,
+    part::Part,
     power::Power,
     store::Slow,
 };
 use alloy::providers::Provider as _;
 use anyhow::Context as _;
-use client_sdk::{ChannelHandle, Client, ConnectError, Encoding, Entropy, Ports, RedbStore, SignerKey};
-use hub::{ops::Shutdown, store::sim::SimDisk};
+use client_sdk::{
+    ChannelError, ChannelHandle, Client, ConnectError, Encoding, Entropy, Ports, RedbStore, SignerKey,
+};
+use hub::{
+    ops::Shutdown,
+    store::sim::{Fault, SimDisk},
+};
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -40,6 +46,8 @@ pub(super) struct PersonMachine {
     pub(super) oracle: Oracle,
     pub(super) book: Book,
     pub(super) seed: u64,
+    /// Seconds that its clock is wrong by.
+    pub(super) skew_s: i64,
     /// The client that runs now, for whoever settles at the end.
     pub(super) client: watch::Sender<Option<ChannelHandle>>,
 }
@@ -64,6 +72,7 @@ impl PersonMachine {
         loop {
             boots += 1;
             let power = Power::on(Party::Person(self.number), disk.clone(), self.network.clone());
+            let faulty = self.damage(&disk, &mut random);
             self.oracle.machine(Party::Person(self.number), power.clone());
             let ended = tokio::select! {
                 biased;
@@ -74,6 +83,11 @@ impl PersonMachine {
             self.book.put_back_all(self.number);
             match ended {
                 Some(Ok(())) => return Ok(boots),
+                // Its disk or its node failed it, or it is one that breaks rules: it starts again.
+                Some(Err(error)) if power.is_on() && (faulty || self.excused(&error)) => {
+                    self.oracle
+                        .note(&format!("person {} starts again: {error:#}", self.number));
+                }
                 Some(Err(error)) if power.is_on() => return Err(error),
                 Some(Err(_)) | None => {}
             }
@@ -83,15 +97,42 @@ impl PersonMachine {
         }
     }
 
+    /// Perhaps something is wrong with this disk.
+    fn damage(&self, disk: &SimDisk, random: &mut StdRng) -> bool {
+        let Some(operation) = self.network.plan(|plan| plan.disk(Part::ClientDiskError)) else {
+            return false;
+        };
+        disk.inject(match random.random() {
+            true => Fault::SyncFails(operation.div_ceil(4)),
+            false => Fault::WriteFails(operation),
+        });
+        true
+    }
+
+    /// What the world does to a person's node is not the person's fault.
+    fn excused(&self, error: &anyhow::Error) -> bool {
+        let connect = error.downcast_ref::<ConnectError>();
+        let channel = error.downcast_ref::<ChannelError>();
+        self.book.is_foe(self.number)
+            || matches!(connect, Some(ConnectError::Chain(_)))
+            || matches!(channel, Some(ChannelError::Chain(_)))
+    }
+
     /// One incarnation, until `stop`.
     async fn live(&self, power: &Power, boot: u64, stop: &Shutdown) -> anyhow::Result<()> {
         self.oracle
             .note(&format!("boot {boot} of person {}", self.number));
         let client = self.connect(power, boot).await?;
-        let channel = self.channel(&client).await?;
+        let Some(channel) = self.channel(&client).await? else {
+            self.book.leave(self.number);
+            stop.triggered().await;
+            client.shutdown().await;
+            return Ok(());
+        };
         // Without a reserve nothing can be received; it comes by itself.
         channel.wait_hub_deposit(1_u128).await?;
-        self.book.set_channel(self.number, channel.id());
+        let view = channel.view().context("no view of the own channel")?;
+        self.book.set_channel(self.number, channel.id(), view.config);
         let mut apps = JoinSet::new();
         let listening = lanes::listen(
             channel.clone(),
@@ -101,6 +142,17 @@ impl PersonMachine {
         );
         apps.spawn(listening);
         apps.spawn(lanes::invoice(channel.clone(), self.number, self.book.clone()));
+        if !self.book.is_foe(self.number) {
+            let network = self.network.clone();
+            apps.spawn(lanes::withdraw(channel.clone(), network, self.oracle.clone()));
+            let leaving = lanes::leave(
+                channel.clone(),
+                self.number,
+                self.book.clone(),
+                self.oracle.clone(),
+            );
+            apps.spawn(leaving);
+        }
         for _ in 0..LANES {
             let paying = lanes::pay(
                 client.clone(),
@@ -112,7 +164,12 @@ impl PersonMachine {
             apps.spawn(paying);
         }
         self.client.send_replace(Some(channel));
-        stop.triggered().await;
+        tokio::select! {
+            biased;
+            () = stop.triggered() => {}
+            // Only the one that listens ever ends: when the client has stopped.
+            _ = apps.join_next() => anyhow::bail!("the client has stopped"),
+        }
         apps.shutdown().await;
         self.client.send_replace(None);
         client.shutdown().await;
@@ -121,7 +178,7 @@ impl PersonMachine {
 
     async fn connect(&self, power: &Power, boot: u64) -> anyhow::Result<Client> {
         let name = format!("person {} boot {boot}", self.number);
-        let clock = self.clock;
+        let clock = self.clock.skewed(self.skew_s);
         let ports = Ports {
             network: self.network.of(self.number),
             clock: Arc::new(move || clock.now()),
@@ -129,7 +186,8 @@ impl PersonMachine {
         };
         let disk = power.disk();
         let store = RedbStore::with_backend(disk.file(0)).context("the person's store")?;
-        let store = Arc::new(Slow::new(store, random(self.seed, &format!("{name} disk"))));
+        let pauses = random(self.seed, &format!("{name} disk"));
+        let store = Arc::new(Slow::new(store, pauses, self.network.clone()));
         let encoding = if self.number.is_multiple_of(3) {
             Encoding::Json
         } else {
@@ -159,15 +217,20 @@ impl PersonMachine {
         }
     }
 
-    /// The person's channel: from its store, or opened now.
-    async fn channel(&self, client: &Client) -> anyhow::Result<ChannelHandle> {
+    /// The person's channel: from its store, or opened now. `None`: it is closed.
+    async fn channel(&self, client: &Client) -> anyhow::Result<Option<ChannelHandle>> {
         if let Some(channel) = client.default_channel() {
             // The store knows it, but a power failure may have come before the transaction.
             let opened = timeout(Duration::from_secs(20), channel.wait_live()).await;
             if matches!(opened, Ok(Ok(()))) || self.bank.is_open(channel.id()).await? {
-                return Ok(channel);
+                return Ok(Some(channel));
             }
         }
-        Ok(client.open(DEPOSIT).await?)
+        if let Some(id) = self.book.account(self.number).channel
+            && !self.bank.is_open(id).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(client.open(DEPOSIT).await?))
     }
 }

@@ -1,11 +1,14 @@
 //! A machine's power: when it goes, disk, network and chain access go at the same instant.
 
-use super::network::{Network, Party};
+use super::{
+    faults::Rpc,
+    network::{Network, Party},
+};
 use alloy::{
     providers::RootProvider,
     rpc::{
         client::RpcClient,
-        json_rpc::{RequestPacket, ResponsePacket},
+        json_rpc::{RequestPacket, ResponsePacket, ResponsePayload},
     },
     transports::{TransportError, TransportErrorKind, TransportFut},
 };
@@ -13,6 +16,7 @@ use hub::{
     chain::embedded::{EmbeddedChain, EmbeddedTransport},
     store::sim::{Fault, SimDisk},
 };
+use serde_json::value::RawValue;
 use std::{
     task::{Context, Poll},
     time::Duration,
@@ -66,9 +70,15 @@ impl Power {
 
     /// The chain as this machine reaches it.
     pub(super) fn provider(&self, chain: &EmbeddedChain) -> RootProvider {
+        self.node(chain, false)
+    }
+
+    /// One of several nodes; one that lies hides what happened and makes up what is.
+    pub(super) fn node(&self, chain: &EmbeddedChain, lies: bool) -> RootProvider {
         let transport = Switched {
             inner: chain.transport(),
             power: self.clone(),
+            lies,
         };
         RootProvider::new(RpcClient::new(transport, true))
     }
@@ -81,6 +91,7 @@ const LATENCY: Duration = Duration::from_millis(3);
 struct Switched {
     inner: EmbeddedTransport,
     power: Power,
+    lies: bool,
 }
 
 impl Service<RequestPacket> for Switched {
@@ -95,11 +106,52 @@ impl Service<RequestPacket> for Switched {
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         let mut this = self.clone();
         Box::pin(async move {
-            tokio::time::sleep(LATENCY).await;
+            let Power { party, network, .. } = &this.power;
+            let does = network.plan(|plan| plan.rpc(*party));
+            let late = match does {
+                Rpc::Late(by) => by,
+                _ => Duration::ZERO,
+            };
+            tokio::time::sleep(LATENCY + late).await;
             if !this.power.is_on() {
                 return Err(TransportErrorKind::custom_str("the power is off"));
             }
-            this.inner.call(packet).await
+            if does == Rpc::Refuses {
+                return Err(TransportErrorKind::custom_str("the node is down"));
+            }
+            let asked = packet.as_single().map(|request| request.method().to_owned());
+            let answer = this.inner.call(packet).await;
+            let answer = match this.lies {
+                true => answer.map(|answer| lie(answer, asked.as_deref())),
+                false => answer,
+            };
+            match does {
+                Rpc::Loses => Err(TransportErrorKind::custom_str("the connection broke")),
+                _ => answer,
+            }
         })
     }
+}
+
+/// No logs, no receipts, and zero for everything that is asked of a contract.
+fn lie(mut answer: ResponsePacket, asked: Option<&str>) -> ResponsePacket {
+    let ResponsePacket::Single(response) = &mut answer else {
+        return answer;
+    };
+    let ResponsePayload::Success(payload) = &mut response.payload else {
+        return answer;
+    };
+    let said = match asked {
+        Some("eth_getLogs") => Some("[]".to_owned()),
+        Some("eth_getTransactionReceipt") => Some("null".to_owned()),
+        Some("eth_call") => {
+            let zeros = |digit: char| if digit.is_ascii_hexdigit() { '0' } else { digit };
+            Some(payload.get().chars().map(zeros).collect())
+        }
+        _ => None,
+    };
+    if let Some(said) = said.and_then(|said| RawValue::from_string(said).ok()) {
+        *payload = said;
+    }
+    answer
 }

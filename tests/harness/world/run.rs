@@ -4,17 +4,23 @@ use super::{
     bank::{Bank, ENDOWMENT},
     book::{Book, State},
     clock::{Clock, key_bytes, random},
+    court,
     faults::{Faults, Plan},
     hub::HubMachine,
+    mallory::Mallory,
     network::Network,
     oracle::Oracle,
+    part::Part,
     person::PersonMachine,
     reckoning,
+    weather::Weather,
 };
 use anyhow::Context as _;
 use client_sdk::{ChannelHandle, SignerKey};
 use hub::ops::Shutdown;
-use std::{sync::Arc, time::Duration};
+use protocol_spec::ChannelId;
+use rand::Rng as _;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     runtime::{Builder, Handle},
     sync::watch,
@@ -24,9 +30,14 @@ use tokio::{
 
 /// How long things may go wrong, and how long everything may take to be well again afterwards: virtual time.
 const FAULTS_MAX: Duration = Duration::from_secs(90);
-const RECOVERY_MAX: Duration = Duration::from_secs(120);
+const RECOVERY_MAX: Duration = Duration::from_secs(150);
+/// Locks that somebody does not open take their time: it passes in steps, in which everybody looks at the chain.
+const LOCKS_STEP_S: u64 = 300;
+const LOCKS_STEPS_MAX: usize = 36;
 /// No message takes longer.
 const LAST_FAULT: Duration = Duration::from_secs(1);
+/// How wrong a clock may be.
+const SKEW_S_MAX: i64 = 60;
 /// Tasks that may still be there when all machines have stopped: the chain's ticker and what ends by a timer.
 const TASKS_LEFT_MAX: usize = 4;
 
@@ -39,7 +50,9 @@ pub struct Scenario {
     pub payers: usize,
     /// People who only receive.
     pub merchants: usize,
-    /// Payments of each payer.
+    /// People who keep no rules.
+    pub foes: usize,
+    /// Payments of each payer and foe.
     pub payments: usize,
     /// What goes wrong.
     pub faults: Faults,
@@ -50,6 +63,10 @@ pub struct Scenario {
 pub struct Report {
     /// What must never happen and did. Empty: all oracles are content.
     pub violations: Vec<String>,
+    /// The message at which the first one was noticed.
+    pub step: Option<u64>,
+    /// How often each part of the world happened.
+    pub tally: BTreeMap<Part, u64>,
     /// Messages that passed over the network.
     pub messages: u64,
     /// Payments delivered.
@@ -91,6 +108,11 @@ struct World {
     clock: Clock,
     people: Vec<watch::Receiver<Option<ChannelHandle>>>,
     machines: Vec<JoinHandle<anyhow::Result<u64>>>,
+    keys: Vec<SignerKey>,
+    leaver: usize,
+    seed: u64,
+    /// Its faults are drawn: a small world, in which every message has its turn, has no last payments.
+    drawn: bool,
     stop_people: Shutdown,
     stop_hub: Shutdown,
 }
@@ -113,36 +135,53 @@ impl World {
     async fn create(scenario: &Scenario) -> anyhow::Result<(Self, JoinHandle<anyhow::Result<u64>>)> {
         let seed = scenario.seed;
         let clock = Clock::start();
-        let bank = Bank::open(seed, clock).await?;
-        let oracle = Oracle::new(clock, bank.domain().await?);
+        let bank = Bank::open(seed, clock.clone()).await?;
+        let domain = bank.domain().await?;
+        let oracle = Oracle::new(clock.clone(), domain);
         let plan = Plan::new(scenario.faults.clone(), seed);
         let network = Network::new(plan, Arc::new(oracle.clone()), random(seed, "network"));
-        let count = scenario.payers + scenario.merchants;
+        let honest = scenario.payers + scenario.merchants;
+        let count = honest + scenario.foes;
         let key = |number| SignerKey::from_bytes(&key_bytes(seed, &format!("person {number}")));
         let keys: Vec<SignerKey> = (0..count).map(key).collect::<Result<_, _>>()?;
         let book = Book::default();
-        book.set_accounts(keys.iter().map(SignerKey::address));
+        book.set_accounts(keys.iter().map(SignerKey::address), honest);
         book.draw(scenario.payers, scenario.payments, &mut random(seed, "orders"));
         for key in &keys {
             bank.endow(key.address(), ENDOWMENT).await?;
         }
         bank.tick()?;
         let (stop_people, stop_hub) = (Shutdown::new(), Shutdown::new());
-        let hub = HubMachine::new(seed, bank.clone(), clock, network.clone(), oracle.clone());
+        let skewed = network.plan(|plan| plan.always(Part::Skew));
+        let mut skew = random(seed, "skew");
+        let mut skew_s = || {
+            if skewed {
+                skew.random_range(-SKEW_S_MAX..=SKEW_S_MAX)
+            } else {
+                0
+            }
+        };
+        let hub_clock = clock.skewed(skew_s());
+        let hub = HubMachine::new(seed, bank.clone(), hub_clock, network.clone(), oracle.clone());
         let hub = tokio::spawn(hub.run(stop_hub.clone()));
         let (mut people, mut machines) = (Vec::new(), Vec::new());
-        for (number, key) in keys.into_iter().enumerate() {
+        for (number, key) in keys.iter().cloned().enumerate() {
+            if book.is_foe(number) {
+                oracle.distrust(number);
+                network.corrupt(number, Mallory::new(key.clone(), domain));
+            }
             let (client, handle) = watch::channel(None);
             people.push(handle);
             let machine = PersonMachine {
                 number,
                 key,
                 bank: bank.clone(),
-                clock,
+                clock: clock.clone(),
                 network: network.clone(),
                 oracle: oracle.clone(),
                 book: book.clone(),
                 seed,
+                skew_s: skew_s(),
                 client,
             };
             machines.push(tokio::spawn(machine.run(stop_people.clone())));
@@ -155,6 +194,10 @@ impl World {
             clock,
             people,
             machines,
+            keys,
+            leaver: honest.saturating_sub(1),
+            seed,
+            drawn: matches!(scenario.faults, Faults::Drawn(_)),
             stop_people,
             stop_hub,
         };
@@ -163,38 +206,84 @@ impl World {
 
     /// Payments and faults; then no faults any more, and everything must be well again; then everybody settles.
     async fn live(&self) -> anyhow::Result<()> {
-        self.until(FAULTS_MAX, || self.book.all_answered()).await;
+        let weather = Weather {
+            bank: &self.bank,
+            book: &self.book,
+            clock: &self.clock,
+            network: &self.network,
+            oracle: &self.oracle,
+            keys: &self.keys,
+            leaver: self.leaver,
+        };
+        tokio::select! {
+            biased;
+            failed = weather.run() => failed?,
+            _ = self.until(FAULTS_MAX, || self.book.all_answered()) => {}
+        }
         self.network.plan(Plan::end);
         self.oracle.note("no faults from here on");
         // A fault that hangs on a message already under way strikes when that arrives.
         sleep(LAST_FAULT).await;
-        let well = || self.book.all_answered() && self.book.all_received() && self.quiet().is_some();
-        if !self.until(RECOVERY_MAX, well).await {
-            self.oracle
-                .violation(format!("O8: not well again: {}", self.complaints()));
+        self.recover("not well again").await;
+        if self.drawn {
+            // O8: everybody can pay again.
+            self.book.draw_last(&mut random(self.seed, "last orders"));
+            self.recover("nobody can pay again").await;
         }
         reckoning::payments(&self.book, self.people.len(), &self.oracle);
         let Some(channels) = self.quiet() else {
             return Ok(());
         };
         reckoning::channels(&self.bank, &self.book, &channels, &self.oracle).await?;
-        for (person, channel) in channels.iter().enumerate() {
-            let closed = timeout(RECOVERY_MAX, self.close(person, channel)).await;
-            if closed.is_err() {
+        for (person, channel) in &channels {
+            let closed = timeout(RECOVERY_MAX, self.close(*person, channel.id())).await;
+            if !matches!(closed, Ok(Ok(()))) {
                 self.oracle
                     .violation(format!("O8: the close of person {person} takes too long"));
             }
         }
+        let (book, network) = (&self.book, &self.network);
+        court::settle(&self.bank, book, network, &self.oracle, &self.clock, &self.keys).await?;
         reckoning::tokens(&self.bank, &self.book, self.people.len(), &self.oracle).await
     }
 
-    /// Asks again while the two sides have not seen the same blocks yet.
-    async fn close(&self, person: usize, channel: &ChannelHandle) {
-        while let Err(error) = channel.close().await {
-            self.oracle
-                .note(&format!("person {person} cannot close yet: {error}"));
+    /// Waits until everything is well; where somebody does not open locks, until they have expired.
+    async fn recover(&self, otherwise: &str) {
+        let well = || {
+            let left = !self.book.is_leaving(self.leaver) || self.book.has_left(self.leaver);
+            left && self.book.all_answered() && self.book.all_received() && self.quiet().is_some()
+        };
+        if self.until(RECOVERY_MAX, well).await {
+            return;
+        }
+        if self.book.is_foe(self.people.len() - 1) {
+            for _ in 0..LOCKS_STEPS_MAX {
+                self.clock.jump(LOCKS_STEP_S);
+                if self.until(Duration::from_secs(4), well).await {
+                    return;
+                }
+            }
+            if self.until(RECOVERY_MAX, well).await {
+                return;
+            }
+        }
+        self.oracle
+            .violation(format!("O8: {otherwise}: {}", self.complaints()));
+    }
+
+    /// Asks again while the two sides have not seen the same blocks yet, and after a restart of the person's machine.
+    async fn close(&self, person: usize, id: ChannelId) -> anyhow::Result<()> {
+        while self.bank.is_open(id).await? {
+            let channel = self.people[person].borrow().clone();
+            if let Some(channel) = channel
+                && let Err(error) = channel.close().await
+            {
+                self.oracle
+                    .note(&format!("person {person} cannot close yet: {error}"));
+            }
             sleep(Duration::from_secs(1)).await;
         }
+        Ok(())
     }
 
     /// Looks again and again, for at most `patience`.
@@ -209,19 +298,20 @@ impl World {
         true
     }
 
-    /// All channels, if every one of them is live with nothing under way.
-    fn quiet(&self) -> Option<Vec<ChannelHandle>> {
-        let quiet = |person: &watch::Receiver<Option<ChannelHandle>>| {
-            let channel = person.borrow().clone()?;
+    /// The channels of all who keep the rules and have not left, if every one of them is live with nothing under way.
+    fn quiet(&self) -> Option<Vec<(usize, ChannelHandle)>> {
+        let quiet = |person: usize| {
+            let channel = self.people[person].borrow().clone()?;
             let view = channel.view()?;
             // A voucher that only acknowledges is never answered, so it stays unacknowledged.
             let idle = view.live
+                && !view.withdraw_pending
                 && view.balance.in_flight.is_zero()
                 && view.balance.queued.is_zero()
                 && view.balance.locked.is_zero();
-            idle.then_some(channel)
+            idle.then_some((person, channel))
         };
-        self.people.iter().map(quiet).collect()
+        self.book.honest().into_iter().map(quiet).collect()
     }
 
     fn complaints(&self) -> String {
@@ -229,7 +319,7 @@ impl World {
             .book
             .orders()
             .iter()
-            .filter(|order| order.state == State::Open)
+            .filter(|order| order.state == State::Open && !self.book.is_foe(order.payer))
             .count();
         let views: Vec<String> = self
             .people
@@ -241,8 +331,8 @@ impl World {
                     || format!("person {person} is not up"),
                     |view| {
                         format!(
-                            "person {person}: live {}, {} unacknowledged",
-                            view.live, view.unacked
+                            "person {person}: live {}, {}, {} unacknowledged, withdrawing {}, {:?}",
+                            view.live, view.phase, view.unacked, view.withdraw_pending, view.balance
                         )
                     },
                 )
@@ -277,6 +367,8 @@ impl World {
         let (trace, trace_hash) = oracle.trace();
         Ok(Report {
             violations: oracle.violations(),
+            step: oracle.step(),
+            tally: self.network.plan(|plan| plan.tally()),
             messages: self.network.plan(|plan| plan.messages()),
             delivered: orders
                 .iter()

@@ -1,5 +1,6 @@
 //! A store that takes its time: while it works, messages pass, and the power may fail before or after its commit.
 
+use super::{network::Network, part::Part};
 use async_trait::async_trait;
 use hub::store::{
     Checkpoint, Durable, Epoch, JournalRecord, Loaded, Row, ShardId, Store, StoreError, Table, Trimmed,
@@ -13,27 +14,35 @@ use tokio::time::sleep;
 
 /// Longest time a write takes on each side of its commit.
 const WRITE_MS_MAX: u64 = 6;
+/// The same when the disk is slow.
+const SLOW_MS_MAX: u64 = 2_500;
 
 /// A store of the hub or of a person. See the module.
 pub(super) struct Slow<S> {
     inner: S,
     random: Mutex<StdRng>,
+    network: Network,
 }
 
 impl<S> Slow<S> {
-    pub(super) fn new(inner: S, random: StdRng) -> Self {
+    pub(super) fn new(inner: S, random: StdRng, network: Network) -> Self {
         Self {
             inner,
             random: Mutex::new(random),
+            network,
         }
     }
 
     async fn pause(&self) {
+        let slow_ms = self.network.plan(|plan| match plan.strikes(Part::SlowDisk) {
+            true => plan.dice(Part::SlowDisk).random_range(100..=SLOW_MS_MAX),
+            false => 0,
+        });
         let ms = {
             let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
             random.random_range(0..=WRITE_MS_MAX)
         };
-        sleep(Duration::from_millis(ms)).await;
+        sleep(Duration::from_millis(ms + slow_ms)).await;
     }
 }
 

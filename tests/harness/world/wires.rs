@@ -72,6 +72,25 @@ async fn pass(
 ) -> Carried {
     let (number, kind) = network.plan(|plan| (plan.messages(), plan.judge()));
     let ears = network.ears();
+    let swallowed = match way {
+        Way::ToHub => {
+            let doing = network.mallory(person, |mallory, plan| mallory.sends(unit, plan));
+            let (before, passes) = doing.unwrap_or((Vec::new(), true));
+            for forged in before {
+                ears.hear(number, person, way, &forged.content);
+                if to.write_all(&forged.bytes).await.is_err() {
+                    return Carried::Ended;
+                }
+            }
+            !passes
+        }
+        Way::ToPerson => network
+            .mallory(person, |mallory, _| mallory.takes(unit))
+            .unwrap_or(false),
+    };
+    if swallowed && kind.is_none() {
+        return Carried::On;
+    }
     ears.hear(number, person, way, &unit.content);
     let Some(kind) = kind else {
         sleep(network.delay()).await;

@@ -21,7 +21,7 @@ use std::{
     },
     time::Instant,
 };
-use tests::world::{Fault, Faults, Kind, Rates, Report, Scenario, run};
+use tests::world::{Fault, Faults, Kind, Part, Rates, Report, Scenario, run};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -33,22 +33,23 @@ fn small(faults: Faults) -> Scenario {
         seed: 1,
         payers: 2,
         merchants: 1,
+        foes: 0,
         payments: 3,
         faults,
     }
 }
 
 fn drawn(seed: u64) -> Scenario {
-    let rates = Rates {
-        cut: 120,
-        hub: 40,
-        client: 40,
-        hub_disk: 60,
-    };
+    let rates = Rates::default()
+        .with(Part::Cut, 120)
+        .with(Part::HubPower, 40)
+        .with(Part::ClientPower, 40)
+        .with(Part::HubDiskPower, 60);
     Scenario {
         seed,
         payers: 3,
         merchants: 2,
+        foes: 0,
         payments: 12,
         faults: Faults::Drawn(rates),
     }

@@ -8,6 +8,7 @@ use super::super::{
 };
 use protocol_spec::{
     Amount, ChannelId, Op, Opened, Reject, ReturnReason,
+    canary::{Canary, planted},
     channel::{Clock, Phase},
     message::{Empty, LockCall, Reply, RpcError},
 };
@@ -185,7 +186,9 @@ impl Ledger {
             return;
         };
         let closed = *entry.channel.phase() == Phase::Closed;
-        let dead = |id: u64, entry: &Entry| !entry.adds(id) && (closed || !entry.channel.is_live(id));
+        let dead = |id: u64, entry: &Entry| {
+            !entry.adds(id) && (closed || !entry.channel.is_live(id) || planted(Canary::CancelLive))
+        };
         let ids: Vec<u64> = entry
             .stored
             .resting

@@ -1,0 +1,119 @@
+//! Disputes of Mallory's, from its first call to the payout.
+
+use super::{
+    bank::{Bank, wallet},
+    book::Book,
+    clock::Clock,
+    network::Network,
+    oracle::Oracle,
+};
+use alloy::sol_types::SolCall as _;
+use hub::chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
+use protocol_spec::{
+    Side, SignerKey,
+    abi::{IAdjudicator, Status},
+    calls,
+};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Blocks in which everybody must have answered; and how far time jumps then, again and again.
+const ANSWER: Duration = Duration::from_secs(25);
+const STEP_S: u64 = 6 * 3600;
+const STEPS_MAX: usize = 12;
+const TRIES: usize = 3;
+
+/// A foe starts a dispute with an old voucher of the hub, or with none, unless it is in one.
+pub(super) async fn dispute(
+    bank: &Bank,
+    book: &Book,
+    network: &Network,
+    oracle: &Oracle,
+    person: usize,
+    key: &SignerKey,
+) -> anyhow::Result<()> {
+    let (Some(config), Some(id)) = (book.config(person), book.account(person).channel) else {
+        return Ok(());
+    };
+    for _ in 0..TRIES {
+        if !bank.is_open(id).await? {
+            return Ok(());
+        }
+        let shown = network.mallory(person, |mallory, plan| mallory.stale(plan));
+        let submissions = shown
+            .flatten()
+            .map(|signed| calls::submission(Side::Hub, &signed, None));
+        let call = IAdjudicator::disputeCall {
+            config: config.to_abi(),
+            submissions: submissions.into_iter().collect(),
+            resolutions: Vec::new(),
+        };
+        let options = ChainOptions {
+            signer: Some(wallet(key)?),
+            ..ChainOptions::default()
+        };
+        let port = AlloyChain::embedded(&bank.chain, options).await?;
+        let request = TxRequest {
+            to: Some(bank.deployed.adjudicator),
+            data: call.abi_encode().into(),
+            ..TxRequest::default()
+        };
+        // Its own client may have used the nonce; then it tries again.
+        let Ok(sent) = port.send(request).await else {
+            continue;
+        };
+        let mined = port.wait(sent.hash, 0).await;
+        if mined.is_ok_and(|receipt| receipt.success) {
+            oracle.note(&format!("person {person} disputes"));
+            oracle.disputed(id);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Everything that is still open goes to court, and is paid out.
+pub(super) async fn settle(
+    bank: &Bank,
+    book: &Book,
+    network: &Network,
+    oracle: &Oracle,
+    clock: &Clock,
+    keys: &[SignerKey],
+) -> anyhow::Result<()> {
+    let mut open = Vec::new();
+    for (person, key) in keys.iter().enumerate().filter(|(person, _)| book.is_foe(*person)) {
+        dispute(bank, book, network, oracle, person, key).await?;
+        open.extend(book.account(person).channel.map(|id| (person, id)));
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    sleep(ANSWER).await;
+    for _ in 0..STEPS_MAX {
+        let mut rest = Vec::new();
+        for (person, id) in open {
+            if !matches!(bank.channel(id).await?.status, Status::Closed) {
+                rest.push((person, id));
+            }
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        open = rest;
+        clock.jump(STEP_S);
+        sleep(Duration::from_secs(8)).await;
+    }
+    // The hub pays no gas for a channel in which nothing is its own: then somebody else does.
+    for (person, _) in &open {
+        if let Some(config) = book.config(*person) {
+            bank.send(&calls::finalize(&config)).await?;
+        }
+    }
+    for (person, id) in open {
+        if !matches!(bank.channel(id).await?.status, Status::Closed) {
+            oracle.violation(format!("O8: the dispute of person {person} does not end"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The parts a world is mixed from: what goes wrong and who behaves badly, each at a rate of its own.
+
+use std::{fmt, str::FromStr};
+
+/// One thing that can go wrong, or that somebody does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Part {
+    /// A connection is cut before or after a message. Per 10,000 messages.
+    Cut,
+    /// A person reaches nobody for some seconds. Per 10,000 seconds and person.
+    Partition,
+    /// The hub's machine loses power before or after a message. Per 10,000 messages.
+    HubPower,
+    /// A person's machine loses power before or after a message. Per 10,000 messages.
+    ClientPower,
+    /// The hub's machine loses power at a disk operation, also while it boots. Per 10,000 operations.
+    HubDiskPower,
+    /// A write or a sync of the hub's disk fails with EIO. Per 10,000 operations.
+    HubDiskError,
+    /// The hub's disk is full a little above what is on it now. Per 10,000 boots.
+    HubDiskFull,
+    /// A write or a sync of a person's disk fails with EIO. Per 10,000 operations.
+    ClientDiskError,
+    /// A write of a store takes a second or two. Per 10,000 writes.
+    SlowDisk,
+    /// Each machine's clock is wrong by up to a minute. Any rate: all of them.
+    Skew,
+    /// All clocks jump ahead by up to two minutes, the chain's too. Per 10,000 seconds.
+    Jump,
+    /// A machine's node answers nothing but errors for some seconds. Per 10,000 calls.
+    RpcDown,
+    /// A node takes seconds for an answer. Per 10,000 calls.
+    RpcSlow,
+    /// A node does what it is asked, but its answer is lost. Per 10,000 calls.
+    RpcLost,
+    /// One of the hub's three nodes lies: it hides logs, and calls return nonsense. Any rate: it does.
+    RpcLies,
+    /// Gas costs a hundred times as much, and falls from there. Per 10,000 seconds.
+    GasSpike,
+    /// The newest blocks are replaced by empty ones, no deeper than what nobody believed yet. Per 10,000 seconds.
+    Reorg,
+    /// An honest person withdraws some of its money. Per 10,000 seconds and person.
+    Withdraw,
+    /// One merchant closes its channel in the middle. Per 10,000 seconds.
+    Leave,
+    /// Mallory sends a frame twice, or an old one again. Per 10,000 of its frames.
+    Replay,
+    /// Mallory signs a second voucher for a seq. Per 10,000 of its frames.
+    Equivocate,
+    /// Mallory acknowledges more than it was paid. Per 10,000 of its frames.
+    InflateAck,
+    /// Mallory leaves out seqs. Per 10,000 of its frames.
+    Gap,
+    /// Mallory's `paid` is less than its payments. Per 10,000 of its frames.
+    Underpay,
+    /// Mallory pays what it does not have. Per 10,000 of its frames.
+    Overspend,
+    /// Mallory pays again under an id that it used before. Per 10,000 of its frames.
+    ReuseId,
+    /// Mallory does not tell the hub a preimage. Per 10,000 times.
+    Withhold,
+    /// Mallory's vouchers stop. Per 10,000 of its frames; the rest of them is lost.
+    Mute,
+    /// Mallory starts a dispute with an old voucher of the hub, or with none. Per 10,000 seconds.
+    Stale,
+    /// Mallory asks more than it may, or just as much. Per 10,000 of its frames.
+    Flood,
+}
+
+impl Part {
+    /// All of them, with the highest rate that is drawn.
+    pub const ALL: [(Self, u32); 30] = [
+        (Self::Cut, 200),
+        (Self::Partition, 400),
+        (Self::HubPower, 80),
+        (Self::ClientPower, 80),
+        (Self::HubDiskPower, 200),
+        (Self::HubDiskError, 60),
+        (Self::HubDiskFull, 3_000),
+        (Self::ClientDiskError, 60),
+        (Self::SlowDisk, 100),
+        (Self::Skew, 1),
+        (Self::Jump, 500),
+        (Self::RpcDown, 60),
+        (Self::RpcSlow, 100),
+        (Self::RpcLost, 100),
+        (Self::RpcLies, 1),
+        (Self::GasSpike, 500),
+        (Self::Reorg, 1_000),
+        (Self::Withdraw, 400),
+        (Self::Leave, 1_000),
+        (Self::Replay, 2_000),
+        (Self::Equivocate, 2_000),
+        (Self::InflateAck, 2_000),
+        (Self::Gap, 1_000),
+        (Self::Underpay, 2_000),
+        (Self::Overspend, 1_000),
+        (Self::ReuseId, 2_000),
+        (Self::Withhold, 5_000),
+        (Self::Mute, 300),
+        (Self::Stale, 300),
+        (Self::Flood, 200),
+    ];
+
+    /// True for what only Mallory does.
+    #[must_use]
+    pub fn is_foul(self) -> bool {
+        self >= Self::Replay
+    }
+
+    /// True for what needs a running chain, so that it waits until everybody has a channel: an opening that is lost is
+    /// its owner's to repeat.
+    pub(super) fn waits(self) -> bool {
+        matches!(
+            self,
+            Self::Jump
+                | Self::RpcDown
+                | Self::RpcSlow
+                | Self::RpcLost
+                | Self::GasSpike
+                | Self::Reorg
+                | Self::Withdraw
+                | Self::Leave
+                | Self::Stale
+                | Self::Partition
+        )
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().map(|(part, _)| part);
+        let found = known
+            .into_iter()
+            .find(|part| part.to_string().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| format!("{text}: no such part of a world"))
+    }
+}

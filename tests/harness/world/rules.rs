@@ -1,0 +1,132 @@
+//! What the hub accepted and signed, held against the rules by somebody who shares no code with it: R1-R4 and R6 on every
+//! voucher that it acknowledges, R9 on every lock that somebody drops.
+
+use super::bank::DEPOSIT;
+use protocol_spec::{Amount, Op, Seq, Side, UnixSeconds, Voucher, limits, message::Frame};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A dispute is seen by then, whatever the hub's node does.
+const SEEN_AFTER_S: u64 = 40;
+
+/// What was seen of one channel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    /// Everything that came under each seq of the client, and when.
+    sent: BTreeMap<Seq, Vec<(Voucher, Vec<Op>, UnixSeconds)>>,
+    /// `paid` of the hub's vouchers.
+    hub_paid: BTreeMap<Seq, Amount>,
+    /// What the hub has accepted for sure.
+    accepted: Option<Voucher>,
+    /// Locks by payer and id, with their expiries.
+    locks: BTreeMap<(bool, u64), UnixSeconds>,
+    /// Locks whose payees gave them up.
+    consents: BTreeSet<(bool, u64)>,
+    disputed_at: Option<UnixSeconds>,
+}
+
+impl Record {
+    pub(super) fn client_sends(&mut self, frame: &Frame, now: UnixSeconds) -> Result<(), String> {
+        let voucher = &frame.voucher.voucher;
+        let under = self.sent.entry(voucher.seq).or_default();
+        if !under.iter().any(|(known, _, _)| known == voucher) {
+            under.push((voucher.clone(), frame.ops.clone(), now));
+        }
+        self.locks(Side::Client, &frame.ops, now)
+    }
+
+    /// The payee of a lock gives it up.
+    pub(super) fn consents(&mut self, payer: Side, lock_id: u64) {
+        self.consents.insert((payer == Side::Hub, lock_id));
+    }
+
+    pub(super) fn disputed(&mut self, now: UnixSeconds) {
+        self.disputed_at.get_or_insert(now);
+    }
+
+    /// The hub's voucher leaves.
+    pub(super) fn hub_sends(&mut self, frame: &Frame, now: UnixSeconds) -> Result<(), String> {
+        let voucher = &frame.voucher.voucher;
+        self.hub_paid.insert(voucher.seq, voucher.paid);
+        self.locks(Side::Hub, &frame.ops, now)?;
+        self.acknowledged(voucher.ack_seq, voucher.ack_paid)
+    }
+
+    /// R1-R4, R6: of what came under this seq, something with this sum was right.
+    fn acknowledged(&mut self, seq: Seq, paid: Amount) -> Result<(), String> {
+        let last = self.accepted.as_ref().map_or(Seq::NONE, |voucher| voucher.seq);
+        if seq <= last {
+            return Ok(());
+        }
+        let mut wrong = Err(format!(
+            "R3: the hub acknowledges seq {seq} with {paid}, which nobody sent"
+        ));
+        for (voucher, ops, at) in self.sent.get(&seq).into_iter().flatten() {
+            if voucher.paid != paid {
+                continue;
+            }
+            wrong = self.right(voucher, ops, *at);
+            if wrong.is_ok() {
+                self.accepted = Some(voucher.clone());
+                return wrong;
+            }
+        }
+        wrong
+    }
+
+    fn right(&self, voucher: &Voucher, ops: &[Op], at: UnixSeconds) -> Result<(), String> {
+        let none = (Seq::NONE, Amount::ZERO, Seq::NONE);
+        let (last, paid, acked) = self
+            .accepted
+            .as_ref()
+            .map_or(none, |voucher| (voucher.seq, voucher.paid, voucher.ack_seq));
+        let between = self.sent.range(last.next()..voucher.seq).next().is_some();
+        let cost = ops.iter().map(|op| match op {
+            Op::Pay(payment) => payment.amount.0 + payment.fee_max.0,
+            _ => 0,
+        });
+        let known = match voucher.ack_seq {
+            Seq::NONE => Some(Amount::ZERO),
+            seq => self.hub_paid.get(&seq).copied(),
+        };
+        let converts = ops.iter().any(|op| matches!(op, Op::LockConvert { .. }));
+        let seen = self
+            .disputed_at
+            .is_some_and(|disputed| at > disputed.after(SEEN_AFTER_S));
+        let broken = match () {
+            () if !between && voucher.seq.0 > last.0 + limits::SEQ_JUMP_MAX => "R1: too far ahead",
+            () if !between && !converts && voucher.paid.0 != paid.0 + cost.sum::<u128>() => {
+                "R2: its sum is not that of its payments"
+            }
+            () if voucher.ack_seq < acked => "R3: its acknowledgement goes back",
+            () if known != Some(voucher.ack_paid) => "R3: it acknowledges what the hub did not sign",
+            () if voucher.paid.0 > DEPOSIT + voucher.ack_paid.0 => "R4: there is no money for it",
+            () if seen => "R6: the channel is in a dispute",
+            () => return Ok(()),
+        };
+        Err(format!("{broken}, and the hub accepted {voucher:?}"))
+    }
+
+    /// R9: a lock leaves without payment after a consent, or when it has expired for everybody.
+    fn locks(&mut self, payer: Side, ops: &[Op], now: UnixSeconds) -> Result<(), String> {
+        let hub = payer == Side::Hub;
+        for op in ops {
+            match op {
+                Op::LockAdd { lock, .. } => {
+                    self.locks.insert((hub, lock.id), lock.expiry);
+                }
+                Op::LockDrop { id } => {
+                    let expired = |expiry: &UnixSeconds| now >= expiry.after(limits::LAG_DEFAULT_S);
+                    let dead = self.locks.get(&(hub, *id)).is_none_or(expired);
+                    if !dead && !self.consents.contains(&(hub, *id)) {
+                        return Err(format!(
+                            "R9: {payer:?} drops lock {id} at {now}, it expires at {:?}",
+                            self.locks.get(&(hub, *id))
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

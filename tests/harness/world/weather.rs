@@ -1,0 +1,80 @@
+//! What happens by the second rather than by the message: clocks that jump, gas that costs more, blocks that vanish, people
+//! that are cut off, somebody who leaves, and disputes that Mallory starts.
+
+use super::{
+    bank::Bank,
+    book::Book,
+    clock::Clock,
+    court,
+    hub::CONFIRMATIONS,
+    network::{Network, Party},
+    oracle::Oracle,
+    part::Part,
+};
+use protocol_spec::SignerKey;
+use rand::Rng as _;
+use std::time::Duration;
+use tokio::time::sleep;
+
+const JUMP_S_MAX: u64 = 120;
+
+/// Everything it needs.
+pub(super) struct Weather<'a> {
+    pub(super) bank: &'a Bank,
+    pub(super) book: &'a Book,
+    pub(super) clock: &'a Clock,
+    pub(super) network: &'a Network,
+    pub(super) oracle: &'a Oracle,
+    pub(super) keys: &'a [SignerKey],
+    /// The merchant that may leave.
+    pub(super) leaver: usize,
+}
+
+impl Weather<'_> {
+    /// Goes on for as long as it is polled. Errors: the chain of the world itself failed.
+    pub(super) async fn run(&self) -> anyhow::Result<()> {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            if self.book.everybody_is_there() {
+                self.network.plan(super::faults::Plan::settle);
+                self.second().await?;
+            }
+        }
+    }
+
+    fn strikes(&self, part: Part) -> bool {
+        let strikes = self.network.plan(|plan| plan.strikes(part));
+        if strikes {
+            self.oracle.note(&format!("{part}"));
+        }
+        strikes
+    }
+
+    async fn second(&self) -> anyhow::Result<()> {
+        if self.strikes(Part::Jump) {
+            let jump = |plan: &mut super::faults::Plan| plan.dice(Part::Jump).random_range(1..=JUMP_S_MAX);
+            self.clock.jump(self.network.plan(jump));
+        }
+        if self.strikes(Part::GasSpike) {
+            self.bank.spike()?;
+        }
+        if self.strikes(Part::Reorg) {
+            let depth =
+                |plan: &mut super::faults::Plan| plan.dice(Part::Reorg).random_range(1..=CONFIRMATIONS);
+            self.bank.reorg(self.network.plan(depth))?;
+        }
+        if self.strikes(Part::Leave) {
+            self.book.ask_to_leave(self.leaver);
+        }
+        for (person, key) in self.keys.iter().enumerate() {
+            if self.network.plan(|plan| plan.cut_off(person)) {
+                self.oracle.note(&format!("person {person} is cut off"));
+                self.network.unplug(Party::Person(person));
+            }
+            if self.book.is_foe(person) && self.strikes(Part::Stale) {
+                court::dispute(self.bank, self.book, self.network, self.oracle, person, key).await?;
+            }
+        }
+        Ok(())
+    }
+}

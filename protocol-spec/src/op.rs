@@ -132,6 +132,8 @@ pub enum ReturnReason {
     ResolverRefused = 16,
     /// Paid to the hub itself, and not what accepts an open quote of capacity: unknown, expired, or another sum.
     QuoteUnknown = 17,
+    /// Locked only: the hub does not forward locks of so little. A direct payment would reach the payee.
+    LockTooSmall = 18,
 }
 
 impl ReturnReason {

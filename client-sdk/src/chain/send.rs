@@ -263,3 +263,6 @@ async fn sign(key: &PrivateKeySigner, request: TransactionRequest) -> Result<Sig
         hash: *envelope.tx_hash(),
     })
 }
+
+#[cfg(test)]
+mod tests;

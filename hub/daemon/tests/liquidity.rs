@@ -287,6 +287,68 @@ async fn a_dry_reserve_is_refilled_when_the_hint_says_and_what_is_too_much_comes
     process.stop();
 }
 
+/// E12: who could not defend a channel sets nothing aside in it; what was set aside before goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_cannot_defend_pays_into_no_new_channel_until_it_is_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = small(dir.path(), "", "").await;
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let alice = Person::arrive(&world, "alice", world.listen).await;
+    let full = world.bank.balance(world.hub).await.unwrap();
+    // One answer costs more.
+    lost::set_balance(&world, world.hub, 35_000).await;
+    let shop = Person::arrive_without_reserve(&world, "shop", world.listen, |builder| builder).await;
+    let id = shop.channel.id();
+    let waits = |seen: &Value| {
+        let actions = seen["actions"].as_array().unwrap().clone();
+        actions
+            .into_iter()
+            .find(|action| action["channel"] == id.to_string().as_str())
+    };
+    let began = Instant::now();
+    let action = loop {
+        let seen = report(&world);
+        if let Some(action) = waits(&seen) {
+            break action;
+        }
+        assert!(began.elapsed() < PATIENCE, "{seen}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(action["now"], false, "{action}");
+    assert!(
+        action["why"].as_str().unwrap().contains("the wallet cannot pay"),
+        "{action}"
+    );
+    let metrics = process::get(world.ops, "/metrics");
+    for line in ["hub_gas_wallet_short 1", "hub_reserves_held_back 1"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let refused = shop.channel.request_capacity(1_000_u128).await.unwrap_err();
+    assert!(
+        matches!(&refused, ChannelError::Hub(error) if error.is(ErrorCode::NoCapacity)),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("its wallet could not defend it"),
+        "{refused}"
+    );
+    alice.channel.request_capacity(1_000_u128).await.unwrap();
+    assert_eq!(state(&world, id).await.total, DEPOSIT, "nothing was paid in");
+    let log = std::fs::read_to_string(world.dir.join("hub.log")).unwrap();
+    assert!(log.contains("until then new channels get no reserve"), "{log}");
+    assert!(
+        !log.contains("transaction not sent"),
+        "it was not even tried: {log}"
+    );
+
+    lost::set_balance(&world, world.hub, full.to()).await;
+    until(&world, id, "the reserve", |state| state.total == DEPOSIT + TARGET).await;
+    shop.channel.wait_hub_deposit(TARGET).await.unwrap();
+    alice.pay(&shop, 1_000).await;
+    process.stop();
+}
+
 /// The transactions that took reserve back, by channel.
 async fn releases(world: &World) -> Vec<(ChannelId, B256)> {
     let query = LogQuery {

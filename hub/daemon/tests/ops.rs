@@ -60,6 +60,7 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 "adjudicator",
                 "address",
                 "reserve",
+                "lock_min",
                 "locked_max",
                 "fees",
                 "capacity",

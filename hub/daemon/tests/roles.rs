@@ -76,7 +76,9 @@ async fn reorganised(world: &World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_online_answers_a_dispute_by_itself() {
     let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
-    hubs::cheat_who_is_online(&World::embedded(dir.path()).await, &mut cases).await;
+    let world = World::embedded(dir.path()).await;
+    hubs::cheat_who_is_online(&world, &mut cases).await;
+    hubs::pays_out_when_the_token_stands_still(&world, &mut cases).await;
     let dir = tempfile::tempdir().unwrap();
     if let Some(world) = World::on_anvil(dir.path()).await {
         hubs::cheat_who_is_online(&world, &mut cases).await;

@@ -295,7 +295,32 @@ fn locks(config: &Config) -> LockPolicy {
         per_client_max: locks.per_client_max,
         total_max: locks.total_max,
         resolvers: locks.resolvers.clone(),
+        amount_min: config
+            .tokens
+            .iter()
+            .map(|token| (token.address, lock_min(token)))
+            .collect(),
     }
+}
+
+/// Gas that a dispute for one lock takes, with what follows it, and what that costs: a gwei each.
+const DEFENCE_WEI: u128 = 250_000 * 1_000_000_000;
+/// Where nobody says what a token is worth, a lock is at least this part of the most that may be locked.
+const LOCKED_PARTS: u128 = 10_000;
+
+/// Who holds back what a lock is worth makes the hub dispute: a lock of less than that costs is not worth forwarding.
+fn lock_min(token: &config::Token) -> Amount {
+    let locked_max = token.locked_max.unwrap_or(token.reserve.initial);
+    let worth = token.worth.as_ref().map(|worth| (worth.units.0, worth.wei.0));
+    let worth = worth.or((token.address == Address::ZERO).then_some((1, 1)));
+    let dust = match worth {
+        // A token that is worth nothing is not defended for its worth.
+        Some((units, wei)) => units
+            .checked_mul(DEFENCE_WEI)
+            .and_then(|units| units.checked_div(wei)),
+        None => locked_max.0.checked_div(LOCKED_PARTS),
+    };
+    token.lock_min.unwrap_or(Amount(dust.unwrap_or(0).max(1)))
 }
 
 /// What is left out is four times the target.

@@ -1,4 +1,4 @@
-//! Readiness follows the chain: a hub that cannot see disputes should get no traffic.
+//! Readiness follows the chain: a hub that cannot see disputes, or whose answers get into no block, should get no traffic.
 
 use super::RunningHub;
 use crate::{chain::QuorumChain, driver::ChainStatus, ops::Readiness};
@@ -12,7 +12,7 @@ const SILENT_MAX: Duration = Duration::from_secs(5);
 /// So old the newest block may be.
 const HEAD_AGE_MAX_S: u64 = 300;
 
-/// Keeps the condition `chain` of `readiness` true to the driver's last look, for as long as the hub runs.
+/// Keeps the conditions `chain` and `disputes` of `readiness` true to the driver's last look, for as long as the hub runs.
 pub(super) fn watch_chain(hub: &RunningHub, readiness: Readiness) {
     readiness.fail("chain", "not looked at yet");
     let (chain, mut failed) = (hub.chain.clone(), hub.failed.clone());
@@ -36,6 +36,13 @@ pub(super) fn watch_chain(hub: &RunningHub, readiness: Readiness) {
                 }
                 () if chain.head_timestamp() == UnixSeconds(0) => {}
                 () => readiness.fulfil("chain"),
+            }
+            match chain.late_answers() {
+                0 => readiness.fulfil("disputes"),
+                late => readiness.fail(
+                    "disputes",
+                    format!("{late} without the hub's answer on chain after half of the window"),
+                ),
             }
             tokio::select! {
                 _ = failed.wait_for(Option::is_some) => return,

@@ -5,6 +5,7 @@ use super::{
     Driver,
     act::{BASE_GAS, BATCH_MAX, PAYOUTS_MAX, payout_gas},
     outgoing::{LOCK_GAS, Urgency},
+    windows::Window,
 };
 use crate::{
     chain::ChainError,
@@ -155,12 +156,15 @@ impl Driver {
         if disputed.is_empty() {
             self.rests.0.clear();
             self.vanished.clear();
+            self.windows.retain(&BTreeSet::new());
+            self.watch_windows(0).await;
             return Ok(());
         }
         let head = self.options.chain.head().await?;
         let now = head.timestamp_s;
         let ids: BTreeSet<ChannelId> = disputed.iter().map(|one| self.id(one)).collect();
         self.rests.0.retain(|id, _| ids.contains(id));
+        self.windows.retain(&ids);
         let due = disputed.into_iter().filter(|one| {
             let (id, mark) = (self.id(one), mark(one));
             self.rests.over(&id, mark, now, self)
@@ -184,6 +188,7 @@ impl Driver {
                 continue;
             }
             self.rests.rest(look.id, mark(&look.defence), wake(&look, now));
+            self.windows.looked(look.id, unanswered(&look));
             answers.extend(answer(look, now));
         }
         let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
@@ -193,6 +198,7 @@ impl Driver {
             (calm, Reverse(one.at_risk), deadline, one.id)
         });
         self.send_answers(answers, urgent_until).await;
+        self.watch_windows(now).await;
         self.reopen(open, head.number).await
     }
 
@@ -401,6 +407,12 @@ fn wake(look: &Look, now: u64) -> u64 {
         _ => 0,
     };
     if moment > now { moment } else { 0 }
+}
+
+/// The window in which the hub's newest voucher must be shown.
+fn unanswered(look: &Look) -> Option<Window> {
+    let newest = look.defence.received.voucher.as_ref()?;
+    Window::of(newest, look.defence.config.challenge_period_s, &look.state)
 }
 
 /// What the channel needs at chain time `now`.

@@ -16,6 +16,7 @@ mod resolver;
 #[cfg(test)]
 mod samples;
 mod settlement;
+mod windows;
 
 pub use facts::facts_of;
 pub use operator::{Ask, Operator, SettleNow, Settled};
@@ -39,11 +40,12 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::sync::mpsc;
+use windows::Windows;
 
 /// Blocks read in one poll, at most.
 const BLOCKS_PER_POLL_MAX: u64 = 1000;
@@ -89,6 +91,7 @@ pub struct Management {
 pub struct ChainStatus {
     head_timestamp: Arc<AtomicU64>,
     healthy: Arc<AtomicBool>,
+    late: Arc<AtomicUsize>,
 }
 
 impl ChainStatus {
@@ -101,6 +104,16 @@ impl ChainStatus {
     /// Time does not go back behind this block's.
     pub(crate) fn saw(&self, head: BlockRef) {
         self.head_timestamp.fetch_max(head.timestamp_s, Ordering::AcqRel);
+    }
+
+    /// Disputes whose window is half over without the hub's answer on chain.
+    #[must_use]
+    pub fn late_answers(&self) -> usize {
+        self.late.load(Ordering::Acquire)
+    }
+
+    fn answers_late(&self, count: usize) {
+        self.late.store(count, Ordering::Release);
     }
 
     /// True while the last look at the chain succeeded.
@@ -122,6 +135,7 @@ pub struct Driver {
     /// The operator's questions.
     asks: mpsc::Receiver<Ask>,
     rests: Rests,
+    windows: Windows,
     /// Unconfirmed logs that the ledger has heard of, by block and place in it.
     told: HashSet<(B256, u64)>,
     /// Channels in a dispute that the head of the chain does not show, and its number when that was first seen.
@@ -159,6 +173,7 @@ impl Driver {
             gathered: Gathered::default(),
             asks,
             rests: Rests::default(),
+            windows: Windows::default(),
             told: HashSet::new(),
             vanished: HashMap::new(),
         }

@@ -102,8 +102,24 @@ pub(super) struct InFlight {
     waiting: HashSet<B256>,
     /// Stuck and not raised at the last look.
     held: usize,
-    /// When the wallet was looked at, and whether it was too empty.
-    wallet: Option<(Instant, bool)>,
+    wallet: Option<Wallet>,
+}
+
+/// The hub's wallet at the last look.
+#[derive(Debug)]
+struct Wallet {
+    at: Instant,
+    /// Channels that it had to pay for then.
+    channels: usize,
+    /// It does not pay for their defence.
+    short: bool,
+}
+
+impl Wallet {
+    /// More channels may be too many, and one that was empty may have been filled.
+    fn is_known(&self, channels: usize) -> bool {
+        !self.short && channels <= self.channels && self.at.elapsed() < WALLET_EVERY
+    }
 }
 
 #[derive(Debug)]
@@ -158,6 +174,11 @@ impl InFlight {
         hash.is_some_and(|hash| self.waiting.contains(&hash))
     }
 
+    /// At the last look; false before the first.
+    pub(super) fn wallet_is_short(&self) -> bool {
+        self.wallet.as_ref().is_some_and(|wallet| wallet.short)
+    }
+
     /// After a reorg nothing is where it was; what is on its way stays on its way.
     pub(super) fn lapse(&mut self) {
         for sent in self.sent.values_mut() {
@@ -196,12 +217,14 @@ impl Driver {
         }
     }
 
-    /// Whether what is in the hub's wallet pays for defending every channel at once, at today's price.
+    /// Whether what is in the hub's wallet pays for defending every channel at once, at today's price. While it does not,
+    /// no new channel gets a reserve.
     pub(super) async fn watch_wallet(&mut self, snapshot: &Snapshot) {
-        let before = self.in_flight.wallet;
-        if before.is_some_and(|(at, _)| at.elapsed() < WALLET_EVERY) {
+        let (before, channels) = (self.in_flight.wallet.as_ref(), snapshot.channels);
+        if before.is_some_and(|wallet| wallet.is_known(channels)) {
             return;
         }
+        let was_short = before.is_some_and(|wallet| wallet.short);
         let chain = self.options.chain.clone();
         let asked = async { tokio::try_join!(chain.balance(self.options.hub), chain.gas_price()) };
         let (balance, gas_price) = match asked.await {
@@ -211,7 +234,7 @@ impl Driver {
                 return;
             }
         };
-        let gas = needed_gas(snapshot.channels, snapshot.forwarded_locks);
+        let gas = needed_gas(channels, snapshot.forwarded_locks);
         // It must still be enough when the price has doubled.
         let needed = gas.saturating_mul(gas_price).saturating_mul(2);
         let balance = u128::try_from(balance).unwrap_or(u128::MAX);
@@ -219,16 +242,17 @@ impl Driver {
         milli("hub_gas_needed_milliether", needed);
         let short = balance < needed;
         metrics::gauge!("hub_gas_wallet_short").set(u8::from(short));
-        let was_short = before.is_some_and(|(_, short)| short);
         if short && !was_short {
             tracing::error!(
                 owner = %self.options.hub, balance_wei = balance, needed_wei = needed,
-                "the wallet cannot pay for the defence of all channels at today's gas price: send coins to the owner"
+                "the wallet cannot pay for the defence of all channels at today's gas price: send coins to the owner; \
+                 until then new channels get no reserve"
             );
         } else if was_short && !short {
             tracing::info!("the wallet can pay for the defence of all channels again");
         }
-        self.in_flight.wallet = Some((Instant::now(), short));
+        let at = Instant::now();
+        self.in_flight.wallet = Some(Wallet { at, channels, short });
     }
 
     /// Sends to the adjudicator. Whatever comes of it is logged and counted.
@@ -274,6 +298,7 @@ fn count(tended: &Tended) {
         ("given_up", tended.given_up),
         ("gap_filled", tended.gaps_filled),
         ("unblocked", tended.unblocked),
+        ("failed", tended.failed),
     ];
     for (how, times) in counted {
         metrics::counter!("hub_transactions_tended_total", "how" => how).increment(small(times).into());

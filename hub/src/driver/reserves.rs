@@ -6,7 +6,7 @@ use crate::{
     chain::ChainError,
     engine::Reserves,
     ledger::{Input, ReserveNeed, Vault},
-    liquidity::{self, Action, Plan, Report, Situation},
+    liquidity::{self, Action, Plan, Report, Situation, Why},
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls};
@@ -184,6 +184,7 @@ impl Driver {
             available: available.collect(),
             owed: reserves.owed,
             gas_price_wei,
+            wallet_short: self.in_flight.wallet_is_short(),
         }
     }
 
@@ -203,6 +204,8 @@ impl Driver {
     /// What the ledger may promise: nothing that is on its way, or that reserves which are no orders wait for.
     async fn tell_vaults(&mut self, vaults: &BTreeMap<Address, (Amount, Amount)>, plan: &Plan) {
         self.measure_pace().await;
+        let held = plan.waiting.iter().filter(|waiting| waiting.why == Why::Wallet);
+        metrics::gauge!("hub_reserves_held_back").set(u32::try_from(held.count()).unwrap_or(u32::MAX));
         let mut spoken_for = plan.put_off();
         for refill in &plan.refills {
             let rest = refill.need.amount.saturating_minus(refill.need.owed);
@@ -216,6 +219,7 @@ impl Driver {
                 token: *token,
                 available,
                 ready_in_s: self.purse.ready_in_s,
+                new_channels: !self.in_flight.wallet_is_short(),
             };
             self.control.tell(Input::Vault(vault)).await;
         }

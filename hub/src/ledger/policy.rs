@@ -38,6 +38,9 @@ pub struct LockPolicy {
     pub total_max: u32,
     /// Resolvers whose locks are forwarded: those that the operator knows to be pure and monotone.
     pub resolvers: Vec<Address>,
+    /// Per token: locks of less are not forwarded, because defending one would cost more. A token that is not here has no
+    /// such limit.
+    pub amount_min: Vec<(Address, Amount)>,
 }
 
 /// What the hub takes and sets aside in one token.
@@ -156,7 +159,15 @@ impl LockPolicy {
             per_client_max: PER_CLIENT_MAX,
             total_max: TOTAL_MAX,
             resolvers: Vec::new(),
+            amount_min: Vec::new(),
         }
+    }
+
+    /// Least that a lock must carry to be forwarded.
+    #[must_use]
+    pub fn amount_min(&self, token: Address) -> Amount {
+        let of_token = self.amount_min.iter().find(|(of, _)| *of == token);
+        of_token.map_or(Amount::ZERO, |(_, least)| *least)
     }
 }
 

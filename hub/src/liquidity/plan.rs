@@ -21,6 +21,8 @@ pub struct Situation {
     pub owed: BTreeMap<Address, Amount>,
     /// What gas costs now; none: it is not known.
     pub gas_price_wei: Option<u128>,
+    /// The hub's wallet does not pay for defending the channels that there are.
+    pub wallet_short: bool,
 }
 
 /// What to do now, and what waits.
@@ -59,6 +61,8 @@ pub struct Waiting {
 /// What something waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
+    /// Nothing is at stake for the hub in that channel yet, and its wallet cannot defend those in which something is.
+    Wallet,
     /// Gas is above the ceiling, and nobody waits.
     GasPrice,
     /// The vault holds too little beyond what is owed.
@@ -72,6 +76,7 @@ impl Why {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
+            Self::Wallet => "the wallet cannot pay for the defence of the channels that there are",
             Self::GasPrice => "gas is above the ceiling and nobody waits for it",
             Self::Vault => "the vault holds too little beyond what is owed",
             Self::Turn => "enough others go first",
@@ -119,6 +124,11 @@ pub fn plan(mut situation: Situation, policy: LiquidityPolicy) -> Plan {
             refill: true,
             why,
         };
+        // An order was paid for.
+        if situation.wallet_short && need.hub_deposit.is_zero() && need.owed.is_zero() {
+            plan.waiting.push(wait(need.amount, Why::Wallet));
+            continue;
+        }
         if gas_is_high && !need.urgent {
             plan.waiting.push(wait(need.amount, Why::GasPrice));
             continue;

@@ -113,6 +113,33 @@ fn dear_gas_puts_off_what_nobody_waits_for() {
 }
 
 #[test]
+fn a_wallet_that_is_short_pays_into_no_new_channel() {
+    let new = |number, owed, urgent| ReserveNeed {
+        hub_deposit: Amount::ZERO,
+        ..need(number, TOKEN, 100, owed, urgent)
+    };
+    let at = |wallet_short| {
+        // New, new with an order, and one that has a deposit of the hub.
+        let needs = vec![new(1, 0, true), new(2, 100, true), need(3, TOKEN, 100, 0, false)];
+        let situation = Situation {
+            wallet_short,
+            ..situation(needs, 1000, 100)
+        };
+        plan(situation, LiquidityPolicy::default())
+    };
+    assert_eq!(refilled(&at(false)), [(2, 100), (1, 100), (3, 100)]);
+    let short = at(true);
+    assert_eq!(refilled(&short), [(2, 100), (3, 100)]);
+    let waits: Vec<_> = short
+        .waiting
+        .iter()
+        .map(|one| (one.channel.0[0], one.why))
+        .collect();
+    assert_eq!(waits, [(1, Why::Wallet)]);
+    assert_eq!(short.put_off(), [(TOKEN, Amount(100))].into(), "kept for it");
+}
+
+#[test]
 fn releases_are_bounded_the_largest_first_and_can_be_switched_off() {
     let surplus = |number: u8| Surplus {
         channel: ChannelId([number; 32]),

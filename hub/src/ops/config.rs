@@ -156,6 +156,10 @@ section! {
         /// Most that one client may have in locks at once; none: as much as `reserve.initial`.
         #[serde(default, deserialize_with = "maybe_units")]
         pub locked_max: Option<Amount>,
+        /// Least that a lock must carry to be forwarded; none: what defending one costs by `worth`, else a ten-thousandth
+        /// of `locked_max`.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub lock_min: Option<Amount>,
         /// What so many base units are worth in wei; none: gas may cost more than what it saves.
         #[serde(default)]
         pub worth: Option<Worth>,

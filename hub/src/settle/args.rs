@@ -1,6 +1,6 @@
 //! The options of `settle`, in groups that the commands share.
 
-use super::{node::STALE_AFTER_S, text::gwei};
+use super::{hd_path::HdPath, node::STALE_AFTER_S, text::gwei};
 use clap::{Args, Subcommand, ValueEnum};
 use protocol_spec::{Address, UnixSeconds};
 use std::path::PathBuf;
@@ -59,12 +59,17 @@ pub struct KeyArgs {
     /// Environment variable with the private key.
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
-    /// Who signs instead of a key: the URL of a remote signer (eth_signTransaction, eth_signTypedData_v4). What comes
+    /// Who signs instead of a key: the URL of a remote signer (as web3signer, clef, anvil). What comes
     /// back is compared with what was asked, field by field.
-    #[arg(long, value_name = "SIGNER", conflicts_with_all = ["key_file", "key_env"])]
+    #[arg(long, value_name = "SIGNER", group = "elsewhere", conflicts_with_all = ["key_file", "key_env"])]
     pub signer: Option<String>,
-    /// Which of the signer's addresses; not needed when it has one only.
-    #[arg(long, value_name = "ADDRESS", requires = "signer")]
+    /// A Ledger device signs, with its Ethereum app open: by the number of an account as Ledger's own wallet counts them
+    /// (0 when none is given: m/44'/60'/0'/0/0), or by a whole path. Only in a build with `--features ledger`.
+    #[arg(long, value_name = "ACCOUNT|PATH", group = "elsewhere", num_args = 0..=1, default_missing_value = "0",
+        conflicts_with_all = ["key_file", "key_env"])]
+    pub ledger: Option<HdPath>,
+    /// Which of the signer's addresses; not needed when it has one only. With --ledger: what its address must be.
+    #[arg(long, value_name = "ADDRESS", requires = "elsewhere")]
     pub signer_address: Option<Address>,
     /// How long a person may take to confirm at the signer.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -92,7 +97,7 @@ pub struct TxArgs {
     #[allow(missing_docs, reason = "the flattened options have their own")]
     pub key: KeyArgs,
     /// Sender of a dry run without a key; the account of your side when absent.
-    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["key_env", "key_file", "signer", "broadcast"])]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["key_env", "key_file", "signer", "ledger", "broadcast"])]
     pub from: Option<Address>,
     /// Send it. Without this nothing leaves: the call is simulated and priced.
     #[arg(long)]

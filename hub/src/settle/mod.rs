@@ -15,6 +15,7 @@ mod evidence_error;
 mod exit;
 mod files;
 mod forecast;
+mod hd_path;
 mod journal;
 mod key;
 mod node;

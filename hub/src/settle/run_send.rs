@@ -73,7 +73,7 @@ impl What {
 pub(super) async fn signer(args: &KeyArgs, broadcast: bool) -> Result<Option<Signer>, SettleError> {
     match (Signer::open(args).await?, broadcast) {
         (None, true) => Err(SettleError::Usage(
-            "--broadcast needs --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
+            "--broadcast needs --key-file PATH, --key-env NAME, --signer SIGNER or --ledger".to_owned(),
         )),
         (signer, _) => Ok(signer),
     }

@@ -18,6 +18,7 @@ mod cli;
 mod cooperative;
 mod embedded;
 mod exits;
+mod ledger;
 mod locks;
 mod nodes;
 mod offline;

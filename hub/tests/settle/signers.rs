@@ -1,7 +1,8 @@
 //! `--signer`: a remote signer signs, and one that lies, sleeps or declines changes nothing.
 //!
 //! Anvil's own account is the honest signer: it shares no code with `settle`. The others are a small process-like server of
-//! our own, whose faults are named.
+//! our own, whose faults are named. `SETTLE_SIGNER=URL SETTLE_SIGNER_KEY=HEX` puts another in anvil's place (clef,
+//! web3signer, ganache), which must have that key: tests whose names begin with `anvil`.
 
 use crate::{
     cli::settle,
@@ -11,8 +12,9 @@ use crate::{
 use alloy::{
     consensus::{SignableTransaction as _, TxEip1559, TxLegacy, TypedTransaction},
     eips::eip2718::Encodable2718 as _,
-    network::NetworkTransactionBuilder as _,
+    network::{Ethereum, NetworkTransactionBuilder as _},
     primitives::{Address, Bytes, U256, hex},
+    providers::{Provider as _, RootProvider},
     rpc::types::TransactionRequest,
     signers::SignerSync as _,
 };
@@ -24,10 +26,17 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The key of anvil's first account.
+/// The key of anvil's first account, or `SETTLE_SIGNER_KEY`.
 fn anvil_key() -> SignerKey {
-    let bytes = hex::decode("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80").unwrap();
+    let first = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    let digits = std::env::var("SETTLE_SIGNER_KEY").unwrap_or(first.to_owned());
+    let bytes = hex::decode(digits).unwrap();
     SignerKey::from_bytes(&bytes.try_into().unwrap()).unwrap()
+}
+
+/// The world's anvil, or the signer at `SETTLE_SIGNER`.
+fn honest(world: &World) -> String {
+    std::env::var("SETTLE_SIGNER").unwrap_or(world.url.clone())
 }
 
 /// What a signer does with a request.
@@ -52,20 +61,37 @@ enum Behaviour {
     Garbage,
     Declines,
     Sleeps,
+    /// Has methods of its own, and takes typed data as an object.
+    Clef,
+    /// Takes typed data as an object only.
+    Ganache,
+    /// Does not know version 4.
+    Web3signer,
 }
 
 struct Signer {
     keys: Vec<SignerKey>,
     behaviour: Behaviour,
     asked: AtomicUsize,
+    /// Signs typed data in its place.
+    anvil: Option<String>,
 }
 
 /// Starts a signer; its URL.
 async fn signer(behaviour: Behaviour, keys: &[SignerKey]) -> (String, Arc<Signer>) {
+    signer_before(behaviour, keys, None).await
+}
+
+async fn signer_before(
+    behaviour: Behaviour,
+    keys: &[SignerKey],
+    anvil: Option<String>,
+) -> (String, Arc<Signer>) {
     let signer = Arc::new(Signer {
         keys: keys.to_vec(),
         behaviour,
         asked: AtomicUsize::new(0),
+        anvil,
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -76,7 +102,28 @@ async fn signer(behaviour: Behaviour, keys: &[SignerKey]) -> (String, Arc<Signer
 
 async fn serve(State(signer): State<Arc<Signer>>, Json(call): Json<Value>) -> Json<Value> {
     let answer = |result: Value| Json(json!({ "jsonrpc": "2.0", "id": call["id"], "result": result }));
-    if call["method"] == "eth_accounts" {
+    let method = call["method"].as_str().unwrap();
+    let refuse = |code: i64| {
+        let error = json!({ "code": code, "message": "not spoken here" });
+        Json(json!({ "jsonrpc": "2.0", "id": call["id"], "error": error }))
+    };
+    let is_text = call["params"][1].is_string();
+    match (signer.behaviour, method) {
+        (Behaviour::Clef, method) if method.starts_with("eth_") => return refuse(-32601),
+        (Behaviour::Web3signer, "eth_signTypedData_v4") => return refuse(-32601),
+        (Behaviour::Ganache, "eth_signTypedData_v4") if is_text => return refuse(-32700),
+        (Behaviour::Clef, "account_signTypedData") if is_text => return refuse(-32602),
+        (Behaviour::Clef | Behaviour::Ganache | Behaviour::Web3signer, method)
+            if method.contains("signTypedData") =>
+        {
+            signer.asked.fetch_add(1, Ordering::SeqCst);
+            let anvil = RootProvider::<Ethereum>::new_http(signer.anvil.as_ref().unwrap().parse().unwrap());
+            let asked = anvil.raw_request::<_, Value>("eth_signTypedData_v4".into(), &call["params"]);
+            return answer(asked.await.unwrap());
+        }
+        _ => {}
+    }
+    if ["eth_accounts", "account_list"].contains(&method) {
         return answer(json!(
             signer.keys.iter().map(SignerKey::address).collect::<Vec<_>>()
         ));
@@ -89,7 +136,9 @@ async fn serve(State(signer): State<Arc<Signer>>, Json(call): Json<Value>) -> Js
         Behaviour::Sleeps => std::future::pending().await,
         Behaviour::Garbage => answer(json!("0x02c0")),
         behaviour => match call["method"].as_str().unwrap() {
-            "eth_signTransaction" => answer(signed(behaviour, &signer.keys, &call["params"][0])),
+            "eth_signTransaction" | "account_signTransaction" => {
+                answer(signed(behaviour, &signer.keys, &call["params"][0]))
+            }
             // The signature of something else by the right key; the honest one is anvil's.
             "eth_signTypedData_v4" => {
                 let signature = signer.keys[0].sign(&protocol_spec::Digest([1; 32]));
@@ -130,7 +179,7 @@ fn signed(behaviour: Behaviour, keys: &[SignerKey], request: &Value) -> Value {
     }
     let raw = format!("0x{}", hex::encode(raw));
     match behaviour {
-        Behaviour::Object => json!({ "raw": raw, "tx": {} }),
+        Behaviour::Object | Behaviour::Clef => json!({ "raw": raw, "tx": {} }),
         _ => json!(raw),
     }
 }
@@ -165,7 +214,8 @@ async fn anvil_signs_for_a_watchtower_whose_key_settle_never_sees() {
         return;
     };
     let (tower, account) = (world.subdirectory("tower"), anvil_key().address().to_string());
-    let newest = disputed(&world).await;
+    let (newest, url) = (disputed(&world).await, honest(&world));
+    world.fund(anvil_key().address()).await;
     let (file, signer) = (
         world.named("me.json", &newest),
         world.key_file(crate::vouchers::CLIENT_SIGNER),
@@ -191,7 +241,9 @@ async fn anvil_signs_for_a_watchtower_whose_key_settle_never_sees() {
         "--rpc-url",
         &world.url,
         "--signer",
-        &world.url,
+        &url,
+        "--signer-address",
+        &account,
         "--broadcast",
         "--once",
         "--ndjson",
@@ -203,10 +255,10 @@ async fn anvil_signs_for_a_watchtower_whose_key_settle_never_sees() {
         answered.events()
     );
     world.pass(crate::vouchers::PERIOD_S).await;
-    // Anybody may finalize; by the same signer, named.
+    // Anybody may finalize.
     let by_signer = [
         "--signer",
-        &world.url,
+        &url,
         "--signer-address",
         &account,
         "--broadcast",
@@ -257,7 +309,8 @@ async fn anvil_countersigns_a_package_as_typed_data() {
         &[][..],
         &["--may-dispute", "--deadline", "18446744073709551614"][..],
     ] {
-        export(&world.url, more).exits(0);
+        let account = anvil_key().address().to_string();
+        export(&honest(&world), &[&["--signer-address", &account], more].concat()).exits(0);
         let package: Package = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
         let accept = &package.countersignature;
         accept.verify(&parties.domain, anvil_key().address()).unwrap();
@@ -283,6 +336,49 @@ async fn anvil_countersigns_a_package_as_typed_data() {
     // The right key, but not over what was asked.
     export(&liar, &[]).exits(3).says("something else was signed");
     assert!(!out.exists());
+}
+
+/// Clef, web3signer and ganache name the same things otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn signers_of_other_dialects_are_understood() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let mut parties = crate::vouchers::Parties::new(
+        31337,
+        world.parties.domain.adjudicator,
+        world.parties.config.token,
+    );
+    parties.config.client_signer = anvil_key().address();
+    let received = parties.paid(Side::Hub, (5, 900), (0, 0));
+    let evidence = parties.evidence(Side::Client, received, DirectionEvidence::default());
+    let file = world.named("me.json", &evidence);
+    let submitter = key(STRANGER).address().to_string();
+    for behaviour in [Behaviour::Clef, Behaviour::Ganache, Behaviour::Web3signer] {
+        let anvil = Some(world.url.clone());
+        let (url, counts) = signer_before(behaviour, &[anvil_key()], anvil).await;
+        let out = world.dir.path().join(format!("{behaviour:?}.json"));
+        let path = out.display().to_string();
+        let base = [
+            "export",
+            "--evidence",
+            &file,
+            "--submitter",
+            &submitter,
+            "--out",
+            &path,
+        ];
+        settle(&[&base[..], &["--signer", &url]].concat()).exits(0);
+        let package: Package = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+        let by = anvil_key().address();
+        package.countersignature.verify(&parties.domain, by).unwrap();
+        assert_eq!(counts.asked.load(Ordering::SeqCst), 1, "{behaviour:?} signs once");
+    }
+    let newest = disputed(&world).await;
+    let file = world.file(&newest);
+    let (url, _) = signer(Behaviour::Clef, &[key(CLIENT)]).await;
+    let by_clef = ["--signer", &url, "--broadcast", "--wait"];
+    world.settle("submit", &file, &by_clef).exits(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +427,7 @@ async fn a_signer_that_lies_changes_nothing_and_each_failure_has_its_exit() {
     submit("http://127.0.0.1:1", &[])
         .exits(10)
         .says("nothing was sent");
-    submit("ledger", &[]).exits(2).says("--key-file");
+    submit("ledger", &[]).exits(2).says("--ledger");
     submit("somewhere", &[]).exits(2).says("--key-file");
     let (url, _) = signer(Behaviour::Honest, &[key(CLIENT), key(HUB_SIGNER)]).await;
     submit(&url, &[]).exits(2).says("--signer-address");

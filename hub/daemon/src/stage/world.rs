@@ -146,7 +146,8 @@ impl World {
     }
 
     async fn fund_hub(&self) -> anyhow::Result<()> {
-        let gas = GAS_MONEY.saturating_mul(20);
+        // Enough to defend 100,000 channels: else it pays nothing into more.
+        let gas = GAS_MONEY.saturating_mul(2_000);
         let hash = dev::endow(&self.bank, self.deployed.token, self.hub, gas, 0).await?;
         self.settled(hash).await?;
         dev::fund_vault(&self.bank, self.deployed, self.hub, VAULT).await
@@ -259,6 +260,7 @@ challenge_period_s = {CHALLENGE_PERIOD_S}
 [[tokens]]
 address = "{token}"
 reserve = {{ initial = "{reserve}", low_watermark = "{low}" }}
+lock_min = "1"
 [fees]
 flat = "0"
 ppm = {fee_ppm}

@@ -14,15 +14,19 @@ use alloy::{
     eips::{BlockNumberOrTag, eip2718::Encodable2718 as _},
     network::TransactionResponse as _,
     primitives::Address,
-    providers::Provider as _,
+    providers::{Provider as _, RootProvider},
     rpc::types::Transaction,
-    sol_types::SolCall as _,
+    sol_types::{SolCall as _, SolEvent as _},
 };
-use hub::chain::Chain as _;
+use axum::{Json, Router, extract::State, routing::post};
+use hub::chain::{Chain as _, ChainLog, LogQuery};
 use protocol_spec::{ChannelId, abi::IAdjudicator};
 use rustix::process::Signal;
-use serde_json::Value;
-use std::time::{Duration, Instant};
+use serde_json::{Value, json};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 /// After this a release that nobody mined has lapsed: its deadline and the lag.
 const LAPSED_S: u64 = 300 + 600 + 60;
@@ -43,7 +47,7 @@ async fn lose(world: &World) {
     }
 }
 
-async fn set_balance(world: &World, account: Address, wei: u128) {
+pub(super) async fn set_balance(world: &World, account: Address, wei: u128) {
     let wei = format!("{wei:#x}");
     let provider = world.bank.provider();
     let set = provider.raw_request::<_, Value>("anvil_setBalance".into(), (account, wei));
@@ -102,6 +106,164 @@ async fn after_a_reorg_a_refill_of_an_earlier_process_is_not_sent_a_second_time(
     until(&world, id, "the refill", |state| state.total == refilled).await;
     quiet(&world).await;
     assert_eq!(state(&world, id).await.total, refilled);
+    alice.pay(&shop, 9_000).await;
+    until(&world, id, "the next refill", |state| state.total > refilled).await;
+    process.stop();
+}
+
+/// A channel, and a transaction for the mempool.
+type Armed = Option<(ChannelId, Vec<u8>)>;
+
+/// A door before the world's chain that lets a reorganisation happen between two questions of the hub.
+#[derive(Clone)]
+struct Between {
+    upstream: RootProvider,
+    /// Before the next question after this channel: what is handed to the mempool again, of the block that vanishes.
+    armed: Arc<Mutex<Armed>>,
+}
+
+impl Between {
+    /// Puts it into the hub's configuration.
+    async fn start(world: &World) -> Self {
+        let between = Self {
+            upstream: world.bank.provider().clone(),
+            armed: Arc::default(),
+        };
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new()
+            .fallback(post(Self::answer))
+            .with_state(between.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let config = std::fs::read_to_string(&world.config).unwrap();
+        std::fs::write(&world.config, config.replace(&world.rpc_url, &url)).unwrap();
+        between
+    }
+
+    async fn answer(State(between): State<Self>, Json(request): Json<Value>) -> Json<Value> {
+        let (id, parameters) = (&request["id"], request["params"].clone());
+        between.reorganise(&request).await;
+        let method = request["method"].as_str().unwrap().to_owned();
+        let asked = between
+            .upstream
+            .raw_request::<_, Value>(method.into(), parameters);
+        Json(match asked.await {
+            Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+            Err(error) => {
+                let error = error.as_error_resp().unwrap().clone();
+                json!({"jsonrpc": "2.0", "id": id, "error": error})
+            }
+        })
+    }
+
+    async fn reorganise(&self, request: &Value) {
+        let raw = {
+            let mut armed = self.armed.lock().unwrap();
+            let asks = |channel: &ChannelId| {
+                let call = IAdjudicator::channelCall {
+                    channelId: channel.0.into(),
+                };
+                let data = alloy::primitives::hex::encode(call.abi_encode());
+                request["method"] == "eth_call" && request["params"].to_string().contains(&data)
+            };
+            armed.take_if(|(channel, _)| asks(channel))
+        };
+        if let Some((_, raw)) = raw {
+            let none: [(String, u64); 0] = [];
+            let reorg = self
+                .upstream
+                .raw_request::<_, Value>("anvil_reorg".into(), (1, none));
+            reorg.await.unwrap();
+            let _ = self.upstream.send_raw_transaction(&raw).await.unwrap();
+        }
+    }
+}
+
+/// As before, but the reorganisation comes between the hub's look at the blocks and its look at the channel: what it reads
+/// there is of the other branch, and it knows nothing yet of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorg_between_two_questions_pays_nothing_in_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = small(dir.path(), "", "").await;
+    let between = Between::start(&world).await;
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let (alice, shop) = alice_and_shop(&world).await;
+    let id = shop.channel.id();
+    let held = state(&world, id).await.total;
+    mine_every(&world, 0).await;
+    let (used, _) = nonces(&world).await;
+    alice.pay(&shop, 9_000).await;
+    nonces_are(&world, (used, used + 1)).await;
+    process.kill();
+    world.bank.mine(1).await.unwrap();
+    let refill = transactions(&world, BlockNumberOrTag::Latest).await.remove(0);
+    let raw = refill.inner.inner().encoded_2718();
+
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    report(&world);
+    *between.armed.lock().unwrap() = Some((id, raw));
+    logged(&world, "reorg of unconfirmed blocks", 1).await;
+    assert!(between.armed.lock().unwrap().is_none());
+    report(&world);
+    assert_eq!(nonces(&world).await, (used, used + 1), "sent a second time");
+
+    mine_every(&world, 1).await;
+    let refilled = held + 9_000;
+    until(&world, id, "the refill", |state| state.total == refilled).await;
+    quiet(&world).await;
+    assert_eq!(state(&world, id).await.total, refilled);
+    process.stop();
+}
+
+/// The block of the newest deposit of the hub in a channel.
+async fn block_of_reserve(world: &World, channel: ChannelId) -> u64 {
+    let query = LogQuery {
+        address: world.deployed.adjudicator,
+        from: 0,
+        to: world.bank.head().await.unwrap().number,
+    };
+    let logs = world.bank.logs(query).await.unwrap();
+    let of_channel = |log: &&ChainLog| {
+        let event = IAdjudicator::Reserved::decode_raw_log(log.topics.iter().copied(), &log.data);
+        event.is_ok_and(|event| event.channelId.0 == channel.0)
+    };
+    logs.iter().rev().find(of_channel).unwrap().block_number
+}
+
+/// SIGKILL before the hub sees that confirmed blocks have vanished, and again once it has said so: its deposit, which it had
+/// believed, is paid in again, once, and the channel goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_reorg_and_kills_around_it_lose_nothing_and_pay_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = small(dir.path(), "", "").await;
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let (alice, shop) = alice_and_shop(&world).await;
+    let id = shop.channel.id();
+    let held = state(&world, id).await.total;
+    alice.pay(&shop, 9_000).await;
+    let refilled = held + 9_000;
+    until(&world, id, "the refill", |state| state.total == refilled).await;
+    // Confirmed, and believed.
+    quiet(&world).await;
+    mine_every(&world, 0).await;
+    process.kill();
+    let head = world.bank.head().await.unwrap().number;
+    reorg(&world, head + 1 - block_of_reserve(&world, id).await).await;
+    assert_eq!(state(&world, id).await.total, held, "it is on the other branch");
+
+    let mut process = Hub::spawn(&world);
+    logged(&world, "a confirmed block vanished", 1).await;
+    process.kill();
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    mine_every(&world, 1).await;
+    until(&world, id, "the refill again", |state| state.total == refilled).await;
+    logged(&world, "what it rests on is back on the chain", 1).await;
+    quiet(&world).await;
+    assert_eq!(state(&world, id).await.total, refilled, "once");
     alice.pay(&shop, 9_000).await;
     until(&world, id, "the next refill", |state| state.total > refilled).await;
     process.stop();

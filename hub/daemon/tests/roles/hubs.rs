@@ -7,9 +7,21 @@ use crate::{
     process::Hub,
     world::World,
 };
+use alloy::{
+    primitives::{Address, Bytes},
+    providers::Provider as _,
+    sol_types::SolCall as _,
+};
 use client_sdk::{ClientBuilder, CooperativeMessage};
-use hub::settle::{CheckedEvidence, CooperativeFile, Message, Verb};
-use protocol_spec::Signature;
+use hub::{
+    chain::{CallRequest, Chain as _},
+    settle::{CheckedEvidence, CooperativeFile, Message, Verb},
+};
+use protocol_spec::{Signature, abi::IAdjudicator};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a client.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const PAID: u128 = 50_000;
 const RECEIVED: u128 = 200_000;
@@ -134,4 +146,59 @@ pub(crate) async fn cheat_who_is_online(world: &World, cases: &mut Vec<Case>) {
             got: i128::try_from(got).unwrap(),
         });
     }
+}
+
+/// The token takes no transfer while the channel is paid out. What could not be pushed is the client's to claim, and its SDK
+/// does, once the token goes on.
+pub(crate) async fn pays_out_when_the_token_stands_still(world: &World, cases: &mut Vec<Case>) {
+    let mut hub = Hub::spawn(world);
+    hub.ready();
+    let shop = Person::arrive(world, "claim-payer", world.listen).await;
+    let defends = |builder: ClientBuilder| builder.defend(true);
+    let alice = Person::arrive_with(world, "claim-alice", world.listen, defends).await;
+    alice.pay(&shop, PAID).await;
+    let mut news = alice.channel.payments(None);
+    shop.pay(&alice, RECEIVED).await;
+    news.next().await.unwrap().unwrap();
+    let newest = alice.channel.evidence().await.unwrap();
+    let (fair, id, account) = (alice.settled(), alice.channel.id(), alice.key.address());
+    shop.client.shutdown().await;
+    hub.kill();
+    dispute(world, &owner(world), &turned(&newest), true).await;
+    let seq = newest.received.voucher.as_ref().unwrap().voucher.seq;
+    until(world, id, "(the client:) answer", |state| state.hubSeq >= seq.0).await;
+
+    let token = world.deployed.token;
+    let code = world.bank.provider().get_code_at(token).await.unwrap();
+    // revert(0, 0)
+    set_code(world, token, Bytes::from_static(&[0x5f, 0x5f, 0xfd])).await;
+    pass(world, rest_of_window(0)).await;
+    closed(world, id).await;
+    let claimable = IAdjudicator::claimableCall { token, account };
+    let request = CallRequest {
+        to: world.deployed.adjudicator,
+        data: claimable.abi_encode().into(),
+        ..CallRequest::default()
+    };
+    let answer = world.bank.call(request).await.unwrap();
+    let claimable = IAdjudicator::claimableCall::abi_decode_returns(&answer).unwrap();
+    assert_eq!(claimable.to::<u128>(), fair, "nothing of it is lost");
+    set_code(world, token, code).await;
+    let began = Instant::now();
+    while world.tokens_of(account).await == ENDOWMENT - DEPOSIT {
+        assert!(began.elapsed() < PATIENCE, "the SDK does not claim");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let got = world.tokens_of(account).await - (ENDOWMENT - DEPOSIT);
+    cases.push(Case {
+        name: "the token takes no transfer at the payout, the client claims by itself".to_owned(),
+        fair: i128::try_from(fair).unwrap(),
+        got: i128::try_from(got).unwrap(),
+    });
+}
+
+async fn set_code(world: &World, account: Address, code: Bytes) {
+    let provider = world.bank.provider();
+    let set = provider.raw_request::<_, serde_json::Value>("anvil_setCode".into(), (account, code));
+    set.await.unwrap();
 }

@@ -52,6 +52,15 @@ async fn sent(world: &World) -> (u64, u64) {
     (mined, all)
 }
 
+/// Waits until the hub's `/readyz` says so.
+async fn said(world: &World, words: &str) {
+    let (began, readyz) = (Instant::now(), || crate::process::get(world.ops, "/readyz"));
+    while !readyz().contains(words) {
+        assert!(began.elapsed() < PATIENCE, "not {words}: {}", readyz());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 pub(crate) async fn while_the_answer_waits(world: &World, cases: &mut Vec<Case>) {
     let mut hub = Hub::spawn(world);
     hub.ready();
@@ -82,7 +91,10 @@ pub(crate) async fn while_the_answer_waits(world: &World, cases: &mut Vec<Case>)
         1,
         "a day is left: high prices are waited out"
     );
+    said(world, "disputes: ok").await;
     pass(world, crate::court::percent_of_window(50)).await;
+    said(world, "disputes: 1 without").await;
+    assert_eq!(state(world, id).await.clientSeq, 1, "no block came meanwhile");
     let began = Instant::now();
     while state(world, id).await.clientSeq < 2 {
         assert!(began.elapsed() < PATIENCE, "the answer is not raised");
@@ -94,10 +106,15 @@ pub(crate) async fn while_the_answer_waits(world: &World, cases: &mut Vec<Case>)
         "one answer, paid for once"
     );
     ask(world, "evm_setIntervalMining", json!([1])).await;
+    said(world, "disputes: ok").await;
     let log = std::fs::read_to_string(world.dir.join("hub.log")).unwrap();
-    for said in ["high prices are waited out", "a stuck transaction offers more"] {
-        let line = log.lines().find(|line| line.contains(said));
-        println!("{}", line.unwrap_or_else(|| panic!("{said}: {log}")));
+    for said in [
+        "half of a dispute's window has passed",
+        "high prices are waited out",
+        "a stuck transaction offers more",
+    ] {
+        let line = log.lines().find(|line| line.contains(words));
+        println!("{}", line.unwrap_or_else(|| panic!("{words}: {log}")));
     }
     pass(world, rest_of_window(50)).await;
     closed(world, id).await;

@@ -30,12 +30,23 @@ impl Person {
         hub: std::net::SocketAddr,
         options: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Self {
+        let person = Self::arrive_without_reserve(world, name, hub, options).await;
+        person.channel.wait_hub_deposit(1_u128).await.unwrap();
+        person
+    }
+
+    /// The same, whether or not the hub pays in.
+    pub(crate) async fn arrive_without_reserve(
+        world: &World,
+        name: &str,
+        hub: std::net::SocketAddr,
+        options: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Self {
         let key = SignerKey::from_bytes(&rand::random()).unwrap();
         world.endow(key.address(), ENDOWMENT).await;
         let builder = Self::builder(world, name, hub, &key);
         let client = options(builder).connect().await.unwrap();
         let channel = client.open(DEPOSIT).await.unwrap();
-        channel.wait_hub_deposit(1_u128).await.unwrap();
         Self { key, client, channel }
     }
 

@@ -111,13 +111,20 @@ impl Hub {
 }
 
 fn is_ready(ops: SocketAddr) -> bool {
+    let answer = get(ops, "/readyz");
+    answer.starts_with("HTTP/1.") && answer.contains(" 200 ")
+}
+
+/// Head and text of what the operator's door answers; empty: nothing.
+pub(crate) fn get(ops: SocketAddr, path: &str) -> String {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(ops)?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.") && answer.contains(" 200 "))
+    ask().unwrap_or_default()
 }

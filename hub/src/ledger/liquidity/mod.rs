@@ -24,9 +24,10 @@ pub struct Vault {
     pub token: Address,
     /// What is in the hub's vault on chain and in no transaction that was sent.
     pub available: Amount,
-    /// Seconds from the decision to pay into a channel until the ledger counts it, as expected; none: not now, because
-    /// gas is too expensive.
+    /// Seconds from the decision to pay into a channel until the ledger counts it, as expected; none: that is not known yet.
     pub ready_in_s: Option<u64>,
+    /// The hub pays into channels in which it has nothing yet. Not while its wallet could not defend them.
+    pub new_channels: bool,
 }
 
 /// What is stored of a channel's reserve beside the channel.

@@ -202,7 +202,9 @@ impl Ledger {
         let refilled = entry.stored.registered && !entry.stored.frozen && amount <= levels.demand_max();
         let missing = levels.target.max(amount).saturating_minus(entry.capacity());
         let covered = missing <= self.spare(token, now);
-        let ready_in_s = self.vaults.get(&token)?.ready_in_s?;
+        let vault = self.vaults.get(&token)?;
+        let (ready_in_s, new) = (vault.ready_in_s?, entry.channel.funds().hub_deposit.is_zero());
+        let refilled = refilled && (vault.new_channels || !new);
         (refilled && covered && entry.fits(amount)).then(|| now.after(ready_in_s))
     }
 

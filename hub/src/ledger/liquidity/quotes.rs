@@ -70,7 +70,9 @@ impl Ledger {
         let spare = self.spare(token, clock.now);
         let after = entry.channel.funds().hub_deposit.0.checked_add(call.amount.0);
         let fits = after.is_some_and(|after| after <= limits::AMOUNT_MAX);
-        let vault = self.vaults.get(&token).and_then(|vault| vault.ready_in_s);
+        let vault = self.vaults.get(&token);
+        let refused = vault.is_some_and(|vault| !vault.new_channels);
+        let vault = vault.and_then(|vault| vault.ready_in_s);
         match (terms.and_then(|terms| terms.fee(call.amount)), vault) {
             _ if !entry.stored.registered || *entry.channel.phase() != Phase::Open => {
                 Err(none(Amount::ZERO, "the channel is not open"))
@@ -78,6 +80,10 @@ impl Ledger {
             _ if call.amount.is_zero() || call.amount > max || !fits => {
                 Err(none(max, "it is not between 1 and the most that is sold"))
             }
+            _ if refused && entry.channel.funds().hub_deposit.is_zero() => Err(none(
+                Amount::ZERO,
+                "the hub pays into no new channel now: its wallet could not defend it",
+            )),
             _ if call.amount > spare => Err(none(spare, "the vault holds no more that is not promised")),
             (Some(fee), Some(ready_in_s)) => Ok(CapacityQuote {
                 channel_id: call.channel_id,

@@ -126,6 +126,10 @@ impl Ledger {
             .ok()
             .filter(|amount| !amount.is_zero())
             .ok_or(ReturnReason::FeeTooLow)?;
+        let token = from.channel.config().token;
+        if amount < policy.amount_min(token) {
+            return Err(ReturnReason::LockTooSmall);
+        }
         let condition = new.lock.condition();
         if condition.has_resolver() && !policy.resolvers.contains(&condition.resolver) {
             return Err(ReturnReason::ResolverRefused);
@@ -138,7 +142,6 @@ impl Ledger {
         if expiry <= clock.now.after(self.policy.delays.act_s) {
             return Err(ReturnReason::LockTooShort);
         }
-        let token = from.channel.config().token;
         let (payee, fee) = self.price(payer, token, new.payee, amount, clock.now)?;
         self.require_seen(payee, clock)?;
         self.require_seen_within_lag(clock)?;

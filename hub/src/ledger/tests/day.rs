@@ -188,6 +188,7 @@ impl Day {
             available: [(TOKEN, available)].into(),
             owed: reserves.owed,
             gas_price_wei: Some(price),
+            wallet_short: false,
         };
         let plan = plan(situation, self.way.policy);
         let refills: Vec<(usize, u128)> = plan
@@ -201,6 +202,7 @@ impl Day {
             token: TOKEN,
             available: available.saturating_minus(Amount(spoken_for)),
             ready_in_s: Some(READY_S),
+            new_channels: true,
         };
         self.world.commit(vec![Input::Vault(vault)]);
         self.outcome.refills += refills.len() as u64;

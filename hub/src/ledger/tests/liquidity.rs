@@ -75,6 +75,7 @@ fn vault(world: &mut World, available: u128) {
         token: TOKEN,
         available: Amount(available),
         ready_in_s: Some(READY_S),
+        new_channels: true,
     };
     world.commit(vec![Input::Vault(vault)]);
 }
@@ -294,6 +295,30 @@ fn capacity_is_quoted_paid_and_owed_until_it_is_confirmed() {
     world.block(vec![]);
     assert!(surplus(&world, 1).is_some());
     world.check_replay(&tables);
+}
+
+/// E12: the hub sells no reserve in a channel that it has nothing in while it could not defend it.
+#[test]
+fn no_capacity_is_sold_in_a_new_channel_while_the_wallet_is_short() {
+    let mut world = world(0);
+    let told = |world: &mut World, new_channels| {
+        let vault = Vault {
+            token: TOKEN,
+            available: Amount(800),
+            ready_in_s: Some(READY_S),
+            new_channels,
+        };
+        world.commit(vec![Input::Vault(vault)]);
+    };
+    told(&mut world, false);
+    assert_eq!(ask(&mut world, 1, 800), Err("NoCapacity".to_owned()));
+    told(&mut world, true);
+    assert!(ask(&mut world, 1, 800).is_ok());
+    world.fund(0, 0, 1);
+    told(&mut world, false);
+    world.now = world.now.after(121);
+    assert!(ask(&mut world, 0, 700).is_ok(), "it has something in that one");
+    world.check_replay(&Tables::default());
 }
 
 /// The same units serve one purpose: the refill leaves the order as it is, and the order's deposit no part of a refill.
@@ -550,6 +575,7 @@ fn tokens_have_vaults_fees_and_watermarks_of_their_own() {
         token: OTHER,
         available: Amount(10),
         ready_in_s: Some(1),
+        new_channels: true,
     };
     world.commit(vec![Input::Vault(other)]);
     assert_eq!(ask(&mut world, 3, 10).unwrap().fee, Amount(3), "flat only");

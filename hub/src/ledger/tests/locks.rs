@@ -139,6 +139,7 @@ fn a_preimage_told_twice_converts_once_and_a_wrong_one_nothing() {
 fn what_cannot_be_forwarded_is_given_up_at_once() {
     let mut terms = policy();
     terms.tokens[0].locked_max = Amount(20_000);
+    terms.locks.amount_min = vec![(terms.tokens[0].token, Amount(10))];
     let mut world = World::with(terms, 3, 30_000);
     world.fund(0, 100_000, 0);
     let op = world.lock_op(0, 0, 10, LIFE_S, SECRET);
@@ -153,7 +154,13 @@ fn what_cannot_be_forwarded_is_given_up_at_once() {
     let op = world.lock_op(0, 1, 10, least, SECRET);
     assert_eq!(refusal(&mut world, op), Some(ReturnReason::LockTooShort));
     let op = world.lock_op(0, 1, 10, least + 1, SECRET);
-    assert_eq!(refusal(&mut world, op), None, "a second more is enough");
+    assert_eq!(
+        refusal(&mut world, op),
+        None,
+        "a second more is enough, and 10 units"
+    );
+    let op = world.lock_op(0, 1, 9, LIFE_S, SECRET);
+    assert_eq!(refusal(&mut world, op), Some(ReturnReason::LockTooSmall));
     let op = world.lock_op(0, 1, 10, 24 * 3600 + 1, SECRET);
     assert_eq!(refusal(&mut world, op), Some(ReturnReason::ExpiryTooFar));
     let mut op = world.lock_op(0, 1, 10, LIFE_S, SECRET);

@@ -1,8 +1,13 @@
-//! Who signs: a key that this process has read, or a remote signer.
+//! Who signs: a key that this process has read, a remote signer, or a Ledger device.
 //!
 //! Whatever signs is not believed: a signature counts only over what was asked, by the address that was named.
 
 mod compare;
+#[cfg(feature = "ledger")]
+mod ledger;
+#[cfg(not(feature = "ledger"))]
+#[path = "no_ledger.rs"]
+mod ledger;
 mod remote;
 mod typed;
 
@@ -15,9 +20,10 @@ use alloy::{
 };
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use ledger::Ledger;
 use protocol_spec::{Accept, Address, Domain, Signature};
 use remote::Remote;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What signs.
 #[derive(Clone)]
@@ -26,20 +32,29 @@ pub(super) enum Signer {
     Local(PrivateKeySigner),
     /// A process that is asked by JSON-RPC.
     Remote(Arc<Remote>),
+    /// A device on this machine.
+    Ledger(Arc<Ledger>),
 }
 
 impl Signer {
-    /// What the command line names; `None` when nothing is named. A remote signer is asked whether it has the address.
+    /// What the command line names; `None` when nothing is named. A remote signer or a device is asked whether it has the
+    /// address.
     ///
     /// # Errors
-    /// [`SettleError::Usage`]; [`SettleError::Refused`] when it has not; [`SettleError::NotSigned`] when it does not answer.
+    /// [`SettleError::Usage`]; [`SettleError::Refused`] when it has not; [`SettleError::NotSigned`] when it does not answer
+    /// or is not there.
     pub(super) fn open<'a>(args: &'a KeyArgs) -> BoxFuture<'a, Result<Option<Self>, SettleError>> {
         Box::pin(async move {
             if args.key.is_some() {
                 return Err(SettleError::Usage(key::LITERAL.to_owned()));
             }
+            let timeout = Duration::from_secs(args.signer_timeout);
+            if let Some(path) = &args.ledger {
+                let ledger = Ledger::connect(path, args.signer_address, timeout).await?;
+                return Ok(Some(Self::Ledger(Arc::new(ledger))));
+            }
             Ok(Some(match (&args.signer, &args.key_file, &args.key_env) {
-                (Some(named), _, _) => Self::named(named, args).await?,
+                (Some(named), _, _) => Self::named(named, args, timeout).await?,
                 (None, Some(path), _) => Self::Local(key::from_file(path)?),
                 (None, None, Some(name)) => Self::Local(key::from_env(name)?),
                 (None, None, None) => return Ok(None),
@@ -47,15 +62,14 @@ impl Signer {
         })
     }
 
-    async fn named(named: &str, args: &KeyArgs) -> Result<Self, SettleError> {
-        let timeout = std::time::Duration::from_secs(args.signer_timeout);
+    async fn named(named: &str, args: &KeyArgs, timeout: Duration) -> Result<Self, SettleError> {
         match named.split_once(':') {
             Some(("http" | "https", _)) => {
                 let remote = Remote::connect(named, args.signer_address, timeout).await?;
                 Ok(Self::Remote(Arc::new(remote)))
             }
             _ => Err(SettleError::Usage(
-                "--signer must be the URL of a remote signer (http, https); a key file is --key-file PATH"
+                "--signer must be the URL of a remote signer (http, https); a key file is --key-file PATH, a device is --ledger"
                     .to_owned(),
             )),
         }
@@ -66,6 +80,7 @@ impl Signer {
         match self {
             Self::Local(key) => key.address(),
             Self::Remote(remote) => remote.address(),
+            Self::Ledger(ledger) => ledger.address(),
         }
     }
 
@@ -93,6 +108,7 @@ impl Signer {
                     .sign_hash_sync(&digest.0.into())
                     .map_err(|error| SettleError::Internal(error.to_string()))?,
                 Self::Remote(remote) => remote.typed_data(&typed::json(&accept.to_abi(), domain)).await?,
+                Self::Ledger(ledger) => ledger.accept(accept.to_abi(), domain).await?,
             };
             let signature = Signature(signature.normalized_s().as_bytes());
             let signed = signature.recover(&digest).ok();
@@ -120,6 +136,7 @@ impl TxSigner<AlloySignature> for Elsewhere {
         let signed = match &self.0 {
             Signer::Local(key) => return key.sign_transaction(tx).await,
             Signer::Remote(remote) => remote.transaction(tx).await,
+            Signer::Ledger(ledger) => ledger.transaction(tx).await,
         };
         let signature = signed.map_err(SigningError::other)?;
         match signature.recover_address_from_prehash(&tx.signature_hash()) {

@@ -1,4 +1,5 @@
-//! A remote signer: `eth_signTransaction` and `eth_signTypedData_v4` over JSON-RPC, as web3signer, clef and others speak them.
+//! A remote signer: transactions and typed data over JSON-RPC. Signers differ in how they call both, and in whether typed
+//! data is an object or a text: clef has `account_` methods, web3signer `eth_signTypedData`, others `eth_signTypedData_v4`.
 
 use super::compare::{asked, signature_of};
 use crate::{
@@ -19,9 +20,15 @@ use std::time::Duration;
 /// Without a person: whether it is there, and which accounts it has.
 const HELLO_MAX: Duration = Duration::from_secs(20);
 
+/// What JSON-RPC says of methods and parameters that are not known: nobody was asked to sign. A person who declines has
+/// another code.
+const NOT_SPOKEN: [i64; 3] = [-32601, -32602, -32700];
+
 /// A signer that is reached by HTTP.
 pub(in crate::settle) struct Remote {
     client: RpcClient,
+    /// It has clef's methods.
+    is_clef: bool,
     address: Address,
     /// How long a person may take to press a button.
     timeout: Duration,
@@ -47,7 +54,16 @@ impl Remote {
             .parse()
             .map_err(|_| SettleError::Usage("--signer is no URL".to_owned()))?;
         let client = ClientBuilder::default().http(url);
-        let accounts: Vec<Address> = ask(&client, "eth_accounts", json!([]), HELLO_MAX).await?;
+        let mut is_clef = false;
+        let accounts = match ask(&client, "eth_accounts", json!([]), HELLO_MAX).await {
+            // A person must confirm that, too.
+            Err(refusal) if refusal.is_not_spoken() => {
+                is_clef = true;
+                ask(&client, "account_list", json!([]), timeout).await
+            }
+            accounts => accounts,
+        };
+        let accounts: Vec<Address> = accounts?;
         let address = match (address, accounts.as_slice()) {
             (Some(address), accounts) if accounts.contains(&address) => address,
             (Some(address), _) => {
@@ -66,6 +82,7 @@ impl Remote {
         };
         Ok(Self {
             client,
+            is_clef,
             address,
             timeout,
         })
@@ -94,13 +111,11 @@ impl Remote {
             "data": tx.input, "input": tx.input,
         });
         self.tell();
-        let signed = ask(
-            &self.client,
-            "eth_signTransaction",
-            json!([request]),
-            self.timeout,
-        )
-        .await?;
+        let method = match self.is_clef {
+            true => "account_signTransaction",
+            false => "eth_signTransaction",
+        };
+        let signed = ask(&self.client, method, json!([request]), self.timeout).await?;
         let (SignedTransaction::Raw(raw) | SignedTransaction::Object { raw }) = signed;
         signature_of(&raw, &tx)
     }
@@ -108,10 +123,24 @@ impl Remote {
     /// Has typed data signed. The caller checks by whom, and over what.
     pub(super) async fn typed_data(&self, data: &Value) -> Result<Signature, SettleError> {
         self.tell();
-        let parameters = json!([self.address, data.to_string()]);
-        let signature: Bytes = ask(&self.client, "eth_signTypedData_v4", parameters, self.timeout).await?;
-        Signature::from_raw(&signature)
-            .map_err(|_| SettleError::Refused("the signer returned no signature".to_owned()))
+        let text = Value::String(data.to_string());
+        let ways: &[(&'static str, &Value)] = match self.is_clef {
+            true => &[("account_signTypedData", data)],
+            false => &[
+                ("eth_signTypedData_v4", &text),
+                ("eth_signTypedData_v4", data),
+                ("eth_signTypedData", &text),
+            ],
+        };
+        let mut refused = None;
+        for (method, data) in ways {
+            let signature = ask(&self.client, method, json!([self.address, data]), self.timeout).await;
+            match signature {
+                Err(refusal) if refusal.is_not_spoken() => drop(refused.get_or_insert(refusal.error)),
+                signature => return signature_in(&signature?),
+            }
+        }
+        Err(refused.unwrap_or_else(|| SettleError::Internal("no way to ask".to_owned())))
     }
 
     fn tell(&self) {
@@ -120,6 +149,37 @@ impl Remote {
             self.address,
             self.timeout.as_secs()
         ));
+    }
+}
+
+fn signature_in(bytes: &Bytes) -> Result<Signature, SettleError> {
+    Signature::from_raw(bytes)
+        .map_err(|_| SettleError::Refused("the signer returned no signature".to_owned()))
+}
+
+/// Why there is no answer.
+struct Refusal {
+    /// Of the signer's error.
+    code: Option<i64>,
+    error: SettleError,
+}
+
+impl Refusal {
+    /// It does not know what was asked.
+    fn is_not_spoken(&self) -> bool {
+        self.code.is_some_and(|code| NOT_SPOKEN.contains(&code))
+    }
+}
+
+impl From<Refusal> for SettleError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
+
+impl From<SettleError> for Refusal {
+    fn from(error: SettleError) -> Self {
+        Self { code: None, error }
     }
 }
 
@@ -140,23 +200,25 @@ async fn ask<T: DeserializeOwned>(
     method: &'static str,
     parameters: Value,
     limit: Duration,
-) -> Result<T, SettleError> {
+) -> Result<T, Refusal> {
     let request = client.request::<Value, Value>(method, parameters);
     let answer = match tokio::time::timeout(limit, request).await {
         Ok(answer) => answer.map_err(|error| failed(method, &error))?,
         Err(_) => {
-            return Err(SettleError::NotSigned(format!(
+            let late = format!(
                 "no answer to {method} within {} s (--signer-timeout)",
                 limit.as_secs()
-            )));
+            );
+            return Err(SettleError::NotSigned(late).into());
         }
     };
     serde_json::from_value(answer)
-        .map_err(|_| SettleError::Refused(format!("the signer's answer to {method} makes no sense")))
+        .map_err(|_| SettleError::Refused(format!("the signer's answer to {method} makes no sense")).into())
 }
 
-fn failed(method: &str, error: &RpcError<TransportErrorKind>) -> SettleError {
-    SettleError::NotSigned(match (error.as_error_resp(), error) {
+fn failed(method: &str, error: &RpcError<TransportErrorKind>) -> Refusal {
+    let code = error.as_error_resp().map(|payload| payload.code);
+    let error = SettleError::NotSigned(match (error.as_error_resp(), error) {
         (Some(payload), _) => format!(
             "the signer declined {method}: {} (code {})",
             plain(&payload.message, 200),
@@ -164,5 +226,6 @@ fn failed(method: &str, error: &RpcError<TransportErrorKind>) -> SettleError {
         ),
         (None, RpcError::Transport(error)) => format!("{method} failed: {}", transport_cause(error)),
         (None, _) => format!("{method} failed: the answer makes no sense"),
-    })
+    });
+    Refusal { code, error }
 }

@@ -1,0 +1,118 @@
+//! Raising a defence, on the embedded chain, whose mempool has a real one's rules; in virtual time.
+
+use super::{super::ChainParams, *};
+use crate::Rpc;
+use alloy::{
+    consensus::{Transaction as _, TxEnvelope},
+    rpc::types::{BlockNumberOrTag, Transaction},
+};
+use hub_chain::embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A chain that makes a block only when asked for one, and the client's access to it.
+struct World {
+    chain: EmbeddedChain,
+    access: Arc<ChainAccess>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let config = EmbeddedConfig {
+            automine: false,
+            ..EmbeddedConfig::deterministic(1)
+        };
+        let chain = EmbeddedChain::new(config);
+        let params = ChainParams {
+            rpcs: vec![Rpc::Provider(chain.provider())],
+            sender: Some(PrivateKeySigner::from_bytes(&DEV_ACCOUNTS[0].private_key).unwrap()),
+            chain_id: chain.chain_id().unwrap(),
+            adjudicator: Address::repeat_byte(7),
+            confirmations: 1,
+            poll: Duration::from_secs(1),
+            timeout: Duration::from_secs(60),
+        };
+        let access = Arc::new(ChainAccess::connect(params).await.unwrap());
+        Self { chain, access }
+    }
+
+    fn defend(&self, use_for: Duration) -> tokio::task::JoinHandle<Result<B256, ChainError>> {
+        let access = self.access.clone();
+        tokio::spawn(async move { access.defend(vec![1, 2, 3], Some(use_for)).await })
+    }
+
+    async fn ask(&self, method: &'static str, params: Value) {
+        let provider = self.chain.provider();
+        let _ = provider
+            .raw_request::<_, Value>(method.into(), params)
+            .await
+            .unwrap();
+    }
+
+    /// Transactions of a block.
+    async fn transactions(&self, of: BlockNumberOrTag) -> Vec<Transaction<TxEnvelope>> {
+        let block = self.chain.provider().get_block_by_number(of).full().await;
+        block.unwrap().unwrap().transactions.into_transactions_vec()
+    }
+
+    /// What waits for a block: nonce and most per gas.
+    async fn waiting(&self) -> Vec<(u64, u128)> {
+        let all = self.transactions(BlockNumberOrTag::Pending).await;
+        all.iter()
+            .map(|one| (one.nonce(), one.max_fee_per_gas()))
+            .collect()
+    }
+}
+
+/// So late in each minute.
+const LATE: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn a_defence_that_no_block_takes_offers_more_in_its_own_place_until_one_does() {
+    let world = World::new().await;
+    let defence = world.defend(Duration::from_secs(3600));
+    sleep(LATE).await;
+    let mut offered = Vec::new();
+    for _ in 0..3 {
+        let waiting = world.waiting().await;
+        assert_eq!(waiting.len(), 1, "one at a time: {waiting:?}");
+        assert_eq!(waiting[0].0, 0, "the same nonce");
+        offered.push(waiting[0].1);
+        sleep(RAISE_AFTER).await;
+    }
+    for pair in offered.windows(2) {
+        assert!(pair[1] >= pair[0] + pair[0] / 8, "{offered:?}");
+    }
+    world.ask("evm_mine", json!([])).await;
+    let hash = defence.await.unwrap().unwrap();
+    let mined = world.transactions(BlockNumberOrTag::Latest).await;
+    assert_eq!(mined.len(), 1);
+    assert_eq!(*mined[0].inner.tx_hash(), hash, "the one that was mined is told");
+    assert_eq!(mined[0].input().as_ref(), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_follows_the_market_at_once_and_is_bounded_by_eight_times_of_it() {
+    let world = World::new().await;
+    let defence = world.defend(Duration::from_secs(3600));
+    sleep(LATE).await;
+    let first = world.waiting().await[0].1;
+    // A block in which nobody pays less, and the next one asks for nearly as much.
+    let spike = first * 100;
+    world
+        .ask("anvil_setNextBlockBaseFeePerGas", json!([format!("{spike:#x}")]))
+        .await;
+    world.ask("evm_mine", json!([])).await;
+    world
+        .ask("anvil_setNextBlockBaseFeePerGas", json!([format!("{spike:#x}")]))
+        .await;
+    sleep(RAISE_AFTER).await;
+    let raised = world.waiting().await[0].1;
+    assert!(raised > spike, "not an eighth more, but enough: {raised}");
+    // For the rest of the hour no block comes.
+    let error = defence.await.unwrap().unwrap_err();
+    assert!(matches!(error, ChainError::Timeout(_)), "{error}");
+    let most = world.waiting().await[0].1;
+    let now = world.chain.provider().estimate_eip1559_fees().await.unwrap();
+    assert!(most > raised && most <= now.max_fee_per_gas * RAISE_MAX, "{most}");
+}

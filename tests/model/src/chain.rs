@@ -143,7 +143,10 @@ impl Terms {
     }
 
     fn opening(&self, payer: usize, locks: LockBag) -> LocksOpening {
-        let latest = (0..LOCKS).filter(|i| locks[*i] > 0).map(|i| self.expiry[payer][i]).max();
+        let latest = (0..LOCKS)
+            .filter(|i| locks[*i] > 0)
+            .map(|i| self.expiry[payer][i])
+            .max();
         LocksOpening {
             root: bag_digest(payer, locks),
             total: amount(sum(locks)),
@@ -182,8 +185,16 @@ fn adjudication(chain: &Chain, terms: &Terms) -> Adjudication {
             }),
         }
     };
-    let (client, hub) = if terms.side == Side::Client { (0, 1) } else { (1, 0) };
-    let mut real = Adjudication { client: direction(client), hub: direction(hub), ..Adjudication::default() };
+    let (client, hub) = if terms.side == Side::Client {
+        (0, 1)
+    } else {
+        (1, 0)
+    };
+    let mut real = Adjudication {
+        client: direction(client),
+        hub: direction(hub),
+        ..Adjudication::default()
+    };
     for payer in 0..2 {
         for lock in 0..LOCKS {
             if let Some(seq) = chain.marks[payer][lock].checked_sub(1) {
@@ -207,7 +218,11 @@ impl Chain {
     }
 
     fn funds(&self, terms: &Terms) -> Funds {
-        let (client, hub) = if terms.side == Side::Client { (0, 1) } else { (1, 0) };
+        let (client, hub) = if terms.side == Side::Client {
+            (0, 1)
+        } else {
+            (1, 0)
+        };
         Funds {
             client_deposit: amount(self.dep[client]),
             hub_deposit: amount(self.dep[hub]),
@@ -220,8 +235,18 @@ impl Chain {
         let dir = &mut self.dir[payer];
         dir.paid = dir.paid.max(paid);
         if seq > dir.seq {
-            let counted = if terms.rules.has(Rule::R17Drop) { 0 } else { dir.counted };
-            *dir = Dir { seq, paid: dir.paid, counted, acked: dir.acked, ..Dir::default() };
+            let counted = if terms.rules.has(Rule::R17Drop) {
+                0
+            } else {
+                dir.counted
+            };
+            *dir = Dir {
+                seq,
+                paid: dir.paid,
+                counted,
+                acked: dir.acked,
+                ..Dir::default()
+            };
         }
     }
 
@@ -237,7 +262,11 @@ impl Chain {
                 paid: amount(voucher.paid),
                 ack_seq: Seq(voucher.ack_seq.into()),
                 ack_paid: amount(voucher.ack_paid),
-                locks: if locked { opening.commitment() } else { Digest::ZERO },
+                locks: if locked {
+                    opening.commitment()
+                } else {
+                    Digest::ZERO
+                },
                 history: Digest::ZERO,
             };
             real.submit(terms.side_of(payer), &v, locked.then_some(&opening));
@@ -271,7 +300,10 @@ impl Chain {
         dir.counted = (dir.counted + 1).min(sum(dir.locks));
         if terms.rules.contract_is_real() {
             let mut real = adjudication(&before, terms);
-            assert!(real.resolve(terms.side_of(payer), leaf(lock), amount(1), in_time), "resolve differs");
+            assert!(
+                real.resolve(terms.side_of(payer), leaf(lock), amount(1), in_time),
+                "resolve differs"
+            );
             assert!(same(self, terms, &real), "resolve differs");
         }
         true
@@ -292,7 +324,10 @@ impl Chain {
         }
         let live = |payer: &usize| self.dir[*payer].live;
         (0..2).filter(live).fold(self.window_end, |end, payer| {
-            let latest = (0..LOCKS).filter(|i| self.dir[payer].locks[*i] > 0).map(|i| terms.expiry[payer][i]).max();
+            let latest = (0..LOCKS)
+                .filter(|i| self.dir[payer].locks[*i] > 0)
+                .map(|i| terms.expiry[payer][i])
+                .max();
             end.max(self.window_end + terms.window).max(latest.unwrap_or(0))
         })
     }
@@ -300,7 +335,11 @@ impl Chain {
     fn effective(&self, terms: &Terms, payer: usize) -> u8 {
         let dir = &self.dir[payer];
         let counted = if dir.live { dir.base + dir.counted } else { 0 };
-        let kept = if terms.rules.has(Rule::R17Drop) || dir.live { 0 } else { dir.paid + dir.counted };
+        let kept = if terms.rules.has(Rule::R17Drop) || dir.live {
+            0
+        } else {
+            dir.paid + dir.counted
+        };
         dir.paid.max(counted).max(kept) + dir.acked
     }
 
@@ -327,7 +366,11 @@ impl Chain {
             let end = real.final_at(UnixSeconds(self.window_end.into()), terms.window.into());
             assert_eq!(end.0, u64::from(self.final_at(terms)), "final_at differs");
             let (client, hub) = real.balances(&self.funds(terms));
-            let real = if terms.side == Side::Client { [client, hub] } else { [hub, client] };
+            let real = if terms.side == Side::Client {
+                [client, hub]
+            } else {
+                [hub, client]
+            };
             assert_eq!(self.payout.map(amount), real, "balances differ");
         }
         self.status = Status::Closed;
@@ -345,8 +388,16 @@ impl Chain {
         }
         self.wd[side] = w.total;
         for payer in 0..2 {
-            let seq = if terms.rules.has(Rule::R14Seq) { w.seq[payer] } else { 0 };
-            let paid = if terms.rules.has(Rule::R14Paid) { w.paid[payer] } else { 0 };
+            let seq = if terms.rules.has(Rule::R14Seq) {
+                w.seq[payer]
+            } else {
+                0
+            };
+            let paid = if terms.rules.has(Rule::R14Paid) {
+                w.paid[payer]
+            } else {
+                0
+            };
             self.raise(terms, payer, seq, paid);
         }
         true
@@ -357,7 +408,8 @@ impl Chain {
         let named = c.dep[0] + c.dep[1];
         let divided = c.balance[0] + c.balance[1] + self.wd[0] + self.wd[1];
         let fits = c.dep[0] <= self.dep[0] && c.dep[1] <= self.dep[1] && divided == named;
-        if self.status == Status::Closed || now > c.deadline || (terms.rules.has(Rule::R15Contract) && !fits) {
+        if self.status == Status::Closed || now > c.deadline || (terms.rules.has(Rule::R15Contract) && !fits)
+        {
             return false;
         }
         for side in 0..2 {

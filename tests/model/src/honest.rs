@@ -101,7 +101,11 @@ impl Honest {
     /// Newest own voucher.
     #[must_use]
     pub fn newest(&self) -> Voucher {
-        if self.n == 0 { Voucher::default() } else { self.mine[usize::from(self.n) - 1] }
+        if self.n == 0 {
+            Voucher::default()
+        } else {
+            self.mine[usize::from(self.n) - 1]
+        }
     }
 
     fn paid_at(&self, seq: u8) -> Option<u8> {
@@ -122,7 +126,9 @@ impl Honest {
 
     /// R12.
     fn withdrawn(&self, rules: Rules, sight: &Sight, side: usize) -> u8 {
-        let signed = self.wd.filter(|w| usize::from(w.side) == side && rules.has(Rule::R12));
+        let signed = self
+            .wd
+            .filter(|w| usize::from(w.side) == side && rules.has(Rule::R12));
         signed.map_or(0, |w| w.total).max(sight.wd[side])
     }
 
@@ -194,7 +200,12 @@ impl Honest {
             return None;
         }
         let last = self.newest();
-        let mut v = Voucher { seq: last.seq + 1, ack_seq: self.acc.seq, ack_paid: self.acc.paid, ..last };
+        let mut v = Voucher {
+            seq: last.seq + 1,
+            ack_seq: self.acc.seq,
+            ack_paid: self.acc.paid,
+            ..last
+        };
         let mut next = *self;
         match op {
             Op::Ack if last.ack_seq == self.acc.seq => return None,
@@ -219,7 +230,11 @@ impl Honest {
                     return None;
                 }
                 let marked = sight.marked[0][i] && rules.has(Rule::R9Mark);
-                let clock = if rules.has(Rule::R9Age) { sight.chain_time() } else { u8::MAX };
+                let clock = if rules.has(Rule::R9Age) {
+                    sight.chain_time()
+                } else {
+                    u8::MAX
+                };
                 if !marked && clock >= sight.expiry[0][i] + LAG {
                     next.expired[i] = true;
                 } else if self.got[i] {
@@ -252,7 +267,9 @@ impl Honest {
     }
 
     fn live_total(&self, rules: Rules) -> u8 {
-        let leaving = (0..LOCKS).filter(|i| self.leaving[*i] != 0 && !self.dead(rules, *i)).count();
+        let leaving = (0..LOCKS)
+            .filter(|i| self.leaving[*i] != 0 && !self.dead(rules, *i))
+            .count();
         sum(self.newest().locks) + u8::try_from(leaving).unwrap_or(u8::MAX)
     }
 
@@ -263,24 +280,40 @@ impl Honest {
         if !self.open(rules) || self.wd.is_some() || w.deadline <= sight.now || w.total <= sight.wd[side] {
             return None;
         }
-        if self.paid_at(w.seq[0]) != Some(w.paid[0]) || (w.seq[1], w.paid[1]) != (self.acc.seq, self.acc.paid) {
+        if self.paid_at(w.seq[0]) != Some(w.paid[0]) || (w.seq[1], w.paid[1]) != (self.acc.seq, self.acc.paid)
+        {
             return None;
         }
         let dep = i16::from(sight.dep[side]);
         let spare = if side == 0 {
             let newest = self.newest();
             let promised = |v: &Voucher| i16::from(v.paid) + i16::from(sum(v.locks));
-            let since = self.mine.iter().take(usize::from(self.n)).filter(|v| v.seq >= w.seq[0]);
+            let since = self
+                .mine
+                .iter()
+                .take(usize::from(self.n))
+                .filter(|v| v.seq >= w.seq[0]);
             let most = since.map(promised).fold(promised(&newest), i16::max);
-            let live = if rules.has(Rule::R13Live) { self.live_total(rules) } else { 0 };
-            let most = if rules.has(Rule::R13Own) { most.max(i16::from(newest.paid) + i16::from(live)) } else { i16::from(w.paid[0]) };
+            let live = if rules.has(Rule::R13Live) {
+                self.live_total(rules)
+            } else {
+                0
+            };
+            let most = if rules.has(Rule::R13Own) {
+                most.max(i16::from(newest.paid) + i16::from(live))
+            } else {
+                i16::from(w.paid[0])
+            };
             dep + i16::from(newest.ack_paid.max(w.paid[1])) - most
         } else {
             let v = &self.acc;
             dep + i16::from(v.ack_paid.max(w.paid[0])) - i16::from(v.paid) - i16::from(sum(v.locks))
         };
         let check = side == 0 || rules.has(Rule::R13Co);
-        (!check || i16::from(w.total) <= spare).then(|| Self { wd: Some(*w), ..*self })
+        (!check || i16::from(w.total) <= spare).then(|| Self {
+            wd: Some(*w),
+            ..*self
+        })
     }
 
     /// R15: the close that divides what this party knows; nothing flows after it.
@@ -294,20 +327,34 @@ impl Honest {
             return None;
         }
         let total = i16::from(sight.dep[0] + sight.dep[1]) - i16::from(sight.wd[0] + sight.wd[1]);
-        let own = i16::from(sight.dep[0]) - i16::from(sight.wd[0]) + i16::from(self.acc.paid) - i16::from(self.newest().paid);
+        let own = i16::from(sight.dep[0]) - i16::from(sight.wd[0]) + i16::from(self.acc.paid)
+            - i16::from(self.newest().paid);
         let own = u8::try_from(own.clamp(0, total)).ok()?;
         let balance = [own, u8::try_from(total).ok()? - own];
-        Some(Self { close: Some(Close { dep: sight.dep, balance, deadline }), ..*self })
+        Some(Self {
+            close: Some(Close {
+                dep: sight.dep,
+                balance,
+                deadline,
+            }),
+            ..*self
+        })
     }
 
     /// R12 and R15: forgets what is final or has lapsed.
     pub fn tick(&mut self, rules: Rules, sight: &Sight) {
         let lapsed = |deadline: u8| sight.chain_time() > deadline + LAG;
-        if self.wd.is_some_and(|w| sight.wd[usize::from(w.side)] >= w.total || lapsed(w.deadline)) {
+        if self
+            .wd
+            .is_some_and(|w| sight.wd[usize::from(w.side)] >= w.total || lapsed(w.deadline))
+        {
             self.wd = None;
         }
         let early = |deadline: u8| !rules.has(Rule::R15Lapse) && sight.now >= deadline;
-        if self.close.is_some_and(|c| lapsed(c.deadline) || early(c.deadline)) {
+        if self
+            .close
+            .is_some_and(|c| lapsed(c.deadline) || early(c.deadline))
+        {
             self.close = None;
         }
     }

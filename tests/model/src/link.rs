@@ -202,16 +202,33 @@ impl LinkModel {
     /// Where it begins.
     #[must_use]
     pub fn start(&self) -> Link {
-        let chain = Chain { dep: self.bounds.dep, ..Chain::default() };
-        Link { chain, base: chain, ..Link::default() }
+        let chain = Chain {
+            dep: self.bounds.dep,
+            ..Chain::default()
+        };
+        Link {
+            chain,
+            base: chain,
+            ..Link::default()
+        }
     }
 
     /// What the honest party sees.
     #[must_use]
     pub fn sight(&self, link: &Link, now: u8) -> Sight {
-        let dep = if self.terms.rules.has(Rule::R26) { link.base.dep } else { link.chain.dep };
+        let dep = if self.terms.rules.has(Rule::R26) {
+            link.base.dep
+        } else {
+            link.chain.dep
+        };
         let marked = link.chain.marks.map(|marks| marks.map(|mark| mark != 0));
-        Sight { now, dep, wd: link.base.wd, marked, expiry: self.terms.expiry }
+        Sight {
+            now,
+            dep,
+            wd: link.base.wd,
+            marked,
+            expiry: self.terms.expiry,
+        }
     }
 
     /// All that may happen in this step.
@@ -228,7 +245,14 @@ impl LinkModel {
             self.mallory(link, around.now, out);
         }
         if link.reorgs < self.bounds.reorgs && link.chain != link.base {
-            out.push((Act::Reorg, Link { chain: link.base, reorgs: link.reorgs + 1, ..*link }));
+            out.push((
+                Act::Reorg,
+                Link {
+                    chain: link.base,
+                    reorgs: link.reorgs + 1,
+                    ..*link
+                },
+            ));
         }
     }
 
@@ -249,7 +273,11 @@ impl LinkModel {
                 link.direct += u8::from(op == Op::Pay);
                 let new = next.newest();
                 link.conflict |= link.lost.is_some_and(|lost| {
-                    lost.was.mine.iter().take(lost.was.n.into()).any(|old| old.seq == new.seq && *old != new)
+                    lost.was
+                        .mine
+                        .iter()
+                        .take(lost.was.n.into())
+                        .any(|old| old.seq == new.seq && *old != new)
                 });
                 out.push((Act::Issues(op), link));
             }
@@ -288,7 +316,13 @@ impl LinkModel {
             for paid in h.acc.paid..=h.acc.paid + 1 {
                 for ack_seq in 0..=h.n {
                     for ack_paid in 0..=sum_of(self.bounds.dep) {
-                        let v = Voucher { seq: h.acc.seq + 1, paid, ack_seq, ack_paid, locks };
+                        let v = Voucher {
+                            seq: h.acc.seq + 1,
+                            paid,
+                            ack_seq,
+                            ack_paid,
+                            locks,
+                        };
                         if let Some(next) = h.accept(rules, sight, &v, op, frame) {
                             out.push((Act::Accepts(v, op, frame), Link { h: next, ..*link }));
                         }
@@ -330,7 +364,8 @@ impl LinkModel {
                 next.told[i] = true;
                 out.push((Act::Told(i), next));
             }
-            if live && !h.told[i] && !h.told_late[i] && now >= self.terms.expiry[0][i] && !rules.has(Rule::R8) {
+            if live && !h.told[i] && !h.told_late[i] && now >= self.terms.expiry[0][i] && !rules.has(Rule::R8)
+            {
                 out.push((Act::Told(i), with(link, |h| h.told_late[i] = true)));
             }
             if live && !h.got[i] {
@@ -350,9 +385,19 @@ impl LinkModel {
             for side in 0..2_u8 {
                 for own in 0..=h.n {
                     for total in 1..=sum_of(self.bounds.dep) {
-                        let own_paid = if own == 0 { 0 } else { h.mine[usize::from(own) - 1].paid };
+                        let own_paid = if own == 0 {
+                            0
+                        } else {
+                            h.mine[usize::from(own) - 1].paid
+                        };
                         let (seq, paid) = ([own, h.acc.seq], [own_paid, h.acc.paid]);
-                        let w = Withdraw { side, total, seq, paid, deadline: now + 1 };
+                        let w = Withdraw {
+                            side,
+                            total,
+                            seq,
+                            paid,
+                            deadline: now + 1,
+                        };
                         if let Some(next) = h.sign_withdraw(rules, &sight, &w) {
                             out.push((Act::SignsWithdraw(w), Link { h: next, ..*link }));
                         }
@@ -364,14 +409,28 @@ impl LinkModel {
             && let Some(next) = h.sign_close(rules, &sight, now + 1)
             && let Some(close) = next.close
         {
-            out.push((Act::SignsClose(close), Link { h: next, close: Some(close), ..*link }));
+            out.push((
+                Act::SignsClose(close),
+                Link {
+                    h: next,
+                    close: Some(close),
+                    ..*link
+                },
+            ));
         }
         if link.cancels_signed < self.bounds.cancels && h.seen && link.chain.status == Status::Disputed {
             let bit = 1 << link.chain.dispute_no;
             if link.cancels & bit == 0 {
                 let cancels = link.cancels | bit;
                 let cancels_signed = link.cancels_signed + 1;
-                out.push((Act::SignsCancel, Link { cancels, cancels_signed, ..*link }));
+                out.push((
+                    Act::SignsCancel,
+                    Link {
+                        cancels,
+                        cancels_signed,
+                        ..*link
+                    },
+                ));
             }
         }
     }
@@ -436,18 +495,41 @@ impl LinkModel {
         }
         let (h, rules) = (&link.h, self.terms.rules);
         match (link.saved, link.lost) {
-            (None, None) => out.push((Act::Saves, Link { saved: Some(*h), ..*link })),
+            (None, None) => out.push((
+                Act::Saves,
+                Link {
+                    saved: Some(*h),
+                    ..*link
+                },
+            )),
             (Some(saved), None) if saved != *h => {
-                let back = Honest { doubt: true, seen: h.seen, ..saved };
+                let back = Honest {
+                    doubt: true,
+                    seen: h.seen,
+                    ..saved
+                };
                 let lost = Some(Lost { was: *h, at: now });
-                out.push((Act::Restores, Link { h: back, lost, saved: None, ..*link }));
+                out.push((
+                    Act::Restores,
+                    Link {
+                        h: back,
+                        lost,
+                        saved: None,
+                        ..*link
+                    },
+                ));
             }
             (_, Some(lost)) if h.doubt && link.chain.status == Status::Open => {
                 // What may have been countersigned in the lost part lapses first.
                 let lapsed = now > lost.at + 1 + LAG + LAG;
                 for own in (h.n..=lost.was.n).filter(|_| lapsed || !rules.has(Rule::A10)) {
                     for newest in [false, true] {
-                        let mut back = Honest { doubt: false, n: own, mine: lost.was.mine, ..*h };
+                        let mut back = Honest {
+                            doubt: false,
+                            n: own,
+                            mine: lost.was.mine,
+                            ..*h
+                        };
                         for forgotten in &mut back.mine[usize::from(own)..] {
                             *forgotten = Voucher::default();
                         }
@@ -469,13 +551,29 @@ impl LinkModel {
         let Some(has_tower) = self.bounds.away else { return };
         if link.away.is_none() {
             let unconverted = (0..LOCKS).any(|i| link.chain.marks[1][i] != 0 && h.acc.locks[i] > 0);
-            if has_tower && h.acc.seq > link.tower.seq && !(unconverted && terms.rules.has(Rule::R28)) && !h.seen {
-                out.push((Act::Countersigns, Link { tower: h.acc, ..*link }));
+            if has_tower
+                && h.acc.seq > link.tower.seq
+                && !(unconverted && terms.rules.has(Rule::R28))
+                && !h.seen
+            {
+                out.push((
+                    Act::Countersigns,
+                    Link {
+                        tower: h.acc,
+                        ..*link
+                    },
+                ));
             }
             let sure = link.base.dir[1];
             let counted = if sure.live { sure.base + sure.counted } else { 0 };
             let sum = sure.paid.max(counted).max(link.tower.paid);
-            out.push((Act::GoesAway, Link { away: Some((sure.seq, sum)), ..*link }));
+            out.push((
+                Act::GoesAway,
+                Link {
+                    away: Some((sure.seq, sum)),
+                    ..*link
+                },
+            ));
         }
         let dispute = link.chain.status == Status::Disputed && now < link.chain.window_end;
         if dispute && link.tower.seq > link.chain.dir[1].seq {
@@ -521,7 +619,10 @@ impl LinkModel {
                 }
             }
             if !terms.rules.has(Rule::R16Payee) {
-                let v = Voucher { ack_paid: chain.dep[0], ..link.h.acc };
+                let v = Voucher {
+                    ack_paid: chain.dep[0],
+                    ..link.h.acc
+                };
                 mined(Act::MSubmitsOwn(v), &|chain| {
                     let before = *chain;
                     chain.submit(terms, 1, &v);
@@ -535,7 +636,9 @@ impl LinkModel {
                 for i in 0..self.bounds.locks[0] {
                     mined(Act::MResolves(i), &|chain| chain.resolve(terms, 0, i, now));
                 }
-                if link.cancels & (1 << chain.dispute_no) != 0 || (!terms.rules.has(Rule::R27Number) && link.cancels != 0) {
+                if link.cancels & (1 << chain.dispute_no) != 0
+                    || (!terms.rules.has(Rule::R27Number) && link.cancels != 0)
+                {
                     mined(Act::MCancels, &|chain| {
                         chain.cancel(terms);
                         true
@@ -548,7 +651,10 @@ impl LinkModel {
                 });
             }
         }
-        for w in [link.h.wd, link.lost.and_then(|lost| lost.was.wd)].into_iter().flatten() {
+        for w in [link.h.wd, link.lost.and_then(|lost| lost.was.wd)]
+            .into_iter()
+            .flatten()
+        {
             mined(Act::MWithdraws, &|chain| {
                 chain.signed_at = Some((w.seq[0], i8_of(w.paid[1])));
                 chain.withdraw(terms, &w, now)
@@ -558,7 +664,10 @@ impl LinkModel {
             mined(Act::MCloses, &|chain| chain.close(terms, &close, now));
         }
         if self.bounds.deposits && !link.deposited && open {
-            let mut next = Link { deposited: true, ..*link };
+            let mut next = Link {
+                deposited: true,
+                ..*link
+            };
             next.chain.dep[1] += 1;
             out.push((Act::MDeposits, next));
         }
@@ -576,7 +685,10 @@ impl LinkModel {
         if link.away.is_some() {
             return !(late && now < chain.window_end && link.tower.seq > chain.dir[1].seq);
         }
-        if late && now < chain.window_end && h.acc.seq > chain.dir[1].seq {
+        let mut shown = *chain;
+        shown.submit(&self.terms, 1, &h.acc);
+        let adds = h.acc.seq > chain.dir[1].seq || shown.dir[1].paid > chain.dir[1].paid;
+        if late && now < chain.window_end && adds {
             return false;
         }
         let recount = self.terms.rules.has(Rule::R17Newest);
@@ -594,7 +706,10 @@ impl LinkModel {
     /// Time passes: what was mined is final and seen.
     #[must_use]
     pub fn tick(&self, link: &Link, now: u8) -> Link {
-        let mut next = Link { base: link.chain, ..*link };
+        let mut next = Link {
+            base: link.chain,
+            ..*link
+        };
         next.h.seen |= link.chain.status == Status::Disputed;
         next.close = link.close.filter(|close| close.deadline > now);
         let sight = self.sight(&next, now + 1);
@@ -626,8 +741,13 @@ impl LinkModel {
         let sure = i16::from(sure).max(i16::from(signed));
         let h = &link.h;
         let shown = h.mine.iter().take(h.n.into()).filter(|v| v.seq >= from);
-        let none = sure - h.mine.iter().find(|v| v.seq == from && from != 0).map_or(0, |v| i16::from(v.paid));
-        let balances = shown.map(|v| sure.max(i16::from(v.ack_paid)) - i16::from(v.paid) - i16::from(sum(v.locks)));
+        let none = sure
+            - h.mine
+                .iter()
+                .find(|v| v.seq == from && from != 0)
+                .map_or(0, |v| i16::from(v.paid));
+        let balances =
+            shown.map(|v| sure.max(i16::from(v.ack_paid)) - i16::from(v.paid) - i16::from(sum(v.locks)));
         i16::from(link.chain.dep[0]) + balances.fold(none, i16::min)
     }
 }
@@ -635,7 +755,11 @@ impl LinkModel {
 /// R21: known early enough to be mined before the expiry.
 #[must_use]
 pub fn in_time(now: u8, expiry: u8) -> Known {
-    if now + ACT < expiry { Known::InTime } else { Known::Late }
+    if now + ACT < expiry {
+        Known::InTime
+    } else {
+        Known::Late
+    }
 }
 
 fn with(link: &Link, change: impl FnOnce(&mut Honest)) -> Link {

@@ -23,7 +23,13 @@ struct Args {
 }
 
 fn args() -> Result<Args, String> {
-    let mut args = Args { large: false, instance: None, removed: None, limit: 40_000_000, threads: 2 };
+    let mut args = Args {
+        large: false,
+        instance: None,
+        removed: None,
+        limit: 40_000_000,
+        threads: 2,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} needs a value"))?;
@@ -54,7 +60,10 @@ fn run<M: Model>(name: &str, model: &M, args: &Args) -> bool {
     };
     println!(
         "{name:<14} {:>11} states {:>10} ended {:>4} deep {:>8.2} s  {end}",
-        report.states, report.ended, report.depth, report.time.as_secs_f64()
+        report.states,
+        report.ended,
+        report.depth,
+        report.time.as_secs_f64()
     );
     if let Some((_, steps)) = &report.fault {
         for (action, _) in steps {
@@ -78,8 +87,19 @@ fn main() -> ExitCode {
             && (args.instance.is_some() || args.removed.is_none_or(|rule| finds.contains(&rule)))
     };
     let mut good = true;
-    for instance in INSTANCES.iter().filter(|instance| wanted(instance.name, instance.finds)) {
-        good &= run(instance.name, &instance.model(args.large, rules, Side::Client), &args);
+    for instance in INSTANCES
+        .iter()
+        .filter(|instance| wanted(instance.name, instance.finds))
+    {
+        good &= run(
+            instance.name,
+            &instance.model(args.large, rules, Side::Client),
+            &args,
+        );
     }
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

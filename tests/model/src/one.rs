@@ -32,18 +32,36 @@ impl Model for One {
     type Action = Step;
 
     fn start(&self) -> State {
-        State { now: 0, link: self.0.start() }
+        State {
+            now: 0,
+            link: self.0.start(),
+        }
     }
 
     fn next(&self, state: &State, out: &mut Vec<(Step, State)>) {
-        let around = Around { now: state.now, may_add: [true; LOCKS], may_consent: [true; LOCKS], may_learn: true };
+        let around = Around {
+            now: state.now,
+            may_add: [true; LOCKS],
+            may_consent: [true; LOCKS],
+            may_learn: true,
+        };
         let mut links = Vec::new();
         self.0.next(&state.link, &around, &mut links);
-        out.extend(links.into_iter().map(|(act, link)| (Step::In(act), State { link, ..*state })));
+        out.extend(
+            links
+                .into_iter()
+                .map(|(act, link)| (Step::In(act), State { link, ..*state })),
+        );
         let closed = state.link.chain.status == Status::Closed;
         if state.now < self.0.bounds.time && !closed && self.0.may_wait(&state.link, state.now) {
             let link = self.0.tick(&state.link, state.now);
-            out.push((Step::Tick, State { now: state.now + 1, link }));
+            out.push((
+                Step::Tick,
+                State {
+                    now: state.now + 1,
+                    link,
+                },
+            ));
         }
     }
 
@@ -65,7 +83,11 @@ impl Model for One {
         if sides[0] + sides[1] != all {
             return Some(format!("{} came in and {} went out", all, sides[0] + sides[1]));
         }
-        let least = if link.away.is_some() { model.lowest(link) } else { model.fair(link) };
+        let least = if link.away.is_some() {
+            model.lowest(link)
+        } else {
+            model.fair(link)
+        };
         (sides[0] < least).then(|| format!("got {} instead of {least}", sides[0]))
     }
 }

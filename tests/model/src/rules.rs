@@ -13,6 +13,11 @@ macro_rules! rules {
             /// All of them, in order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
+            /// Rules of which no instance shows yet that their removal loses money: they take two honest parties, two
+            /// channels, or a second transaction in the way of the first.
+            pub const NOT_FOUND: &'static [Self] =
+                &[Self::R13Own, Self::R13Live, Self::R22Accepted, Self::R22Delta, Self::R23, Self::R24, Self::R27Number];
+
             /// What its removal means.
             #[must_use]
             pub fn removed(self) -> &'static str {
@@ -108,8 +113,12 @@ impl fmt::Display for Rule {
 impl FromStr for Rule {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|rule| rule.to_string().eq_ignore_ascii_case(text));
-        found.copied().ok_or_else(|| format!("no rule {text}; there are {:?}", Self::ALL))
+        let found = Self::ALL
+            .iter()
+            .find(|rule| rule.to_string().eq_ignore_ascii_case(text));
+        found
+            .copied()
+            .ok_or_else(|| format!("no rule {text}; there are {:?}", Self::ALL))
     }
 }
 
@@ -136,9 +145,22 @@ impl Rules {
     /// True when the contract is the real one.
     #[must_use]
     pub fn contract_is_real(self) -> bool {
-        use Rule::{R14Paid, R14Seq, R15Contract, R16Checkpoint, R16Payee, R17Drop, R18, R19, R27Keep, R27Number};
-        [R14Paid, R14Seq, R15Contract, R16Checkpoint, R16Payee, R17Drop, R18, R19, R27Keep, R27Number]
-            .into_iter()
-            .all(|rule| self.has(rule))
+        use Rule::{
+            R14Paid, R14Seq, R15Contract, R16Checkpoint, R16Payee, R17Drop, R18, R19, R27Keep, R27Number,
+        };
+        [
+            R14Paid,
+            R14Seq,
+            R15Contract,
+            R16Checkpoint,
+            R16Payee,
+            R17Drop,
+            R18,
+            R19,
+            R27Keep,
+            R27Number,
+        ]
+        .into_iter()
+        .all(|rule| self.has(rule))
     }
 }

@@ -95,7 +95,12 @@ fn fingerprint<S: Hash>(state: &S) -> u64 {
 }
 
 /// Searches until everything was seen, a fault is found or `limit` states are known. `progress` is called per level.
-pub fn search<M: Model>(model: &M, limit: usize, threads: usize, progress: &dyn Fn(usize, usize)) -> Report<M::State, M::Action> {
+pub fn search<M: Model>(
+    model: &M,
+    limit: usize,
+    threads: usize,
+    progress: &dyn Fn(usize, usize),
+) -> Report<M::State, M::Action> {
     let begun = Instant::now();
     let start = model.start();
     let mut seen = Seen::default();
@@ -110,9 +115,14 @@ pub fn search<M: Model>(model: &M, limit: usize, threads: usize, progress: &dyn 
         } else {
             std::thread::scope(|scope| {
                 let seen = &seen;
-                let workers: Vec<_> =
-                    level.chunks(part).map(|chunk| scope.spawn(move || expand(model, chunk, seen))).collect();
-                workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect()
+                let workers: Vec<_> = level
+                    .chunks(part)
+                    .map(|chunk| scope.spawn(move || expand(model, chunk, seen)))
+                    .collect();
+                workers
+                    .into_iter()
+                    .map(|worker| worker.join().expect("a worker ends"))
+                    .collect()
             })
         };
         let mut next = Vec::new();
@@ -133,7 +143,14 @@ pub fn search<M: Model>(model: &M, limit: usize, threads: usize, progress: &dyn 
     }
     let complete = level.is_empty() || bad.is_some();
     let fault = bad.map(|(fault, print)| (fault, trace(model, &seen, print)));
-    Report { states: seen.len(), ended, depth, time: begun.elapsed(), complete, fault }
+    Report {
+        states: seen.len(),
+        ended,
+        depth,
+        time: begun.elapsed(),
+        complete,
+        fault,
+    }
 }
 
 fn expand<M: Model>(model: &M, level: &[M::State], seen: &Seen) -> Vec<(u64, u64, M::State)> {
@@ -162,7 +179,10 @@ fn trace<M: Model>(model: &M, seen: &Seen, mut print: u64) -> Vec<(M::Action, M:
     let mut out = Vec::new();
     for wanted in path.into_iter().rev().skip(1) {
         model.next(&state, &mut out);
-        let step = out.drain(..).find(|(_, next)| fingerprint(next) == wanted).expect("the trace exists");
+        let step = out
+            .drain(..)
+            .find(|(_, next)| fingerprint(next) == wanted)
+            .expect("the trace exists");
         state = step.1;
         steps.push(step);
     }

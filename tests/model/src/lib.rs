@@ -6,6 +6,9 @@
     clippy::panic,
     clippy::missing_panics_doc,
     clippy::too_many_lines,
+    clippy::cast_possible_truncation,
+    clippy::unnecessary_lazy_evaluations,
+    clippy::nonminimal_bool,
     reason = "small numbers; a model may stop at whatever surprises it"
 )]
 

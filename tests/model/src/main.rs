@@ -1,0 +1,105 @@
+//! Searches the instances at larger bounds, or one of them with a rule removed.
+//!
+//! `cargo run --release -p model -- [--bounds small|large] [--instance NAME] [--rule-removed RULE] [--limit STATES] [--threads N]`
+#![allow(
+    clippy::print_stdout,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    reason = "a table on stdout"
+)]
+
+use model::instances::INSTANCES;
+use model::rules::{Rule, Rules};
+use model::search::{Model, Report, search};
+use protocol_spec::Side;
+use std::process::ExitCode;
+
+struct Args {
+    large: bool,
+    instance: Option<String>,
+    removed: Option<Rule>,
+    limit: usize,
+    threads: usize,
+}
+
+fn args() -> Result<Args, String> {
+    let mut args = Args {
+        large: false,
+        instance: None,
+        removed: None,
+        limit: 40_000_000,
+        threads: 2,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or(format!("{word} needs a value"))?;
+        match word.as_str() {
+            "--bounds" => args.large = value == "large",
+            "--instance" => args.instance = Some(value),
+            "--rule-removed" => args.removed = Some(value.parse()?),
+            "--limit" => args.limit = value.parse().map_err(|_| format!("{value} is no number"))?,
+            "--threads" => args.threads = value.parse().map_err(|_| format!("{value} is no number"))?,
+            _ => return Err(format!("{word} is unknown")),
+        }
+    }
+    Ok(args)
+}
+
+/// Returns whether it went as it should: no fault with all rules.
+fn run<M: Model>(name: &str, model: &M, args: &Args) -> bool {
+    let progress = |depth: usize, states: usize| {
+        if states > 500_000 {
+            eprint!("\r{name}: depth {depth}, {states} states ");
+        }
+    };
+    let report: Report<M::State, M::Action> = search(model, args.limit, args.threads, &progress);
+    let end = match (&report.fault, report.complete) {
+        (Some((fault, _)), _) => fault.as_str(),
+        (None, true) => "no fault",
+        (None, false) => "limit reached, no fault so far",
+    };
+    println!(
+        "{name:<14} {:>11} states {:>10} ended {:>4} deep {:>8.2} s  {end}",
+        report.states,
+        report.ended,
+        report.depth,
+        report.time.as_secs_f64()
+    );
+    if let Some((_, steps)) = &report.fault {
+        for (action, _) in steps {
+            println!("    {action:?}");
+        }
+    }
+    report.fault.is_some() == args.removed.is_some() && report.complete
+}
+
+fn main() -> ExitCode {
+    let args = match args() {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let rules = args.removed.map_or(Rules::ALL, Rules::without);
+    let wanted = |name: &str, finds: &[Rule]| {
+        args.instance.as_ref().is_none_or(|wanted| wanted == name)
+            && (args.instance.is_some() || args.removed.is_none_or(|rule| finds.contains(&rule)))
+    };
+    let mut good = true;
+    for instance in INSTANCES
+        .iter()
+        .filter(|instance| wanted(instance.name, instance.finds))
+    {
+        good &= run(
+            instance.name,
+            &instance.model(args.large, rules, Side::Client),
+            &args,
+        );
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -120,9 +120,12 @@ impl Entry {
         let newest = self.channel.received();
         // Its acks end own locks, which an older voucher of ours would show again.
         let locks = newest.newest_lock > 0 || self.channel.sent().newest_lock > 0;
-        let voucher = newest.seq > seq && (newest.paid > paid || locks);
-        if newest.seq < seq {
-            return (false, BTreeSet::new());
+        // `paid` goes by maximum, whatever the seq: a hub that was restored may have signed two vouchers of one seq.
+        let dearer = newest.paid > paid;
+        let voucher = dearer || (newest.seq > seq && locks);
+        if newest.seq < seq || (newest.seq == seq && dearer) {
+            // Locks are counted in the stored voucher only.
+            return (voucher, BTreeSet::new());
         }
         let (of_dispute, of_voucher, resolved) = &mut self.defence.resolved;
         if (*of_dispute, *of_voucher) != (facts.dispute_no, newest.seq) || (!voucher && counted.is_zero()) {

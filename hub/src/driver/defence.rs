@@ -447,13 +447,20 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     let (seq, stored) = (signed.voucher.seq.0, state.clientSeq);
     // An acknowledgement raises the seq that the chain knows without showing the voucher's locks: then it is shown, too.
     let unseen = seq == stored && signed.voucher.locks != Digest::ZERO && !state.clientLocks.live;
-    let newer = seq > stored || unseen;
-    if seq < stored || (newer && now >= state.windowEnd) {
+    // `paid` goes by maximum, whatever the seq: whoever made a restored hub accept another voucher of an old seq may show
+    // the one that the backup did not have.
+    let dearer = signed.voucher.paid.0 > state.clientPaid;
+    let is_stored = seq == stored && !dearer;
+    let newer = seq > stored || unseen || dearer;
+    if (seq < stored && !dearer) || (newer && now >= state.windowEnd) {
         return None;
     }
     let mut room = Room::default();
+    // Locks are counted in the stored voucher only.
+    let countable = seq > stored || unseen || is_stored;
     let open: Vec<_> = openable(&defence)
         .into_iter()
+        .filter(|_| countable)
         .filter(|lock| match marks.get(&lock.id) {
             Some(counted_in) => newer || *counted_in != seq,
             None => lock.expiry.0 > now && !refused.contains(&lock.id),
@@ -595,7 +602,7 @@ mod tests {
         let mut state = abi::ChannelState {
             status: abi::Status::Disputed,
             clientSeq: stored,
-            clientPaid: 40,
+            clientPaid: if stored < 5 { 40 } else { 100 },
             windowEnd: WINDOW_END,
             ..quiet_channel()
         };
@@ -645,6 +652,23 @@ mod tests {
         assert_eq!(answer_at(5, NOW), None, "it adds nothing");
         assert_eq!(answer_at(6, NOW), None);
         assert_eq!(answer(look(4, vec![], &[]), NOW).unwrap().at_risk, 60);
+    }
+
+    /// A restored hub accepted voucher 5, paid 100; the client shows another one that the backup did not have.
+    #[test]
+    fn r21_a_voucher_that_pays_more_is_shown_whatever_its_seq() {
+        for stored in [5, 6] {
+            let mut other = look(stored, vec![], &[]);
+            other.state.clientPaid = 99;
+            let answer = answer(other, NOW).unwrap();
+            assert_eq!(answer.at_risk, 1);
+            assert_eq!(shown(Some(answer)), Some((1, vec![])));
+            let mut other = look(stored, vec![lock(1, NOW + SOON_S + 1)], &[]);
+            other.state.clientPaid = 99;
+            other.state.clientLocks.live = true;
+            let answer = super::answer(other, NOW);
+            assert_eq!(shown(answer), Some((1, vec![])), "its locks are not the stored one's");
+        }
     }
 
     #[test]

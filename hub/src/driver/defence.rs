@@ -433,7 +433,7 @@ fn answer(look: Look, now: u64) -> Option<Answer> {
     evidence(look, now)
 }
 
-/// The voucher when it is newer than the stored one, and the locks that do not count yet.
+/// The voucher when it adds to what is stored, and the locks that do not count yet.
 fn evidence(look: Look, now: u64) -> Option<Answer> {
     let Look {
         defence,
@@ -667,7 +667,11 @@ mod tests {
             other.state.clientPaid = 99;
             other.state.clientLocks.live = true;
             let answer = super::answer(other, NOW);
-            assert_eq!(shown(answer), Some((1, vec![])), "its locks are not the stored one's");
+            assert_eq!(
+                shown(answer),
+                Some((1, vec![])),
+                "its locks are not the stored one's"
+            );
         }
     }
 

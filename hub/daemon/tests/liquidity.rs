@@ -320,9 +320,15 @@ async fn a_wallet_that_cannot_defend_pays_into_no_new_channel_until_it_is_filled
         action["why"].as_str().unwrap().contains("the wallet cannot pay"),
         "{action}"
     );
-    let metrics = process::get(world.ops, "/metrics");
-    for line in ["hub_gas_wallet_short 1", "hub_reserves_held_back 1"] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
+    // The report is made when it is asked for, the numbers by the next look at the reserves.
+    loop {
+        let metrics = process::get(world.ops, "/metrics");
+        let lines = ["hub_gas_wallet_short 1", "hub_reserves_held_back 1"];
+        if lines.iter().all(|line| metrics.contains(line)) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{metrics}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let refused = shop.channel.request_capacity(1_000_u128).await.unwrap_err();
     assert!(

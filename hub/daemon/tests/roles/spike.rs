@@ -108,7 +108,7 @@ pub(crate) async fn while_the_answer_waits(world: &World, cases: &mut Vec<Case>)
     ask(world, "evm_setIntervalMining", json!([1])).await;
     said(world, "disputes: ok").await;
     let log = std::fs::read_to_string(world.dir.join("hub.log")).unwrap();
-    for said in [
+    for words in [
         "half of a dispute's window has passed",
         "high prices are waited out",
         "a stuck transaction offers more",

@@ -154,12 +154,9 @@ impl World {
         let (stop_people, stop_hub) = (Shutdown::new(), Shutdown::new());
         let skewed = network.plan(|plan| plan.always(Part::Skew));
         let mut skew = random(seed, "skew");
-        let mut skew_s = || {
-            if skewed {
-                skew.random_range(-SKEW_S_MAX..=SKEW_S_MAX)
-            } else {
-                0
-            }
+        let mut skew_s = || match skewed {
+            true => skew.random_range(-SKEW_S_MAX..=SKEW_S_MAX),
+            false => 0,
         };
         let hub_clock = clock.skewed(skew_s());
         let hub = HubMachine::new(seed, bank.clone(), hub_clock, network.clone(), oracle.clone());

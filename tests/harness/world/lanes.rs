@@ -10,6 +10,7 @@ use client_sdk::{
     ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer, PaymentState,
     StreamError,
 };
+use protocol_spec::Reject;
 use rand::Rng as _;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -131,6 +132,8 @@ fn open(order: &Order, error: &PayError, oracle: &Oracle) {
         | PayError::NotSent { .. }
         | PayError::Offline
         | PayError::ChainStale
+        // While a withdrawal of all there was is under way; what is received may pay again.
+        | PayError::Refused(Reject::BalanceExceeded { .. })
         | PayError::Stopped(_) => oracle.note(&format!("payment {} stays open: {error}", order.id)),
         other => oracle.violation(format!("payment {} of {order:?}: {other}", order.id)),
     }

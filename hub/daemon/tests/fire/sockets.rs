@@ -144,7 +144,7 @@ pub(crate) async fn stuck_readers(range: &mut Range) -> String {
         let key = SignerKey::from_bytes(&rand::random()).unwrap();
         let mut session = Session::connect(hub).await.unwrap();
         session.log_in(&key, &key).await.unwrap();
-        readers.push(tokio::spawn(session.ask_and_never_read(2 * END_MAX)));
+        readers.push(tokio::spawn(session.ask_and_never_read(4 * END_MAX)));
     }
     let mut most = before;
     let mut dropped = 0;

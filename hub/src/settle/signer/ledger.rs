@@ -125,7 +125,8 @@ fn failed(error: &LedgerError) -> SettleError {
         LedgerError::LedgerError(DeviceError::BadRetcode(Code::InvalidData)) => {
             "its Ethereum app takes calls of contracts and hashed typed data only with blind signing allowed in its settings"
         }
-        LedgerError::LedgerError(_) => {
+        // A locked device answers with a status and nothing else.
+        LedgerError::LedgerError(_) | LedgerError::UnexpectedNullResponse => {
             "is it unlocked, with its Ethereum app open, and used by nothing else?"
         }
         LedgerError::UnsupportedAppVersion(_) => "its Ethereum app is too old for typed data",

@@ -576,21 +576,29 @@ async fn mine_every(world: &World, seconds: u64) {
     asked.await.unwrap();
 }
 
+/// A hub that has sent a refill of the shop's channel, after so many transactions that blocks have; from here on blocks come
+/// only when asked for.
+async fn refill_sent(world: &World) -> (Hub, Person, Person, u64) {
+    let mut process = Hub::spawn(world);
+    process.ready();
+    let (alice, shop) = alice_and_shop(world).await;
+    mine_every(world, 0).await;
+    let (used, _) = nonces(world).await;
+    // Below the low watermark of 2,000.
+    alice.pay(&shop, 9_000).await;
+    nonces_are(world, (used, used + 1)).await;
+    (process, alice, shop, used)
+}
+
 /// Killed when a refill was sent and no block has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refill_that_was_on_its_way_at_a_crash_is_not_paid_in_twice() {
     let dir = tempfile::tempdir().unwrap();
     let world = small(dir.path(), "", "").await;
-    let mut process = Hub::spawn(&world);
-    process.ready();
-    let (alice, shop) = alice_and_shop(&world).await;
+    let (mut process, alice, shop, used) = refill_sent(&world).await;
     let id = shop.channel.id();
+    // No block has the refill.
     let held = state(&world, id).await.total;
-    mine_every(&world, 0).await;
-    let (used, _) = nonces(&world).await;
-    // Below the low watermark of 2,000.
-    alice.pay(&shop, 9_000).await;
-    nonces_are(&world, (used, used + 1)).await;
 
     process.kill();
     let mut process = Hub::spawn(&world);

@@ -1,7 +1,7 @@
 //! What the hub has sent, and a crash, a mempool or a reorganisation loses.
 
 use super::{
-    PATIENCE, Payers, alice_and_shop, channel_of, mine_every, nonces, nonces_are, quiet, releases, report,
+    PATIENCE, Payers, alice_and_shop, channel_of, mine_every, nonces, quiet, refill_sent, releases, report,
     small, units,
 };
 use crate::{
@@ -69,15 +69,9 @@ async fn logged(world: &World, words: &str, times: usize) {
 async fn after_a_reorg_a_refill_of_an_earlier_process_is_not_sent_a_second_time() {
     let dir = tempfile::tempdir().unwrap();
     let world = small(dir.path(), "", "").await;
-    let mut process = Hub::spawn(&world);
-    process.ready();
-    let (alice, shop) = alice_and_shop(&world).await;
+    let (mut process, alice, shop, used) = refill_sent(&world).await;
     let id = shop.channel.id();
     let held = state(&world, id).await.total;
-    mine_every(&world, 0).await;
-    let (used, _) = nonces(&world).await;
-    alice.pay(&shop, 9_000).await;
-    nonces_are(&world, (used, used + 1)).await;
     process.kill();
     world.bank.mine(1).await.unwrap();
     let refill = transactions(&world, BlockNumberOrTag::Latest).await.remove(0);
@@ -186,15 +180,9 @@ async fn a_reorg_between_two_questions_pays_nothing_in_twice() {
     let dir = tempfile::tempdir().unwrap();
     let world = small(dir.path(), "", "").await;
     let between = Between::start(&world).await;
-    let mut process = Hub::spawn(&world);
-    process.ready();
-    let (alice, shop) = alice_and_shop(&world).await;
+    let (mut process, _alice, shop, used) = refill_sent(&world).await;
     let id = shop.channel.id();
     let held = state(&world, id).await.total;
-    mine_every(&world, 0).await;
-    let (used, _) = nonces(&world).await;
-    alice.pay(&shop, 9_000).await;
-    nonces_are(&world, (used, used + 1)).await;
     process.kill();
     world.bank.mine(1).await.unwrap();
     let refill = transactions(&world, BlockNumberOrTag::Latest).await.remove(0);
@@ -302,13 +290,7 @@ async fn a_refill_that_cannot_be_sent_keeps_no_order_waiting() {
 async fn a_refill_that_was_lost_with_its_process_keeps_no_order_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let world = small(dir.path(), "", "").await;
-    let mut process = Hub::spawn(&world);
-    process.ready();
-    let (alice, shop) = alice_and_shop(&world).await;
-    mine_every(&world, 0).await;
-    let (used, _) = nonces(&world).await;
-    alice.pay(&shop, 9_000).await;
-    nonces_are(&world, (used, used + 1)).await;
+    let (mut process, alice, shop, used) = refill_sent(&world).await;
     shop.client.pay(alice.key.address(), 5_000_u128).await.unwrap();
     process.kill();
     lose(&world).await;

@@ -281,3 +281,53 @@ async fn carry_out(
     };
     sent.map(|hash| Some(hash.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::samples::{NOW, credit_of, lock_of, with_first_voucher},
+        *,
+    };
+
+    /// In a dispute in which voucher `seq` with `paid` was shown of the hub.
+    fn facts(seq: u64, paid: u128) -> Facts {
+        let shown = Shown {
+            seq: Seq(seq),
+            paid: Amount(paid),
+            window_end: NOW.after(1000),
+            ..Shown::default()
+        };
+        Facts {
+            disputed: true,
+            shown,
+            ..Facts::default()
+        }
+    }
+
+    /// A restored hub may have signed two vouchers of one seq: the one that pays less does not keep back the other.
+    #[test]
+    fn r21_a_voucher_is_shown_when_it_pays_more_whatever_its_seq() {
+        for ops in [vec![credit_of(100)], vec![credit_of(100), lock_of(5)]] {
+            let mut entry = with_first_voucher(&ops);
+            let mut shows = |seq, paid| match entry.step(&facts(seq, paid), false, NOW) {
+                Some(Step::Show { voucher, locks, .. }) => {
+                    assert!(locks.is_empty(), "no witness is known");
+                    voucher
+                }
+                Some(step) => panic!("{step:?}"),
+                None => false,
+            };
+            for seq in [0, 1, 2] {
+                assert!(shows(seq, 99), "seq {seq}");
+            }
+            assert!(!shows(1, 100), "it is there");
+            assert!(!shows(2, 100), "a newer one is there");
+            // Without locks of either side a newer seq alone changes nothing.
+            assert_eq!(shows(0, 100), ops.len() > 1);
+            assert_eq!(
+                entry.step(&facts(1, 99), false, NOW.after(1000)),
+                Some(Step::Finalize)
+            );
+        }
+    }
+}

@@ -159,6 +159,8 @@ pub(super) struct Entry {
     pub(super) sight: Sight,
     pub(super) sight_told: Sight,
     pub(super) cooperation: Option<Cooperation>,
+    /// The hub is to be told that the close it was told of will not come.
+    pub(super) close_called_off: bool,
     /// A close was signed before a restart, and is not mined yet.
     pub(super) close_left_open: bool,
     /// The hub was paid for its reserve: no release is agreed to before.
@@ -214,6 +216,7 @@ impl Entry {
             sight: Sight::Stale,
             sight_told: Sight::Good,
             cooperation: None,
+            close_called_off: false,
             close_left_open: false,
             keep_capacity_until: UnixSeconds::default(),
             agreed_release: None,

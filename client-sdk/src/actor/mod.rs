@@ -15,6 +15,8 @@ mod pay;
 mod resolve;
 mod resolvers;
 mod retries;
+#[cfg(test)]
+mod samples;
 mod session;
 mod sight;
 mod stream;

@@ -11,7 +11,7 @@ use crate::{
     task::OwnedTask,
 };
 use protocol_spec::{
-    ChannelId, Digest, Register, Seq,
+    ChannelId, Digest, Register, Seq, UnixSeconds,
     message::{Bounce, ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
 };
 use std::{
@@ -54,7 +54,8 @@ pub(super) enum Pending {
     Voucher(ChannelId, Seq),
     Quote(ChannelId, QuoteKey),
     Subscribe(ChannelId),
-    Compare(ChannelId),
+    /// With the deadline of the close that the hub was told of.
+    Compare(ChannelId, Option<UnixSeconds>),
     Cooperate(ChannelId, Digest),
     /// News about one of the hub's locks.
     Lock(ChannelId),
@@ -370,7 +371,7 @@ impl Actor {
             (Pending::Quote(id, key), Err(error)) => self.quoted(id, key, Err(error)),
             (Pending::Subscribe(id), Ok(_)) => self.subscribed(&id),
             (Pending::Subscribe(id), Err(error)) => self.subscribe_refused(&id, error),
-            (Pending::Compare(id), result) => self.compared(&id, result),
+            (Pending::Compare(id, announced), result) => self.compared(&id, announced, result),
             (Pending::Cooperate(id, digest), result) => self.countersigned(&id, digest, result),
             (Pending::Lock(id), Err(error)) => self.lock_news_refused(&id, &error),
             (Pending::Ignore, Err(error)) => tracing::warn!(%error, "the hub reports an error"),

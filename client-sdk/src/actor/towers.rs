@@ -284,65 +284,12 @@ impl Actor {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
-    use super::*;
-    use protocol_spec::{
-        Address, Amount, Channel, Config, Lock, Op, Payee, PaymentId, Side, SignerKey, VoucherSignature,
-        channel::{Clock, Delays},
-    };
-
-    /// A client's channel whose newest voucher has a lock.
-    fn locked() -> Entry {
-        let key = |byte| SignerKey::from_bytes(&[byte; 32]).unwrap();
-        let (client, hub) = (key(1), key(2));
-        let config = Config {
-            client: client.address(),
-            client_signer: client.address(),
-            hub: Address::repeat_byte(3),
-            hub_signer: hub.address(),
-            token: Address::ZERO,
-            challenge_period_s: 86_400,
-            salt: Digest([5; 32]),
-        };
-        let domain = Domain::new(31337, Address::repeat_byte(6));
-        let now = UnixSeconds(1_800_000_000);
-        let clock = Clock { now, chain: now };
-        let channel = |side| {
-            let mut channel = Channel::new(config.clone(), &domain, side, Delays::default()).unwrap();
-            channel.deposit_confirmed(Side::Hub, Amount(1000));
-            channel
-        };
-        let lock = Lock {
-            id: 1,
-            amount: Amount(10),
-            expiry: now.after(3600),
-            hash: Digest([7; 32]),
-            resolver: Address::ZERO,
-        };
-        let ops = [Op::LockAdd {
-            lock,
-            payment_id: PaymentId([1; 16]),
-            payee: Payee::Account(client.address()),
-            fee_max: Amount::ZERO,
-            invoice: Digest::ZERO,
-        }];
-        let issued = channel(Side::Hub).issue(&ops, &domain, clock).unwrap();
-        let signature = VoucherSignature::Direct(hub.sign(&issued.digest));
-        let voucher = protocol_spec::SignedVoucher {
-            voucher: issued.voucher,
-            signature,
-        };
-        let verified = voucher.verify(&domain, &hub.public(), true).unwrap();
-        let mut mine = channel(Side::Client);
-        mine.accept(&verified, &ops, clock).unwrap();
-        Entry::new(mine)
-    }
+    use super::{super::samples, *};
 
     /// Whoever resolved locks in a dispute that was cancelled has marks, which a tower's newer voucher would uncount.
     #[test]
     fn r28_a_voucher_with_locks_is_countersigned_only_where_there_was_no_dispute() {
-        let mut entry = locked();
+        let mut entry = samples::with_first_voucher(&[samples::lock_of(10)]);
         assert!(
             matches!(entry.leave(), Leave::NotYet),
             "the chain was not asked yet"

@@ -2,7 +2,7 @@
 
 use crate::common::{Refuse, attached, key, simulated, simulated_builder};
 use client_sdk::*;
-use protocol_spec::message::ErrorCode;
+use protocol_spec::{UnixSeconds, message::ErrorCode};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -180,4 +180,39 @@ async fn a_close_that_is_never_signed_lapses_and_a_second_call_waits_for_the_one
     sleep(Duration::from_secs(60)).await;
     assert_eq!(hub.state().cooperative.len(), sent, "it is over");
     client.pay(PAYEE, 10).await.unwrap();
+}
+
+/// A close is announced before it is signed: what the hub had credited meanwhile is in it.
+#[tokio::test(start_paused = true)]
+async fn a_close_is_announced_first_and_takes_in_what_was_on_its_way() {
+    let (hub, _, ports) = simulated(1);
+    let config = hub.add_channel(&key(1));
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+    let (client, _) = attached(&hub, config, builder).await;
+    hub.state().late_credit = Some(7);
+    let began = Instant::now();
+    client.close().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let state = hub.state();
+    assert_eq!(state.cooperative.len(), 1, "the first close was right");
+    assert!(state.prepared.len() >= 2, "asked again after the credit");
+    assert!(state.prepared.iter().all(|until| *until == state.prepared[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_was_announced_and_never_signed_is_called_off() {
+    let (hub, _, ports) = simulated(1);
+    let config = hub.add_channel(&key(1));
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+    let (client, _) = attached(&hub, config, builder).await;
+    // The numbers never agree.
+    hub.state().wrong_numbers = true;
+    assert!(matches!(client.close().await, Err(ChannelError::Timeout)));
+    sleep(Duration::from_secs(1)).await;
+    let prepared = hub.state().prepared.clone();
+    assert!(hub.state().cooperative.is_empty(), "nothing was signed");
+    assert!(prepared.len() > 2 && prepared[0] > UnixSeconds(0), "{prepared:?}");
+    assert_eq!(prepared.last(), Some(&UnixSeconds(0)));
+    hub.state().wrong_numbers = false;
+    client.close().await.unwrap();
 }

@@ -5,6 +5,7 @@ use super::{
     Driver,
     act::{BASE_GAS, BATCH_MAX, PAYOUTS_MAX, payout_gas},
     outgoing::{LOCK_GAS, Urgency},
+    standing::{Newest, Standing},
     windows::Window,
 };
 use crate::{
@@ -14,9 +15,7 @@ use crate::{
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use protocol_spec::{
-    Address, Amount, ChannelId, Digest, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls,
-};
+use protocol_spec::{Address, Amount, ChannelId, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -411,7 +410,7 @@ fn wake(look: &Look, now: u64) -> u64 {
 
 /// The window in which the hub's newest voucher must be shown.
 fn unanswered(look: &Look) -> Option<Window> {
-    let newest = look.defence.received.voucher.as_ref()?;
+    let newest = look.defence.received.voucher.as_ref().map(Newest::of)?;
     Window::of(newest, look.defence.config.challenge_period_s, &look.state)
 }
 
@@ -444,30 +443,23 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         ..
     } = look;
     let signed = defence.received.voucher.clone()?;
-    let (seq, stored) = (signed.voucher.seq.0, state.clientSeq);
-    // An acknowledgement raises the seq that the chain knows without showing the voucher's locks: then it is shown, too.
-    let unseen = seq == stored && signed.voucher.locks != Digest::ZERO && !state.clientLocks.live;
-    // `paid` goes by maximum, whatever the seq: whoever made a restored hub accept another voucher of an old seq may show
-    // the one that the backup did not have.
-    let dearer = signed.voucher.paid.0 > state.clientPaid;
-    let is_stored = seq == stored && !dearer;
-    let newer = seq > stored || unseen || dearer;
-    if (seq < stored && !dearer) || (newer && now >= state.windowEnd) {
+    let seq = signed.voucher.seq.0;
+    let standing = Newest::of(&signed).standing(&state);
+    let due = standing.is_due();
+    if standing == Standing::Older || (due && now >= state.windowEnd) {
         return None;
     }
     let mut room = Room::default();
-    // Locks are counted in the stored voucher only.
-    let countable = seq > stored || unseen || is_stored;
     let open: Vec<_> = openable(&defence)
         .into_iter()
-        .filter(|_| countable)
+        .filter(|_| standing.counts_locks())
         .filter(|lock| match marks.get(&lock.id) {
-            Some(counted_in) => newer || *counted_in != seq,
+            Some(counted_in) => due || *counted_in != seq,
             None => lock.expiry.0 > now && !refused.contains(&lock.id),
         })
         .filter(|lock| room.take(lock))
         .collect();
-    if !newer && open.is_empty() {
+    if !due && open.is_empty() {
         return None;
     }
     let opened = open.iter().map(|lock| lock.amount.0);
@@ -475,7 +467,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     let at_risk = opened.fold(paid, u128::saturating_add);
     let unmarked = open.iter().filter(|lock| !marks.contains_key(&lock.id));
     let expiry = unmarked.map(|lock| lock.expiry).min();
-    let window = newer.then_some(UnixSeconds(state.windowEnd));
+    let window = due.then_some(UnixSeconds(state.windowEnd));
     let deadline = expiry.into_iter().chain(window).min();
     let what = match calls::client_voucher(&defence.config, &signed) {
         Some(item) => What::Voucher(calls::hub_side(&defence.config), item),
@@ -538,7 +530,7 @@ fn shown(
 mod tests {
     use super::{super::samples::quiet_channel, *};
     use protocol_spec::{
-        Config, DirectionEvidence, Domain, Preimage, Seq, SignedVoucher, SignerKey, Voucher,
+        Config, Digest, DirectionEvidence, Domain, Preimage, Seq, SignedVoucher, SignerKey, Voucher,
         VoucherSignature, batch::Tree,
     };
     use sha2::{Digest as _, Sha256};

@@ -16,6 +16,7 @@ mod resolver;
 #[cfg(test)]
 mod samples;
 mod settlement;
+mod standing;
 mod windows;
 
 pub use facts::facts_of;

@@ -2,9 +2,9 @@
 //!
 //! Apart from the answers themselves: one that is on its way is not looked at again, and this is about those that stay there.
 
-use super::{Driver, defence::all_of};
+use super::{Driver, defence::all_of, standing::Newest};
 use futures::FutureExt;
-use protocol_spec::{ChannelId, SignedVoucher, abi};
+use protocol_spec::{ChannelId, abi};
 use std::collections::{BTreeSet, HashMap};
 
 /// The hub's newest voucher is not on chain yet.
@@ -14,28 +14,23 @@ pub(super) struct Window {
     half: u64,
     /// Chain time at which it is too late.
     end: u64,
-    /// The voucher's seq.
-    seq: u64,
+    newest: Newest,
 }
 
 impl Window {
     /// `None`: the chain knows the voucher, or there is no dispute.
-    pub(super) fn of(
-        newest: &SignedVoucher,
-        challenge_period_s: u64,
-        state: &abi::ChannelState,
-    ) -> Option<Self> {
-        let (seq, end) = (newest.voucher.seq.0, state.windowEnd);
+    pub(super) fn of(newest: Newest, challenge_period_s: u64, state: &abi::ChannelState) -> Option<Self> {
+        let end = state.windowEnd;
         let window = Self {
             half: end.saturating_sub(challenge_period_s.div_euclid(2)),
             end,
-            seq,
+            newest,
         };
         window.is_unanswered(state).then_some(window)
     }
 
     fn is_unanswered(&self, state: &abi::ChannelState) -> bool {
-        matches!(state.status, abi::Status::Disputed) && state.clientSeq < self.seq
+        matches!(state.status, abi::Status::Disputed) && self.newest.standing(state).is_due()
     }
 }
 
@@ -80,12 +75,12 @@ impl Driver {
             if !window.is_unanswered(&state) {
                 self.windows.open.remove(&channel);
             } else if now >= window.end {
-                tracing::error!(%channel, seq = window.seq, "a dispute's window is over, and the hub's newest voucher is not on chain");
+                tracing::error!(%channel, seq = window.newest.seq, "a dispute's window is over, and the hub's newest voucher is not on chain");
                 metrics::counter!("hub_disputes_unanswered_total").increment(1);
                 self.windows.open.remove(&channel);
             } else if self.windows.late.insert(channel) {
                 tracing::error!(
-                    %channel, seq = window.seq, left_s = window.end.saturating_sub(now),
+                    %channel, seq = window.newest.seq, left_s = window.end.saturating_sub(now),
                     "half of a dispute's window has passed, and the hub's newest voucher is not on chain: look at its transactions, the owner's coins and the nodes"
                 );
             }
@@ -101,7 +96,7 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::{super::samples::quiet_channel, *};
-    use protocol_spec::{Amount, Digest, Seq, SignerKey, Voucher, VoucherSignature};
+    use protocol_spec::{Amount, Digest, Seq, SignedVoucher, SignerKey, Voucher, VoucherSignature};
 
     #[test]
     fn a_window_is_late_from_its_half_on_and_only_without_the_newest_voucher() {
@@ -116,24 +111,26 @@ mod tests {
         };
         let key = SignerKey::from_bytes(&[3; 32]).unwrap();
         let signature = VoucherSignature::Direct(key.sign(&Digest::ZERO));
-        let newest = SignedVoucher { voucher, signature };
-        let at = |status, stored| {
+        let newest = Newest::of(&SignedVoucher { voucher, signature });
+        let at = |status, client_seq, client_paid| {
             let state = abi::ChannelState {
                 status,
-                clientSeq: stored,
+                clientSeq: client_seq,
+                clientPaid: client_paid,
                 windowEnd: 100_000,
                 ..quiet_channel()
             };
-            Window::of(&newest, 86_401, &state)
+            Window::of(newest, 86_401, &state)
         };
         let window = Window {
             half: 100_000 - 43_200,
             end: 100_000,
-            seq: 5,
+            newest,
         };
-        assert_eq!(at(abi::Status::Disputed, 4), Some(window));
-        assert_eq!(at(abi::Status::Disputed, 5), None);
-        assert_eq!(at(abi::Status::Disputed, 6), None);
-        assert_eq!(at(abi::Status::Open, 4), None);
+        assert_eq!(at(abi::Status::Disputed, 4, 1), Some(window));
+        assert_eq!(at(abi::Status::Disputed, 5, 1), None);
+        assert_eq!(at(abi::Status::Disputed, 5, 0), Some(window), "its paid is news");
+        assert_eq!(at(abi::Status::Disputed, 6, 1), None);
+        assert_eq!(at(abi::Status::Open, 4, 1), None);
     }
 }

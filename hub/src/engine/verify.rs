@@ -245,6 +245,7 @@ impl Hub {
             Request::Reveal(call) => Input::Reveal(origin, call),
             Request::Consent(call) => Input::Consent(origin, call),
             Request::Capacity(call) => Input::Capacity(origin, call),
+            Request::PrepareClose(call) => Input::PrepareClose(origin, call),
             Request::Voucher(_) | Request::Info(_) | Request::Ping(_) => {
                 return Err(RpcError::of(ErrorCode::Internal));
             }

@@ -1,10 +1,11 @@
 //! Withdraw, close and cancel: the hub agrees by its rules, makes it durable, countersigns and sends the transaction.
 
-use super::{Commit, Countersign, Ledger, Origin, Output, TxKind, input::Change};
+use super::{Commit, Countersign, Ledger, Origin, Output, TxKind, input::Change, session::answer};
 use protocol_spec::{
     ChannelId, Reject, Side,
     channel::{Clock, Phase},
-    message::{CancelDisputeCall, CloseCall, RpcError, WithdrawCall},
+    limits,
+    message::{CancelDisputeCall, ChannelInfo, CloseCall, PrepareCloseCall, Reply, RpcError, WithdrawCall},
 };
 
 impl Ledger {
@@ -21,6 +22,48 @@ impl Ledger {
                 .map_err(|reject| RpcError::from(&reject))
         });
         countersign(commit, origin, what, result);
+    }
+
+    /// Nothing is credited to a client that is about to sign a close: the close would name other sums than the hub's, and
+    /// its signature holds the channel until the deadline (R6).
+    pub(super) fn prepare_close(
+        &mut self,
+        origin: Origin,
+        call: PrepareCloseCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
+        let result = self.may_countersign(origin, &call.channel_id).and_then(|()| {
+            self.set_leaving(call, clock, commit)
+                .map_err(|reject| RpcError::from(&reject))
+        });
+        answer(commit, origin, result.map(Reply::Channel));
+    }
+
+    /// The numbers returned are those that the close has to name: what had gathered is in them.
+    pub(super) fn set_leaving(
+        &mut self,
+        call: PrepareCloseCall,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<ChannelInfo, Reject> {
+        let latest = clock.now.after(limits::DEADLINE_AHEAD_MAX_S);
+        if call.until > latest {
+            return Err(Reject::DeadlineOutOfRange {
+                after: clock.now,
+                until: latest,
+                got: call.until,
+            });
+        }
+        let index = self.flushed(&call.channel_id, clock, commit)?;
+        let entry = self.entry_mut(index)?;
+        let before = std::mem::replace(&mut entry.stored.leaving_until, call.until);
+        let info = entry.info();
+        if before != call.until {
+            self.dirty.insert(index);
+            commit.changes.push(&Change::Leaving(call));
+        }
+        Ok(info)
     }
 
     pub(super) fn close(&mut self, origin: Origin, call: CloseCall, clock: Clock, commit: &mut Commit) {

@@ -143,6 +143,7 @@ impl Ledger {
             () if !to.stored.registered => Err(ReturnReason::UnknownPayee),
             () if to.channel.config().token != token => Err(ReturnReason::TokenMismatch),
             () if *to.channel.phase() != Phase::Open => Err(ReturnReason::PayeeClosed),
+            () if to.stored.leaving_until > now => Err(ReturnReason::PayeeClosed),
             () if self.uncertain(index) => Err(ReturnReason::Unavailable),
             // One place is kept for the acknowledgement and the returns of the payee's own payments.
             () if to.channel.unacked().saturating_add(RESERVED_PLACES) >= limits::UNACKED_MAX => {

@@ -60,6 +60,8 @@ pub(super) struct Stored {
     pub(super) released_in: u64,
     /// See [`super::liquidity`].
     pub(super) reserve: ReserveBook,
+    /// The client is about to sign a close with this deadline: nothing is credited to it before.
+    pub(super) leaving_until: UnixSeconds,
 }
 
 /// A payer's lock that was forwarded.

@@ -7,8 +7,8 @@ use protocol_spec::{
     Address, Amount, CapacityQuote, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
     VerifiedVoucher, Witness,
     message::{
-        CancelDisputeCall, CapacityCall, CloseCall, LockCall, PaymentCall, QuoteCall, RegisterCall, Release,
-        ResumeCall, Reveal, SubscribeCall, WithdrawCall,
+        CancelDisputeCall, CapacityCall, CloseCall, LockCall, PaymentCall, PrepareCloseCall, QuoteCall,
+        RegisterCall, Release, ResumeCall, Reveal, SubscribeCall, WithdrawCall,
     },
 };
 
@@ -55,6 +55,8 @@ pub enum Input {
     Unsubscribe(Origin, ChannelId),
     /// The client's signature was verified.
     Withdraw(Origin, WithdrawCall),
+    /// The client is about to sign a close.
+    PrepareClose(Origin, PrepareCloseCall),
     /// The client's signature was verified.
     Close(Origin, CloseCall),
     /// The client's signature was verified.
@@ -318,6 +320,8 @@ pub enum Change {
     Registered(ChannelId),
     /// The hub signs this withdrawal.
     Withdraw(WithdrawCall),
+    /// The client announced a close, or took that back.
+    Leaving(PrepareCloseCall),
     /// The hub signs this close.
     Close(CloseCall),
     /// The hub signs this cancel.

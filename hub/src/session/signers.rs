@@ -144,6 +144,7 @@ impl Named {
             Request::Reveal(call) => call.channel_id,
             Request::Consent(call) => call.channel_id,
             Request::Capacity(call) => call.channel_id,
+            Request::PrepareClose(call) => call.channel_id,
         })
     }
 }

@@ -23,6 +23,7 @@ const METHODS: &[&str] = &[
     "reveal",
     "consent",
     "capacity",
+    "prepare_close",
 ];
 
 const NOTIFICATIONS: &[&str] = &[

@@ -87,6 +87,8 @@ pub enum Request {
     Consent(LockCall),
     /// The payee asks what more reserve in its channel costs.
     Capacity(CapacityCall),
+    /// The client is about to sign a close: the hub stops crediting it, and shows the numbers to name.
+    PrepareClose(PrepareCloseCall),
 }
 
 /// Answers, one kind for each request.
@@ -101,7 +103,7 @@ pub enum Request {
 pub enum Reply {
     /// To `login`.
     Login(LoginReply),
-    /// To `register` and `channel`.
+    /// To `register`, `channel` and `prepare_close`.
     Channel(ChannelInfo),
     /// To `resume`.
     Resume(ResumeReply),
@@ -423,6 +425,15 @@ wire! {
         pub withdraw: Withdraw,
         /// By the client's signer.
         pub signature: Signature,
+    }
+
+    /// Parameters of `prepare_close`.
+    pub struct PrepareCloseCall {
+        /// The channel.
+        pub channel_id: ChannelId,
+        /// The deadline of the close to come: until then the hub credits nothing here. At or before the hub's `now`: the
+        /// client has changed its mind.
+        pub until: UnixSeconds,
     }
 
     /// Parameters of `close`.

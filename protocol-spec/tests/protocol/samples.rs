@@ -446,6 +446,16 @@ fn leaving(w: &World) -> Vec<(&'static str, Message)> {
             ),
         ),
         (
+            "prepare_close",
+            request(
+                18,
+                Request::PrepareClose(PrepareCloseCall {
+                    channel_id: w.hub.id(),
+                    until: deadline,
+                }),
+            ),
+        ),
+        (
             "close",
             request(
                 13,

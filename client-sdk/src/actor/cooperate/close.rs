@@ -3,11 +3,13 @@
 use super::{Cooperation, Planned, Stage};
 use crate::{
     ChannelError,
-    actor::{command::CooperativeKind, entry::Entry},
+    actor::{command::CooperativeKind, entry::Entry, session::Pending},
 };
 use protocol_spec::{
+    ChannelId, UnixSeconds,
     channel::{Clock, Phase},
     limits,
+    message::{ChannelCall, PrepareCloseCall, Request},
 };
 use tokio::time::Instant;
 
@@ -38,9 +40,38 @@ impl Entry {
         }
     }
 
-    pub(super) fn plan_close(&mut self, clock: Clock) -> Result<Planned, ChannelError> {
-        let message = self.channel.plan_close(clock.now.after(CLOSE_LIFE_S));
+    /// Asks the hub for its numbers, telling it of a close: from then on until the deadline it credits nothing, so that the
+    /// numbers which are compared are still its numbers when the close arrives.
+    pub(super) fn ask_numbers(&mut self, channel_id: ChannelId, clock: Clock) -> (Request, Pending) {
+        let close = self.cooperation.as_mut();
+        let Some(close) = close.filter(|cooperation| matches!(cooperation.kind, CooperativeKind::Close))
+        else {
+            let request = Request::Channel(ChannelCall { channel_id });
+            return (request, Pending::Compare(channel_id, None));
+        };
+        let enough = clock.now.after(CLOSE_LIFE_S / 2);
+        let until = close.announced.filter(|until| *until > enough);
+        let until = until.unwrap_or(clock.now.after(CLOSE_LIFE_S));
+        close.announced = Some(until);
+        let call = PrepareCloseCall { channel_id, until };
+        (
+            Request::PrepareClose(call),
+            Pending::Compare(channel_id, Some(until)),
+        )
+    }
+
+    /// The close with the deadline that the hub was told.
+    pub(super) fn plan_announced_close(&mut self, clock: Clock) -> Result<Planned, ChannelError> {
+        let announced = self.cooperation.as_ref().and_then(|close| close.announced);
+        let deadline = announced.unwrap_or(clock.now.after(CLOSE_LIFE_S));
+        let message = self.channel.plan_close(deadline);
         self.channel.sign_close(&message, clock)?;
         Ok(Planned::Close(message))
     }
+}
+
+/// The close that the hub was told of is not going to come.
+pub(super) fn stay(channel_id: ChannelId) -> Request {
+    let until = UnixSeconds::default();
+    Request::PrepareClose(PrepareCloseCall { channel_id, until })
 }

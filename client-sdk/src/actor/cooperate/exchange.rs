@@ -6,7 +6,7 @@ use crate::{
     actor::{Actor, command::Signed, pay::later, session::Pending, sight::Sight},
 };
 use protocol_spec::{
-    ChannelId, Digest, Signature,
+    ChannelId, Digest, Signature, UnixSeconds,
     message::{CloseCall, Reply, Request, RpcError, WithdrawCall},
 };
 use std::time::Duration;
@@ -18,8 +18,13 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 
 impl Actor {
     /// The hub's numbers before we sign: with a credit or a deposit that only one side has seen, the hub would refuse
-    /// a close, and a signed close holds the channel until its deadline.
-    pub(in crate::actor) fn compared(&mut self, id: &ChannelId, result: Result<Reply, RpcError>) {
+    /// a close, and a signed close holds the channel until its deadline. `announced` is what the hub was told with the question.
+    pub(in crate::actor) fn compared(
+        &mut self,
+        id: &ChannelId,
+        announced: Option<UnixSeconds>,
+        result: Result<Reply, RpcError>,
+    ) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -37,6 +42,7 @@ impl Actor {
         };
         if let Some(cooperation) = &mut entry.cooperation
             && matches!(cooperation.stage, Stage::Comparing(_))
+            && cooperation.announced == announced
             && equal
         {
             cooperation.stage = Stage::Equal;

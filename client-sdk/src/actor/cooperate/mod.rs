@@ -9,6 +9,8 @@ mod exchange;
 mod release;
 mod withdraw;
 
+use close::stay;
+
 use super::{
     Actor,
     command::{CooperateReply, CooperativeKind, Signed},
@@ -20,9 +22,9 @@ use super::{
 };
 use crate::{ChannelError, HubFault};
 use protocol_spec::{
-    ChannelId, Close, Digest, Domain, Reject, Signature, Withdraw,
+    ChannelId, Close, Digest, Domain, Reject, Signature, UnixSeconds, Withdraw,
     channel::{Clock, Phase},
-    message::{ChannelCall, Request, RpcError},
+    message::RpcError,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,7 +50,7 @@ impl Planned {
 enum Stage {
     /// Waits until both sides know the same.
     Draining,
-    /// The hub is asked for its numbers; again at that time.
+    /// The hub is asked for its numbers, and told of a close; again at that time.
     Comparing(Instant),
     /// The hub's numbers are ours.
     Equal,
@@ -71,6 +73,8 @@ pub(super) struct Cooperation {
     retries: Retries,
     /// Why the hub did not sign the last time.
     refusal: Option<RpcError>,
+    /// The deadline of the close that the hub was told of.
+    announced: Option<UnixSeconds>,
 }
 
 impl Cooperation {
@@ -82,6 +86,7 @@ impl Cooperation {
             reply,
             retries: Retries::default(),
             refusal: None,
+            announced: None,
         }
     }
 
@@ -136,7 +141,7 @@ impl Entry {
     }
 
     pub(super) fn fail_cooperation(&mut self, fault: &HubFault) {
-        if let Some(mut cooperation) = self.cooperation.take() {
+        if let Some(mut cooperation) = self.drop_cooperation() {
             cooperation.answer(Err(ChannelError::Frozen(fault.clone())));
         }
     }
@@ -159,8 +164,20 @@ impl Entry {
             false => cooperation.reply.is_none(),
         };
         if over {
-            self.cooperation = None;
+            self.drop_cooperation();
         }
+    }
+
+    /// What is given up unsigned may have been announced: the hub need not hold back credits any more.
+    fn drop_cooperation(&mut self) -> Option<Cooperation> {
+        let cooperation = self.cooperation.take()?;
+        self.close_called_off |= cooperation.announced.is_some() && !cooperation.is_signed_close();
+        Some(cooperation)
+    }
+
+    /// Nothing of ours is left to sign.
+    fn all_signed(&self) -> bool {
+        self.live() && self.queue.is_empty() && self.quoting.is_empty()
     }
 
     /// Everything of ours is accepted, everything of the hub's is acknowledged, nothing waits.
@@ -171,7 +188,7 @@ impl Entry {
             && self.open.is_empty()
             && !self.channel.must_ack()
             && self.held.is_empty()
-            && (!close || (self.queue.is_empty() && self.quoting.is_empty()))
+            && (!close || self.all_signed())
     }
 
     fn plan(&mut self, kind: CooperativeKind, clock: Clock) -> Result<Planned, ChannelError> {
@@ -179,7 +196,7 @@ impl Entry {
         match kind {
             CooperativeKind::Withdraw(amount) => self.plan_withdrawal(amount, clock),
             CooperativeKind::Release { total, deadline } => self.plan_release(total, deadline, clock),
-            CooperativeKind::Close => self.plan_close(clock),
+            CooperativeKind::Close => self.plan_announced_close(clock),
         }
     }
 }
@@ -216,23 +233,34 @@ impl Actor {
     /// Moves every withdrawal and close on. Runs before the turn's commit.
     pub(super) fn cooperate(&mut self) {
         let clock = self.clock();
-        let mut compare = Vec::new();
+        let mut questions = Vec::new();
         let now = Instant::now();
         for (id, entry) in &mut self.entries {
             if std::mem::take(&mut entry.close_left_open) {
                 entry.resume_close(clock);
             }
             entry.end_cooperation(now);
+            if std::mem::take(&mut entry.close_called_off) {
+                questions.push((stay(*id), Pending::Ignore));
+            }
             let Some(cooperation) = &entry.cooperation else {
                 continue;
             };
             let kind = cooperation.kind;
             let close = matches!(kind, CooperativeKind::Close);
-            let quiet = entry.quiescent(close) && !entry.release_pending() && entry.sight > Sight::Stale;
+            let may_sign = !entry.release_pending() && entry.sight > Sight::Stale;
+            let quiet = may_sign && entry.quiescent(close);
             let next = match &cooperation.stage {
                 Stage::Draining if quiet => {
-                    compare.push(*id);
+                    questions.push(entry.ask_numbers(*id, clock));
                     Ok(Stage::Comparing(later(COMPARE_EVERY)))
+                }
+                // At once: a busy payee is never quiet while credits keep coming.
+                Stage::Draining
+                    if close && cooperation.announced.is_none() && may_sign && entry.all_signed() =>
+                {
+                    questions.push(entry.ask_numbers(*id, clock));
+                    continue;
                 }
                 Stage::Comparing(again) if *again <= now => Ok(Stage::Draining),
                 Stage::Equal if quiet => entry.plan(kind, clock).map(Stage::ToSign),
@@ -244,17 +272,16 @@ impl Actor {
             };
             match (next, &mut entry.cooperation) {
                 (Ok(stage), Some(cooperation)) => cooperation.stage = stage,
-                (Err(error), slot) => {
-                    if let Some(mut cooperation) = slot.take() {
+                (Err(error), _) => {
+                    if let Some(mut cooperation) = entry.drop_cooperation() {
                         cooperation.answer(Err(error));
                     }
                 }
                 (Ok(_), None) => {}
             }
         }
-        for id in compare {
-            let call = ChannelCall { channel_id: id };
-            self.call(Request::Channel(call), Pending::Compare(id));
+        for (request, pending) in questions {
+            self.call(request, pending);
         }
     }
 }

@@ -211,6 +211,19 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
                 Err(reject) => Err(RpcError::from(&reject)),
             }
         }
+        Request::PrepareClose(call) => {
+            let mut state = hub.state();
+            state.prepared.push(call.until);
+            if let Some(amount) = state.late_credit.take() {
+                let frame = hub.issue_credit(&mut state, &call.channel_id, amount).1;
+                notes.push(Notification::Voucher(frame));
+            }
+            let wrong = state.wrong_numbers;
+            drop(state);
+            let mut info = info_of(hub, &call.channel_id);
+            info.hub_seq.0 += u64::from(wrong);
+            Ok(Reply::Channel(info))
+        }
         Request::Close(call) => {
             let mut state = hub.state();
             let channel = &mut state.channels.get_mut(&call.close.channel_id).unwrap().channel;

@@ -2,7 +2,7 @@
 
 use client_sdk::{Amount, ChannelId, PaymentId, ReturnReason};
 use protocol_spec::{
-    Channel, Seq, SignedVoucher,
+    Channel, Seq, SignedVoucher, UnixSeconds,
     message::{Frame, Notification},
 };
 use std::collections::HashMap;
@@ -64,6 +64,12 @@ pub struct State {
     pub mute: bool,
     /// The next call of this kind gets no answer.
     pub silence: Option<Silence>,
+    /// Deadlines of the closes that were announced.
+    pub prepared: Vec<UnixSeconds>,
+    /// Credited when a close is announced: it reaches the client after the answer.
+    pub late_credit: Option<u128>,
+    /// The numbers told when a close is announced are wrong.
+    pub wrong_numbers: bool,
     /// All calls of this kind are refused.
     pub refuse: Option<Refuse>,
     /// When a call was refused.
@@ -104,6 +110,9 @@ impl Default for State {
             spoil: None,
             mute: false,
             silence: None,
+            prepared: Vec::new(),
+            late_credit: None,
+            wrong_numbers: false,
             refuse: None,
             refused_at: Vec::new(),
             cooperative: Vec::new(),

@@ -16,9 +16,9 @@ pub struct Surplus {
 }
 
 impl Entry {
-    /// Open, and neither its money nor what was signed is in doubt.
-    fn reserve_is_certain(&self) -> bool {
-        let doubtful = self.stored.frozen || self.stored.unsynced;
+    /// Open and to stay so, and neither its money nor what was signed is in doubt.
+    fn reserve_is_certain(&self, chain: UnixSeconds) -> bool {
+        let doubtful = self.stored.frozen || self.stored.unsynced || self.stored.leaving_until > chain;
         self.stored.registered && !doubtful && *self.channel.phase() == Phase::Open
     }
 }
@@ -102,7 +102,7 @@ impl Ledger {
     }
 
     fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
-        if !entry.reserve_is_certain() {
+        if !entry.reserve_is_certain(self.chain.timestamp) {
             return None;
         }
         let owed = entry.stored.reserve.owed;
@@ -155,7 +155,7 @@ impl Ledger {
 
     pub(super) fn surplus(&self, entry: &Entry) -> Option<Surplus> {
         let book = &entry.stored.reserve;
-        let still = entry.reserve_is_certain()
+        let still = entry.reserve_is_certain(self.chain.timestamp)
             && entry.session.is_some()
             && !entry.waits()
             && !book.is_promise()

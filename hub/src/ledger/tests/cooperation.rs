@@ -9,9 +9,9 @@ use crate::ledger::{
     input::{Change, Record},
 };
 use protocol_spec::{
-    Amount, CancelDispute, Op, ReturnReason, Seq, Side, Signature,
+    Amount, CancelDispute, Op, ReturnReason, Seq, Side, Signature, UnixSeconds,
     limits::LAG_DEFAULT_S,
-    message::{CancelDisputeCall, CloseCall, WithdrawCall},
+    message::{CancelDisputeCall, CloseCall, PrepareCloseCall, Reply, WithdrawCall},
 };
 
 const SIGNATURE: Signature = Signature([1; 65]); // the worker verified it
@@ -171,6 +171,82 @@ fn r15_a_close_stops_the_channel_until_mined_or_lapsed() {
     world.commit(vec![input]);
     world.voucher_reply(origin);
     world.check_replay(&tables);
+}
+
+fn prepare_input(world: &mut World, client: usize, until: UnixSeconds) -> (Origin, Input) {
+    let (origin, channel_id) = (world.fresh_origin(client), world.id(client));
+    let call = PrepareCloseCall { channel_id, until };
+    (origin, Input::PrepareClose(origin, call))
+}
+
+/// R6, R15: a credit between the comparison of numbers and the close would hold the channel until the close's deadline.
+#[test]
+fn r15_no_credit_overtakes_a_close_that_was_announced() {
+    let mut world = World::new(2, 1_000);
+    world.online(1);
+    let deadline = world.clock().now.after(600);
+    // In one commit: a credit, and the announcement after it.
+    let op = world.pay_op(0, 1, 10, 50);
+    let clock = world.clock();
+    let frame = world.clients[0].frame(vec![op], clock).unwrap();
+    let (paid, paying) = world.input(0, frame);
+    let (asked, preparing) = prepare_input(&mut world, 1, deadline);
+    world.commit(vec![paying, preparing]);
+    assert!(world.voucher_reply(paid).bounced.is_empty());
+    let Ok(Reply::Channel(info)) = world.answer(asked) else {
+        panic!("{:?}", world.answer(asked));
+    };
+    assert_eq!(
+        (info.hub_seq, info.hub_paid),
+        (Seq(1), Amount(10)),
+        "the credit is in it"
+    );
+    for _ in 0..2 {
+        let late = pay(&mut world, 5);
+        let bounced = &world.voucher_reply(late).bounced;
+        assert_eq!(bounced[0].reason, ReturnReason::PayeeClosed);
+        // Also after kill -9: the announcement is durable.
+        world.check_replay(&Tables::default());
+    }
+    world.send(1, Vec::new());
+    let close = world.clients[1].channel.plan_close(deadline);
+    let origin = world.fresh_origin(1);
+    let call = CloseCall {
+        close: close.clone(),
+        signature: SIGNATURE,
+    };
+    let outputs = world.commit(vec![Input::Close(origin, call)]);
+    assert_eq!(countersigned(&outputs), [Countersign::Close(close)]);
+    world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_close_that_does_not_come_holds_back_credits_until_its_deadline_or_until_it_is_called_off() {
+    let mut world = World::new(2, 1_000);
+    let delivered = |world: &mut World| {
+        let origin = pay(world, 5);
+        world.voucher_reply(origin).bounced.is_empty()
+    };
+    let start = world.clock().now;
+    for (until, later) in [(start, true), (start.after(600), false), (UnixSeconds(0), true)] {
+        let (_, input) = prepare_input(&mut world, 1, until);
+        world.commit(vec![input]);
+        assert_eq!(delivered(&mut world), later, "{until:?}");
+    }
+    let (_, input) = prepare_input(&mut world, 1, start.after(60));
+    world.commit(vec![input]);
+    assert!(!delivered(&mut world));
+    let records = world.records.len();
+    let (_, again) = prepare_input(&mut world, 1, start.after(60));
+    world.commit(vec![again]);
+    assert_eq!(world.records.len(), records, "told again it changes nothing");
+    let (far, input) = prepare_input(&mut world, 1, start.after(2 * 24 * 3600));
+    world.commit(vec![input]);
+    assert_eq!(world.error(far), "DeadlineOutOfRange");
+    assert_eq!(world.records.len(), records, "refused it changes nothing");
+    world.now = start.after(60);
+    assert!(delivered(&mut world));
+    world.check_replay(&Tables::default());
 }
 
 /// A client that got no answer sends the same bytes again, on a new connection, and after payments to it bounced.

@@ -15,7 +15,10 @@ use proptest::{
 use protocol_spec::{
     Amount, CancelDispute, ChannelId, Lock, Op, Payee, PaymentId, Preimage, Seq, Side, Signature,
     channel::Phase,
-    message::{CancelDisputeCall, CloseCall, Cursor, Frame, LockCall, Reveal, SubscribeCall, WithdrawCall},
+    message::{
+        CancelDisputeCall, CloseCall, Cursor, Frame, LockCall, PrepareCloseCall, Reveal, SubscribeCall,
+        WithdrawCall,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -80,6 +83,11 @@ enum Step {
         who: usize,
         agree: bool,
     },
+    /// Announces a close, or takes that back.
+    Prepare {
+        who: usize,
+        life_s: u64,
+    },
     Close {
         who: usize,
     },
@@ -126,6 +134,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who.clone(), 0..9_u64).prop_map(|(who, after)| Step::Subscribe { who, after }),
         2 => (who.clone(), 1..500_u64, any::<bool>()).prop_map(|(who, amount, wrong)| Step::Withdraw { who, amount, wrong }),
         3 => (who.clone(), prop::bool::weighted(0.7)).prop_map(|(who, agree)| Step::Release { who, agree }),
+        1 => (who.clone(), 0..100_u64).prop_map(|(who, life_s)| Step::Prepare { who, life_s }),
         1 => who.clone().prop_map(|who| Step::Close { who }),
         1 => who.clone().prop_map(|who| Step::Cancel { who }),
         1 => who.clone().prop_map(|who| Step::Dispute { who }),
@@ -299,6 +308,14 @@ impl Run {
             }
             Step::Withdraw { who, amount, wrong } => self.withdraw(who, amount, wrong),
             Step::Release { who, agree } => self.release(who, agree),
+            Step::Prepare { who, life_s } => {
+                let (channel_id, until) = (world.id(who), world.clock().now.after(life_s));
+                let origin = world.fresh_origin(who);
+                self.batch.push(Input::PrepareClose(
+                    origin,
+                    PrepareCloseCall { channel_id, until },
+                ));
+            }
             Step::Close { who } => {
                 let deadline = world.clock().now.after(600);
                 let close = world.clients[who].channel.plan_close(deadline);

@@ -1,0 +1,94 @@
+//! What the newest voucher of a client would add to what the adjudicator knows of it (R16, R19, R21).
+
+use protocol_spec::{Digest, SignedVoucher, abi};
+
+/// What matters of a voucher here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Newest {
+    pub(super) seq: u64,
+    paid: u128,
+    has_locks: bool,
+}
+
+/// Where that voucher stands beside the chain's floor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// The chain does not know it, or only its seq by an acknowledgement, without its locks.
+    Missing,
+    /// It pays more than the chain knows, but its seq is not above the stored one: whoever made a restored hub accept another
+    /// voucher of an old seq may show the one that the backup did not have. Its locks do not count.
+    PaysMore,
+    /// The chain has it.
+    Stored,
+    /// The chain has a newer one.
+    Older,
+}
+
+impl Newest {
+    pub(super) fn of(signed: &SignedVoucher) -> Self {
+        Self {
+            seq: signed.voucher.seq.0,
+            paid: signed.voucher.paid.0,
+            has_locks: signed.voucher.locks != Digest::ZERO,
+        }
+    }
+
+    /// Of a voucher that the client signed.
+    pub(super) fn standing(self, state: &abi::ChannelState) -> Standing {
+        let stored = state.clientSeq;
+        let without_locks = self.seq == stored && self.has_locks && !state.clientLocks.live;
+        match () {
+            () if self.seq > stored || without_locks => Standing::Missing,
+            () if self.paid > state.clientPaid => Standing::PaysMore,
+            () if self.seq == stored => Standing::Stored,
+            () => Standing::Older,
+        }
+    }
+}
+
+impl Standing {
+    /// It has to be shown.
+    pub(super) fn is_due(self) -> bool {
+        matches!(self, Self::Missing | Self::PaysMore)
+    }
+
+    /// It is the stored one, or becomes that when it is shown: locks are counted in no other.
+    pub(super) fn counts_locks(self) -> bool {
+        matches!(self, Self::Missing | Self::Stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::samples::quiet_channel, *};
+
+    #[test]
+    fn a_voucher_is_due_when_its_seq_its_locks_or_its_paid_are_news() {
+        let standing = |(seq, paid, has_locks), (stored, stored_paid, live)| {
+            let mut state = abi::ChannelState {
+                clientSeq: stored,
+                clientPaid: stored_paid,
+                ..quiet_channel()
+            };
+            state.clientLocks.live = live;
+            let newest = Newest { seq, paid, has_locks };
+            newest.standing(&state)
+        };
+        let cases = [
+            ((5, 100, false), (4, 100, false), Standing::Missing),
+            ((5, 100, false), (5, 100, false), Standing::Stored),
+            ((5, 100, true), (5, 100, true), Standing::Stored),
+            // Known by an acknowledgement only.
+            ((5, 100, true), (5, 100, false), Standing::Missing),
+            ((5, 100, false), (6, 100, false), Standing::Older),
+            ((5, 100, true), (6, 100, false), Standing::Older),
+            // Two vouchers of one seq, after a restore.
+            ((5, 100, false), (5, 99, false), Standing::PaysMore),
+            ((5, 100, true), (5, 99, true), Standing::PaysMore),
+            ((5, 100, false), (6, 99, false), Standing::PaysMore),
+        ];
+        for (newest, stored, expected) in cases {
+            assert_eq!(standing(newest, stored), expected, "{newest:?} beside {stored:?}");
+        }
+    }
+}

@@ -155,3 +155,24 @@ fn a05_signatures_are_65_bytes_and_keys_are_points() {
     assert_eq!(PublicKey::from_compressed(&compressed).unwrap(), key(3).public());
     assert!(SignerKey::from_bytes(&[0; 32]).is_err() && SignerKey::from_bytes(&ORDER).is_err());
 }
+
+/// G4: two signatures of one key with the same r and different digests give the key away. RFC 6979 takes the nonce from key
+/// and digest, as libsecp256k1 does.
+#[test]
+fn g04_nonces_follow_from_key_and_digest_and_none_comes_twice() {
+    let reference = secp256k1::Secp256k1::signing_only();
+    let mut seen = std::collections::HashSet::new();
+    for number in 0_u32..10_000 {
+        let digest = Digest(keccak256(number.to_be_bytes()).0);
+        for byte in [3, 4] {
+            let signature = key(byte).sign(&digest);
+            assert!(seen.insert(signature.0[..32].to_vec()), "r of {number} came before");
+            if number < 1000 {
+                assert_eq!(key(byte).sign(&digest), signature, "signed again");
+                let secret = secp256k1::SecretKey::from_byte_array([byte; 32]).unwrap();
+                let other = reference.sign_ecdsa_recoverable(Message::from_digest(digest.0), &secret);
+                assert_eq!(other.serialize_compact().1[..], signature.0[..64]);
+            }
+        }
+    }
+}

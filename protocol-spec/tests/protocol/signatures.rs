@@ -166,7 +166,10 @@ fn g04_nonces_follow_from_key_and_digest_and_none_comes_twice() {
         let digest = Digest(keccak256(number.to_be_bytes()).0);
         for byte in [3, 4] {
             let signature = key(byte).sign(&digest);
-            assert!(seen.insert(signature.0[..32].to_vec()), "r of {number} came before");
+            assert!(
+                seen.insert(signature.0[..32].to_vec()),
+                "r of {number} came before"
+            );
             if number < 1000 {
                 assert_eq!(key(byte).sign(&digest), signature, "signed again");
                 let secret = secp256k1::SecretKey::from_byte_array([byte; 32]).unwrap();

@@ -1,0 +1,151 @@
+//! Inputs to begin with: real messages, files, records, and actions that reach far.
+
+use crate::journal::Written;
+use hub::store::Table;
+use protocol_spec::{
+    Accept, Address, Amount, Channel, Config, Credit, Digest, DirectionEvidence, Domain, Evidence, Op,
+    Package, PaymentId, Side, SignedAccept, SignedVoucher, SignerKey, UnixSeconds, VoucherSignature,
+    channel::{Clock, Delays},
+};
+
+const MESSAGES: &str = include_str!("../../../protocol-spec/vectors/message.json");
+const CONFIG: &str = include_str!("../../../hub/src/ops/hub.toml");
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+fn messages(encoding: &str) -> Vec<String> {
+    let vectors: serde_json::Value = serde_json::from_str(MESSAGES).unwrap();
+    let all = vectors[encoding].as_array().unwrap();
+    all.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
+pub(crate) fn json() -> Vec<Vec<u8>> {
+    messages("json").into_iter().map(String::into_bytes).collect()
+}
+
+pub(crate) fn borsh() -> Vec<Vec<u8>> {
+    let bytes = |text: &String| {
+        let digits = text.trim_start_matches("0x").as_bytes();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    };
+    messages("borsh").iter().map(bytes).collect()
+}
+
+/// Deposits on both sides, then a bit of everything.
+pub(crate) fn actions() -> Vec<Vec<u8>> {
+    let deposits = [0, 0, 255, 0, 1, 255];
+    let pay = [5, 1, 3, 1, 7, 7, 9, 9, 9, 9];
+    let credit = [1, 3];
+    let mut all = vec![Vec::new(), deposits.to_vec()];
+    for length in [4, 16] {
+        let mut one = deposits.to_vec();
+        for number in 0..length {
+            one.extend(if number % 3 == 1 { &credit[..] } else { &pay[..] });
+        }
+        one.extend([4, 3, 0, 3, 1]);
+        all.push(one);
+    }
+    all.push((0..=255).collect());
+    all
+}
+
+/// Key, form, digest, and what is changed in the signature: nothing, or one part of it.
+pub(crate) fn signatures() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for key in 0..8 {
+        for form in 0..4 {
+            let mut one = vec![key, form];
+            one.extend([key ^ 0x5a; 32]);
+            all.push(one.clone());
+            one.extend([0; 65]);
+            *one.last_mut().unwrap() = 1;
+            all.push(one);
+        }
+    }
+    all
+}
+
+pub(crate) fn evidence() -> Vec<Vec<u8>> {
+    let (key, hub) = (
+        SignerKey::from_bytes(&[1; 32]).unwrap(),
+        SignerKey::from_bytes(&[2; 32]).unwrap(),
+    );
+    let domain = Domain::new(31_337, Address::repeat_byte(3));
+    let config = Config {
+        client: key.address(),
+        client_signer: key.address(),
+        hub: Address::repeat_byte(4),
+        hub_signer: hub.address(),
+        token: Address::ZERO,
+        challenge_period_s: 86_400,
+        salt: Digest::ZERO,
+    };
+    let clock = Clock { now: NOW, chain: NOW };
+    let channel = |side| {
+        let mut channel = Channel::new(config.clone(), &domain, side, Delays::default()).unwrap();
+        channel.deposit_confirmed(Side::Hub, Amount(1000));
+        channel
+    };
+    let ops = [Op::Credit(Credit {
+        payment_id: PaymentId([1; 16]),
+        payer: Digest::ZERO,
+        amount: Amount(10),
+        invoice: Digest::ZERO,
+    })];
+    let issued = channel(Side::Hub).issue(&ops, &domain, clock).unwrap();
+    let signature = VoucherSignature::Direct(hub.sign(&issued.digest));
+    let signed = SignedVoucher {
+        voucher: issued.voucher,
+        signature,
+    };
+    let mut mine = channel(Side::Client);
+    let verified = signed.verify(&domain, &hub.public(), true).unwrap();
+    mine.accept(&verified, &ops, clock).unwrap();
+    let evidence = Evidence {
+        format: Evidence::FORMAT.to_owned(),
+        chain_id: domain.chain_id,
+        adjudicator: domain.adjudicator,
+        config,
+        side: Side::Client,
+        received: DirectionEvidence::received_by(&mine),
+        sent: DirectionEvidence::default(),
+        deposits: (Amount(0), Amount(1000)),
+    };
+    let accept: Accept = mine
+        .plan_accept(Address::repeat_byte(5), false, NOW.after(60))
+        .unwrap()
+        .unwrap();
+    let signature = key.sign(&accept.digest(&domain));
+    let package = Package::new(&evidence, SignedAccept { accept, signature });
+    vec![
+        serde_json::to_vec(&evidence).unwrap(),
+        serde_json::to_vec(&package).unwrap(),
+    ]
+}
+
+/// The template, and the same with every key that it shows set.
+pub(crate) fn config() -> Vec<Vec<u8>> {
+    let set: Vec<&str> = CONFIG
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key) if key.contains(" = ") || key.starts_with('[') => key,
+            _ => line,
+        })
+        .collect();
+    vec![CONFIG.as_bytes().to_vec(), set.join("\n").into_bytes()]
+}
+
+pub(crate) fn journal() -> Vec<Vec<u8>> {
+    let written = Written::new();
+    let tagged = |tag: u8, bytes: &[u8]| [&[tag], bytes].concat();
+    let mut all: Vec<_> = written.records.iter().map(|record| tagged(0, record)).collect();
+    for (table, key, value) in &written.state.puts {
+        match table {
+            Table::Channels => all.push(tagged(1, value)),
+            Table::Payments => all.push(tagged(2, &[&key[key.len() - 8..], value].concat())),
+            Table::Meta => all.push(tagged(3, value)),
+            _ => {}
+        }
+    }
+    all
+}

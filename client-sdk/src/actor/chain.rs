@@ -3,7 +3,7 @@
 use super::{Actor, entry::Entry, session::Session};
 use crate::{
     ChainError, ClientEvent, StoreError,
-    chain::{ChainAccess, Facts, Reading, Seen, Shown, merge},
+    chain::{ChainAccess, Facts, Panel, Reading, Seen, Shown},
     options::Options,
     task::OwnedTask,
 };
@@ -17,6 +17,9 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+
+/// Blocks by which one node may lag behind another of the same endpoint.
+const LAGGING_MAX: u64 = 32;
 
 /// The list of channels that the chain tasks read; they end when this is dropped.
 pub(super) struct Watched {
@@ -120,8 +123,12 @@ impl Actor {
             return;
         };
         let failed = watched.take(report);
+        let panel = Panel {
+            endpoints: watched.nodes.len(),
+            own: self.options.ports.now(),
+        };
         let readings = watched.nodes.iter().filter_map(|node| node.reading.as_ref());
-        let merged = merge(readings);
+        let merged = panel.merge(&readings.collect::<Vec<_>>());
         if let Some((node, why)) = failed {
             tracing::warn!(node, why, "the chain cannot be read");
             self.emit(ClientEvent::NodeFailed { node, why });
@@ -132,8 +139,10 @@ impl Actor {
     }
 
     fn chain_read(&mut self, mut reading: Reading) {
-        if reading.number < self.reading.number {
-            // From a node that lags behind another one of the same endpoint: it would undo what was seen.
+        // From a node that lags behind another one of the same endpoint: it would undo what was seen. Much lower, and what was
+        // seen was wrong.
+        let behind = self.reading.number.saturating_sub(reading.number);
+        if (1..=LAGGING_MAX).contains(&behind) {
             return;
         }
         let channels = std::mem::take(&mut reading.channels);
@@ -146,6 +155,7 @@ impl Actor {
             let Seen {
                 confirmed,
                 newest,
+                disputes,
                 agreed,
             } = seen;
             let Some(entry) = self.entries.get_mut(&id) else {
@@ -165,7 +175,7 @@ impl Actor {
                 entry.dirty |= entry.channel != before;
             }
             self.retry_held(&id);
-            self.defend(&id, &newest);
+            self.defend(&id, &disputes);
         }
         self.look();
     }

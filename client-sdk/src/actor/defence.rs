@@ -25,6 +25,8 @@ use tokio::{sync::mpsc, time::Instant};
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 const DONE: usize = 64;
+/// The longest rest after showing the same again is two polls, doubled so many times.
+const RESTS_MAX: u32 = 12;
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
 
@@ -36,11 +38,16 @@ pub(super) struct Defences {
     under_way: BTreeMap<ChannelId, OwnedTask<()>>,
 }
 
-/// What became of one step.
+/// News of one step.
 pub(super) struct Done {
     channel_id: ChannelId,
-    step: Step,
-    result: Result<Option<String>, ChainError>,
+    news: News,
+}
+
+enum News {
+    /// No block took its transaction for so long; it offers more.
+    Waits,
+    Over(Step, Result<Option<String>, ChainError>),
 }
 
 /// What is to be done for a disputed channel.
@@ -64,6 +71,8 @@ pub(super) struct Progress {
     retries: Retries,
     /// Locks resolved in the dispute and the voucher of these numbers.
     resolved: (Seq, Seq, BTreeSet<u64>),
+    /// How often the same was shown in a row, and what it was: voucher, witnesses known, and locks resolved before.
+    shown: (u32, (Seq, usize, usize)),
     /// Nothing is left to be claimed.
     claimed: bool,
     /// The failure that was told last.
@@ -94,43 +103,65 @@ impl Defences {
 }
 
 impl Entry {
-    /// What this client should do now, as far as the newest block shows.
-    fn step(&mut self, facts: &Facts, closed: bool, now: UnixSeconds) -> Option<Step> {
+    /// What this client should do now, as far as the newest blocks of the endpoints that show a dispute say. One that says
+    /// something is missing is believed: showing it again costs gas, and not showing it everything.
+    fn step(&mut self, disputes: &[Facts], closed: bool, now: UnixSeconds) -> Option<Step> {
         if closed {
             let due = self.ever_disputed == Some(true) && !self.defence.claimed;
             return due.then_some(Step::Claim);
         }
-        if !facts.disputed {
-            return None;
+        let (open, over): (Vec<&Facts>, Vec<&Facts>) =
+            disputes.iter().partition(|facts| now < facts.shown.window_end);
+        self.forget_resolved(disputes);
+        let (mut voucher, mut locks) = (false, BTreeSet::new());
+        let mut left_s = u64::MAX;
+        for facts in &open {
+            let (missing, unresolved) = self.unshown(&facts.shown, now);
+            if missing || !unresolved.is_empty() {
+                voucher |= missing;
+                locks.extend(unresolved);
+                left_s = left_s.min(facts.shown.window_end.0.saturating_sub(now.0));
+            }
         }
-        let until = facts.shown.window_end;
-        if now >= until {
-            return Some(Step::Finalize);
+        if voucher || !locks.is_empty() {
+            let left = Duration::from_secs(left_s);
+            return Some(Step::Show { voucher, locks, left });
         }
-        let (voucher, locks) = self.unshown(facts, now);
-        let left = Duration::from_secs(until.0.saturating_sub(now.0));
-        (voucher || !locks.is_empty()).then_some(Step::Show { voucher, locks, left })
+        (over.len() > open.len()).then_some(Step::Finalize)
     }
 
-    /// Whether the newest voucher adds something to what was shown, and the locks to be resolved next.
-    fn unshown(&mut self, facts: &Facts, now: UnixSeconds) -> (bool, BTreeSet<u64>) {
-        let Shown {
-            seq, paid, counted, ..
-        } = facts.shown;
+    /// Whether the newest voucher adds something to what was shown.
+    fn adds(&self, shown: &Shown) -> bool {
         let newest = self.channel.received();
         // Its acks end own locks, which an older voucher of ours would show again.
         let locks = newest.newest_lock > 0 || self.channel.sent().newest_lock > 0;
         // `paid` goes by maximum, whatever the seq: a hub that was restored may have signed two vouchers of one seq.
-        let dearer = newest.paid > paid;
-        let voucher = dearer || (newest.seq > seq && locks);
-        if newest.seq < seq || (newest.seq == seq && dearer) {
+        newest.paid > shown.paid || (newest.seq > shown.seq && locks)
+    }
+
+    /// What was resolved counts in one dispute and one voucher, and not when nobody shows it any more.
+    fn forget_resolved(&mut self, disputes: &[Facts]) {
+        let Some(dispute_no) = disputes.iter().map(|facts| facts.dispute_no).max() else {
+            return;
+        };
+        let gone = disputes
+            .iter()
+            .all(|facts| facts.shown.counted.is_zero() && !self.adds(&facts.shown));
+        let newest = self.channel.received().seq;
+        let (of_dispute, of_voucher, resolved) = &mut self.defence.resolved;
+        if (*of_dispute, *of_voucher) != (dispute_no, newest) || gone {
+            (*of_dispute, *of_voucher) = (dispute_no, newest);
+            resolved.clear();
+        }
+    }
+
+    /// Whether the newest voucher adds something, and the locks to be resolved next.
+    fn unshown(&self, shown: &Shown, now: UnixSeconds) -> (bool, BTreeSet<u64>) {
+        let newest = self.channel.received();
+        let voucher = self.adds(shown);
+        if newest.seq < shown.seq || (newest.seq == shown.seq && newest.paid > shown.paid) {
             // Locks are counted in the stored voucher only.
             return (voucher, BTreeSet::new());
-        }
-        let (of_dispute, of_voucher, resolved) = &mut self.defence.resolved;
-        if (*of_dispute, *of_voucher) != (facts.dispute_no, newest.seq) || (!voucher && counted.is_zero()) {
-            (*of_dispute, *of_voucher) = (facts.dispute_no, newest.seq);
-            resolved.clear();
         }
         let known = self.channel.known_witnesses();
         let known = known.filter_map(|(id, _)| newest.locks.lock(id));
@@ -139,10 +170,11 @@ impl Entry {
         let sum = known
             .iter()
             .fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));
-        if !voucher && counted >= Amount(sum) {
+        if !voucher && shown.counted >= Amount(sum) {
             return (false, BTreeSet::new());
         }
         let (mut room, mut chosen) = (LOCKS_PER_TX_MAX, BTreeSet::new());
+        let resolved = &self.defence.resolved.2;
         for lock in known.into_iter().filter(|lock| !resolved.contains(&lock.id)) {
             match room.checked_sub(lock.condition().weight()) {
                 Some(left) => room = left,
@@ -151,6 +183,26 @@ impl Entry {
             chosen.insert(lock.id);
         }
         (voucher, chosen)
+    }
+
+    /// How long a reading that shows the newest step undone is not believed: an endpoint that lies could have the same shown
+    /// for ever. The wait doubles with each time in a row.
+    fn rest_after(&mut self, step: &Step, poll: Duration) -> Duration {
+        let base = poll.saturating_mul(2);
+        if !matches!(step, Step::Show { .. }) {
+            return base;
+        }
+        let seq = self.channel.received().seq;
+        let witnesses = self.channel.known_witnesses().count();
+        let this = (seq, witnesses, self.defence.resolved.2.len());
+        let (times, before) = self.defence.shown;
+        let times = if before == this {
+            times.saturating_add(1)
+        } else {
+            0
+        };
+        self.defence.shown = (times, this);
+        base.saturating_mul(1 << times.min(RESTS_MAX))
     }
 
     fn calldata(&self, step: &Step) -> Vec<u8> {
@@ -179,13 +231,13 @@ impl Entry {
 
 impl Actor {
     /// Does what a channel's newest reading asks for, one transaction at a time.
-    pub(super) fn defend(&mut self, id: &ChannelId, facts: &Facts) {
+    pub(super) fn defend(&mut self, id: &ChannelId, disputes: &[Facts]) {
         let now = self.reading.now;
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         let closed = *entry.channel.phase() == Phase::Closed;
-        if !facts.disputed && !closed {
+        if disputes.is_empty() && !closed {
             return;
         }
         let config = entry.channel.config().clone();
@@ -198,17 +250,21 @@ impl Actor {
         let Some(chain) = self.defences.chain.clone() else {
             return;
         };
-        let Some(step) = entry.step(facts, closed, now) else {
+        let Some(step) = entry.step(disputes, closed, now) else {
             return;
         };
         let data = entry.calldata(&step);
         let (sender, channel_id) = (self.defences.sender.clone(), *id);
         let work = async move {
-            let result = carry_out(&chain, &step, &config, data).await;
+            let waits = || {
+                let news = News::Waits;
+                // Full: what is in it says enough.
+                let _ = sender.try_send(Done { channel_id, news });
+            };
+            let result = carry_out(&chain, &step, &config, data, waits).await;
             let done = Done {
                 channel_id,
-                step,
-                result,
+                news: News::Over(step, result),
             };
             // The client has ended: the next one looks at the chain anew.
             let _ = sender.send(done).await;
@@ -218,18 +274,26 @@ impl Actor {
 
     pub(super) fn defended(&mut self, done: Done) {
         let id = done.channel_id;
-        self.defences.under_way.remove(&id);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let seq = entry.channel.received().seq;
-        match done.result {
+        let (step, result) = match done.news {
+            News::Over(step, result) => (step, result),
+            News::Waits => {
+                let why = "no block takes the transaction; it offers more".to_owned();
+                return self.defence_failed(id, why);
+            }
+        };
+        self.defences.under_way.remove(&id);
+        match result {
             Ok(transaction) => {
                 entry.defence.retries.succeeded();
                 entry.defence.told = None;
                 // The next reading shows it.
-                entry.defence.next = Some(later(self.options.chain_poll.saturating_mul(2)));
-                match done.step {
+                let rest = entry.rest_after(&step, self.options.chain_poll);
+                entry.defence.next = Some(later(rest));
+                match step {
                     Step::Show { locks, .. } => entry.defence.resolved.2.extend(locks),
                     Step::Claim => entry.defence.claimed = true,
                     Step::Finalize => {}
@@ -249,14 +313,22 @@ impl Actor {
                     .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
                 entry.defence.next = Some(later(wait));
                 // Not final yet, or the hub was faster: nobody needs to do anything about it.
-                if matches!(done.step, Step::Finalize) {
+                if matches!(step, Step::Finalize) {
                     return tracing::debug!(channel = %id, %error, "cannot be finalized yet");
                 }
-                let why = error.to_string();
-                if entry.defence.told.replace(why.clone()).as_ref() != Some(&why) {
-                    self.emit(ClientEvent::DefenceFailed { channel_id: id, why });
-                }
+                self.defence_failed(id, error.to_string());
             }
+        }
+    }
+
+    /// Told once for each reason.
+    fn defence_failed(&mut self, channel_id: ChannelId, why: String) {
+        let known = self
+            .entries
+            .get_mut(&channel_id)
+            .and_then(|entry| entry.defence.told.replace(why.clone()));
+        if known.as_ref() != Some(&why) {
+            self.emit(ClientEvent::DefenceFailed { channel_id, why });
         }
     }
 }
@@ -267,16 +339,17 @@ async fn carry_out(
     step: &Step,
     config: &Config,
     data: Vec<u8>,
+    waits: impl Fn() + Send + Sync,
 ) -> Result<Option<String>, ChainError> {
     let sent = match step {
-        Step::Show { left, .. } => chain.defend(data, Some(*left)).await,
-        Step::Finalize => chain.defend(data, None).await,
+        Step::Show { left, .. } => chain.defend(data, Some(*left), waits).await,
+        Step::Finalize => chain.defend(data, None, waits).await,
         Step::Claim => {
             let own = chain.sender() == Some(config.client);
             if !own || chain.claimable(config.token).await?.is_zero() {
                 return Ok(None);
             }
-            chain.defend(data, None).await
+            chain.defend(data, None, waits).await
         }
     };
     sent.map(|hash| Some(hash.to_string()))
@@ -309,7 +382,7 @@ mod tests {
     fn r21_a_voucher_is_shown_when_it_pays_more_whatever_its_seq() {
         for ops in [vec![credit_of(100)], vec![credit_of(100), lock_of(5)]] {
             let mut entry = with_first_voucher(&ops);
-            let mut shows = |seq, paid| match entry.step(&facts(seq, paid), false, NOW) {
+            let mut shows = |seq, paid| match entry.step(&[facts(seq, paid)], false, NOW) {
                 Some(Step::Show { voucher, locks, .. }) => {
                     assert!(locks.is_empty(), "no witness is known");
                     voucher
@@ -325,9 +398,44 @@ mod tests {
             // Without locks of either side a newer seq alone changes nothing.
             assert_eq!(shows(0, 100), ops.len() > 1);
             assert_eq!(
-                entry.step(&facts(1, 99), false, NOW.after(1000)),
+                entry.step(&[facts(1, 99)], false, NOW.after(1000)),
                 Some(Step::Finalize)
             );
         }
+    }
+
+    /// One endpoint that says the voucher is there, or that the window is over, keeps nothing back.
+    #[test]
+    fn r21_what_one_endpoint_does_not_show_is_shown_whatever_the_others_say() {
+        let mut entry = with_first_voucher(&[credit_of(100)]);
+        let (honest, satisfied) = (facts(0, 0), facts(9, 1_000_000));
+        let mut over = facts(0, 0);
+        over.shown.window_end = NOW;
+        for disputes in [
+            vec![honest, satisfied],
+            vec![satisfied, honest, over],
+            vec![over, honest],
+        ] {
+            let step = entry.step(&disputes, false, NOW);
+            assert!(matches!(step, Some(Step::Show { voucher: true, .. })), "{step:?}");
+        }
+        assert_eq!(
+            entry.step(&[satisfied, over], false, NOW),
+            None,
+            "half is not most"
+        );
+        assert_eq!(entry.step(&[over], false, NOW), Some(Step::Finalize));
+        assert_eq!(entry.step(&[], false, NOW), None);
+    }
+
+    #[test]
+    fn the_same_is_shown_again_after_longer_and_longer_rests() {
+        let mut entry = with_first_voucher(&[credit_of(100)]);
+        let poll = Duration::from_secs(4);
+        let step = entry.step(&[facts(0, 0)], false, NOW).unwrap();
+        let rests: Vec<u64> = (0..15).map(|_| entry.rest_after(&step, poll).as_secs()).collect();
+        assert_eq!(rests[..4], [8, 16, 32, 64]);
+        assert_eq!(rests[13..], [8 << 12, 8 << 12]);
+        assert_eq!(entry.rest_after(&Step::Finalize, poll), poll * 2);
     }
 }

@@ -1,48 +1,89 @@
-//! What several endpoints say, as one reading: the newest head counts, and of what they say about a channel the more cautious.
+//! What several endpoints say, as one reading. Any of them may be down, stand still or lie: of what they say the more cautious
+//! counts, and one alone moves neither the clock nor a deposit as long as more of them answer.
 
 use super::{Facts, Reading, Seen};
-use protocol_spec::{ChannelId, limits};
+use protocol_spec::{Amount, ChannelId, UnixSeconds, limits};
+use std::collections::BTreeSet;
 
-/// The readings of all endpoints that answered last time, as one. `None` when there is none.
-///
-/// An endpoint whose head is more than `lag` behind the newest has its say only about disputes that the others do not know
-/// of. Of the others: a dispute or a withdrawal of the hub counts when one shows it; a deposit, an own withdrawal, and that
-/// a channel is open or closed, when all do.
-pub(crate) fn merge<'a>(nodes: impl Iterator<Item = &'a Reading> + Clone) -> Option<Reading> {
-    let best = nodes.clone().max_by_key(|reading| reading.number)?;
-    let fresh = |reading: &&Reading| reading.now.after(limits::LAG_DEFAULT_S) >= best.now;
-    let confirmed_number = nodes
-        .clone()
-        .filter(fresh)
-        .map(|reading| reading.confirmed_number);
-    let mut merged = Reading {
-        number: best.number,
-        confirmed_number: confirmed_number.min()?,
-        now: best.now,
-        confirmed: best.confirmed,
-        ..Reading::default()
-    };
-    for (id, of_best) in &best.channels {
-        // One that was asked before the channel was known is waited for.
-        let seen: Option<Vec<Seen>> = nodes
-            .clone()
-            .filter(fresh)
-            .map(|reading| reading.channels.get(id).copied())
-            .collect();
-        let behind = nodes.clone().filter(|reading| !fresh(reading));
-        if let Some(mut all) = seen.and_then(|seen| together(*of_best, &seen)) {
-            older_disputes(&mut all.newest, id, behind);
-            merged.channels.insert(*id, all);
-        }
-    }
-    Some(merged)
+/// Endpoints, and the own clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panel {
+    /// How many there are, those included that do not answer.
+    pub(crate) endpoints: usize,
+    pub(crate) own: UnixSeconds,
 }
 
-/// What endpoints that are up to date say of one channel.
-fn together(best: Seen, all: &[Seen]) -> Option<Seen> {
-    let confirmed = || all.iter().map(|seen| seen.confirmed);
-    let newest = || all.iter().map(|seen| seen.newest);
-    let disputed = newest().find(|facts| facts.disputed);
+impl Panel {
+    /// The readings of all endpoints that answered last time, as one. `None` when there is none.
+    ///
+    /// An endpoint whose head is more than `lag` behind has its say only about disputes that the others do not know of. Of
+    /// the others: a dispute or a withdrawal of the hub counts when one shows it; an own withdrawal, and that a channel is
+    /// open or closed, when all do; a deposit when all do and they are at least half of the endpoints.
+    pub(crate) fn merge(self, readings: &[&Reading]) -> Option<Reading> {
+        let reference = self.reference(readings)?;
+        let fresh = |reading: &&Reading| reading.now.after(limits::LAG_DEFAULT_S) >= reference;
+        let (fresh, behind): (Vec<&Reading>, Vec<&Reading>) = readings.iter().copied().partition(fresh);
+        let middle =
+            |of: fn(&Reading) -> u64| upper_middle(fresh.iter().map(|reading| of(reading)).collect());
+        let mut merged = Reading {
+            number: middle(|reading| reading.number)?,
+            confirmed_number: fresh.iter().map(|reading| reading.confirmed_number).min()?,
+            now: UnixSeconds(middle(|reading| reading.now.0)?),
+            confirmed: UnixSeconds(middle(|reading| reading.confirmed.0)?),
+            ..Reading::default()
+        };
+        let enough = fresh.len().saturating_mul(2) >= self.endpoints;
+        let ids: BTreeSet<&ChannelId> = fresh.iter().flat_map(|reading| reading.channels.keys()).collect();
+        for id in ids {
+            // One that was asked before the channel was known is waited for.
+            let seen: Option<Vec<&Seen>> = fresh.iter().map(|reading| reading.channels.get(id)).collect();
+            let behind = behind.iter().filter_map(|reading| reading.channels.get(id));
+            let behind: Vec<&Seen> = behind.collect();
+            if let Some(mut all) = seen.and_then(|seen| together(&seen, &behind)) {
+                if !enough {
+                    // Deposits only grow: this says nothing.
+                    (all.confirmed.client_deposit, all.confirmed.hub_deposit) = (Amount::ZERO, Amount::ZERO);
+                }
+                merged.channels.insert(*id, all);
+            }
+        }
+        Some(merged)
+    }
+
+    /// The time that heads are measured by: the newest that the own clock finds possible, and at least what half of those who
+    /// answered have reached. A head from the future makes nobody else old.
+    fn reference(self, readings: &[&Reading]) -> Option<UnixSeconds> {
+        let latest = self.own.after(limits::LAG_DEFAULT_S);
+        let possible = readings
+            .iter()
+            .map(|reading| reading.now)
+            .filter(|now| *now <= latest);
+        let mut times: Vec<UnixSeconds> = readings.iter().map(|reading| reading.now).collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        let half = times.get(times.len() >> 1).copied();
+        possible.max().max(half)
+    }
+}
+
+/// Of several the one in the middle; of the two in the middle the larger.
+pub(super) fn upper_middle<T: Ord + Copy>(mut all: Vec<T>) -> Option<T> {
+    all.sort_unstable();
+    all.get(all.len() >> 1).copied()
+}
+
+/// What endpoints that are up to date say of one channel, with the disputes that one `behind` them tells of.
+fn together(fresh: &[&Seen], behind: &[&Seen]) -> Option<Seen> {
+    let confirmed = || fresh.iter().map(|seen| seen.confirmed);
+    let newest = || fresh.iter().map(|seen| seen.newest);
+    let first = fresh.first()?;
+    // A dispute that was cancelled is not told for ever by who stands still.
+    let known = newest().map(|facts| facts.dispute_no).min()?;
+    let older = behind
+        .iter()
+        .map(|seen| seen.newest)
+        .filter(|facts| facts.dispute_no > known);
+    let disputes: Vec<Facts> = newest().chain(older).filter(|facts| facts.disputed).collect();
+    let of_disputes = disputes.iter().map(|facts| facts.dispute_no).max();
     Some(Seen {
         confirmed: Facts {
             open: confirmed().all(|facts| facts.open),
@@ -53,32 +94,17 @@ fn together(best: Seen, all: &[Seen]) -> Option<Seen> {
             client_withdrawn: confirmed().map(|facts| facts.client_withdrawn).min()?,
             hub_withdrawn: confirmed().map(|facts| facts.hub_withdrawn).max()?,
             dispute_no: confirmed().map(|facts| facts.dispute_no).max()?,
-            ..best.confirmed
+            ..first.confirmed
         },
         newest: Facts {
-            open: newest().all(|facts| facts.open),
-            disputed: disputed.is_some(),
-            dispute_no: newest().map(|facts| facts.dispute_no).max()?,
-            shown: match disputed {
-                Some(disputed) if !best.newest.disputed => disputed.shown,
-                _ => best.newest.shown,
-            },
-            ..best.newest
+            open: disputes.is_empty() && newest().all(|facts| facts.open),
+            disputed: !disputes.is_empty(),
+            dispute_no: of_disputes.or_else(|| newest().map(|facts| facts.dispute_no).max())?,
+            ..first.newest
         },
-        agreed: confirmed().all(|facts| facts.closed == best.confirmed.closed),
+        disputes,
+        agreed: confirmed().all(|facts| facts.closed == first.confirmed.closed),
     })
-}
-
-/// A dispute that only an endpoint behind the others tells of, newer than any they know.
-fn older_disputes<'a>(newest: &mut Facts, id: &ChannelId, behind: impl Iterator<Item = &'a Reading>) {
-    for told in behind.filter_map(|reading| reading.channels.get(id)) {
-        if told.newest.disputed && told.newest.dispute_no > newest.dispute_no {
-            newest.open = false;
-            newest.disputed = true;
-            newest.dispute_no = told.newest.dispute_no;
-            newest.shown = told.newest.shown;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -123,8 +149,19 @@ mod tests {
         }
     }
 
+    fn of(endpoints: usize, readings: &[Reading]) -> Reading {
+        let own = UnixSeconds(1_000_000 + 503 * 12);
+        let readings: Vec<&Reading> = readings.iter().collect();
+        Panel { endpoints, own }.merge(&readings).unwrap()
+    }
+
     fn all(readings: &[Reading]) -> Reading {
-        merge(readings.iter()).unwrap()
+        of(readings.len(), readings)
+    }
+
+    /// Ahead of all others by more than they may be behind.
+    fn from_the_future(facts: Facts) -> Reading {
+        reading(503 + 100, facts)
     }
 
     #[test]
@@ -149,7 +186,7 @@ mod tests {
             // Far behind: the newest knows of no dispute at all.
             [reading(400, disputed(1)), reading(503, facts(100))],
         ] {
-            let seen = all(&readings).channels[&ID];
+            let seen = all(&readings).channels[&ID].clone();
             assert!(seen.newest.disputed && !seen.newest.open, "{readings:?}");
         }
     }
@@ -160,7 +197,7 @@ mod tests {
             dispute_no: Seq(1),
             ..facts(100)
         };
-        let seen = all(&[reading(400, disputed(1)), reading(503, cancelled)]).channels[&ID];
+        let seen = all(&[reading(400, disputed(1)), reading(503, cancelled)]).channels[&ID].clone();
         assert!(seen.newest.open && !seen.newest.disputed);
     }
 
@@ -171,9 +208,61 @@ mod tests {
             closed: true,
             ..facts(100)
         };
-        let seen = all(&[reading(500, facts(100)), reading(503, closed)]).channels[&ID];
+        let seen = all(&[reading(500, facts(100)), reading(503, closed)]).channels[&ID].clone();
         assert!(!seen.confirmed.closed && !seen.confirmed.open && !seen.agreed);
-        let seen = all(&[reading(502, closed), reading(503, closed)]).channels[&ID];
+        let seen = all(&[reading(502, closed), reading(503, closed)]).channels[&ID].clone();
         assert!(seen.confirmed.closed && seen.agreed);
+    }
+
+    /// Each of these lies cost a client everything in a dispute, with two honest endpoints beside the liar.
+    #[test]
+    fn one_that_lies_about_the_future_shuts_nobody_out() {
+        let honest = || [reading(503, facts(100)), reading(503, facts(100))];
+        let with = |liar: Reading| {
+            let [a, b] = honest();
+            all(&[a, b, liar])
+        };
+        // A deposit that nobody else sees.
+        let merged = with(from_the_future(facts(1_000_000)));
+        assert_eq!(merged.channels[&ID].confirmed.hub_deposit, Amount(100));
+        assert_eq!((merged.number, merged.now), (503, reading(503, facts(0)).now));
+        // A dispute hidden behind a later one that is over.
+        let hidden = Facts {
+            dispute_no: Seq(99),
+            ..facts(100)
+        };
+        let merged = all(&[
+            reading(503, disputed(1)),
+            reading(503, disputed(1)),
+            from_the_future(hidden),
+        ]);
+        let seen = &merged.channels[&ID];
+        assert!(seen.newest.disputed && !seen.newest.open);
+        assert_eq!((seen.newest.dispute_no, seen.disputes.len()), (Seq(1), 2));
+        // Of two, too.
+        let merged = all(&[reading(503, disputed(1)), from_the_future(hidden)]);
+        assert!(merged.channels[&ID].newest.disputed);
+        let merged = all(&[reading(503, facts(100)), from_the_future(facts(9_999))]);
+        assert_eq!(merged.channels[&ID].confirmed.hub_deposit, Amount(100));
+    }
+
+    #[test]
+    fn what_each_shows_of_a_dispute_is_kept_apart() {
+        let mut shown = disputed(1);
+        shown.shown.paid = Amount(1_000_000);
+        let merged = all(&[reading(503, disputed(1)), reading(505, shown)]);
+        let paid: Vec<Amount> = merged.channels[&ID]
+            .disputes
+            .iter()
+            .map(|one| one.shown.paid)
+            .collect();
+        assert_eq!(paid, [Amount(0), Amount(1_000_000)]);
+    }
+
+    #[test]
+    fn one_of_three_that_alone_answers_makes_no_deposit() {
+        let alone = [reading(503, facts(100))];
+        assert_eq!(of(3, &alone).channels[&ID].confirmed.hub_deposit, Amount(0));
+        assert_eq!(of(2, &alone).channels[&ID].confirmed.hub_deposit, Amount(100));
     }
 }

@@ -5,10 +5,14 @@ mod merge;
 mod node;
 mod send;
 
-pub(crate) use merge::merge;
+pub(crate) use merge::Panel;
 
 use crate::{ChainError, Rpc};
-use alloy::{primitives::B256, signers::local::PrivateKeySigner, sol_types::SolCall};
+use alloy::{
+    primitives::{B256, Bytes},
+    signers::local::PrivateKeySigner,
+    sol_types::SolCall,
+};
 use futures::future::{BoxFuture, join_all};
 use node::Node;
 use protocol_spec::{
@@ -47,12 +51,14 @@ pub(crate) struct Shown {
 }
 
 /// One channel in a reading.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Seen {
     /// At the confirmed block.
     pub(crate) confirmed: Facts,
     /// At the newest block.
     pub(crate) newest: Facts,
+    /// What each endpoint that shows a dispute says of it.
+    pub(crate) disputes: Vec<Facts>,
     /// False while endpoints that are up to date disagree whether the channel is closed.
     pub(crate) agreed: bool,
 }
@@ -62,6 +68,7 @@ impl Seen {
         Self {
             confirmed,
             newest,
+            disputes: Vec::new(),
             agreed: true,
         }
     }
@@ -214,8 +221,8 @@ impl ChainAccess {
     pub(crate) async fn claimable(&self, token: Address) -> Result<Amount, ChainError> {
         let account = self.sender().ok_or(ChainError::NoSender)?;
         let call = IAdjudicator::claimableCall { token, account };
-        let answer = self.ask(self.adjudicator, call.abi_encode()).await?;
-        let amount = IAdjudicator::claimableCall::abi_decode_returns(&answer).map_err(rpc)?;
+        let decode = |answer: &Bytes| IAdjudicator::claimableCall::abi_decode_returns(answer).map_err(rpc);
+        let amount = self.ask(self.adjudicator, call.abi_encode(), decode).await?;
         u128::try_from(amount).map(Amount).map_err(rpc)
     }
 }

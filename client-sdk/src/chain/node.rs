@@ -62,9 +62,14 @@ impl Node {
             Rpc::Provider(provider) => provider.clone(),
             Rpc::Url(url) => within(ProviderBuilder::default().connect(url)).await?.erased(),
         };
+        self.check_chain(&provider).await?;
+        Ok(provider)
+    }
+
+    async fn check_chain(&self, provider: &DynProvider) -> Result<(), ChainError> {
         let got = within(async { provider.get_chain_id().await }).await?;
         match got == self.chain_id {
-            true => Ok(provider),
+            true => Ok(()),
             false => Err(ChainError::WrongChain {
                 expected: self.chain_id,
                 got,
@@ -79,6 +84,8 @@ impl Node {
         confirmations: u64,
         channels: &[ChannelId],
     ) -> Result<Reading, ChainError> {
+        // Each time: behind one address may be other nodes than before.
+        self.check_chain(self.provider().await?).await?;
         let (number, now) = self.block(BlockNumberOrTag::Latest).await?;
         let old = number.saturating_sub(confirmations);
         let (_, confirmed) = self.block(BlockNumberOrTag::Number(old)).await?;

@@ -1,6 +1,6 @@
 //! Transactions: signed once, handed to every endpoint, so that none of them alone can lose or hide one.
 
-use super::{ChainAccess, node::Node, rpc, within};
+use super::{CALL_MAX, ChainAccess, merge::upper_middle, node::Node, rpc, within};
 use crate::ChainError;
 use alloy::{
     eips::eip2718::Encodable2718,
@@ -8,7 +8,6 @@ use alloy::{
     primitives::{B256, Bytes, U256},
     providers::Provider,
     rpc::types::TransactionRequest,
-    signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
 use futures::future::{BoxFuture, join_all};
@@ -20,6 +19,10 @@ use tokio::time::{Instant, sleep, timeout};
 const RAISE_AFTER: Duration = Duration::from_secs(60);
 /// A defence offers at most so many times what the endpoint says is enough now.
 const RAISE_MAX: u128 = 8;
+/// Different nonces that endpoints may name.
+const NONCES_MAX: usize = 4;
+/// No block takes a transaction with more (EIP-7825).
+const GAS_MAX: u64 = 1 << 24;
 
 mod erc20 {
     #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -57,6 +60,55 @@ struct Call {
     value: U256,
 }
 
+impl Call {
+    fn request(&self, from: Address) -> TransactionRequest {
+        TransactionRequest::default()
+            .with_from(from)
+            .with_to(self.to)
+            .with_input(self.data.clone())
+            .with_value(self.value)
+    }
+}
+
+/// What one endpoint says that a call needs.
+#[derive(Clone, Copy)]
+struct Quote {
+    nonce: u64,
+    gas: u64,
+    fees: Fees,
+}
+
+/// What a call is sent with. One endpoint of three that stands still or lies decides nothing of it.
+struct Terms {
+    nonce: u64,
+    /// All that were named, the likeliest first.
+    nonces: Vec<u64>,
+    gas: u64,
+    fees: Fees,
+}
+
+impl Terms {
+    fn of(quotes: &[Quote]) -> Option<Self> {
+        let middle = |part: fn(&Quote) -> u128| upper_middle(quotes.iter().map(part).collect());
+        let nonce = upper_middle(quotes.iter().map(|quote| quote.nonce).collect())?;
+        let mut nonces = vec![nonce];
+        for quote in quotes {
+            if !nonces.contains(&quote.nonce) && nonces.len() < NONCES_MAX {
+                nonces.push(quote.nonce);
+            }
+        }
+        Some(Self {
+            nonce,
+            nonces,
+            gas: upper_middle(quotes.iter().map(|quote| quote.gas).collect())?,
+            fees: Fees {
+                max: middle(|quote| quote.fees.max)?,
+                tip: middle(|quote| quote.fees.tip)?,
+            },
+        })
+    }
+}
+
 /// A signed transaction.
 struct Signed {
     raw: Vec<u8>,
@@ -83,8 +135,9 @@ impl ChainAccess {
         let owner = self.sender().ok_or(ChainError::NoSender)?;
         let spender = self.adjudicator;
         let query = erc20::allowanceCall { owner, spender }.abi_encode();
-        let answer = self.ask(token, query).await?;
-        if erc20::allowanceCall::abi_decode_returns(&answer).is_ok_and(|allowed| allowed >= amount) {
+        let decode = |answer: &Bytes| erc20::allowanceCall::abi_decode_returns(answer).map_err(rpc);
+        let allowed = self.ask(token, query, decode).await;
+        if allowed.is_ok_and(|allowed| allowed >= amount) {
             return Ok(());
         }
         let data = erc20::approveCall { spender, amount }.abi_encode();
@@ -92,16 +145,19 @@ impl ChainAccess {
         self.send(Call { to, data, value }).await.map(drop)
     }
 
-    /// A call at the newest block, answered by the first endpoint that does.
-    pub(super) async fn ask(&self, to: Address, data: Vec<u8>) -> Result<Bytes, ChainError> {
-        let mut failed = ChainError::NotConfigured;
-        for node in self.nodes.iter() {
-            match node.call(to, data.clone()).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
+    /// A number at the newest block: of what the endpoints say the one in the middle.
+    pub(super) async fn ask(
+        &self,
+        to: Address,
+        data: Vec<u8>,
+        decode: impl Fn(&Bytes) -> Result<U256, ChainError>,
+    ) -> Result<U256, ChainError> {
+        let all = self.nodes.iter().map(|node| async {
+            let answer = node.call(to, data.clone()).await?;
+            decode(&answer)
+        });
+        let (numbers, failed) = parted(join_all(all).await);
+        upper_middle(numbers).ok_or(failed)
     }
 
     /// Sends a call to the adjudicator and waits until it is mined.
@@ -111,11 +167,13 @@ impl ChainAccess {
     }
 
     /// As [`Self::broadcast`], offering more as long as no block takes it, for as long as it is of `use_for`. What it finds in
-    /// its way after a while it replaces.
+    /// its way after a while it replaces. One endpoint that is wrong about the nonce cannot stop it: the call is signed
+    /// for each nonce that is named, and done twice it does no harm. `waits` hears of every attempt that no block took.
     pub(crate) fn defend<'a>(
         &'a self,
         data: Vec<u8>,
         use_for: Option<Duration>,
+        waits: impl Fn() + Send + Sync + 'a,
     ) -> BoxFuture<'a, Result<B256, ChainError>> {
         Box::pin(async move {
             let (to, value) = (self.adjudicator, U256::ZERO);
@@ -123,83 +181,99 @@ impl ChainAccess {
             let (mut fees, mut sent) = (Fees::default(), Vec::new());
             let (begun, use_for) = (Instant::now(), use_for.unwrap_or(self.timeout));
             while begun.elapsed() < use_for {
-                let signed = self.sign(&call, fees, !sent.is_empty()).await;
-                match signed {
-                    Ok((signed, offered)) => {
-                        fees = offered;
-                        let handed = self.hand_over(&signed).await;
-                        sent.push(signed.hash);
-                        // An earlier one may still be mined, or be why this one is refused.
-                        if let (Err(error), 1) = (handed, sent.len()) {
-                            return Err(error);
-                        }
-                    }
-                    // It may be that an earlier one is mined by now.
+                match self.offer(&call, fees, &mut sent).await {
+                    Ok(offered) => fees = offered,
+                    // An earlier one may still be mined, or be why this one is refused.
                     Err(error) if sent.is_empty() => return Err(error),
                     Err(error) => tracing::debug!(%error, "a defence cannot be raised now"),
                 }
                 if let Ok(mined) = timeout(RAISE_AFTER, self.mined(&sent)).await {
                     return mined;
                 }
+                waits();
             }
             Err(ChainError::Timeout("the transaction was not mined"))
         })
     }
 
+    /// One attempt: the call for each nonce that is named, to every endpoint. Adds what was taken to `sent`.
+    async fn offer(&self, call: &Call, before: Fees, sent: &mut Vec<B256>) -> Result<Fees, ChainError> {
+        let again = !sent.is_empty();
+        let terms = Terms::of(&self.quotes(call, again).await?).ok_or(ChainError::NotConfigured)?;
+        let fees = if again {
+            before.raised(terms.fees)
+        } else {
+            terms.fees
+        };
+        let mut failed = None;
+        for nonce in &terms.nonces {
+            let signed = self.sign(call, *nonce, terms.gas, fees).await?;
+            match self.hand_over(&signed).await {
+                Ok(()) => sent.push(signed.hash),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if sent.is_empty() => Err(error),
+            _ => Ok(fees),
+        }
+    }
+
     async fn send(&self, call: Call) -> Result<B256, ChainError> {
-        let (signed, _) = self.sign(&call, Fees::default(), false).await?;
+        let terms = Terms::of(&self.quotes(&call, false).await?).ok_or(ChainError::NotConfigured)?;
+        let signed = self.sign(&call, terms.nonce, terms.gas, terms.fees).await?;
         self.hand_over(&signed).await?;
         timeout(self.timeout, self.mined(&[signed.hash]))
             .await
             .map_err(|_| ChainError::Timeout("the transaction was not mined"))?
     }
 
-    /// Fills in nonce, gas and fees by the first endpoint that can, and signs. `again`: in the place of what waits.
-    async fn sign(&self, call: &Call, before: Fees, again: bool) -> Result<(Signed, Fees), ChainError> {
-        let key = self.key.as_ref().ok_or(ChainError::NoSender)?;
-        let mut failed = ChainError::NotConfigured;
-        for node in self.nodes.iter() {
-            match self.fill(node, key.address(), call, before, again).await {
-                Ok((request, fees)) => return Ok((sign(key, request).await?, fees)),
-                Err(error) => failed = error,
-            }
+    /// What every endpoint says that the call needs; an error when none can say. `again`: in the place of what waits.
+    async fn quotes(&self, call: &Call, again: bool) -> Result<Vec<Quote>, ChainError> {
+        let from = self.sender().ok_or(ChainError::NoSender)?;
+        let all = self.nodes.iter().map(|node| async move {
+            let quote = timeout(CALL_MAX, self.quote(node, from, call, again)).await;
+            quote.unwrap_or_else(|_| Err(ChainError::Rpc("no answer in time".to_owned())))
+        });
+        let (quotes, failed) = parted(join_all(all).await);
+        match quotes.is_empty() {
+            true => Err(failed),
+            false => Ok(quotes),
         }
-        Err(failed)
     }
 
-    async fn fill(
-        &self,
-        node: &Node,
-        from: Address,
-        call: &Call,
-        before: Fees,
-        again: bool,
-    ) -> Result<(TransactionRequest, Fees), ChainError> {
+    async fn quote(&self, node: &Node, from: Address, call: &Call, again: bool) -> Result<Quote, ChainError> {
         let provider = node.provider().await?;
         let nonces = provider.get_transaction_count(from);
         // Read for every transaction: other programs may use the same key.
         let nonces = if again { nonces } else { nonces.pending() };
         let nonce = within(async { nonces.await }).await?;
-        let request = TransactionRequest::default()
-            .with_from(from)
-            .with_to(call.to)
-            .with_input(call.data.clone())
-            .with_value(call.value);
-        let gas = within(async { provider.estimate_gas(request.clone()).await }).await?;
+        let request = call.request(from);
+        let gas = within(async { provider.estimate_gas(request).await }).await?;
         let now = within(async { provider.estimate_eip1559_fees().await }).await?;
-        let now = Fees {
+        let fees = Fees {
             max: now.max_fee_per_gas,
             tip: now.max_priority_fee_per_gas,
         };
-        let fees = if again { before.raised(now) } else { now };
-        let request = request
+        Ok(Quote { nonce, gas, fees })
+    }
+
+    async fn sign(&self, call: &Call, nonce: u64, gas: u64, fees: Fees) -> Result<Signed, ChainError> {
+        let key = self.key.as_ref().ok_or(ChainError::NoSender)?;
+        let request = call
+            .request(key.address())
             .with_nonce(nonce)
             .with_chain_id(self.chain_id)
             // What others do meanwhile may make it a little dearer.
-            .with_gas_limit(gas.saturating_add(gas >> 3))
+            .with_gas_limit(gas.saturating_add(gas >> 3).min(GAS_MAX))
             .with_max_fee_per_gas(fees.max)
             .with_max_priority_fee_per_gas(fees.tip);
-        Ok((request, fees))
+        let wallet = EthereumWallet::from(key.clone());
+        let envelope = request.build(&wallet).await.map_err(rpc)?;
+        Ok(Signed {
+            raw: envelope.encoded_2718(),
+            hash: *envelope.tx_hash(),
+        })
     }
 
     /// The same bytes to every endpoint; good when one takes them.
@@ -232,22 +306,30 @@ impl ChainAccess {
         Err(failed)
     }
 
-    /// Waits until one of `hashes` is mined.
+    /// Waits until one of `hashes` is mined: until at least half of those who answer show its receipt.
     async fn mined(&self, hashes: &[B256]) -> Result<B256, ChainError> {
         loop {
             for hash in hashes {
-                for node in self.nodes.iter() {
-                    let receipt = async {
-                        let provider = node.provider().await?;
-                        within(async { provider.get_transaction_receipt(*hash).await }).await
-                    };
-                    match receipt.await {
-                        Ok(Some(receipt)) if receipt.status() => return Ok(*hash),
-                        Ok(Some(_)) => return Err(ChainError::Reverted { tx: hash.to_string() }),
+                let (mut mined, mut reverted, mut answers) = (0_usize, 0_usize, 0_usize);
+                for receipt in join_all(self.nodes.iter().map(|node| receipt(node, *hash))).await {
+                    match receipt {
+                        Ok(Some(true)) => mined = mined.saturating_add(1),
+                        Ok(Some(false)) => reverted = reverted.saturating_add(1),
                         Ok(None) => {}
                         // The transaction is sent: a failed look at it says nothing about it.
-                        Err(error) => tracing::warn!(%error, %hash, node = node.name, "no receipt"),
+                        Err(error) => {
+                            tracing::warn!(%error, %hash, "no receipt");
+                            continue;
+                        }
                     }
+                    answers = answers.saturating_add(1);
+                }
+                let half = |of: usize| of > 0 && of.saturating_mul(2) >= answers;
+                if half(mined) {
+                    return Ok(*hash);
+                }
+                if half(reverted) {
+                    return Err(ChainError::Reverted { tx: hash.to_string() });
                 }
             }
             sleep(self.poll.min(Duration::from_secs(1))).await;
@@ -255,13 +337,24 @@ impl ChainAccess {
     }
 }
 
-async fn sign(key: &PrivateKeySigner, request: TransactionRequest) -> Result<Signed, ChainError> {
-    let wallet = EthereumWallet::from(key.clone());
-    let envelope = request.build(&wallet).await.map_err(rpc)?;
-    Ok(Signed {
-        raw: envelope.encoded_2718(),
-        hash: *envelope.tx_hash(),
-    })
+/// Whether the transaction succeeded; `None`: it is in no block.
+async fn receipt(node: &Node, hash: B256) -> Result<Option<bool>, ChainError> {
+    let provider = node.provider().await?;
+    let receipt = within(async { provider.get_transaction_receipt(hash).await }).await?;
+    Ok(receipt.map(|receipt| receipt.status()))
+}
+
+/// The answers, and why the last one that failed did.
+fn parted<T>(results: Vec<Result<T, ChainError>>) -> (Vec<T>, ChainError) {
+    let mut failed = ChainError::NotConfigured;
+    let mut answers = Vec::new();
+    for result in results {
+        match result {
+            Ok(answer) => answers.push(answer),
+            Err(error) => failed = error,
+        }
+    }
+    (answers, failed)
 }
 
 #[cfg(test)]

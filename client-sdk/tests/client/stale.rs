@@ -1,7 +1,7 @@
 //! Nodes that stand still or are down: nothing is accepted, acknowledged, signed or revealed while a dispute may be missed
 //! (R6, R22), and nothing is lost by that.
 
-use crate::common::{Hub, Node, attached, builder, eventually, key};
+use crate::common::{Hub, Lie, Node, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, Digest, LockOptions, MemoryStore, PayError,
     Ports, UnixSeconds,
@@ -302,4 +302,41 @@ async fn one_of_two_nodes_alone_has_no_say_about_a_resolver() {
     *world.nodes[1].takes.lock().unwrap() = Some(vec![7; 20]);
     let refused = world.channel.release(&invoice, witness).await;
     assert!(matches!(refused, Err(ChannelError::NotHeld)), "{refused:?}");
+}
+
+/// A node that is ahead of all others shuts nobody out: not with its time, its dispute, its deposits, or its number.
+#[tokio::test]
+async fn a_node_from_the_future_hides_no_dispute_and_makes_no_deposit() {
+    let mut world = World::with(3).await;
+    *world.nodes[2].lie.lock().unwrap() = Lie {
+        blocks: 1_000_000_000,
+        seconds: 700,
+        hub_deposit: 1_000_000,
+        past_dispute: 99,
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.channel.view().unwrap().hub_deposit, Amount(1_000_000));
+    for node in &world.nodes[..2] {
+        node.disputed.store(true, Ordering::SeqCst);
+    }
+    world
+        .told(|event| matches!(event, ClientEvent::Disputed { .. }))
+        .await;
+}
+
+/// What was wrong once is not believed for ever.
+#[tokio::test]
+async fn a_number_that_was_wrong_blinds_nobody_once_it_is_gone() {
+    let mut world = World::with(1).await;
+    let lie = Lie {
+        blocks: 1_000_000_000,
+        ..Lie::default()
+    };
+    *world.nodes[0].lie.lock().unwrap() = lie;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    *world.nodes[0].lie.lock().unwrap() = Lie::default();
+    world.nodes[0].disputed.store(true, Ordering::SeqCst);
+    world
+        .told(|event| matches!(event, ClientEvent::Disputed { .. }))
+        .await;
 }

@@ -4,7 +4,11 @@ use super::{super::ChainParams, *};
 use crate::Rpc;
 use alloy::{
     consensus::{Transaction as _, TxEnvelope},
+    network::Ethereum,
+    primitives::U64,
+    providers::{DynProvider, ProviderCall, RootProvider, RpcWithBlock},
     rpc::types::{BlockNumberOrTag, Transaction},
+    signers::local::PrivateKeySigner,
 };
 use hub_chain::embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig};
 use serde_json::{Value, json};
@@ -16,15 +20,39 @@ struct World {
     access: Arc<ChainAccess>,
 }
 
+/// A node that is wrong about the sender's nonce.
+struct Wrong {
+    inner: DynProvider,
+    nonce: u64,
+}
+
+impl Provider for Wrong {
+    fn root(&self) -> &RootProvider<Ethereum> {
+        self.inner.root()
+    }
+
+    fn get_transaction_count(&self, _: Address) -> RpcWithBlock<Address, U64, u64> {
+        let nonce = self.nonce;
+        RpcWithBlock::new_provider(move |_| ProviderCall::BoxedFuture(Box::pin(async move { Ok(nonce) })))
+    }
+}
+
 impl World {
     async fn new() -> Self {
+        Self::with(|honest| vec![honest()]).await
+    }
+
+    async fn with(nodes: impl Fn(&dyn Fn() -> DynProvider) -> Vec<DynProvider>) -> Self {
         let config = EmbeddedConfig {
             automine: false,
             ..EmbeddedConfig::deterministic(1)
         };
         let chain = EmbeddedChain::new(config);
         let params = ChainParams {
-            rpcs: vec![Rpc::Provider(chain.provider())],
+            rpcs: nodes(&|| chain.provider())
+                .into_iter()
+                .map(Rpc::Provider)
+                .collect(),
             sender: Some(PrivateKeySigner::from_bytes(&DEV_ACCOUNTS[0].private_key).unwrap()),
             chain_id: chain.chain_id().unwrap(),
             adjudicator: Address::repeat_byte(7),
@@ -38,7 +66,7 @@ impl World {
 
     fn defend(&self, use_for: Duration) -> tokio::task::JoinHandle<Result<B256, ChainError>> {
         let access = self.access.clone();
-        tokio::spawn(async move { access.defend(vec![1, 2, 3], Some(use_for)).await })
+        tokio::spawn(async move { access.defend(vec![1, 2, 3], Some(use_for), || ()).await })
     }
 
     async fn ask(&self, method: &'static str, params: Value) {
@@ -115,4 +143,59 @@ async fn it_follows_the_market_at_once_and_is_bounded_by_eight_times_of_it() {
     let most = world.waiting().await[0].1;
     let now = world.chain.provider().estimate_eip1559_fees().await.unwrap();
     assert!(most > raised && most <= now.max_fee_per_gas * RAISE_MAX, "{most}");
+}
+
+/// A node that stands still names a nonce that was used, one that lies any other. Each of these cost a client everything.
+#[tokio::test(start_paused = true)]
+async fn one_node_that_is_wrong_about_the_nonce_keeps_no_defence_from_a_block() {
+    for nonce in [0, 1000] {
+        for (at, honest) in [(0, 2), (1, 2), (2, 2), (0, 1), (1, 1)] {
+            let world = World::with(|node| {
+                let mut nodes: Vec<_> = (0..honest).map(|_| node()).collect();
+                let wrong = Wrong { inner: node(), nonce };
+                nodes.insert(at, wrong.erased());
+                nodes
+            })
+            .await;
+            // Something was sent with the key before.
+            let before = world.defend(Duration::from_secs(600));
+            sleep(LATE).await;
+            world.ask("evm_mine", json!([])).await;
+            before.await.unwrap().unwrap();
+            let defence = world.defend(Duration::from_secs(600));
+            sleep(LATE).await;
+            let waiting = world.waiting().await;
+            assert!(
+                waiting.iter().any(|(nonce, _)| *nonce == 1),
+                "{nonce} at {at} of {honest}: {waiting:?}"
+            );
+            world.ask("evm_mine", json!([])).await;
+            defence.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_defence_that_waits_says_so() {
+    let world = World::new().await;
+    let heard = std::sync::atomic::AtomicU32::new(0);
+    let waits = || {
+        heard.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    };
+    let ended = world.access.defend(vec![1], Some(RAISE_AFTER * 3), waits).await;
+    assert!(matches!(ended, Err(ChainError::Timeout(_))), "{ended:?}");
+    assert_eq!(heard.into_inner(), 3);
+}
+
+#[test]
+fn terms_are_those_in_the_middle() {
+    let quote = |nonce, gas, fee| Quote {
+        nonce,
+        gas,
+        fees: Fees { max: fee, tip: fee },
+    };
+    let terms = Terms::of(&[quote(7, 50, 10), quote(900, 1, 1_000_000), quote(7, 60, 12)]).unwrap();
+    assert_eq!((terms.nonce, terms.nonces, terms.gas), (7, vec![7, 900], 50));
+    assert_eq!((terms.fees.max, terms.fees.tip), (12, 12));
+    assert!(Terms::of(&[]).is_none());
 }

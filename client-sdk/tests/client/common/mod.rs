@@ -12,7 +12,7 @@ mod session;
 mod simulated;
 mod state;
 
-pub use node::Node;
+pub use node::{Lie, Node};
 pub use simulated::{SimulatedNetwork, TOWER, Tower as SimulatedTower, Wire, simulated, simulated_builder};
 pub use state::{Cut, HubChannel, Refuse, Silence, Spoil, State};
 

@@ -34,6 +34,21 @@ pub struct Node {
     pub down: AtomicBool,
     /// All channels are disputed.
     pub disputed: AtomicBool,
+    /// What it lies about; nothing by default.
+    pub lie: Mutex<Lie>,
+}
+
+/// A node's lies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lie {
+    /// Its newest block is so many blocks ahead.
+    pub blocks: u64,
+    /// And so many seconds.
+    pub seconds: u64,
+    /// Added to the hub's deposit.
+    pub hub_deposit: u128,
+    /// A dispute of this number is over.
+    pub past_dispute: u64,
 }
 
 impl Node {
@@ -47,6 +62,7 @@ impl Node {
             stands_at: Mutex::default(),
             down: AtomicBool::new(false),
             disputed: AtomicBool::new(false),
+            lie: Mutex::default(),
         });
         let server = node.clone();
         tokio::spawn(async move {
@@ -117,11 +133,13 @@ impl Node {
 
     fn block(&self, at: &Value) -> Value {
         let number = at.as_str().unwrap().strip_prefix("0x");
-        let number = number.map_or(BLOCK, |digits| u64::from_str_radix(digits, 16).unwrap());
+        let lie = *self.lie.lock().unwrap();
+        let newest = BLOCK + lie.blocks;
+        let number = number.map_or(newest, |digits| u64::from_str_radix(digits, 16).unwrap());
         let mut block: Block = Block::default();
         block.header.inner.number = number;
         let stands_at = *self.stands_at.lock().unwrap();
-        block.header.inner.timestamp = stands_at.unwrap_or(self.hub.clock().now.0);
+        block.header.inner.timestamp = stands_at.unwrap_or(self.hub.clock().now.0) + lie.seconds;
         serde_json::to_value(block).unwrap()
     }
 
@@ -131,7 +149,8 @@ impl Node {
         let state = self.hub.state();
         let id = client_sdk::ChannelId(asked.channelId.0);
         let funds = state.channels[&id].channel.funds();
-        let (client, hub) = (funds.client_deposit.0, funds.hub_deposit.0);
+        let lie = *self.lie.lock().unwrap();
+        let (client, hub) = (funds.client_deposit.0, funds.hub_deposit.0 + lie.hub_deposit);
         let none = || LocksState {
             live: false,
             opened: false,
@@ -152,7 +171,7 @@ impl Node {
             hubSeq: 0,
             hubPaid: 0,
             windowEnd: 0,
-            disputeNo: u64::from(disputed),
+            disputeNo: u64::from(disputed).max(lie.past_dispute),
             clientLocks: none(),
             hubLocks: none(),
         };

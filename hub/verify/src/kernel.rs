@@ -381,6 +381,7 @@ mod tests {
             Field as _, PrimeField, ops::Reduce, point::AffineCoordinates, scalar::IsHigh, sec1::ToSec1Point,
         },
     };
+    use std::sync::Arc;
 
     fn bytes(scalar: &Scalar) -> [u8; 32] {
         scalar.to_repr().into()

@@ -112,7 +112,10 @@ pub(super) fn rows(runs: &[Measured]) -> Vec<Row> {
             each(one.verified.unwrap_or(0) as f64, one)
         }));
     }
-    if runs.iter().any(|one| one.batches.is_some_and(|batches| batches > 0)) {
+    if runs
+        .iter()
+        .any(|one| one.batches.is_some_and(|batches| batches > 0))
+    {
         rows.push(row("signatures verified per batch", "per_batch", 1, &|one| {
             one.verified.unwrap_or(0) as f64 / (one.batches.unwrap_or(1).max(1) as f64)
         }));

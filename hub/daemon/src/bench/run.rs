@@ -129,9 +129,7 @@ pub(super) async fn run(
         table_hits: after
             .table_hits
             .map(|now| minus(now, before.table_hits.unwrap_or(0))),
-        batches: after
-            .batches
-            .map(|now| minus(now, before.batches.unwrap_or(0))),
+        batches: after.batches.map(|now| minus(now, before.batches.unwrap_or(0))),
         disk_bytes: minus(after.disk_bytes, before.disk_bytes),
         rss_bytes,
         seconds,

@@ -66,11 +66,10 @@ impl Tree {
         if index >= leaves {
             return Vec::new();
         }
-        self.levels
-            .iter()
-            .enumerate()
-            .filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied())
-            .collect()
+        let mut proof = Vec::with_capacity(self.levels.len());
+        let levels = self.levels.iter().enumerate();
+        proof.extend(levels.filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied()));
+        proof
     }
 }
 

@@ -24,5 +24,8 @@ impl Plays for Here {
 }
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, gives parts of them back and faults them in again, two cleared megabytes at a time.
+    // A kernel that knows no huge pages refuses, and has none.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     hub::cli::main(&Here)
 }

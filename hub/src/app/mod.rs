@@ -14,7 +14,7 @@ use crate::{
     backup::{Backup, BackupError},
     chain::{Chain, ChainError},
     driver::{Ask, Budget, ChainStatus, Checker, Driver, DriverOptions, Management, Operator},
-    engine::{self, ControlHandle, Engine, EngineOptions, Signatures, StartError},
+    engine::{self, ControlHandle, Engine, EngineChoice, EngineOptions, Signatures, StartError},
     execution::Execution,
     ledger::Policy,
     now::Now,
@@ -134,7 +134,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             shard: ShardId(0),
             now: now.clone(),
             execution,
-            workers: workers(execution),
+            workers: workers(execution, setup.signatures.engine),
             signatures: setup.signatures,
             checkpoint_every: CHECKPOINT_EVERY,
             checkpoint_records: CHECKPOINT_RECORDS,
@@ -188,10 +188,13 @@ fn sender(setup: &Setup) -> Result<Address, AppError> {
     setup.chain.sender().ok_or_else(without)
 }
 
-fn workers(execution: Execution) -> usize {
-    match execution {
-        Execution::Threads => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-        Execution::Inline => 1,
+/// With tables half of the processors verify more than the others can take in, and larger batches fill more lanes.
+fn workers(execution: Execution, engine: EngineChoice) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    match (execution, engine) {
+        (Execution::Threads, EngineChoice::Tables) => processors().div_ceil(2),
+        (Execution::Threads, _) => processors(),
+        (Execution::Inline, _) => 1,
     }
 }
 

@@ -56,18 +56,23 @@ impl Lanes {
         Ok(())
     }
 
-    /// The dispatcher and the verify workers.
+    /// The verify workers and, if there are several, the dispatcher.
     pub(super) fn spawn_verifiers(
         &self,
         calls: mpsc::Receiver<Inbound>,
         to_ledger: &mpsc::Sender<ToLedger>,
         verifiers: Vec<Verifier>,
     ) -> Result<(), std::io::Error> {
+        let work = |verifier, queue| self.spawn("verify", run::work(verifier, queue, to_ledger.clone()));
+        let verifiers = match <[Verifier; 1]>::try_from(verifiers) {
+            Ok([alone]) => return work(alone, calls),
+            Err(several) => several,
+        };
         let mut queues = Vec::new();
         for verifier in verifiers {
             let (sender, queue) = mpsc::channel(INBOUND_MAX);
             queues.push(sender);
-            self.spawn("verify", run::work(verifier, queue, to_ledger.clone()))?;
+            work(verifier, queue)?;
         }
         self.spawn("dispatch", run::dispatch(calls, queues))
     }

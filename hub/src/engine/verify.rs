@@ -30,6 +30,7 @@ pub(super) struct Verifier {
 
 /// Counters of the hot path, looked up once.
 struct Counters {
+    batches: metrics::Counter,
     verified: metrics::Counter,
     refused: metrics::Counter,
     table_hits: metrics::Counter,
@@ -64,6 +65,7 @@ impl Verifier {
             engine,
             verdicts: Vec::new(),
             counters: Counters {
+                batches: metrics::counter!("hub_signature_batches_total"),
                 verified: metrics::counter!("hub_signatures_verified_total"),
                 refused: metrics::counter!("hub_signatures_refused_total"),
                 table_hits: metrics::counter!("hub_signature_table_hits_total"),
@@ -114,6 +116,7 @@ impl Verifier {
 
     fn count(&self, signatures: u64, before: Counts) {
         let after = self.engine.counts();
+        self.counters.batches.increment(u64::from(signatures > 0));
         self.counters.verified.increment(signatures);
         let rechecked = after.rechecked.saturating_sub(before.rechecked);
         self.counters.rechecked.increment(rechecked);

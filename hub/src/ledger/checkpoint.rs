@@ -211,7 +211,7 @@ impl Checkpoint {
         let key = move |first: u64| [channel.0.as_slice(), &first.to_be_bytes()].concat();
         move |change| match change {
             RowChange::Put(first, items) => {
-                let mut bytes = Vec::new();
+                let mut bytes = Vec::with_capacity(items.len().saturating_mul(size_of::<T>()));
                 for item in items {
                     // Writing to a Vec cannot fail.
                     let _ = item.serialize(&mut bytes);

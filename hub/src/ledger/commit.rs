@@ -49,7 +49,11 @@ impl Ledger {
         now: UnixSeconds,
         ready: &dyn Fn(SessionId) -> bool,
     ) -> Commit {
-        let mut commit = Commit::default();
+        let mut commit = Commit {
+            changes: Changes::with_room(self.record_bytes),
+            replies: Vec::with_capacity(inputs.len()),
+            ..Commit::default()
+        };
         let now = self.clock(now).now;
         self.look_for_rollback(&inputs, now, &mut commit);
         for input in inputs {
@@ -214,17 +218,20 @@ impl Ledger {
             return;
         }
         let changes = std::mem::take(&mut commit.changes);
-        commit.record = Some((self.next_record, changes.record(now)));
+        let record = changes.record(now);
+        self.record_bytes = record.len();
+        commit.record = Some((self.next_record, record));
         self.next_record = self.next_record.saturating_add(1);
     }
 
     /// The next voucher of every channel touched. Their digests are made together.
     fn issue_all(&mut self, clock: Clock, commit: &mut Commit) {
         let touched = commit.touched.take();
-        let drafts: Vec<Drafted> = touched
-            .into_iter()
-            .filter_map(|index| self.draft(index, clock))
-            .collect();
+        let mut drafts: Vec<Drafted> = Vec::with_capacity(touched.len());
+        drafts.extend(touched.into_iter().filter_map(|index| self.draft(index, clock)));
+        commit
+            .outputs
+            .reserve(drafts.len().saturating_add(commit.replies.len()));
         let encoded: Vec<_> = drafts
             .iter()
             .map(|drafted| drafted.draft.voucher().encoded())

@@ -238,15 +238,27 @@ pub enum ChainFact {
     },
 }
 
-/// The changes of a commit under way, as bytes: a record is written as it happens.
+/// The changes of a commit under way, as bytes: a record is written as it happens, behind room for its head.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     count: u32,
     bytes: Vec<u8>,
 }
 
+/// Bytes of a record before its changes: the time and their number.
+const HEAD_BYTES: usize = size_of::<UnixSeconds>() + size_of::<u32>();
+
 impl Changes {
+    /// With room for a record of `bytes`.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        let bytes = Vec::with_capacity(bytes);
+        Self { count: 0, bytes }
+    }
+
     pub(super) fn push(&mut self, change: &Change) {
+        if self.count == 0 {
+            self.bytes.resize(HEAD_BYTES, 0);
+        }
         self.count = self.count.saturating_add(1);
         // Writing to a Vec cannot fail.
         let _ = change.serialize(&mut self.bytes);
@@ -256,13 +268,11 @@ impl Changes {
         self.count as usize
     }
 
-    /// The bytes of the [`Record`] with these changes at `now`.
-    pub(super) fn record(self, now: UnixSeconds) -> Vec<u8> {
-        let mut record = Vec::with_capacity(self.bytes.len().saturating_add(16));
-        // Writing to a Vec cannot fail.
-        let _ = (now, self.count).serialize(&mut record);
-        record.extend_from_slice(&self.bytes);
-        record
+    /// The bytes of the [`Record`] with these changes, one at least, at `now`.
+    pub(super) fn record(mut self, now: UnixSeconds) -> Vec<u8> {
+        // It fits: the first change made room for it.
+        let _ = (now, self.count).serialize(&mut self.bytes.as_mut_slice());
+        self.bytes
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Ledger {
     places: Places,
     /// Number of the next journal record.
     next_record: u64,
+    /// Bytes of the newest one: the next is likely to need as many.
+    record_bytes: usize,
     /// Newest confirmed block: number, hash, timestamp.
     chain: ChainPosition,
     /// Channels in which the hub may have signed what this database does not know (A10).
@@ -135,6 +137,7 @@ impl Ledger {
             logins: HashMap::default(),
             places: Places::default(),
             next_record: 1,
+            record_bytes: 0,
             chain: ChainPosition::default(),
             unsynced: BTreeSet::new(),
             starts: 0,

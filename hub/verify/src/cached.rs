@@ -21,7 +21,6 @@ use crate::{
 use crate::{
     kernel::{EightIfma, FourFma},
     known,
-    lanes::avx2,
 };
 use std::sync::Arc;
 
@@ -39,7 +38,6 @@ pub struct Cached {
     signer_tables: Vec<Arc<SignerTable>>,
     /// Places of items whose keys have no tables.
     cold: Vec<usize>,
-    picks: Vec<Pick>,
     inverses: Vec<U256>,
     rechecked: u64,
     with_tables: u64,
@@ -120,7 +118,6 @@ impl Cached {
             chunk: Vec::with_capacity(CHUNK),
             signer_tables: Vec::with_capacity(CHUNK),
             cold: Vec::with_capacity(CHUNK),
-            picks: vec![Pick::NONE; CHUNK * LEAVES_ALL],
             inverses: Vec::with_capacity(CHUNK),
             rechecked: 0,
             with_tables: 0,
@@ -149,8 +146,13 @@ impl Cached {
         }
     }
 
-    /// u1 = z / s and u2 = r / s for the chunk, as picks.
-    fn plan(&mut self, batch: &[Item<'_>]) {
+    /// u1 = z / s and u2 = r / s for the chunk, as points to be summed.
+    fn plan<'a>(
+        &mut self,
+        batch: &[Item<'_>],
+        tables: &'a [Arc<SignerTable>],
+        base: &'a BaseTable,
+    ) -> Leaves<'a> {
         self.inverses.clear();
         let mut product = [1, 0, 0, 0];
         for pending in &self.chunk {
@@ -158,25 +160,18 @@ impl Cached {
             product = order::mul(&product, &pending.parts.s);
         }
         let mut inverse = order::invert(&product);
+        let mut leaves = Leaves::new(tables.len(), base);
+        let mut picks = [Pick::NONE; LEAVES_ALL];
         for (at, pending) in self.chunk.iter().enumerate().rev() {
             let s_inverse = order::mul(&inverse, &self.inverses[at]);
             inverse = order::mul(&inverse, &pending.parts.s);
             let z = order::reduce(&words::from_be(batch[pending.item].digest));
             let u1 = order::split(&order::mul(&z, &s_inverse));
             let u2 = order::split(&order::mul(&pending.parts.r, &s_inverse));
-            let picks = &mut self.picks[at * LEAVES_ALL..][..LEAVES_ALL];
-            let table = &self.signer_tables[at];
-            layout::picks(&u1, &u2, |leaf, pick| {
-                picks[leaf] = pick;
-                // Tables of many signers are in no near cache, nor are those of G.
-                #[cfg(target_arch = "x86_64")]
-                avx2::prefetch(if pick.of_base() {
-                    &self.base[pick.index()]
-                } else {
-                    &table[pick.index()]
-                });
-            });
+            layout::picks(&u1, &u2, |leaf, pick| picks[leaf] = pick);
+            leaves.put(at, &picks, &tables[at], base);
         }
+        leaves
     }
 }
 
@@ -224,19 +219,24 @@ impl Cached {
             }
             if !self.chunk.is_empty() {
                 self.with_tables += self.chunk.len() as u64;
-                self.plan(batch);
-                self.run(verdicts, first, judge);
+                self.run(batch, verdicts, first, judge);
             }
         }
     }
 
-    fn run(&mut self, verdicts: &mut [Verdict], first: usize, judge: &mut dyn FnMut(usize) -> Verdict) {
-        let leaves = Leaves {
-            picks: &self.picks,
-            tables: &self.signer_tables,
-            base: self.base,
-        };
+    fn run(
+        &mut self,
+        batch: &[Item<'_>],
+        verdicts: &mut [Verdict],
+        first: usize,
+        judge: &mut dyn FnMut(usize) -> Verdict,
+    ) {
+        // Borrowed by the leaves.
+        let tables = std::mem::take(&mut self.signer_tables);
+        let leaves = self.plan(batch, &tables, self.base);
         self.kernel.evaluate(&leaves);
+        drop(leaves);
+        self.signer_tables = tables;
         for (at, pending) in self.chunk.iter().enumerate() {
             verdicts[pending.item] = if self.kernel.accepts(at, &pending.parts) {
                 Verdict::Valid

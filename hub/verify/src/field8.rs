@@ -53,17 +53,7 @@ impl<L: Lanes> Fe8<L> {
     /// The lanes as single values.
     fn each(&self) -> [Fe; 8] {
         let limbs = self.0.map(L::store);
-        std::array::from_fn(|lane| {
-            let [l0, l1, l2, l3, l4] = limbs.map(|limb| limb[lane]);
-            let words = [
-                l0 | l1 << 52,
-                l1 >> 12 | l2 << 40,
-                l2 >> 24 | l3 << 28,
-                l3 >> 36 | l4 << 16,
-            ];
-            // The value is hardly above 2^256 if at all: what is left above it cannot overflow.
-            Fe(words::add(&words, &[(l4 >> 48) * FOLD_256, 0, 0, 0]).0)
-        })
+        std::array::from_fn(|lane| single(&limbs, lane))
     }
 
     fn from_each(each: &[Fe; 8]) -> Self {
@@ -71,6 +61,19 @@ impl<L: Lanes> Fe8<L> {
             L::load(&std::array::from_fn(|lane| each[lane].0[word]))
         }))
     }
+}
+
+/// One lane of five limbs.
+fn single(limbs: &[[u64; 8]; 5], lane: usize) -> Fe {
+    let [l0, l1, l2, l3, l4] = limbs.each_ref().map(|limb| limb[lane]);
+    let words = [
+        l0 | l1 << 52,
+        l1 >> 12 | l2 << 40,
+        l2 >> 24 | l3 << 28,
+        l3 >> 36 | l4 << 16,
+    ];
+    // The value is hardly above 2^256 if at all: what is left above it cannot overflow.
+    Fe(words::add(&words, &[(l4 >> 48) * FOLD_256, 0, 0, 0]).0)
 }
 
 /// Carries upwards, and bits from 256 on are folded down. Limbs are below 2^58 before.
@@ -236,7 +239,7 @@ impl<L: Lanes> Field for Fe8<L> {
 
     #[inline(always)]
     fn lane(&self, lane: usize) -> U256 {
-        self.each()[lane].canonical()
+        single(&self.0.map(L::store), lane).canonical()
     }
 }
 

@@ -23,60 +23,93 @@ use crate::{
     table::{BaseTable, SignerTable, TablePoint},
     words,
 };
-use std::sync::Arc;
-
-/// What is to be summed: for each signature [`LEAVES_ALL`] picks and the tables of its signer.
+/// What is to be summed: a table point for each leaf of each signature, and whether it is negated. In blocks of eight
+/// signatures, leaf by leaf.
 pub(crate) struct Leaves<'a> {
-    pub(crate) picks: &'a [Pick],
-    pub(crate) tables: &'a [Arc<SignerTable>],
-    pub(crate) base: &'a BaseTable,
+    blocks: Vec<Block<'a>>,
+    count: usize,
 }
 
+/// Eight signatures.
+struct Block<'a> {
+    points: [[&'a TablePoint; BLOCK]; LEAVES_ALL],
+    /// A bit for each of them.
+    negative: [u8; LEAVES_ALL],
+}
+
+/// Signatures in a block.
+const BLOCK: usize = 8;
 /// Groups of a signature.
 const GROUPS: usize = LEAVES_ALL / LEAVES;
 
 impl<'a> Leaves<'a> {
+    /// For `count` signatures; a point of G stands where none is [`Leaves::put`].
+    pub(crate) fn new(count: usize, base: &'a BaseTable) -> Self {
+        let block = || Block {
+            points: [[&base[0]; BLOCK]; LEAVES_ALL],
+            negative: [0; LEAVES_ALL],
+        };
+        let mut blocks = Vec::new();
+        blocks.resize_with(count.div_ceil(BLOCK), block);
+        Self { blocks, count }
+    }
+
+    /// The leaves of a signature: its picks, from its signer's table and from that of G.
+    pub(crate) fn put(
+        &mut self,
+        signature: usize,
+        picks: &[Pick; LEAVES_ALL],
+        signer: &'a SignerTable,
+        base: &'a BaseTable,
+    ) {
+        let (block, lane) = (&mut self.blocks[signature / BLOCK], signature % BLOCK);
+        for (leaf, pick) in picks.iter().enumerate() {
+            let point = if pick.of_base() {
+                &base[pick.index()]
+            } else {
+                &signer[pick.index()]
+            };
+            // Tables of many signers are in no near cache, nor are those of G.
+            #[cfg(target_arch = "x86_64")]
+            avx2::prefetch(point);
+            block.points[leaf][lane] = point;
+            block.negative[leaf] |= u8::from(pick.negative()) << lane;
+        }
+    }
+
+    /// Signatures.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// A leaf of a signature: group and index are as in [`Source`].
     #[inline(always)]
     fn leaf(&self, signature: usize, group: usize, index: usize) -> (&'a TablePoint, bool) {
-        let pick = self.picks[signature * LEAVES_ALL + group * LEAVES + index];
-        let point = if pick.of_base() {
-            &self.base[pick.index()]
-        } else {
-            &self.tables[signature][pick.index()]
-        };
-        (point, pick.negative())
+        let block = &self.blocks[signature / BLOCK];
+        let (leaf, lane) = (group * LEAVES + index, signature % BLOCK);
+        (block.points[leaf][lane], block.negative[leaf] >> lane & 1 == 1)
     }
 
-    /// The same leaf of eight signatures; behind the last one it is the last one's again.
+    /// The same leaf of eight signatures.
     #[inline(always)]
     fn eight<L: Lanes>(&self, group: usize, index: usize) -> ([L; 8], u8) {
-        let (block, group) = (group / GROUPS, group % GROUPS);
-        let mut negative = 0;
-        let mut rows = [&self.base[0].0; 8];
-        for (lane, row) in rows.iter_mut().enumerate() {
-            let signature = (block * 8 + lane).min(self.tables.len() - 1);
-            let (point, minus) = self.leaf(signature, group, index);
-            negative |= u8::from(minus) << lane;
-            *row = &point.0;
-        }
-        (lanes::transpose(rows), negative)
+        let block = &self.blocks[group / GROUPS];
+        let leaf = group % GROUPS * LEAVES + index;
+        let [p0, p1, p2, p3, p4, p5, p6, p7] = &block.points[leaf];
+        let rows = [&p0.0, &p1.0, &p2.0, &p3.0, &p4.0, &p5.0, &p6.0, &p7.0];
+        (lanes::transpose(rows), block.negative[leaf])
     }
 
-    /// The same leaf of four signatures, and a sign bit in the lanes where it is negated; behind the last one it is
-    /// the last one's again.
+    /// The same leaf of four signatures, and a sign bit in the lanes where it is negated.
     #[inline(always)]
     fn four(&self, group: usize, index: usize) -> ([&'a TablePoint; 4], [u64; 4]) {
-        let (block, group) = (group / GROUPS, group % GROUPS);
-        let mut signs = [0; 4];
-        let mut points = [&self.base[0]; 4];
-        for (lane, point) in points.iter_mut().enumerate() {
-            let signature = (block * 4 + lane).min(self.tables.len() - 1);
-            let (from, minus) = self.leaf(signature, group, index);
-            signs[lane] = u64::from(minus) << 63;
-            *point = from;
-        }
-        (points, signs)
+        let four = group / GROUPS;
+        let block = &self.blocks[four / 2];
+        let leaf = group % GROUPS * LEAVES + index;
+        let points = block.points[leaf].as_chunks::<4>().0[four % 2];
+        let negative = u64::from(block.negative[leaf]) >> (four % 2 * 4);
+        let sign = |lane: u32| (negative >> lane & 1) << 63;
+        (points, [sign(0), sign(1), sign(2), sign(3)])
     }
 }
 
@@ -179,7 +212,7 @@ impl OneLane {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "bmi2,adx")]
 fn evaluate_mulx(sums: &mut Sums<Fe>, leaves: &Leaves<'_>) {
-    sums.evaluate(leaves, leaves.tables.len());
+    sums.evaluate(leaves, leaves.count());
 }
 
 impl Kernel for OneLane {
@@ -194,7 +227,7 @@ impl Kernel for OneLane {
             #[expect(unsafe_code, reason = "compiled for CPU features that were detected")]
             return unsafe { evaluate_mulx(&mut self.sums, leaves) };
         }
-        self.sums.evaluate(leaves, leaves.tables.len());
+        self.sums.evaluate(leaves, leaves.count());
     }
 
     fn accepts(&self, signature: usize, parts: &Parts) -> bool {
@@ -217,7 +250,7 @@ impl Kernel for FourEmulated {
     }
 
     fn evaluate(&mut self, leaves: &Leaves<'_>) {
-        self.0.evaluate(leaves, leaves.tables.len().div_ceil(4));
+        self.0.evaluate(leaves, leaves.count().div_ceil(4));
     }
 
     fn accepts(&self, signature: usize, parts: &Parts) -> bool {
@@ -249,7 +282,7 @@ impl FourFma {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi2,adx")]
 fn evaluate_fma(sums: &mut Sums<Fe4<Avx2>>, leaves: &Leaves<'_>) {
-    sums.evaluate(leaves, leaves.tables.len().div_ceil(4));
+    sums.evaluate(leaves, leaves.count().div_ceil(4));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -259,7 +292,7 @@ impl Kernel for FourFma {
     }
 
     fn evaluate(&mut self, leaves: &Leaves<'_>) {
-        self.are_few = leaves.tables.len() < 4;
+        self.are_few = leaves.count() < 4;
         if self.are_few {
             return self.few.evaluate(leaves);
         }
@@ -293,7 +326,7 @@ impl Kernel for EightEmulated {
     }
 
     fn evaluate(&mut self, leaves: &Leaves<'_>) {
-        self.0.evaluate(leaves, leaves.tables.len().div_ceil(8));
+        self.0.evaluate(leaves, leaves.count().div_ceil(8));
     }
 
     fn accepts(&self, signature: usize, parts: &Parts) -> bool {
@@ -316,7 +349,7 @@ impl EightIfma {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512ifma,bmi2,adx")]
 fn evaluate_ifma(sums: &mut Sums<Fe8<Avx512>>, leaves: &Leaves<'_>) {
-    sums.evaluate(leaves, leaves.tables.len().div_ceil(8));
+    sums.evaluate(leaves, leaves.count().div_ceil(8));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -348,6 +381,7 @@ mod tests {
             Field as _, PrimeField, ops::Reduce, point::AffineCoordinates, scalar::IsHigh, sec1::ToSec1Point,
         },
     };
+    use std::sync::Arc;
 
     fn bytes(scalar: &Scalar) -> [u8; 32] {
         scalar.to_repr().into()

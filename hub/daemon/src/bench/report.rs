@@ -112,6 +112,14 @@ pub(super) fn rows(runs: &[Measured]) -> Vec<Row> {
             each(one.verified.unwrap_or(0) as f64, one)
         }));
     }
+    if runs
+        .iter()
+        .any(|one| one.batches.is_some_and(|batches| batches > 0))
+    {
+        rows.push(row("signatures verified per batch", "per_batch", 1, &|one| {
+            one.verified.unwrap_or(0) as f64 / (one.batches.unwrap_or(1).max(1) as f64)
+        }));
+    }
     if runs.iter().any(|one| one.table_hits.is_some_and(|hits| hits > 0)) {
         rows.push(row("table hits per signature", "table_hits", 3, &|one| {
             one.table_hits.unwrap_or(0) as f64 / (one.verified.unwrap_or(1).max(1) as f64)

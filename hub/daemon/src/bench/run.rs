@@ -29,6 +29,8 @@ pub(super) struct Measured {
     /// Signatures of clients that the hub verified; none: it does not tell.
     pub(super) verified: Option<u64>,
     pub(super) table_hits: Option<u64>,
+    /// Batches in which they were verified.
+    pub(super) batches: Option<u64>,
     pub(super) disk_bytes: u64,
     pub(super) rss_bytes: u64,
     /// Payments acknowledged in each second that counted.
@@ -44,6 +46,7 @@ struct Used {
     commits: u64,
     verified: Option<u64>,
     table_hits: Option<u64>,
+    batches: Option<u64>,
     disk_bytes: u64,
 }
 
@@ -56,6 +59,7 @@ async fn used(hub: &Hub) -> Used {
         commits: http::counter(&metrics, "hub_commits_total"),
         verified: http::find(&metrics, "hub_signatures_verified_total"),
         table_hits: http::find(&metrics, "hub_signature_table_hits_total"),
+        batches: http::find(&metrics, "hub_signature_batches_total"),
         disk_bytes: process::written_bytes(pid).unwrap_or(0),
     }
 }
@@ -125,6 +129,7 @@ pub(super) async fn run(
         table_hits: after
             .table_hits
             .map(|now| minus(now, before.table_hits.unwrap_or(0))),
+        batches: after.batches.map(|now| minus(now, before.batches.unwrap_or(0))),
         disk_bytes: minus(after.disk_bytes, before.disk_bytes),
         rss_bytes,
         seconds,

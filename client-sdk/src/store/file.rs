@@ -1,15 +1,14 @@
 //! The store in a file: redb, every batch durable before it returns.
 
-use super::{Row, Store, Table, Write};
+use super::{Row, Store, Table, Write, create};
 use crate::StoreError;
 use async_trait::async_trait;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
-    StorageError, TableDefinition, TableError, backends::FileBackend,
+    StorageError, TableDefinition, TableError,
 };
 use std::{
-    fs::{self, OpenOptions},
-    os::unix::fs::OpenOptionsExt,
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -36,11 +35,15 @@ impl std::fmt::Debug for RedbStore {
 impl RedbStore {
     /// Opens the file, or makes it when there is none. Blocks for a moment; call it before the runtime is busy.
     ///
+    /// It is made under another name (`NAME.*.new`) and gets its own when it is whole and durable: a crash before that leaves
+    /// nothing that would be opened, and the next start takes away what is left.
+    ///
     /// Errors: [`StoreError::InUse`], [`StoreError::Corrupt`] (never started empty over an existing file), [`StoreError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
+        create::sweep(path);
         if !path.exists() {
-            create(path)?;
+            create::make(path)?;
         }
         let database = guarded(path, || open_file(path))??;
         let store = Self {
@@ -124,7 +127,7 @@ impl RedbStore {
     }
 }
 
-fn version() -> Write {
+pub(super) fn version() -> Write {
     Write {
         table: Table::Meta,
         key: VERSION_KEY.to_vec(),
@@ -153,7 +156,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
     TableDefinition::new(table.name())
 }
 
-fn write(database: &Database, batch: Vec<Write>) -> Result<(), StoreError> {
+pub(super) fn write(database: &Database, batch: Vec<Write>) -> Result<(), StoreError> {
     let mut transaction = database.begin_write().map_err(io)?;
     transaction.set_durability(Durability::Immediate).map_err(io)?;
     // Two phases: keys and values are partly chosen by others, so one checksum must not be all that tells a torn commit.
@@ -168,37 +171,6 @@ fn write(database: &Database, batch: Vec<Write>) -> Result<(), StoreError> {
     transaction.commit().map_err(io)
 }
 
-/// Makes a complete file under another name, then links it into place: a crash leaves no half-made store.
-fn create(path: &Path) -> Result<(), StoreError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let _ = fs::remove_file(&temporary);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(io)?;
-    let database = Builder::new()
-        .create_with_backend(FileBackend::new(file).map_err(io)?)
-        .map_err(io)?;
-    write(&database, vec![version()])?;
-    drop(database);
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(error)),
-        _ => {}
-    }
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)
-}
-
 fn open_file(path: &Path) -> Result<Database, StoreError> {
     let size = fs::metadata(path).map_err(io)?.len();
     if size == 0 {
@@ -208,7 +180,7 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
 }
 
 /// A file in use, a disk that fails, and damage need different words.
-fn refuse(path: &Path, error: DatabaseError) -> StoreError {
+pub(super) fn refuse(path: &Path, error: DatabaseError) -> StoreError {
     use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
@@ -224,7 +196,7 @@ fn refuse(path: &Path, error: DatabaseError) -> StoreError {
 }
 
 /// redb panics on some garbage; that must not look like a bug of the caller.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| corrupt(path, "the database engine panicked"))
 }
 
@@ -235,7 +207,7 @@ fn corrupt(path: &Path, why: impl ToString) -> StoreError {
     }
 }
 
-fn io(error: impl std::fmt::Display) -> StoreError {
+pub(super) fn io(error: impl std::fmt::Display) -> StoreError {
     StoreError::Io(error.to_string())
 }
 

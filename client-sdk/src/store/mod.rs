@@ -2,6 +2,7 @@
 //!
 //! A [`Store`] is a set of small tables of bytes with atomic, durable batches. [`MemoryStore`] forgets; [`RedbStore`] is a file.
 
+mod create;
 mod file;
 mod memory;
 pub(crate) mod rows;

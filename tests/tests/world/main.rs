@@ -13,6 +13,8 @@
     reason = "a test says what is wrong by failing; clippy exempts only functions marked #[test]"
 )]
 
+mod creation;
+
 use std::{
     collections::BTreeMap,
     sync::{

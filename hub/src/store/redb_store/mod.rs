@@ -1,5 +1,6 @@
 //! The store on two redb files; `open` has the rules of opening, `files` the checks, `layout` the bytes.
 
+mod create;
 mod database;
 mod files;
 mod journal;

@@ -1,12 +1,13 @@
 //! Opening: never over something that is not a complete database of this hub.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
 use super::RedbStore;
+use super::create::create;
 use super::database::{File, Tuning, damaged};
 use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
@@ -14,8 +15,8 @@ use super::mark::Mark;
 use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
-const JOURNAL_CACHE_BYTES: usize = 64 * 1024 * 1024;
-const STATE_CACHE_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const JOURNAL_CACHE_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const STATE_CACHE_BYTES: usize = 256 * 1024 * 1024;
 
 impl RedbStore {
     /// Opens the database in `path`, or creates it if the directory does not exist or is empty.
@@ -152,56 +153,6 @@ fn is_vacant(path: &Path) -> Result<bool, OpenError> {
     })
 }
 
-/// Makes a database beside `path` and moves it into place, which succeeds for one of several processes only.
-fn create(path: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenError> {
-    let nonce: [u8; 8] = rand::random();
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".new-{}", hex::encode(nonce)));
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let building = parent.join(name);
-    let make = || -> Result<(), OpenError> {
-        std::fs::create_dir_all(&building).map_err(|error| io(&building, error))?;
-        let files = Files {
-            journal: new_file(&building.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
-            state: new_file(&building.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
-            mark: Mark::open(&building),
-        };
-        files.write_pins(&building, identity)?;
-        drop(files);
-        sync_directory(&building)?;
-        match std::fs::rename(&building, path) {
-            // Another process was first: open what it made.
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
-            renamed => renamed.map_err(|error| io(path, error)),
-        }?;
-        sync_directory(&parent)
-    };
-    let made = make();
-    if building.exists() {
-        // Ours alone, by its random name, and never opened by anybody else.
-        let _left_behind = std::fs::remove_dir_all(&building);
-    }
-    made
-}
-
-fn sync_directory(path: &Path) -> Result<(), OpenError> {
-    std::fs::File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| io(path, error))
-}
-
-fn new_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path);
-    start_file(path, file.map_err(|error| io(path, error))?, cache_bytes, tuning)
-}
-
 fn open_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -214,7 +165,7 @@ fn open_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, Op
     start_file(path, file, cache_bytes, tuning)
 }
 
-fn start_file(
+pub(super) fn start_file(
     path: &Path,
     file: std::fs::File,
     cache_bytes: usize,

@@ -1,0 +1,131 @@
+//! A new database is made beside its place, whole and durable, and then moved into it: no crash and no failing disk leaves half
+//! a database there, and none that is there is ever replaced.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::database::{File, Tuning};
+use super::files::Files;
+use super::layout::{JOURNAL_FILE, STATE_FILE};
+use super::mark::Mark;
+use super::open::{JOURNAL_CACHE_BYTES, STATE_CACHE_BYTES, io, start_file};
+use crate::store::{Identity, OpenError};
+
+/// Between the database's name and a number that nobody has twice, in the names of unfinished ones.
+const UNFINISHED: &str = ".new-";
+const NUMBER_DIGITS: usize = 16;
+/// Other processes that start at the same moment take ours for a left-over, each at most once.
+const TRIES: usize = 16;
+
+/// Makes a database beside `path` and moves it into place, which succeeds for one of several processes only.
+pub(super) fn create(path: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    make_directories(&parent)?;
+    sweep(&parent, path);
+    for _ in 0..TRIES {
+        let unfinished = parent.join(unfinished_name(path));
+        std::fs::create_dir(&unfinished).map_err(|error| io(&unfinished, error))?;
+        let moved = fill(&unfinished, identity, tuning).and_then(|()| move_into_place(&unfinished, path));
+        let taken_away = !unfinished.exists();
+        // In its place it is by now, or it is worth nothing. Ours alone, by its name, and never opened by anybody else.
+        let _left_behind = std::fs::remove_dir_all(&unfinished);
+        match moved {
+            Ok(true) => return sync(&parent),
+            Err(error) if !taken_away => return Err(error),
+            Ok(false) | Err(_) => {}
+        }
+    }
+    Err(OpenError::InUse {
+        path: path.to_path_buf(),
+    })
+}
+
+/// Everything that a hub needs to start, durable.
+fn fill(unfinished: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenError> {
+    let files = Files {
+        journal: new_file(&unfinished.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
+        state: new_file(&unfinished.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+        mark: Mark::open(unfinished),
+    };
+    files.write_pins(unfinished, identity)?;
+    drop(files);
+    for name in [JOURNAL_FILE, STATE_FILE] {
+        sync(&unfinished.join(name))?;
+    }
+    sync(unfinished)
+}
+
+/// False: another process took ours for a left-over.
+fn move_into_place(unfinished: &Path, path: &Path) -> Result<bool, OpenError> {
+    match std::fs::rename(unfinished, path) {
+        // Another process was first: open what it made.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        renamed => renamed.map(|()| true).map_err(|error| io(path, error)),
+    }
+}
+
+/// Makes what is missing of a path, durably: a database whose directory vanishes with the power is lost.
+fn make_directories(path: &Path) -> Result<(), OpenError> {
+    let missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    std::fs::create_dir_all(path).map_err(|error| io(path, error))?;
+    for directory in made {
+        match directory.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync(parent)?,
+            _ => sync(Path::new("."))?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what crashes left. Each is given another name first, at once or not at all: one that a process moves into place
+/// at this moment stays whole.
+fn sweep(parent: &Path, path: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let ours = parent.join(unfinished_name(path));
+        if is_unfinished(path, &entry.file_name()) && std::fs::rename(entry.path(), &ours).is_ok() {
+            let _left_behind = std::fs::remove_dir_all(&ours);
+        }
+    }
+}
+
+fn unfinished_name(path: &Path) -> OsString {
+    let number: [u8; NUMBER_DIGITS / 2] = rand::random();
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!("{UNFINISHED}{}", hex::encode(number)));
+    name
+}
+
+/// True for the names that [`unfinished_name`] gives, and no others.
+fn is_unfinished(path: &Path, name: &OsStr) -> bool {
+    let ours = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let number = name
+        .as_encoded_bytes()
+        .strip_prefix(ours)
+        .and_then(|rest| rest.strip_prefix(UNFINISHED.as_bytes()));
+    number.is_some_and(|number| number.len() == NUMBER_DIGITS && number.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// A file or a directory.
+fn sync(path: &Path) -> Result<(), OpenError> {
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| io(path, error))
+}
+
+fn new_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path);
+    start_file(path, file.map_err(|error| io(path, error))?, cache_bytes, tuning)
+}

@@ -85,8 +85,12 @@ impl Image {
     }
 
     pub(super) fn sync(&mut self) {
-        self.pending.clear();
-        self.durable.clone_from(&self.visible);
+        for change in self.pending.drain(..) {
+            match change {
+                Change::Write { offset, data } => write_at(&mut self.durable, offset, &data),
+                Change::Length(length) => self.durable.resize(length, 0),
+            }
+        }
     }
 
     pub(super) fn flip_bit(&mut self, bit: usize) {

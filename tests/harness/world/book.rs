@@ -57,6 +57,8 @@ struct Pages {
     configs: BTreeMap<usize, Config>,
     /// The first number of those who keep no rules; they come last.
     foes_from: usize,
+    /// Somebody whose client forgets what it did.
+    restorer: Option<usize>,
     leaving: Option<usize>,
     left: BTreeSet<usize>,
 }
@@ -93,6 +95,20 @@ impl Book {
 
     pub(super) fn is_foe(&self, person: usize) -> bool {
         person >= self.pages().foes_from
+    }
+
+    /// This person's client may be restored from an old copy: what it says of its own payments is worth little.
+    pub(super) fn set_restorer(&self, person: usize) {
+        self.pages().restorer = Some(person);
+    }
+
+    pub(super) fn is_restorer(&self, person: usize) -> bool {
+        self.pages().restorer == Some(person)
+    }
+
+    /// What its client says is true.
+    pub(super) fn is_reliable(&self, person: usize) -> bool {
+        !self.is_foe(person) && !self.is_restorer(person)
     }
 
     pub(super) fn config(&self, person: usize) -> Option<Config> {
@@ -166,6 +182,7 @@ impl Book {
     pub(super) fn draw(&self, payers: usize, payments: usize, random: &mut StdRng) {
         let mut pages = self.pages();
         let people = pages.accounts.len();
+        let restorer = pages.restorer;
         for payer in (0..payers).chain(pages.foes_from..people) {
             for _ in 0..payments {
                 let mut id = [0; 16];
@@ -184,7 +201,8 @@ impl Book {
                     payee: (random.random_range(0..12) != 0).then_some(other),
                     amount,
                     fee_max,
-                    locked: random.random_range(0..3) == 0,
+                    // Vouchers with locks cannot be adopted after a restore: their list is lost.
+                    locked: random.random_range(0..3) == 0 && ![Some(payer), Some(other)].contains(&restorer),
                     state: State::Open,
                     taken: false,
                 });

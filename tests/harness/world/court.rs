@@ -6,6 +6,7 @@ use super::{
     clock::Clock,
     network::Network,
     oracle::Oracle,
+    part::Part,
 };
 use alloy::sol_types::SolCall as _;
 use hub::chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
@@ -66,6 +67,7 @@ pub(super) async fn dispute(
         if mined.is_ok_and(|receipt| receipt.success) {
             oracle.note(&format!("person {person} disputes"));
             oracle.disputed(id);
+            network.mallory(person, |mallory, _| mallory.disputes());
             return Ok(());
         }
     }
@@ -102,6 +104,11 @@ pub(super) async fn settle(
         }
         open = rest;
         clock.jump(STEP_S);
+        for (person, _) in &open {
+            if network.plan(|plan| plan.in_court(Part::Persist)) {
+                network.persist(*person);
+            }
+        }
         sleep(Duration::from_secs(8)).await;
     }
     // The hub pays no gas for a channel in which nothing is its own: then somebody else does.

@@ -185,11 +185,25 @@ impl Plan {
         *self.tally.entry(part).or_default() += 1;
     }
 
+    /// True when it may happen in this run.
+    pub(super) fn is_on(&self, part: Part) -> bool {
+        matches!(&self.faults, Faults::Drawn(rates) if rates.0.contains_key(&part))
+    }
+
     /// True when it is on for the whole run; then it counts once.
     pub(super) fn always(&mut self, part: Part) -> bool {
-        let on = matches!(&self.faults, Faults::Drawn(rates) if rates.0.contains_key(&part));
+        let on = self.is_on(part);
         if on {
             self.tally.insert(part, 1);
+        }
+        on
+    }
+
+    /// True when it is on, also when nothing goes wrong any more. Counts it.
+    pub(super) fn in_court(&mut self, part: Part) -> bool {
+        let on = self.is_on(part);
+        if on {
+            self.count(part);
         }
         on
     }

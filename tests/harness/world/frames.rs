@@ -74,10 +74,27 @@ impl Content {
     }
 }
 
-/// The first word of the debug form: the variant.
+/// The first word of the debug form: the variant. Nothing after it is formatted.
 fn variant(value: &impl std::fmt::Debug) -> String {
-    let text = format!("{value:?}");
-    text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
+    use std::fmt::Write as _;
+    let mut word = FirstWord::default();
+    // It ends with an error as soon as the word does.
+    let _ = write!(word, "{value:?}");
+    word.0
+}
+
+#[derive(Default)]
+struct FirstWord(String);
+
+impl std::fmt::Write for FirstWord {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = text.find(['(', ' ', '{']);
+        self.0.push_str(&text[..end.unwrap_or(text.len())]);
+        match end {
+            Some(_) => Err(std::fmt::Error),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Collects bytes of one direction.

@@ -3,6 +3,7 @@
 use super::{
     bank::{Bank, FEE_FLAT, FEE_PPM, wallet},
     clock::{Clock, key_bytes, random},
+    drive::Drive,
     network::{Network, Party},
     oracle::Oracle,
     part::Part,
@@ -17,7 +18,7 @@ use hub::{
     now::Now,
     ops::Shutdown,
     session::{self, Drained, Settings},
-    store::{Identity, OpenError, RedbStore, Store, sim::Fault, sim::SimDisk},
+    store::{Identity, OpenError, RedbStore, Store, sim::Fault},
 };
 use protocol_spec::{Amount, SignerKey, channel::Delays};
 use rand::{Rng as _, rngs::StdRng};
@@ -48,12 +49,10 @@ pub(super) struct HubMachine {
     clock: Clock,
     network: Network,
     oracle: Oracle,
-    disk: SimDisk,
+    drive: Drive,
     random: StdRng,
     seed: u64,
     boots: u64,
-    /// It was up at least once.
-    ran: bool,
     /// Something is wrong with its disk.
     faulty: bool,
     /// One of its nodes lies.
@@ -76,11 +75,10 @@ impl HubMachine {
             clock,
             network,
             oracle,
-            disk: SimDisk::new(2, seed),
+            drive: Drive::new(2, seed),
             random: random(seed, "hub"),
             seed,
             boots: 0,
-            ran: false,
             faulty: false,
             lied_to,
         }
@@ -116,27 +114,21 @@ impl HubMachine {
 
     /// `None`: the power failed while it booted.
     async fn boot(&mut self) -> anyhow::Result<Option<Running>> {
-        let power = Power::on(Party::Hub, self.disk.clone(), self.network.clone());
+        let power = Power::on(Party::Hub, self.drive.disk().clone(), self.network.clone());
         self.oracle.machine(Party::Hub, power.clone());
         self.damage();
         let started = async { Ok::<_, anyhow::Error>(app::start(self.setup(&power).await?).await?) };
         let hub = match started.await {
             Ok(hub) => hub,
             Err(error) => {
-                let unborn = !self.ran && is_refused(&error);
-                let excused = !power.is_on() || self.faulty || unreachable(&error) || unborn;
+                let excused = !power.is_on() || self.faulty || unreachable(&error);
                 anyhow::ensure!(excused, "the hub does not start: {error:#}");
                 self.oracle
                     .note(&format!("boot {} of the hub is cut short: {error}", self.boots));
                 self.lose_power(&power);
-                if unborn {
-                    // Its database was never whole: whoever runs it begins again with an empty one.
-                    self.disk = SimDisk::new(2, self.random.random());
-                }
                 return Ok(None);
             }
         };
-        self.ran = true;
         self.oracle.note(&format!("boot {} of the hub", self.boots));
         let shutdown = Shutdown::new();
         let settings = Settings {
@@ -161,21 +153,27 @@ impl HubMachine {
     /// What goes wrong with this incarnation's disk. Counters begin anew with each.
     fn damage(&mut self) {
         if let Some(operation) = self.network.plan(|plan| plan.disk(Part::HubDiskPower)) {
-            let at = self.disk.counters().operations + operation;
-            self.disk.inject(Fault::PowerCut(at));
+            let at = self.drive.disk().counters().operations + operation;
+            self.drive.disk().inject(Fault::PowerCut(at));
         }
         let error = self.network.plan(|plan| plan.disk(Part::HubDiskError));
         if let Some(operation) = error {
-            self.disk.inject(match self.random.random() {
+            self.drive.disk().inject(match self.random.random() {
                 true => Fault::SyncFails(operation.div_ceil(4)),
                 false => Fault::WriteFails(operation),
             });
         }
         let full = self.network.plan(|plan| plan.strikes(Part::HubDiskFull));
         if full {
-            let sizes = self.disk.contents().into_iter().map(|file| file.len() as u64);
+            let sizes = self
+                .drive
+                .disk()
+                .contents()
+                .into_iter()
+                .map(|file| file.len() as u64);
             let most = sizes.max().unwrap_or(0);
-            self.disk
+            self.drive
+                .disk()
                 .inject(Fault::Full(most + self.random.random_range(0..400_000)));
         }
         self.faulty = error.is_some() || full;
@@ -203,9 +201,11 @@ impl HubMachine {
             }
         };
         let pauses = random(self.seed, &format!("hub disk {}", self.boots));
-        let (disk, network) = (self.disk.clone(), self.network.clone());
+        let (drive, network) = (self.drive.clone(), self.network.clone());
         let open = move |identity: Identity| -> Result<Arc<dyn Store>, OpenError> {
+            let disk = drive.disk();
             let store = RedbStore::open_with_backends(disk.file(0), disk.file(1), identity)?;
+            drive.name();
             Ok(Arc::new(Slow::new(store, pauses, network)))
         };
         Ok(Setup {
@@ -256,7 +256,7 @@ impl HubMachine {
 
     fn lose_power(&mut self, power: &Power) {
         power.off();
-        self.disk = self.disk.crash(self.random.random());
+        self.drive.lose_power(&mut self.random);
     }
 
     async fn stop(&self, running: Running) -> anyhow::Result<()> {
@@ -279,9 +279,4 @@ async fn dead(power: &Power) {
 fn unreachable(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ChainError>().is_some()
         || matches!(error.downcast_ref::<AppError>(), Some(AppError::Chain(_)))
-}
-
-/// What is on the disk is no database.
-fn is_refused(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<AppError>(), Some(AppError::Open(_)))
 }

@@ -1,6 +1,7 @@
 //! A person's applications: lanes that pay, and one that listens.
 
 use super::{
+    bank,
     book::{Book, Order, State},
     network::Network,
     oracle::Oracle,
@@ -10,13 +11,16 @@ use client_sdk::{
     ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer, PaymentState,
     StreamError,
 };
-use protocol_spec::Reject;
+use protocol_spec::{Reject, message::PaymentStatus};
 use rand::Rng as _;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::sleep;
 
 /// Pause of a lane that has nothing to do, or was told to come back later.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is withdrawn of what can be spent: all of it as often as not, for then the next payment must find nothing.
+const PERCENTS: [u128; 4] = [25, 75, 100, 100];
 
 /// Longer than any world lasts.
 const INVOICE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -31,6 +35,7 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
     }
     // The hub counts its reserves a moment later than the people see them.
     sleep(Duration::from_secs(2)).await;
+    let mut asked = BTreeSet::new();
     loop {
         let Some(order) = book.take(person) else {
             sleep(PAUSE).await;
@@ -41,8 +46,17 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
             book.invoice(order.id).is_some() || !(book.is_foe(*payee) || book.is_leaving(*payee))
         };
         let answer = match order.payee.filter(|payee| order.locked && asks(payee)) {
-            Some(payee) => pay_locked(&client, &channel, &order, payee, &book).await,
+            // Once by each incarnation: then it only asks what became of it.
+            Some(payee) => match asked.insert(order.id.0) {
+                true => pay_locked(&client, &channel, &order, payee, &book).await,
+                false => outcome(&client, &order).await,
+            },
             None => pay_directly(&channel, &order, &book).await,
+        };
+        let answer = match answer {
+            // Its database may know nothing of it, or no more than that it is lost.
+            Err(PayError::Unknown { .. }) if book.is_restorer(person) => hub_says(&client, &order).await,
+            answer => answer,
         };
         let answer = match answer {
             Ok(paid) => paid,
@@ -52,7 +66,10 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
                 State::Bounced
             }
             Err(error) => {
-                if !book.is_foe(person) {
+                if !matches!(error, PayError::Unknown { .. }) {
+                    asked.remove(&order.id.0);
+                }
+                if book.is_reliable(person) {
                     open(&order, &error, &oracle);
                 }
                 sleep(PAUSE).await;
@@ -61,7 +78,7 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
             }
         };
         if let Err(contradiction) = book.answer(order.id, answer)
-            && !book.is_foe(person)
+            && book.is_reliable(person)
         {
             oracle.violation(contradiction);
         }
@@ -103,12 +120,31 @@ async fn pay_locked(
         Ok(_) | Err(PayError::DuplicateId { .. } | PayError::Unknown { .. }) => {}
         Err(error) => return Err(error),
     }
+    outcome(client, order).await
+}
+
+/// What the client says of a payment that was asked for.
+async fn outcome(client: &Client, order: &Order) -> Result<State, PayError> {
+    let payment_id = order.id;
     match client.payment(payment_id).await {
         Ok(PaymentAnswer::Known(PaymentState::Delivered { fee, .. })) => Ok(State::Delivered { fee }),
         Ok(PaymentAnswer::Known(PaymentState::Bounced { reason, .. })) => {
             Err(PayError::Bounced { payment_id, reason })
         }
         _ => Err(PayError::Unknown { payment_id }),
+    }
+}
+
+/// What the hub says of a payment of which the client's store has no proof.
+async fn hub_says(client: &Client, order: &Order) -> Result<State, PayError> {
+    match client.payment(order.id).await {
+        Ok(PaymentAnswer::HubSays(PaymentStatus::Accepted { .. })) => Ok(State::Delivered {
+            fee: bank::fee(order.amount),
+        }),
+        Ok(PaymentAnswer::HubSays(PaymentStatus::Bounced { .. })) => Ok(State::Bounced),
+        // It never will: the client has gone on after the voucher that was lost.
+        Ok(PaymentAnswer::HubSays(PaymentStatus::Unknown {})) => Ok(State::Refused),
+        _ => Err(PayError::Unknown { payment_id: order.id }),
     }
 }
 
@@ -158,7 +194,7 @@ pub(super) async fn withdraw(channel: ChannelHandle, network: Network, oracle: O
         sleep(Duration::from_secs(1)).await;
         let percent = network.plan(|plan| {
             let strikes = plan.strikes(Part::Withdraw);
-            strikes.then(|| plan.dice(Part::Withdraw).random_range(1..=4_u128) * 25)
+            strikes.then(|| PERCENTS[plan.dice(Part::Withdraw).random_range(0..PERCENTS.len())])
         });
         let Some((percent, view)) = percent.zip(channel.view()) else {
             continue;
@@ -180,6 +216,10 @@ pub(super) async fn leave(channel: ChannelHandle, person: usize, book: Book, ora
         sleep(PAUSE).await;
     }
     while let Err(error) = channel.close().await {
+        // The answer was lost, the payout was not.
+        if channel.view().is_some_and(|view| view.phase == "closed") {
+            break;
+        }
         oracle.note(&format!("person {person} cannot leave yet: {error}"));
         sleep(Duration::from_secs(1)).await;
     }

@@ -22,6 +22,9 @@ const KEPT_MAX: usize = 64;
 /// Requests of a flood: just within what one connection may ask, or beyond.
 const FLOODS: [u64; 2] = [400, 1_500];
 
+/// Seqs that a gap leaves out: few, as many as one may, one more, and far more.
+const JUMPS: [u64; 5] = [1, 1_023, 1_024, 5_000, 1 << 40];
+
 /// One Mallory.
 #[derive(Debug)]
 pub(super) struct Mallory {
@@ -33,8 +36,14 @@ pub(super) struct Mallory {
     received: Vec<SignedVoucher>,
     /// History after each own seq.
     histories: BTreeMap<Seq, (Digest, Amount)>,
+    /// The same of everything it ever made: what the hub takes is known by what it acknowledges.
+    made: BTreeMap<(Seq, Amount), Digest>,
     forged: u64,
     mute: bool,
+    /// It started a dispute.
+    disputes: bool,
+    /// It speaks JSON.
+    text: bool,
     /// Locks whose preimages it keeps.
     withheld: BTreeMap<u64, bool>,
 }
@@ -47,8 +56,11 @@ impl Mallory {
             frames: Vec::new(),
             received: Vec::new(),
             histories: BTreeMap::new(),
+            made: BTreeMap::new(),
             forged: 0,
             mute: false,
+            disputes: false,
+            text: false,
             withheld: BTreeMap::new(),
         }
     }
@@ -61,6 +73,7 @@ impl Mallory {
         let Message::Request { call, .. } = message.as_ref() else {
             return (Vec::new(), true);
         };
+        self.text = unit.text;
         match call.as_ref() {
             Request::Reveal(call) => {
                 let withheld = self.withheld.entry(call.lock_id);
@@ -109,10 +122,30 @@ impl Mallory {
         self.received.get(index).cloned()
     }
 
+    /// Its dispute is in a block.
+    pub(super) fn disputes(&mut self) {
+        self.disputes = true;
+    }
+
+    /// One more payment, like an earlier one, although its channel is in a dispute: after what the hub has acknowledged.
+    pub(super) fn persists(&mut self, plan: &mut Plan) -> Option<Unit> {
+        let hub = &self.received.last().filter(|_| self.disputes)?.voucher;
+        let pays = |frame: &&Frame| frame.ops.iter().any(|op| matches!(op, Op::Pay(_)));
+        let earlier = self.frames.iter().rev().find(pays)?;
+        let ops = self.fresh(&earlier.ops, plan.dice(Part::Persist));
+        let mut like = self.frames.last()?.voucher.voucher.clone();
+        like.seq = hub.ack_seq.next();
+        let history = *self.made.get(&(hub.ack_seq, hub.ack_paid))?;
+        let voucher = extended(like, (history, hub.ack_paid), &ops);
+        let frame = self.frame(voucher, ops);
+        Some(self.unit(Request::Voucher(frame), self.text))
+    }
+
     fn keep(&mut self, frame: &Frame) {
         let voucher = &frame.voucher.voucher;
         self.histories
             .insert(voucher.seq, (voucher.history, voucher.paid));
+        self.made.insert((voucher.seq, voucher.paid), voucher.history);
         self.frames.push(frame.clone());
         if self.frames.len() > KEPT_MAX {
             self.frames.remove(0);
@@ -151,7 +184,7 @@ impl Mallory {
     }
 
     /// `None`: there is nothing to make it of yet.
-    fn forgery(&self, part: Part, frame: &Frame, plan: &mut Plan) -> Option<Frame> {
+    fn forgery(&mut self, part: Part, frame: &Frame, plan: &mut Plan) -> Option<Frame> {
         let dice = plan.dice(part);
         let (voucher, ops) = (&frame.voucher.voucher, &frame.ops);
         match part {
@@ -161,10 +194,10 @@ impl Mallory {
             }
             // Its last one again, with other content.
             Part::Equivocate => {
-                let last = self.frames.last()?;
-                let mut voucher = last.voucher.voucher.clone();
+                let last = self.frames.last()?.clone();
+                let mut voucher = last.voucher.voucher;
                 voucher.paid = Amount(voucher.paid.0.saturating_sub(dice.random_range(1..500)));
-                Some(self.frame(voucher, last.ops.clone()))
+                Some(self.frame(voucher, last.ops))
             }
             Part::InflateAck => {
                 let fresh = self.fresh(ops, dice);
@@ -174,7 +207,7 @@ impl Mallory {
             }
             Part::Gap => {
                 let mut voucher = voucher.clone();
-                voucher.seq = Seq(voucher.seq.0 + [1, 1_023, 1_024, 5_000][dice.random_range(0..4)]);
+                voucher.seq = Seq(voucher.seq.0 + JUMPS[dice.random_range(0..JUMPS.len())]);
                 Some(self.frame(voucher, ops.clone()))
             }
             Part::Underpay => {
@@ -232,24 +265,29 @@ impl Mallory {
             Seq::NONE => (History::initial(&like.channel_id, Side::Client).0, Amount::ZERO),
             before => *self.histories.get(&before)?,
         };
-        let mut voucher = like.clone();
-        voucher.history = ops
-            .iter()
-            .fold(History(history), |history, op| history.extended(op))
-            .0;
-        let cost = ops.iter().map(|op| match op {
-            Op::Pay(payment) => payment.amount.0 + payment.fee_max.0,
-            _ => 0,
-        });
-        voucher.paid = Amount(paid.0 + cost.sum::<u128>());
-        Some(voucher)
+        Some(extended(like.clone(), (history, paid), ops))
     }
 
-    fn frame(&self, voucher: Voucher, ops: Vec<Op>) -> Frame {
+    fn frame(&mut self, voucher: Voucher, ops: Vec<Op>) -> Frame {
+        self.made.insert((voucher.seq, voucher.paid), voucher.history);
         let signature = VoucherSignature::Direct(self.key.sign(&voucher.digest(&self.domain)));
         let voucher = SignedVoucher { voucher, signature };
         Frame { voucher, ops }
     }
+}
+
+/// The voucher with these operations after that history and sum.
+fn extended(mut voucher: Voucher, (history, paid): (Digest, Amount), ops: &[Op]) -> Voucher {
+    let history = ops
+        .iter()
+        .fold(History(history), |history, op| history.extended(op));
+    voucher.history = history.0;
+    let cost = ops.iter().map(|op| match op {
+        Op::Pay(payment) => payment.amount.0 + payment.fee_max.0,
+        _ => 0,
+    });
+    voucher.paid = Amount(paid.0 + cost.sum::<u128>());
+    voucher
 }
 
 fn id_of(op: &Op) -> Option<PaymentId> {

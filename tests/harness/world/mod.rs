@@ -10,6 +10,7 @@ mod bank;
 mod book;
 mod clock;
 mod court;
+mod drive;
 mod faults;
 mod frames;
 mod hub;

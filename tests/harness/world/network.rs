@@ -2,6 +2,7 @@
 
 use super::{
     faults::{Kind, Plan},
+    frames::Unit,
     mallory::Mallory,
     wires,
 };
@@ -54,12 +55,20 @@ pub(super) struct Network(Arc<Mutex<State>>);
 
 struct State {
     listener: Option<mpsc::UnboundedSender<(DuplexStream, IpAddr)>>,
-    wires: BTreeMap<u64, (usize, watch::Sender<bool>)>,
+    wires: BTreeMap<u64, Wire>,
     next_wire: u64,
     foes: BTreeMap<usize, Mallory>,
     plan: Plan,
     ears: Arc<dyn Ears>,
     random: StdRng,
+}
+
+/// One connection from outside of it.
+struct Wire {
+    person: usize,
+    cut: watch::Sender<bool>,
+    /// What is put into it on the way to the hub.
+    say: mpsc::UnboundedSender<Unit>,
 }
 
 impl std::fmt::Debug for Network {
@@ -126,13 +135,25 @@ impl Network {
         if party == Party::Hub {
             state.listener = None;
         }
-        state.wires.retain(|_, (person, cut)| {
-            let ends = party == Party::Hub || party == Party::Person(*person);
+        state.wires.retain(|_, wire| {
+            let ends = party == Party::Hub || party == Party::Person(wire.person);
             if ends {
-                cut.send_replace(true);
+                wire.cut.send_replace(true);
             }
             !ends
         });
+    }
+
+    /// The Mallory of this person pays once more in its dispute, if it is in one and connected.
+    pub(super) fn persist(&self, person: usize) {
+        let Some(unit) = self.mallory(person, Mallory::persists).flatten() else {
+            return;
+        };
+        let state = self.state();
+        if let Some(wire) = state.wires.values().find(|wire| wire.person == person) {
+            // Gone at this moment: then nothing is said.
+            let _ = wire.say.send(unit);
+        }
     }
 
     /// Connections that are up.
@@ -150,7 +171,7 @@ impl Network {
     fn dial(&self, person: usize) -> io::Result<DuplexStream> {
         let (ours, person_end) = duplex(PIPE_BYTES);
         let (hub_end, theirs) = duplex(PIPE_BYTES);
-        let (number, cut) = {
+        let (number, cut, said) = {
             let mut state = self.state();
             if !state.plan.reaches(person) {
                 return Err(ErrorKind::ConnectionRefused.into());
@@ -166,12 +187,13 @@ impl Network {
             let (cut, ends) = watch::channel(false);
             let number = state.next_wire;
             state.next_wire += 1;
-            state.wires.insert(number, (person, cut));
-            (number, ends)
+            let (say, said) = mpsc::unbounded_channel();
+            state.wires.insert(number, Wire { person, cut, say });
+            (number, ends, said)
         };
         let network = self.clone();
         tokio::spawn(async move {
-            wires::carry(&network, person, ours, hub_end, cut).await;
+            wires::carry(&network, person, [ours, hub_end], cut, said).await;
             network.state().wires.remove(&number);
         });
         Ok(person_end)

@@ -29,8 +29,10 @@ fn direction(channel: ChannelId, payer: Side) -> Direction {
 /// What was seen of one direction.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    digests: BTreeMap<Seq, Digest>,
+    digests: BTreeMap<Seq, (Digest, Amount)>,
     newest: (Seq, Amount),
+    /// Highest seq ever seen, of whatever became of it.
+    highest: Seq,
     /// Highest voucher of this direction that its payee acknowledged by a voucher of its own.
     acknowledged: Seq,
 }
@@ -44,6 +46,8 @@ struct State {
     domain: Domain,
     seen: BTreeMap<Direction, Seen>,
     records: BTreeMap<ChannelId, Record>,
+    /// Channels whose clients were restored from old copies: they know less than they did.
+    restored: BTreeSet<ChannelId>,
     /// People who need not keep any rule.
     foes: BTreeSet<usize>,
     machines: BTreeMap<Party, Power>,
@@ -62,6 +66,7 @@ impl Oracle {
             domain,
             seen: BTreeMap::new(),
             records: BTreeMap::new(),
+            restored: BTreeSet::new(),
             foes: BTreeSet::new(),
             machines: BTreeMap::new(),
             violations: Vec::new(),
@@ -96,6 +101,18 @@ impl Oracle {
     /// Nothing is expected of this person.
     pub(super) fn distrust(&self, person: usize) {
         self.state().foes.insert(person);
+    }
+
+    /// The client of a channel has an old database. What the hub has not acknowledged may never have arrived, and then the
+    /// client cannot know that it signed it: those seqs are free again.
+    pub(super) fn restored(&self, channel: ChannelId) {
+        let mut state = self.state();
+        state.restored.insert(channel);
+        let seen = state.seen.entry(direction(channel, Side::Client)).or_default();
+        let known = seen.acknowledged;
+        seen.digests.retain(|seq, _| *seq <= known);
+        let newest = seen.digests.last_key_value();
+        seen.newest = newest.map_or((Seq::NONE, Amount::ZERO), |(seq, (_, paid))| (*seq, *paid));
     }
 
     /// A dispute is in a block.
@@ -231,7 +248,7 @@ impl State {
                 },
             ) => {
                 if let Reply::Resume(reply) = reply.as_ref() {
-                    self.hub_resumes(reply);
+                    self.hub_resumes(reply, honest);
                 }
             }
             _ => {}
@@ -254,6 +271,7 @@ impl State {
             if signed.voucher.seq > seen.newest.0 {
                 seen.newest = (signed.voucher.seq, signed.voucher.paid);
             }
+            seen.highest = seen.highest.max(signed.voucher.seq);
         }
     }
 
@@ -262,11 +280,12 @@ impl State {
         let voucher = &signed.voucher;
         let digest = voucher.digest(&self.domain);
         let seen = self.seen.entry(direction(voucher.channel_id, payer)).or_default();
-        let first = *seen.digests.entry(voucher.seq).or_insert(digest);
+        let (first, _) = *seen.digests.entry(voucher.seq).or_insert((digest, voucher.paid));
         let (newest, paid) = seen.newest;
         if voucher.seq > newest {
             seen.newest = (voucher.seq, voucher.paid);
         }
+        seen.highest = seen.highest.max(voucher.seq);
         self.check(first == digest, || {
             format!(
                 "O1: {payer:?} signed two vouchers with seq {} of {}",
@@ -284,7 +303,7 @@ impl State {
             .entry(direction(voucher.channel_id, payer.other()))
             .or_default();
         other.acknowledged = other.acknowledged.max(voucher.ack_seq);
-        let known = other.newest.0;
+        let known = other.highest;
         self.check(voucher.ack_seq <= known, || {
             format!(
                 "{payer:?} acknowledges seq {}, the newest seen is {known}",
@@ -301,10 +320,11 @@ impl State {
             .entry(direction(channel, who.other()))
             .or_default()
             .acknowledged;
-        self.check(signed >= own, || {
+        let forgets = who == Side::Client && self.restored.contains(&channel);
+        self.check(signed >= own || forgets, || {
             format!("O2: {who:?} forgot what it signed in {channel}: it has seq {signed}, sent was {own}")
         });
-        self.check(accepted >= others, || {
+        self.check(accepted >= others || forgets, || {
             format!("O2: {who:?} forgot what it acknowledged in {channel}: it has seq {accepted}, acknowledged was {others}")
         });
     }
@@ -323,11 +343,15 @@ impl State {
         }
     }
 
-    fn hub_resumes(&mut self, reply: &ResumeReply) {
+    fn hub_resumes(&mut self, reply: &ResumeReply, honest: bool) {
         let info = &reply.channel;
         self.has(Side::Hub, info.channel_id, info.hub_seq, info.client_seq);
         if let Some(signed) = &reply.sent {
             self.signed(Side::Hub, signed);
+        }
+        // What it holds of an honest client is what that signed.
+        if let Some(signed) = reply.received.as_ref().filter(|_| honest) {
+            self.signed(Side::Client, signed);
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Part {
     Withdraw,
     /// One merchant closes its channel in the middle. Per 10,000 seconds.
     Leave,
+    /// The first person's database is replaced by an older copy of it (A11). Per 10,000 seconds.
+    ClientRestore,
     /// Mallory sends a frame twice, or an old one again. Per 10,000 of its frames.
     Replay,
     /// Mallory signs a second voucher for a seq. Per 10,000 of its frames.
@@ -65,11 +67,13 @@ pub enum Part {
     Stale,
     /// Mallory asks more than it may, or just as much. Per 10,000 of its frames.
     Flood,
+    /// Mallory goes on paying in a dispute. Per 10,000 seconds, and in court.
+    Persist,
 }
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 30] = [
+    pub const ALL: [(Self, u32); 32] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -100,6 +104,8 @@ impl Part {
         (Self::Mute, 300),
         (Self::Stale, 300),
         (Self::Flood, 200),
+        (Self::Persist, 5_000),
+        (Self::ClientRestore, 2_000),
     ];
 
     /// True for what only Mallory does.
@@ -122,6 +128,7 @@ impl Part {
                 | Self::Withdraw
                 | Self::Leave
                 | Self::Stale
+                | Self::ClientRestore
                 | Self::Partition
         )
     }

@@ -4,6 +4,7 @@ use super::{
     bank::{Bank, DEPOSIT, wallet},
     book::Book,
     clock::{Clock, random},
+    drive::{Attic, Drive},
     lanes,
     network::{Network, Party},
     oracle::Oracle,
@@ -48,6 +49,8 @@ pub(super) struct PersonMachine {
     pub(super) seed: u64,
     /// Seconds that its clock is wrong by.
     pub(super) skew_s: i64,
+    /// Where old copies of its drive are kept, if it is one that restores.
+    pub(super) attic: Option<Attic>,
     /// The client that runs now, for whoever settles at the end.
     pub(super) client: watch::Sender<Option<ChannelHandle>>,
 }
@@ -67,17 +70,20 @@ impl PersonMachine {
     /// Runs until `stop`. Returns how often it booted.
     pub(super) async fn run(self, stop: Shutdown) -> anyhow::Result<u64> {
         let mut random = random(self.seed, &format!("person {}", self.number));
-        let mut disk = SimDisk::new(1, random.random());
+        let mut drive = Drive::new(1, random.random());
         let mut boots = 0;
         loop {
             boots += 1;
+            self.restore(&mut drive, &mut random);
+            let disk = drive.disk();
             let power = Power::on(Party::Person(self.number), disk.clone(), self.network.clone());
-            let faulty = self.damage(&disk, &mut random);
+            let faulty = self.damage(disk, &mut random);
             self.oracle.machine(Party::Person(self.number), power.clone());
             let ended = tokio::select! {
                 biased;
                 () = power.gone() => None,
-                ended = self.live(&power, boots, &stop) => Some(ended),
+                () = self.copy(&drive, &mut random) => None,
+                ended = self.live(&power, &drive, boots, &stop) => Some(ended),
             };
             self.client.send_replace(None);
             self.book.put_back_all(self.number);
@@ -92,8 +98,32 @@ impl PersonMachine {
                 Some(Err(_)) | None => {}
             }
             power.off();
-            disk = disk.crash(random.random());
+            drive.lose_power(&mut random);
             sleep(Duration::from_millis(random.random_range(0..=AWAY_MS_MAX))).await;
+        }
+    }
+
+    /// Perhaps somebody has put an old copy in the drive's place.
+    fn restore(&self, drive: &mut Drive, random: &mut StdRng) {
+        if let Some(attic) = &self.attic
+            && attic.restore(drive, random)
+            && let Some(channel) = self.book.account(self.number).channel
+        {
+            self.oracle
+                .note(&format!("person {} has an old database", self.number));
+            self.oracle.restored(channel);
+        }
+    }
+
+    /// Copies the drive again and again, once there is a channel on it. Never ends.
+    async fn copy(&self, drive: &Drive, random: &mut StdRng) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            if let Some(attic) = &self.attic
+                && self.book.account(self.number).channel.is_some()
+            {
+                attic.keep(drive, random);
+            }
         }
     }
 
@@ -119,10 +149,10 @@ impl PersonMachine {
     }
 
     /// One incarnation, until `stop`.
-    async fn live(&self, power: &Power, boot: u64, stop: &Shutdown) -> anyhow::Result<()> {
+    async fn live(&self, power: &Power, drive: &Drive, boot: u64, stop: &Shutdown) -> anyhow::Result<()> {
         self.oracle
             .note(&format!("boot {boot} of person {}", self.number));
-        let client = self.connect(power, boot).await?;
+        let client = self.connect(power, drive, boot).await?;
         let Some(channel) = self.channel(&client).await? else {
             self.book.leave(self.number);
             stop.triggered().await;
@@ -142,7 +172,7 @@ impl PersonMachine {
         );
         apps.spawn(listening);
         apps.spawn(lanes::invoice(channel.clone(), self.number, self.book.clone()));
-        if !self.book.is_foe(self.number) {
+        if self.book.is_reliable(self.number) {
             let network = self.network.clone();
             apps.spawn(lanes::withdraw(channel.clone(), network, self.oracle.clone()));
             let leaving = lanes::leave(
@@ -176,7 +206,7 @@ impl PersonMachine {
         Ok(())
     }
 
-    async fn connect(&self, power: &Power, boot: u64) -> anyhow::Result<Client> {
+    async fn connect(&self, power: &Power, drive: &Drive, boot: u64) -> anyhow::Result<Client> {
         let name = format!("person {} boot {boot}", self.number);
         let clock = self.clock.skewed(self.skew_s);
         let ports = Ports {
@@ -184,8 +214,8 @@ impl PersonMachine {
             clock: Arc::new(move || clock.now()),
             entropy: Arc::new(Dice(Mutex::new(random(self.seed, &name)))),
         };
-        let disk = power.disk();
-        let store = RedbStore::with_backend(disk.file(0)).context("the person's store")?;
+        let store = RedbStore::with_backend(drive.disk().file(0)).context("the person's store")?;
+        drive.name();
         let pauses = random(self.seed, &format!("{name} disk"));
         let store = Arc::new(Slow::new(store, pauses, self.network.clone()));
         let encoding = if self.number.is_multiple_of(3) {

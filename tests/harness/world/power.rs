@@ -43,11 +43,6 @@ impl Power {
         }
     }
 
-    /// The machine's disk.
-    pub(super) fn disk(&self) -> &SimDisk {
-        &self.disk
-    }
-
     /// True until the power was cut, or the disk's went.
     pub(super) fn is_on(&self) -> bool {
         *self.on.borrow() && !self.disk.is_dead()

@@ -6,7 +6,7 @@ use super::{
     oracle::Oracle,
 };
 use client_sdk::{ChannelHandle, ReceivedPayment};
-use protocol_spec::{Amount, Side};
+use protocol_spec::{Amount, ChannelId, Side};
 use std::collections::BTreeMap;
 
 /// What one person's book comes to.
@@ -40,7 +40,7 @@ pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
     let mut receipts = BTreeMap::new();
     for person in 0..people {
         let received = book.received(person);
-        if !book.is_foe(person) {
+        if book.is_reliable(person) {
             positions(person, &received, oracle);
         }
         for payment in received {
@@ -63,7 +63,10 @@ pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
         if book.is_foe(order.payer) || order.payee.is_some_and(unread) {
             continue;
         }
-        judge(&order, receipt, oracle);
+        match book.is_restorer(order.payer) {
+            true => judge_lost(&order, receipt, oracle),
+            false => judge(&order, receipt, oracle),
+        }
     }
     for ((mark, id), (person, amount)) in receipts {
         if book.is_foul(mark, id) || book.is_foe(person) {
@@ -102,6 +105,52 @@ fn judge(order: &Order, receipt: Option<(usize, Amount)>, oracle: &Oracle) {
     oracle.violation(format!("{what}: {order:?}, received {receipt:?}"));
 }
 
+/// Whoever lost its database may pay again what had arrived: then that bounces, and the first one was received.
+fn judge_lost(order: &Order, receipt: Option<(usize, Amount)>, oracle: &Oracle) {
+    let what = match (order.state, receipt) {
+        (State::Open, _) => "O8: it was never answered",
+        (State::Delivered { .. }, None) => "O4: it was delivered and not received",
+        (State::Refused, Some(_)) => "O4: the hub does not know it, and it was received",
+        (_, Some((person, amount))) if Some(person) != order.payee || amount != order.amount => {
+            "O4: somebody else received it, or another amount"
+        }
+        _ => return,
+    };
+    oracle.violation(format!("{what}: {order:?}, received {receipt:?}"));
+}
+
+/// What a person spent, by the vouchers of both sides and by its book; who lost its database has only vouchers.
+fn spent(book: &Book, person: usize, channel: ChannelId, oracle: &Oracle) -> (i128, Sums) {
+    let [by_client, by_hub] = [Side::Client, Side::Hub].map(|payer| oracle.paid(channel, payer).0);
+    let sums = match book.is_restorer(person) {
+        false => sums(book, person),
+        true => Sums {
+            paid: by_client,
+            fees: 0,
+            received: by_hub,
+        },
+    };
+    (signed(by_client) - signed(by_hub), sums)
+}
+
+fn signed(amount: u128) -> i128 {
+    i128::try_from(amount).unwrap_or(i128::MAX)
+}
+
+impl Sums {
+    fn spent(&self) -> i128 {
+        signed(self.paid + self.fees) - signed(self.received)
+    }
+}
+
+/// True when every book says what the vouchers say: nothing that was paid is still on its way into one.
+pub(super) fn add_up(book: &Book, channels: &[(usize, ChannelHandle)], oracle: &Oracle) -> bool {
+    channels.iter().all(|(person, channel)| {
+        let (by_vouchers, sums) = spent(book, *person, channel.id(), oracle);
+        by_vouchers == sums.spent()
+    })
+}
+
 /// The SDK's own account of each channel, and the vouchers that were seen, say what the book says (O3, O4).
 pub(super) async fn channels(
     bank: &Bank,
@@ -114,7 +163,7 @@ pub(super) async fn channels(
             oracle.violation(format!("person {person} does not know its channel"));
             continue;
         };
-        let sums = sums(book, *person);
+        let (by_vouchers, sums) = spent(book, *person, channel.id(), oracle);
         let expected =
             (DEPOSIT + sums.received).checked_sub(sums.paid + sums.fees + view.balance.withdrawn.0);
         if Some(view.balance.settled.0) != expected {
@@ -123,21 +172,19 @@ pub(super) async fn channels(
                 view.balance.settled
             ));
         }
-        let [by_client, by_hub] = [Side::Client, Side::Hub]
-            .map(|payer| i128::try_from(oracle.paid(channel.id(), payer).0).unwrap_or(i128::MAX));
         let state = bank.channel(channel.id()).await?;
         let total = i128::try_from(state.total)?;
-        let client = state.clientNet + by_hub - by_client;
+        let client = state.clientNet - by_vouchers;
         if client < 0 || client > total {
             oracle.violation(format!(
                 "O3: the client's share of {} is {client} of {total}",
                 channel.id()
             ));
         }
-        let spent = i128::try_from(sums.paid + sums.fees)? - i128::try_from(sums.received)?;
-        if by_client - by_hub != spent {
+        if by_vouchers != sums.spent() {
             oracle.violation(format!(
-                "O4: person {person} paid {by_client}, the hub paid it {by_hub}, its book says {spent}"
+                "O4: person {person} spent {by_vouchers} by its vouchers, {} by its book",
+                sums.spent()
             ));
         }
     }
@@ -153,7 +200,11 @@ pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Ora
             exact = false;
             continue;
         }
-        let mut sums = sums(book, person);
+        exact &= !book.is_restorer(person);
+        let mut sums = match book.account(person).channel {
+            Some(channel) => spent(book, person, channel, oracle).1,
+            None => Sums::default(),
+        };
         fees += sums.fees;
         if book.has_left(person) {
             sums.received = delivered_to(book, person);
@@ -184,9 +235,9 @@ pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Ora
     Ok(())
 }
 
-/// True when nobody breaks the rules.
+/// True when everybody's book says what was paid.
 fn exact_for(book: &Book, people: usize) -> bool {
-    !book.is_foe(people.saturating_sub(1))
+    (0..people).all(|person| book.is_reliable(person))
 }
 
 /// By the books of those who paid.
@@ -194,7 +245,7 @@ fn delivered_to(book: &Book, person: usize) -> u128 {
     let orders = book.orders().into_iter();
     let delivered = orders.filter(|order| {
         order.payee == Some(person)
-            && !book.is_foe(order.payer)
+            && book.is_reliable(order.payer)
             && matches!(order.state, State::Delivered { .. })
     });
     delivered.map(|order| order.amount.0).sum()

@@ -79,7 +79,10 @@ impl Record {
             .accepted
             .as_ref()
             .map_or(none, |voucher| (voucher.seq, voucher.paid, voucher.ack_seq));
-        let between = self.sent.range(last.next()..voucher.seq).next().is_some();
+        // The newest that it may have accepted before: what came between may have been right.
+        let before = self.sent.range(last.next()..voucher.seq).next_back();
+        let between = before.is_some();
+        let before = before.map_or(last, |(seq, _)| *seq);
         let cost = ops.iter().map(|op| match op {
             Op::Pay(payment) => payment.amount.0 + payment.fee_max.0,
             _ => 0,
@@ -93,7 +96,7 @@ impl Record {
             .disputed_at
             .is_some_and(|disputed| at > disputed.after(SEEN_AFTER_S));
         let broken = match () {
-            () if !between && voucher.seq.0 > last.0 + limits::SEQ_JUMP_MAX => "R1: too far ahead",
+            () if voucher.seq.0 > before.0 + limits::SEQ_JUMP_MAX => "R1: too far ahead",
             () if !between && !converts && voucher.paid.0 != paid.0 + cost.sum::<u128>() => {
                 "R2: its sum is not that of its payments"
             }

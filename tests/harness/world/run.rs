@@ -5,6 +5,7 @@ use super::{
     book::{Book, State},
     clock::{Clock, key_bytes, random},
     court,
+    drive::Attic,
     faults::{Faults, Plan},
     hub::HubMachine,
     mallory::Mallory,
@@ -38,6 +39,8 @@ const LOCKS_STEPS_MAX: usize = 36;
 const LAST_FAULT: Duration = Duration::from_secs(1);
 /// How wrong a clock may be.
 const SKEW_S_MAX: i64 = 60;
+/// Who restores old copies of the own database, where somebody does.
+const RESTORER: usize = 0;
 /// Tasks that may still be there when all machines have stopped: the chain's ticker and what ends by a timer.
 const TASKS_LEFT_MAX: usize = 4;
 
@@ -110,6 +113,7 @@ struct World {
     machines: Vec<JoinHandle<anyhow::Result<u64>>>,
     keys: Vec<SignerKey>,
     leaver: usize,
+    attic: Attic,
     seed: u64,
     /// Its faults are drawn: a small world, in which every message has its turn, has no last payments.
     drawn: bool,
@@ -146,6 +150,10 @@ impl World {
         let keys: Vec<SignerKey> = (0..count).map(key).collect::<Result<_, _>>()?;
         let book = Book::default();
         book.set_accounts(keys.iter().map(SignerKey::address), honest);
+        let restores = network.plan(|plan| plan.is_on(Part::ClientRestore));
+        if restores {
+            book.set_restorer(RESTORER);
+        }
         book.draw(scenario.payers, scenario.payments, &mut random(seed, "orders"));
         for key in &keys {
             bank.endow(key.address(), ENDOWMENT).await?;
@@ -162,6 +170,7 @@ impl World {
         let hub = HubMachine::new(seed, bank.clone(), hub_clock, network.clone(), oracle.clone());
         let hub = tokio::spawn(hub.run(stop_hub.clone()));
         let (mut people, mut machines) = (Vec::new(), Vec::new());
+        let attic = Attic::default();
         for (number, key) in keys.iter().cloned().enumerate() {
             if book.is_foe(number) {
                 oracle.distrust(number);
@@ -179,6 +188,7 @@ impl World {
                 book: book.clone(),
                 seed,
                 skew_s: skew_s(),
+                attic: book.is_restorer(number).then(|| attic.clone()),
                 client,
             };
             machines.push(tokio::spawn(machine.run(stop_people.clone())));
@@ -193,6 +203,7 @@ impl World {
             machines,
             keys,
             leaver: honest.saturating_sub(1),
+            attic,
             seed,
             drawn: matches!(scenario.faults, Faults::Drawn(_)),
             stop_people,
@@ -211,6 +222,7 @@ impl World {
             oracle: &self.oracle,
             keys: &self.keys,
             leaver: self.leaver,
+            restorer: (RESTORER, &self.attic),
         };
         tokio::select! {
             biased;
@@ -248,7 +260,10 @@ impl World {
     async fn recover(&self, otherwise: &str) {
         let well = || {
             let left = !self.book.is_leaving(self.leaver) || self.book.has_left(self.leaver);
-            left && self.book.all_answered() && self.book.all_received() && self.quiet().is_some()
+            let answered = left && self.book.all_answered() && self.book.all_received();
+            // What foes pay is in nobody's book before it is received.
+            let add_up = |quiet: Vec<_>| reckoning::add_up(&self.book, &quiet, &self.oracle);
+            answered && self.quiet().is_some_and(add_up)
         };
         if self.until(RECOVERY_MAX, well).await {
             return;

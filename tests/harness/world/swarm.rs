@@ -6,21 +6,54 @@ use super::{
     part::Part,
     run::Scenario,
 };
-use rand::Rng as _;
+use rand::{Rng as _, rngs::StdRng};
+
+/// How much of everything.
+struct Mix {
+    payers_max: usize,
+    payments_max: usize,
+    foes: [usize; 5],
+    on: fn(Part, &mut StdRng) -> bool,
+    /// Of the highest rate.
+    rate: fn(u32, &mut StdRng) -> u32,
+}
 
 impl Scenario {
     /// The world of this seed: most parts are off in most worlds, so that each can do its worst in some.
     #[must_use]
     pub fn swarm(seed: u64) -> Self {
-        let mut random = random(seed, "swarm");
-        let payers = random.random_range(1..=4);
+        let mix = Mix {
+            payers_max: 4,
+            payments_max: 14,
+            foes: [0, 0, 1, 1, 2],
+            on: |_, random| random.random_range(0..3) == 0,
+            rate: |most, random| random.random_range(1..=most),
+        };
+        Self::drawn(seed, random(seed, "swarm"), &mix)
+    }
+
+    /// A small world in which Mallory is always there and rather does something than not: what can be found is found soon.
+    #[must_use]
+    pub fn dense(seed: u64) -> Self {
+        let mix = Mix {
+            payers_max: 2,
+            payments_max: 8,
+            foes: [1, 1, 1, 1, 2],
+            on: |part, random| random.random_range(0..4) < if part.is_foul() { 3 } else { 2 },
+            rate: |most, random| (random.random_range(most..=3 * most)).min(10_000),
+        };
+        Self::drawn(seed, random(seed, "dense"), &mix)
+    }
+
+    fn drawn(seed: u64, mut random: StdRng, mix: &Mix) -> Self {
+        let payers = random.random_range(1..=mix.payers_max);
         let merchants = random.random_range(1..=2);
-        let payments = random.random_range(3..=14);
-        let foes = [0, 0, 1, 1, 2][random.random_range(0..5)];
+        let payments = random.random_range(3..=mix.payments_max);
+        let foes = mix.foes[random.random_range(0..5)];
         let mut rates = Rates::default();
         for (part, most) in Part::ALL {
             // Drawn for all, so that parts can be added at the end without changing the others.
-            let (on, rate) = (random.random_range(0..3) == 0, random.random_range(1..=most));
+            let (on, rate) = ((mix.on)(part, &mut random), (mix.rate)(most, &mut random));
             if on && (foes > 0 || !part.is_foul()) {
                 rates = rates.with(part, rate);
             }

@@ -6,8 +6,10 @@ use super::{
     book::Book,
     clock::Clock,
     court,
+    drive::Attic,
+    faults::Kind,
     hub::CONFIRMATIONS,
-    network::{Network, Party},
+    network::{Ears as _, Network, Party},
     oracle::Oracle,
     part::Part,
 };
@@ -28,6 +30,8 @@ pub(super) struct Weather<'a> {
     pub(super) keys: &'a [SignerKey],
     /// The merchant that may leave.
     pub(super) leaver: usize,
+    /// The person who may be given an old database, and where those are.
+    pub(super) restorer: (usize, &'a Attic),
 }
 
 impl Weather<'_> {
@@ -66,6 +70,11 @@ impl Weather<'_> {
         if self.strikes(Part::Leave) {
             self.book.ask_to_leave(self.leaver);
         }
+        if self.strikes(Part::ClientRestore) {
+            let (person, attic) = self.restorer;
+            attic.want();
+            self.oracle.cut_power(Party::Person(person), Kind::ClientBefore);
+        }
         for (person, key) in self.keys.iter().enumerate() {
             if self.network.plan(|plan| plan.cut_off(person)) {
                 self.oracle.note(&format!("person {person} is cut off"));
@@ -73,6 +82,9 @@ impl Weather<'_> {
             }
             if self.book.is_foe(person) && self.strikes(Part::Stale) {
                 court::dispute(self.bank, self.book, self.network, self.oracle, person, key).await?;
+            }
+            if self.book.is_foe(person) && self.strikes(Part::Persist) {
+                self.network.persist(person);
             }
         }
         Ok(())

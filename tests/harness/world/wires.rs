@@ -8,7 +8,7 @@ use super::{
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
-    sync::watch,
+    sync::{mpsc, watch},
     time::sleep,
 };
 
@@ -22,17 +22,18 @@ enum Carried {
 pub(super) async fn carry(
     network: &Network,
     person: usize,
-    ours: DuplexStream,
-    hub: DuplexStream,
+    [ours, hub]: [DuplexStream; 2],
     mut cut: watch::Receiver<bool>,
+    said: mpsc::UnboundedReceiver<Unit>,
 ) {
+    let (_, nothing) = mpsc::unbounded_channel();
     let (from_person, to_person) = split(ours);
     let (from_hub, to_hub) = split(hub);
     tokio::select! {
         biased;
         _ = cut.wait_for(|cut| *cut) => {}
-        () = pump(network, person, Way::ToHub, from_person, to_hub) => {}
-        () = pump(network, person, Way::ToPerson, from_hub, to_person) => {}
+        () = pump(network, person, Way::ToHub, from_person, to_hub, said) => {}
+        () = pump(network, person, Way::ToPerson, from_hub, to_person, nothing) => {}
     }
 }
 
@@ -42,11 +43,24 @@ async fn pump(
     way: Way,
     mut from: ReadHalf<DuplexStream>,
     mut to: WriteHalf<DuplexStream>,
+    mut said: mpsc::UnboundedReceiver<Unit>,
 ) {
     let mut cutter = Cutter::default();
     let mut chunk = [0; 16 * 1024];
     loop {
-        match from.read(&mut chunk).await {
+        let read = tokio::select! {
+            biased;
+            Some(unit) = said.recv() => {
+                let number = network.plan(|plan| plan.messages());
+                network.ears().hear(number, person, way, &unit.content);
+                if to.write_all(&unit.bytes).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            read = from.read(&mut chunk) => read,
+        };
+        match read {
             Ok(0) | Err(_) => return linger(network).await,
             Ok(count) => cutter.push(&chunk[..count]),
         }

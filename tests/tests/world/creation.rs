@@ -32,7 +32,7 @@ impl Whose {
             Self::Client => {
                 let store = client_sdk::RedbStore::open(path)?;
                 let table = client_sdk::Table::Cursors;
-                let starts = store.scan(table).await?.len() as u8;
+                let starts = u8::try_from(store.scan(table).await?.len())?;
                 let write = client_sdk::Write {
                     table,
                     key: vec![starts],

@@ -32,15 +32,23 @@ impl Scenario {
         Self::drawn(seed, random(seed, "swarm"), &mix)
     }
 
-    /// A small world in which Mallory is always there and rather does something than not: what can be found is found soon.
+    /// A small world in which Mallory is always there and does much: what can be found is found soon.
     #[must_use]
     pub fn dense(seed: u64) -> Self {
         let mix = Mix {
             payers_max: 2,
             payments_max: 8,
             foes: [1, 1, 1, 1, 2],
-            on: |part, random| random.random_range(0..4) < if part.is_foul() { 3 } else { 2 },
-            rate: |most, random| (random.random_range(most..=3 * most)).min(10_000),
+            on: |part, random| {
+                let percent: u32 = match part {
+                    // They end what Mallory could still do.
+                    Part::Mute | Part::Flood => 15,
+                    part if part.is_foul() => 60,
+                    _ => 25,
+                };
+                random.random_range(0..100) < percent
+            },
+            rate: |most, random| random.random_range(2 * most..=5 * most).min(10_000),
         };
         Self::drawn(seed, random(seed, "dense"), &mix)
     }

@@ -17,6 +17,7 @@ mod error;
 mod outlet;
 mod quorum;
 mod rpc;
+mod seldom;
 mod send;
 mod types;
 mod view;
@@ -26,6 +27,7 @@ pub use client::AlloyChain;
 pub use connect::ChainOptions;
 pub use error::{ChainError, EndpointSaid, transport_cause};
 pub use quorum::{Endpoint, EndpointStatus, QuorumChain, QuorumOptions};
+pub use seldom::Seldom;
 pub use types::{
     BlockRef, CallRequest, ChainLog, Fees, LogQuery, Nonces, SentTx, Tended, TxReceipt, TxRequest,
 };

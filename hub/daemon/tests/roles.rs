@@ -133,6 +133,7 @@ async fn a_node_that_lies_and_one_that_is_dead_do_not_stop_the_hub() {
         None => World::embedded(dir.path()).await,
     };
     nodes::one_lies_and_one_is_dead(&world).await;
+    nodes::a_dispute_that_cannot_be_read_is_told(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,10 +39,7 @@ pub(super) fn watch_chain(hub: &RunningHub, readiness: Readiness) {
             }
             match chain.late_answers() {
                 0 => readiness.fulfil("disputes"),
-                late => readiness.fail(
-                    "disputes",
-                    format!("{late} without the hub's answer on chain after half of the window"),
-                ),
+                late => readiness.fail("disputes", late_words(late, chain.unread_disputes())),
             }
             tokio::select! {
                 _ = failed.wait_for(Option::is_some) => return,
@@ -62,6 +59,14 @@ pub(super) fn watch_endpoints(chain: QuorumChain) {
             tokio::time::sleep(EVERY).await;
         }
     });
+}
+
+fn late_words(late: usize, unread: usize) -> String {
+    let words = format!("{late} without the hub's answer on chain after half of the window");
+    match unread {
+        0 => words,
+        _ => format!("{words}; {unread} of them cannot be read: the nodes do not answer, or disagree"),
+    }
 }
 
 fn age_of(chain: &ChainStatus) -> u64 {

@@ -6,7 +6,6 @@ use super::{
     act::{BASE_GAS, BATCH_MAX, PAYOUTS_MAX, payout_gas},
     outgoing::{LOCK_GAS, Urgency},
     standing::{Newest, Standing},
-    windows::Window,
 };
 use crate::{
     chain::ChainError,
@@ -152,42 +151,49 @@ impl Driver {
     /// R21, for every disputed channel. What could not be sent is tried again at the next look.
     pub(super) async fn defend(&mut self, disputed: Vec<Defence>) -> Result<(), ChainError> {
         metrics::gauge!("hub_disputed_channels").set(u32::try_from(disputed.len()).unwrap_or(u32::MAX));
+        self.know_disputes(&disputed);
         if disputed.is_empty() {
             self.rests.0.clear();
             self.vanished.clear();
-            self.windows.retain(&BTreeSet::new());
-            self.watch_windows(0).await;
+            self.watch_windows(0, &HashMap::new()).await;
             return Ok(());
         }
-        let head = self.options.chain.head().await?;
+        let head = match self.options.chain.head().await {
+            Ok(head) => head,
+            Err(error) => {
+                self.watch_blindly(&error).await;
+                return Err(error);
+            }
+        };
         let now = head.timestamp_s;
         let ids: BTreeSet<ChannelId> = disputed.iter().map(|one| self.id(one)).collect();
         self.rests.0.retain(|id, _| ids.contains(id));
-        self.windows.retain(&ids);
         let due = disputed.into_iter().filter(|one| {
             let (id, mark) = (self.id(one), mark(one));
             self.rests.over(&id, mark, now, self)
         });
         let due: Vec<Defence> = due.collect();
         let this = &*self;
+        let whose: Vec<ChannelId> = due.iter().map(|one| self.id(one)).collect();
         let looks = due.into_iter().map(|defence| this.look(defence, now).boxed());
         let looks = all_of(looks.collect()).await;
+        let mut failed = HashMap::new();
         let (mut answers, mut open) = (Vec::new(), BTreeSet::new());
-        for look in looks {
+        for (id, look) in whose.into_iter().zip(looks) {
             // One that cannot be read keeps nobody else waiting.
             let look = match look {
                 Ok(look) => look,
                 Err(error) => {
-                    tracing::warn!(%error, "a disputed channel could not be read; trying again");
+                    failed.insert(id, error.to_string());
                     continue;
                 }
             };
+            self.windows.looked(look.id, &look.state);
             if matches!(look.state.status, abi::Status::Open) {
                 open.insert(look.id);
                 continue;
             }
             self.rests.rest(look.id, mark(&look.defence), wake(&look, now));
-            self.windows.looked(look.id, unanswered(&look));
             answers.extend(answer(look, now));
         }
         let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
@@ -197,7 +203,13 @@ impl Driver {
             (calm, Reverse(one.at_risk), deadline, one.id)
         });
         self.send_answers(answers, urgent_until).await;
-        self.watch_windows(now).await;
+        if let Some((channel, error)) = failed.iter().next()
+            && let Some(held_back) = self.warnings.due("unread disputes")
+        {
+            let channels = failed.len();
+            tracing::warn!(%channel, error, channels, held_back, "disputed channels could not be read; trying again");
+        }
+        self.watch_windows(now, &failed).await;
         self.reopen(open, head.number).await
     }
 
@@ -406,12 +418,6 @@ fn wake(look: &Look, now: u64) -> u64 {
         _ => 0,
     };
     if moment > now { moment } else { 0 }
-}
-
-/// The window in which the hub's newest voucher must be shown.
-fn unanswered(look: &Look) -> Option<Window> {
-    let newest = look.defence.received.voucher.as_ref().map(Newest::of)?;
-    Window::of(newest, look.defence.config.challenge_period_s, &look.state)
 }
 
 /// What the channel needs at chain time `now`.

@@ -25,7 +25,7 @@ pub use outgoing::{Budget, Worth};
 pub use resolver::Checker;
 
 use crate::{
-    chain::{BlockRef, Chain, ChainError, ChainLog, ChainView, Cursor, ViewEvent, ViewOptions},
+    chain::{BlockRef, Chain, ChainError, ChainLog, ChainView, Cursor, Seldom, ViewEvent, ViewOptions},
     engine::ControlHandle,
     ledger::{ChainBlock, ChainFact, ChainPosition, Input},
     liquidity::LiquidityPolicy,
@@ -93,6 +93,7 @@ pub struct ChainStatus {
     head_timestamp: Arc<AtomicU64>,
     healthy: Arc<AtomicBool>,
     late: Arc<AtomicUsize>,
+    unread: Arc<AtomicUsize>,
 }
 
 impl ChainStatus {
@@ -113,8 +114,15 @@ impl ChainStatus {
         self.late.load(Ordering::Acquire)
     }
 
-    fn answers_late(&self, count: usize) {
-        self.late.store(count, Ordering::Release);
+    /// How many of these cannot be read: whether they are answered is not known.
+    #[must_use]
+    pub fn unread_disputes(&self) -> usize {
+        self.unread.load(Ordering::Acquire)
+    }
+
+    fn answers_late(&self, late: usize, unread: usize) {
+        self.late.store(late, Ordering::Release);
+        self.unread.store(unread, Ordering::Release);
     }
 
     /// True while the last look at the chain succeeded.
@@ -137,6 +145,8 @@ pub struct Driver {
     asks: mpsc::Receiver<Ask>,
     rests: Rests,
     windows: Windows,
+    /// What may come at every look is not said at every look.
+    warnings: Seldom,
     /// Unconfirmed logs that the ledger has heard of, by block and place in it.
     told: HashSet<(B256, u64)>,
     /// Channels in a dispute that the head of the chain does not show, and its number when that was first seen.
@@ -175,6 +185,7 @@ impl Driver {
             asks,
             rests: Rests::default(),
             windows: Windows::default(),
+            warnings: Seldom::default(),
             told: HashSet::new(),
             vanished: HashMap::new(),
         }
@@ -188,7 +199,10 @@ impl Driver {
                 Ok(Turn::Stopped) => return,
                 Err(error) => {
                     self.status.healthy.store(false, Ordering::Release);
-                    tracing::warn!(%error, "the chain could not be read; trying again");
+                    if let Some(held_back) = self.warnings.due("chain") {
+                        tracing::warn!(%error, held_back, "the chain could not be read; trying again");
+                    }
+                    self.watch_blindly(&error).await;
                 }
             }
             self.pause().await;
@@ -220,6 +234,7 @@ impl Driver {
         let events = self.view.poll(self.options.chain.as_ref()).await?;
         if let Some(head) = self.view.latest() {
             self.status.saw(head);
+            self.windows.saw(head.timestamp_s);
             metrics::gauge!("hub_chain_head_block").set(u32::try_from(head.number).unwrap_or(u32::MAX));
         }
         let (mut facts, mut alarmed) = (Vec::new(), false);

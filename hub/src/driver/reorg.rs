@@ -157,6 +157,7 @@ impl Driver {
         self.in_flight.lapse();
         self.gathered.lapse();
         self.rests.lapse();
+        self.windows.lapse();
         self.purse.lapse();
     }
 }

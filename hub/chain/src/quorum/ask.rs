@@ -3,6 +3,7 @@
 use super::super::client::AlloyChain;
 use super::super::error::{ChainError, EndpointSaid};
 use super::super::outlet::is_nonce_stale;
+use super::super::seldom::Seldom;
 use super::QuorumOptions;
 use super::ballot::{Ballot, Brief, brief, contradicts, is_answer, outvoted, refusal, votes_max, winner};
 use super::endpoint::Identity;
@@ -24,6 +25,8 @@ pub(super) struct Panel {
     pub(super) options: QuorumOptions,
     /// The chain that they must be on; `None` while that is being found out.
     pub(super) identity: Option<Identity>,
+    /// Disagreements, by what was asked.
+    pub(super) disagreed: Seldom,
 }
 
 impl Panel {
@@ -53,8 +56,10 @@ impl Panel {
         self.poll(what, height, ask, &mut ballots).await;
         self.call_out(what, &ballots);
         let verdict = self.verdict(what, &ballots);
-        if let Err(error @ ChainError::Disagreement { .. }) = &verdict {
-            tracing::warn!(%error, "chain endpoints disagree: nothing is believed");
+        if let Err(error @ ChainError::Disagreement { .. }) = &verdict
+            && let Some(held_back) = self.disagreed.due(what)
+        {
+            tracing::warn!(%error, held_back, "chain endpoints disagree: nothing is believed");
         }
         verdict
     }

@@ -55,7 +55,9 @@ impl QuorumChain {
             }
         }
         let error = missed.unwrap_or_else(|| panel.telling(what, &heads, agree));
-        tracing::warn!(%error, "chain endpoints have no newest block in common: nothing is believed");
+        if let Some(held_back) = panel.disagreed.due("the newest block") {
+            tracing::warn!(%error, held_back, "chain endpoints have no newest block in common: nothing is believed");
+        }
         Err(error)
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::connect::ChainOptions;
 use super::super::error::ChainError;
+use super::super::seldom::Seldom;
 use super::super::send::SendQueue;
 use super::ask::Panel;
 use super::ballot::winner;
@@ -39,6 +40,7 @@ impl QuorumChain {
                 members: endpoints.into_iter().map(member).collect(),
                 options: quorum,
                 identity: None,
+                disagreed: Seldom::default(),
             };
             let chain_id = match panel.only() {
                 Some(only) => only.chain_id().await?,

@@ -53,7 +53,7 @@ async fn sent(world: &World) -> (u64, u64) {
 }
 
 /// Waits until the hub's `/readyz` says so.
-async fn said(world: &World, words: &str) {
+pub(crate) async fn said(world: &World, words: &str) {
     let (began, readyz) = (Instant::now(), || crate::process::get(world.ops, "/readyz"));
     while !readyz().contains(words) {
         assert!(began.elapsed() < PATIENCE, "not {words}: {}", readyz());

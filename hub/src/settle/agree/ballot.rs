@@ -8,6 +8,11 @@ use alloy::{
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+const SEND: &str = "eth_sendRawTransaction";
+const TRANSACTION: &str = "eth_getTransactionByHash";
+/// The newest block of each node: how high they are is measured.
+pub(super) const HEADS: &str = "the newest block";
+
 /// What one node answered.
 pub(super) type Answer = Result<Value, TransportError>;
 
@@ -22,25 +27,70 @@ impl<'a> Ballot<'a> {
         Self { method, agree }
     }
 
+    /// Every node gets it, also one that rests.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.method == SEND
+    }
+
+    /// Whether so many `unheard` nodes could not change what counts; `all`: those that are waited for have answered.
+    pub(super) fn is_decided<'b>(
+        &self,
+        answers: impl Iterator<Item = &'b Answer> + Clone,
+        unheard: usize,
+        all: bool,
+    ) -> bool {
+        let known = |answer: &Answer| answer.as_ref().is_ok_and(|value| !value.is_null());
+        match (self.method, self.measured()) {
+            // Among so many one is honest, and passes it on.
+            (SEND, _) => answers.filter(|answer| answer.is_ok()).count() >= self.agree,
+            (TRANSACTION, _) if answers.clone().any(known) => true,
+            (_, Some(of)) => {
+                let told = answers.filter(|answer| answer.as_ref().is_ok_and(|value| of(value).is_some()));
+                // Over so many, `agree - 1` liars neither raise nor lower it.
+                let safe = self.agree.saturating_mul(2).saturating_sub(1);
+                told.count() >= if all { self.agree } else { safe }
+            }
+            (_, None) => {
+                let mut votes: BTreeMap<String, usize> = BTreeMap::new();
+                for answer in answers.filter(|answer| said(answer)) {
+                    let count = votes.entry(self.key(answer)).or_default();
+                    *count = count.saturating_add(1);
+                }
+                let nothing = votes.remove(NOTHING).unwrap_or_default();
+                let most = votes.into_values().max().unwrap_or_default();
+                let overruled = most.saturating_add(unheard) >= self.agree;
+                most >= self.agree || (nothing >= self.agree && !overruled)
+            }
+        }
+    }
+
+    /// What is measured, where no single node shall move the answer.
+    fn measured(&self) -> Option<fn(&Value) -> Option<u64>> {
+        match self.method {
+            "eth_estimateGas" | "eth_getTransactionCount" | "eth_gasPrice" | "eth_maxPriorityFeePerGas" => {
+                Some(number)
+            }
+            "eth_feeHistory" => Some(next_base_fee),
+            HEADS => Some(height),
+            _ => None,
+        }
+    }
+
     /// What counts.
     ///
     /// # Errors
     /// What enough nodes refuse with, else that they do not agree.
     pub(super) fn count(&self, answers: Vec<Answer>) -> Answer {
-        match self.method {
+        match (self.method, self.measured()) {
             // Whoever takes it passes it on.
-            "eth_sendRawTransaction" => first(answers),
+            (SEND, _) => first(answers),
             // One that knows it is enough: a pool is no promise.
-            "eth_getTransactionByHash" => match answers.iter().flatten().find(|answer| !answer.is_null()) {
+            (TRANSACTION, _) => match answers.iter().flatten().find(|answer| !answer.is_null()) {
                 Some(known) => Ok(known.clone()),
                 None => self.same(answers),
             },
-            // Measures: no single node moves them.
-            "eth_estimateGas" | "eth_getTransactionCount" | "eth_gasPrice" | "eth_maxPriorityFeePerGas" => {
-                self.measure(answers, number)
-            }
-            "eth_feeHistory" => self.measure(answers, next_base_fee),
-            _ => self.same(answers),
+            (_, Some(of)) => self.measure(answers, of),
+            (_, None) => self.same(answers),
         }
     }
 
@@ -156,6 +206,11 @@ pub(super) fn number(value: &Value) -> Option<u64> {
     quantity.try_into().ok()
 }
 
+/// A block's.
+pub(super) fn height(block: &Value) -> Option<u64> {
+    number(block.get("number")?)
+}
+
 fn next_base_fee(history: &Value) -> Option<u64> {
     number(history.get("baseFeePerGas")?.as_array()?.last()?)
 }
@@ -214,6 +269,42 @@ mod tests {
         assert_eq!(of(2, &[900, 7, 8]), Some(json!("0x8")));
         assert_eq!(of(2, &[0, 7, 8]), Some(json!("0x7")));
         assert_eq!(of(2, &[7]), None);
+    }
+
+    fn decided(method: &str, answers: &[Answer], unheard: usize, all: bool) -> bool {
+        Ballot::new(method, 2).is_decided(answers.iter(), unheard, all)
+    }
+
+    #[test]
+    fn it_is_decided_when_those_not_heard_cannot_change_it() {
+        let (truth, lie, null) = (|| Ok(json!("0xab")), || Ok(json!("0xcd")), || Ok(Value::Null));
+        let read = |answers: &[Answer], unheard| decided("eth_call", answers, unheard, false);
+        assert!(!read(&[truth()], 2));
+        assert!(read(&[truth(), truth()], 1));
+        assert!(!read(&[truth(), lie()], 1));
+        assert!(!read(&[truth(), down()], 1));
+        let receipt =
+            |answers: &[Answer], unheard, all| decided("eth_getTransactionReceipt", answers, unheard, all);
+        assert!(receipt(&[null(), null()], 1, false), "no two can show one");
+        assert!(!receipt(&[null(), null()], 2, true), "two others may");
+        assert!(!receipt(&[null(), null(), truth()], 1, false));
+        let sent = |answers: &[Answer]| decided("eth_sendRawTransaction", answers, 1, true);
+        assert!(!sent(&[lie()]), "who says that it has passed it on may lie");
+        assert!(sent(&[lie(), truth()]));
+    }
+
+    #[test]
+    fn a_measure_is_decided_over_so_many_that_one_liar_does_not_move_it() {
+        let of = |number: u64| Ok(json!(format!("{number:#x}")));
+        for method in ["eth_getTransactionCount", "eth_estimateGas"] {
+            assert!(!decided(method, &[of(7), of(0)], 1, false), "0 would count");
+            assert!(decided(method, &[of(7), of(0), of(8)], 0, false));
+            assert!(decided(method, &[of(7), of(0)], 1, true), "nobody else is up");
+            assert!(!decided(method, &[of(7), down()], 1, true));
+        }
+        let head = |number: u64| Ok(json!({"number": format!("{number:#x}")}));
+        assert!(!decided(HEADS, &[head(7), head(0)], 1, false));
+        assert!(decided(HEADS, &[head(7), head(0), head(8)], 0, false));
     }
 
     #[test]

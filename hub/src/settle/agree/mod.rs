@@ -1,37 +1,46 @@
 //! Several nodes behind one transport, none of which is believed alone: what is read counts when enough of them give the
 //! same answer. The port over several nodes in `hub/chain` has its own sending queue and no simulation; here every request
-//! of [`super::Node`] is put to all nodes as it is.
+//! of [`super::Node`] is put to the nodes as it is.
+//!
+//! Who hangs keeps nobody waiting for long. Once those that answered have decided, the others have 250 ms left. A node
+//! that is slow rests, then is asked again, and is waited for again when it answers in time; while fewer than `agree`
+//! others are prompt, or do not decide it, it is asked and waited for all the same.
 
 mod ballot;
+mod member;
 
 use super::exit::SettleError;
 use alloy::{
     eips::BlockNumberOrTag,
-    providers::{DynProvider, Provider as _},
+    providers::DynProvider,
     rpc::json_rpc::{
         ErrorPayload, RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest,
     },
     transports::{RpcError, TransportError, TransportErrorKind, TransportFut},
 };
-use ballot::{Answer, Ballot};
-use futures::future::join_all;
+use ballot::{Answer, Ballot, HEADS};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use member::Member;
 use serde_json::{Value, json, value::RawValue};
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
-/// A node that takes longer has no vote. Three rounds fit into the time limit of a request.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// What the others have left once it is decided.
+const GRACE: Duration = Duration::from_millis(250);
 /// Blocks below the newest that enough nodes have, in which one that they agree about is looked for.
 const HEADS_MAX: u64 = 4;
 
 /// The nodes, and how many of them must give the same answer: at least one, at most all.
 #[derive(Clone, Debug)]
 pub(super) struct Agreeing {
-    nodes: Arc<Vec<DynProvider>>,
+    nodes: Arc<Vec<Arc<Member>>>,
     agree: usize,
 }
 
@@ -41,7 +50,12 @@ impl Agreeing {
     pub(super) fn new(nodes: Vec<DynProvider>, agree: usize) -> Result<Self, SettleError> {
         match (1..=nodes.len()).contains(&agree) {
             true => Ok(Self {
-                nodes: Arc::new(nodes),
+                nodes: Arc::new(
+                    nodes
+                        .into_iter()
+                        .map(|node| Arc::new(Member::new(node)))
+                        .collect(),
+                ),
                 agree,
             }),
             false => Err(SettleError::Usage(format!(
@@ -51,32 +65,75 @@ impl Agreeing {
         }
     }
 
-    async fn ask(&self, method: &str, params: &Value) -> Vec<Answer> {
-        let asked = self.nodes.iter().map(|node| async move {
-            let params = RawValue::from_string(params.to_string()).map_err(RpcError::ser_err)?;
-            let request = node.raw_request_dyn(method.to_owned().into(), &params);
-            let late = || TransportErrorKind::custom_str("no answer in time");
-            let answer = tokio::time::timeout(PATIENCE, request)
-                .await
-                .map_err(|_| late())??;
-            serde_json::from_str(answer.get()).map_err(|error| RpcError::deser_err(error, answer.get()))
-        });
-        join_all(asked).await
+    /// What the nodes answer; of those that were not waited for, nothing.
+    async fn ask(&self, ballot: &Ballot<'_>, method: &str, params: &Value) -> Vec<Answer> {
+        let cast = |at: usize, node: &Arc<Member>| {
+            let answer = node.clone().ask(method.to_owned(), params.clone());
+            async move { (at, answer.await) }
+        };
+        let nodes = || self.nodes.iter().enumerate();
+        let prompt: BTreeSet<usize> = nodes()
+            .filter(|(_, node)| node.is_prompt())
+            .map(|(at, _)| at)
+            .collect();
+        let enough = prompt.len() >= self.agree;
+        let (now, mut later): (Vec<_>, Vec<_>) =
+            nodes().partition(|(_, node)| !enough || ballot.is_for_all() || node.is_ready());
+        let mut under_way: FuturesUnordered<_> = now.iter().map(|(at, node)| cast(*at, node)).collect();
+        let mut awaited: BTreeSet<usize> = match enough {
+            true => prompt,
+            false => now.iter().map(|(at, _)| *at).collect(),
+        };
+        let (mut answers, mut grace) = (BTreeMap::new(), None);
+        loop {
+            let unheard = self.nodes.len().saturating_sub(answers.len());
+            let decided = grace.is_some() || ballot.is_decided(answers.values(), unheard, awaited.is_empty());
+            match (decided, awaited.is_empty()) {
+                (true, true) => break,
+                (true, false) => grace = grace.or_else(|| Instant::now().checked_add(GRACE)),
+                (false, true) => {
+                    // Those that were to be spared have to decide it.
+                    under_way.extend(later.drain(..).map(|(at, node)| cast(at, node)));
+                    let unheard = nodes().map(|(at, _)| at);
+                    awaited = unheard.filter(|at| !answers.contains_key(at)).collect();
+                }
+                (false, false) => {}
+            }
+            let over = async {
+                match grace {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = under_way.next() => match answer {
+                    Some((at, answer)) => {
+                        awaited.remove(&at);
+                        answers.insert(at, answer);
+                    }
+                    None => break,
+                },
+                () = over => break,
+            }
+        }
+        answers.into_values().collect()
     }
 
     async fn vote(&self, method: &str, params: &Value) -> Result<Value, TransportError> {
-        Ballot::new(method, self.agree).count(self.ask(method, params).await)
+        let ballot = Ballot::new(method, self.agree);
+        ballot.count(self.ask(&ballot, method, params).await)
     }
 
     /// The newest block that enough nodes have in common.
     async fn head(&self) -> Result<Value, TransportError> {
-        let number = |block: &Value| ballot::number(block.get("number")?);
         let latest = json!([BlockNumberOrTag::Latest, false]);
-        let answers = self.ask("eth_getBlockByNumber", &latest).await;
-        let top = ballot::nth_highest(&answers, self.agree, number).cloned();
+        let ballot = Ballot::new(HEADS, self.agree);
+        let answers = self.ask(&ballot, "eth_getBlockByNumber", &latest).await;
+        let top = ballot::nth_highest(&answers, self.agree, ballot::height).cloned();
         let mut at = top
             .as_ref()
-            .and_then(number)
+            .and_then(ballot::height)
             .ok_or_else(|| TransportErrorKind::custom_str("not enough nodes told their newest block"))?;
         let mut last = None;
         for _ in 0..HEADS_MAX {
@@ -150,3 +207,7 @@ impl Service<RequestPacket> for Agreeing {
 
 /// What a node answered that it will not do.
 pub(super) type Said = ErrorPayload;
+
+#[cfg(test)]
+#[allow(clippy::panic, clippy::unwrap_used, reason = "test code")]
+mod tests;

@@ -5,7 +5,7 @@
 //! * `claim` keeps a second hub out of the directory.
 //! * [`Tap`] stands before the store and notes what is durable; the task (`task`) reads it back from the store, beside
 //!   the payment path, and falls behind visibly.
-//! * [`read`] verifies a directory and rebuilds the ledger; [`restore`] makes a database of it, in which every channel is
+//! * [`read`] checks the newest generation and rebuilds the ledger, [`verify`] checks all; [`restore`] makes a database of it, in which every channel is
 //!   in doubt (A10).
 
 mod claim;
@@ -21,6 +21,7 @@ mod tap;
 mod task;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 pub use claim::DatabaseId;
@@ -31,6 +32,7 @@ pub use restore::{Home, Insistence, Restored, restore};
 pub use sealed_key::{GuessCost, SealedKeyError, open_key, seal_key};
 pub use tap::Tap;
 pub use task::{Backup, Job};
+pub use verify::{Verified, verify};
 
 use std::{path::PathBuf, time::Duration};
 

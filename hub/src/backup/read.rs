@@ -133,7 +133,7 @@ fn damage(unusable: &[(u64, BackupError)], after: Option<String>) -> Option<Stri
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     directory: &'a Directory,
     key: &'a BackupKey,
     /// Of the head: names the generation, its newest segment and that one's digest.
@@ -149,7 +149,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn open(
+    pub(super) fn open(
         directory: &'a Directory,
         key: &'a BackupKey,
         number: u64,
@@ -179,7 +179,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn read(mut self, files: &Files) -> Result<Contents, BackupError> {
+    /// The header of its head.
+    pub(super) fn claimed(&self) -> Header {
+        self.claimed
+    }
+
+    pub(super) fn read(mut self, files: &Files) -> Result<Contents, BackupError> {
         let mut damage = None;
         let mut segments = 0_u64;
         // A crash between a segment and the head leaves one that is not claimed yet; what it holds counts.

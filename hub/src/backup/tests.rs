@@ -11,6 +11,7 @@ use super::{
     read::written_at,
     restore,
     task::HEARTBEAT_S,
+    verify,
     writer::{Generation, Owner},
 };
 use crate::{
@@ -490,6 +491,56 @@ async fn a_trim_leaves_what_the_backup_needs() {
     live.checkpoint().await;
     assert_eq!(store.journal_tail(SHARD, 7, 100).await.unwrap().len(), 1);
     assert!(store.journal_tail(SHARD, 6, 1).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_generation_that_is_kept_is_verified_and_each_damaged_file_named() {
+    let dir = tempfile::tempdir().unwrap();
+    generation(dir.path(), 1).await;
+    generation(dir.path(), 2).await;
+    assert_eq!(verify(dir.path(), &key(1)).unwrap().damaged, [""; 0]);
+    let of = |generation: usize| {
+        let name = format!("g{generation:08}");
+        let files = files(dir.path()).into_iter();
+        let mine = files.filter(move |file| file.file_name().unwrap().to_str().unwrap().starts_with(&name));
+        mine.collect::<Vec<_>>()
+    };
+    let flip = |file: &PathBuf| {
+        let mut bytes = fs::read(file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(file, bytes).unwrap();
+    };
+    for file in of(1).iter().chain(&of(2)) {
+        flip(file);
+        let verified = verify(dir.path(), &key(1)).unwrap();
+        let name = file.display().to_string();
+        assert_eq!(verified.damaged.len(), 1, "{name}: {:?}", verified.damaged);
+        assert!(
+            verified.damaged[0].contains(&name),
+            "{name}: {:?}",
+            verified.damaged
+        );
+        flip(file);
+    }
+    let old = of(1);
+    for file in &old {
+        flip(file);
+    }
+    let verified = verify(dir.path(), &key(1)).unwrap();
+    assert_eq!(verified.contents.summary.generation, 2);
+    assert_eq!(
+        verified.contents.summary.damage, None,
+        "a restore needs nothing of it"
+    );
+    assert_eq!(verified.damaged.len(), old.len());
+    for file in &of(2) {
+        flip(file);
+    }
+    let error = verify(dir.path(), &key(1)).unwrap_err();
+    assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
+    for file in files(dir.path()) {
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

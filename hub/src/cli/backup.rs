@@ -6,7 +6,7 @@ use super::{
     words,
 };
 use crate::{
-    backup::{BackupError, BackupKey, BackupOptions, Contents, Summary, read},
+    backup::{self, BackupError, BackupKey, BackupOptions, Summary, Verified},
     now::Now,
     ops::{Config, SecretRef},
     settle::table,
@@ -20,8 +20,8 @@ const EXAMPLES: &str = "\
   hub backup verify DIR --sealed-key DIR/key.sealed --passphrase env:PHRASE
   hub backup verify DIR --max-age-s 60 --json            for a monitor
 
-Reads every segment of the newest complete generation, checks its place in the chain, and replays it. If nothing can be made
-of it, the next older one; that is told as damage.
+Reads every file of every complete generation that is kept, checks its place in the chain, and replays it; each that is
+damaged is named. The table is of the newest; of the next older one, if nothing can be made of it.
 An older copy of a whole directory is a whole backup: what tells it apart is its age.
 
 Exit codes: 0 whole; 3 the key is refused; 6 damaged, cut short, mixed, or older than --max-age-s;
@@ -99,10 +99,11 @@ pub fn backup(args: &BackupArgs) -> Result<(), Failure> {
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let opened = args.key.open(|| Ok(Config::load(&args.config)?.backup.key))?;
-    let contents = read(&args.dir, &opened.key).map_err(failure)?;
+    let verified = backup::verify(&args.dir, &opened.key).map_err(failure)?;
+    let contents = &verified.contents;
     let age_s = contents.summary.age_s(Now::wall().get());
     if args.json {
-        data(&json(&contents, age_s))?;
+        data(&json(&verified, age_s))?;
     } else {
         data(&show(&contents.summary, age_s))?;
     }
@@ -111,9 +112,17 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
             "generation {number} was never completed and is passed over"
         ));
     }
-    if let Some(damage) = contents.summary.damage {
+    for fault in &verified.damaged {
+        words(&format!("damaged: {fault}"));
+    }
+    if let Some(damage) = &contents.summary.damage {
         return Err(Failure::BadBackup(format!(
             "{damage}; what is above is before the damage"
+        )));
+    }
+    if let Some(first) = verified.damaged.first() {
+        return Err(Failure::BadBackup(format!(
+            "{first}; what is above is whole, the damage is in an older generation"
         )));
     }
     match args.max_age_s {
@@ -135,13 +144,15 @@ pub(super) fn failure(error: BackupError) -> Failure {
     }
 }
 
-fn json(contents: &Contents, age_s: u64) -> String {
+fn json(verified: &Verified, age_s: u64) -> String {
+    let contents = &verified.contents;
     let identity = &contents.identity;
     let mut object = serde_json::json!({
         "chain_id": identity.chain_id,
         "adjudicator": protocol_spec::Address::from(identity.adjudicator),
         "hub_signer": protocol_spec::Address::from(identity.hub_signer),
         "age_s": age_s,
+        "damaged_files": verified.damaged,
     });
     if let (Some(object), Ok(serde_json::Value::Object(summary))) =
         (object.as_object_mut(), serde_json::to_value(&contents.summary))

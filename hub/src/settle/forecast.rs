@@ -2,7 +2,7 @@
 
 use super::{
     Intent, Settle, SettleError, Verb,
-    outlook::{Outcome, offer, unanswered},
+    outlook::{Outcome, better_unshown, loses, offer, unanswered},
     send::Cost,
     status::Status,
     view::{Phase, View},
@@ -124,13 +124,23 @@ impl Stepper<'_> {
         let (now, evidence) = (self.view.head.time, self.settle.evidence());
         let period = evidence.raw().config.challenge_period_s;
         let window_end = now.after(period);
-        let after = offer(self.view, evidence, true).after;
+        let unshown = better_unshown(self.view, evidence);
+        let (text, after) = match unshown {
+            true => (
+                "start a dispute and show nothing (`dispute --without-evidence`): the evidence would lower what you get",
+                self.view.adjudication.clone(),
+            ),
+            false => (
+                "start a dispute and show the evidence",
+                offer(self.view, evidence, true).after,
+            ),
+        };
         let dispute = Step {
             name: "dispute",
-            text: "start a dispute and show the evidence".to_owned(),
+            text: text.to_owned(),
             from: now,
             until: self.first_expiry(),
-            price: self.price(Verb::Dispute).await?,
+            price: self.price_of(Verb::Dispute, unshown).await?,
         };
         let answer = Step {
             name: "wait",
@@ -154,7 +164,16 @@ impl Stepper<'_> {
     ) -> Result<Vec<Step>, SettleError> {
         let now = self.view.head.time;
         let mut steps = Vec::new();
-        if now < window_end {
+        let evidence = self.settle.evidence();
+        if now < window_end && loses(self.view, evidence, &offer(self.view, evidence, false)) {
+            steps.push(Step {
+                name: "wait",
+                text: "show nothing: the evidence would lower what you get".to_owned(),
+                from: now,
+                until: Some(window_end),
+                price: Price::None,
+            });
+        } else if now < window_end {
             steps.push(Step {
                 name: "submit",
                 text: "show the evidence, and resolve locks with known witnesses".to_owned(),
@@ -199,11 +218,15 @@ impl Stepper<'_> {
     }
 
     async fn price(&self, verb: Verb) -> Result<Price, SettleError> {
+        self.price_of(verb, false).await
+    }
+
+    async fn price_of(&self, verb: Verb, without_evidence: bool) -> Result<Price, SettleError> {
         let intent = Intent {
             verb,
             sender: self.sender,
             force: false,
-            without_evidence: false,
+            without_evidence,
         };
         let priced = async {
             let plan = self.settle.plan(intent).await?;

@@ -217,6 +217,12 @@ fn resolve_all(after: &mut Adjudication, payer: Side, direction: &CheckedDirecti
     counted.count() > 0
 }
 
+/// True when this side's account or signer starts a dispute better without the evidence: to show it would lower its share.
+#[must_use]
+pub(super) fn better_unshown(view: &View, evidence: &CheckedEvidence) -> bool {
+    loses(view, evidence, &offer(view, evidence, true))
+}
+
 /// True when showing the evidence makes this side's share smaller and protects it from nothing on chain.
 #[must_use]
 pub(super) fn loses(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> bool {

@@ -170,6 +170,7 @@ fn step_json(forecast: &Forecast, step: &Step) -> Value {
     };
     json!({
         "step": step.name,
+        "text": step.text,
         "from": moment(step.from),
         "before": step.until.map(moment),
         "gas": gas.map(|gas| gas.to_string()),

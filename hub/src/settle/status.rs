@@ -2,7 +2,7 @@
 
 use super::{
     evidence::CheckedEvidence,
-    outlook::{Outcome, offer, outcomes},
+    outlook::{Outcome, better_unshown, loses, offer, outcomes},
     text::{self, moment},
     view::{Phase, View},
 };
@@ -60,14 +60,25 @@ fn next(view: &View, evidence: &CheckedEvidence) -> String {
             "this channel was never opened at this adjudicator: wrong evidence, or an unsynced node"
                 .to_owned()
         }
-        Phase::Open => format!(
-            "to leave without the other side: `settle dispute --broadcast`, then wait {}, then `settle finalize`",
-            text::duration(evidence.raw().config.challenge_period_s)
-        ),
+        Phase::Open => {
+            let (how, why) = match better_unshown(view, evidence) {
+                true => (
+                    "dispute --without-evidence",
+                    " (your evidence would lower what you get: it acknowledges what you paid)",
+                ),
+                false => ("dispute", ""),
+            };
+            format!(
+                "to leave without the other side: `settle {how} --broadcast`{why}, then wait {}, then `settle finalize`",
+                text::duration(evidence.raw().config.challenge_period_s)
+            )
+        }
         Phase::Disputed {
             window_end, final_at, ..
         } => {
-            let adds = !offer(view, evidence, false).is_empty();
+            let offer = offer(view, evidence, false);
+            let lowers = loses(view, evidence, &offer);
+            let adds = !offer.is_empty() && !lowers;
             match () {
                 () if now >= final_at => "it is final: `settle finalize --broadcast`".to_owned(),
                 () if adds && now < window_end => format!(
@@ -76,6 +87,10 @@ fn next(view: &View, evidence: &CheckedEvidence) -> String {
                 ),
                 () if adds => format!(
                     "locks can still be counted: `settle submit --broadcast` before {}",
+                    moment(final_at, now)
+                ),
+                () if lowers => format!(
+                    "nothing to submit, your evidence would lower what you get: wait; `settle finalize --broadcast` at {}",
                     moment(final_at, now)
                 ),
                 () => format!("wait; `settle finalize --broadcast` at {}", moment(final_at, now)),

@@ -94,10 +94,10 @@ async fn a_plan_says_why_a_step_makes_no_sense() {
     );
     let file = world.file(&only_paid);
     let plan = world.settle("plan", &file, &["--json"]).exits(0).json();
-    assert_eq!(
-        row(&plan, "steps", "step", "dispute")["refused"]["kind"],
-        "would_lose"
-    );
+    let dispute = row(&plan, "steps", "step", "dispute");
+    assert_eq!(dispute["simulated"], true, "with nothing shown: {dispute}");
+    let unshown = |text: &Value| text.as_str().unwrap().contains("dispute --without-evidence");
+    assert!(unshown(&dispute["text"]) && unshown(&plan["next"]), "{plan:#}");
     // The hub has started one with nothing: answering it is the step, and it has an end.
     let to = p.domain.adjudicator;
     let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());

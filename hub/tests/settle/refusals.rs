@@ -124,9 +124,17 @@ async fn what_loses_money_is_refused_unless_forced() {
     assert_eq!(refused.json()["error"]["kind"], "would_lose");
     world.settle("submit", &file, &[]).exits(5);
     world.settle("dispute", &file, &["--force"]).exits(0);
+    let next = |words: &str| {
+        let status = world.settle("status", &file, &["--json"]).exits(0).json();
+        assert!(status["next"].as_str().unwrap().contains(words), "{status:#}");
+    };
+    next("`settle dispute --without-evidence --broadcast`");
     world
         .send_as(CLIENT, "dispute", &file, &["--without-evidence"])
         .exits(0);
+    next("nothing to submit, your evidence would lower what you get: wait; `settle finalize");
+    let plan = world.settle("plan", &file, &["--json"]).exits(0).json();
+    assert_eq!(plan["steps"][0]["step"], "wait", "{plan:#}");
     world.pass(PERIOD_S).await;
     world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
     assert_eq!(world.balance(p.config.client).await, 1000);

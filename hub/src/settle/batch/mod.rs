@@ -186,20 +186,47 @@ async fn look(node: &Node, rows: &mut [Row]) {
 /// Some failed: that. Else nothing to do anywhere, or done.
 fn exit(rows: &[Row]) -> Exit {
     let idle = |row: &Row| matches!(row.result, Err(SettleError::NothingToDo(_)));
-    let failed = rows
-        .iter()
-        .filter(|row| row.result.is_err() && !idle(row))
-        .count();
     let alike = rows
         .iter()
         .filter_map(|row| row.result.as_ref().err())
         .filter(|error| !matches!(error, SettleError::NothingToDo(_)));
     let codes: Vec<Exit> = alike.map(SettleError::exit).collect();
     match codes.first() {
-        // All failed in the same way: then that says more.
-        Some(first) if failed == rows.len() && codes.iter().all(|code| code == first) => *first,
+        // Nothing was done, and all for the same reason: then that says more.
+        Some(first)
+            if rows.iter().all(|row| row.result.is_err()) && codes.iter().all(|code| code == first) =>
+        {
+            *first
+        }
         Some(_) => Exit::Partly,
         None if rows.iter().all(idle) => Exit::NothingToDo,
         None => Exit::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alike_in_all_that_had_something_to_do_is_the_exit() {
+        let early = || Err(SettleError::NotNow(String::new()));
+        let idle = || Err(SettleError::NothingToDo(String::new()));
+        let of = |results: Vec<Result<Good, SettleError>>| {
+            let rows = results.into_iter().map(|result| Row {
+                file: PathBuf::new(),
+                evidence: None,
+                result,
+                earlier: None,
+            });
+            exit(&rows.collect::<Vec<_>>())
+        };
+        assert_eq!(of(vec![early(), idle()]), Exit::NotNow);
+        assert_eq!(of(vec![early(), early()]), Exit::NotNow);
+        assert_eq!(of(vec![idle(), idle()]), Exit::NothingToDo);
+        assert_eq!(of(vec![Ok(Good::default()), early()]), Exit::Partly);
+        let refused = Err(SettleError::Refused(String::new()));
+        assert_eq!(of(vec![early(), refused]), Exit::Partly);
+        assert_eq!(of(vec![Ok(Good::default()), idle()]), Exit::Done);
     }
 }

@@ -8,6 +8,7 @@ use crate::settle::{
     files::say,
     journal::{Entry, Journal, Purpose},
     outbox::Outbox,
+    outlook::{better_unshown, loses, offer},
     output::{Output, Teller},
     plan,
     resume::{self, Fate, Resumed},
@@ -123,11 +124,23 @@ impl Batch<'_> {
 
     async fn plan(&self, evidence: &CheckedEvidence, sender: Address) -> Result<Plan, SettleError> {
         let view = View::read(&self.node, evidence).await?;
+        // A submitter shows what its package permits, or nothing.
+        let chooses = evidence.is_party(sender) && !self.args.force;
+        let unshown = match self.how.verb {
+            Verb::Dispute => chooses && better_unshown(&view, evidence),
+            Verb::Submit if chooses && loses(&view, evidence, &offer(&view, evidence, false)) => {
+                return Err(SettleError::NothingToDo(
+                    "this evidence would lower what you get, because it acknowledges what you paid: it is not shown"
+                        .to_owned(),
+                ));
+            }
+            _ => false,
+        };
         let intent = Intent {
             verb: self.how.verb,
             sender,
             force: self.args.force,
-            without_evidence: self.how.without_evidence,
+            without_evidence: self.how.without_evidence || unshown,
         };
         plan::plan(&view, evidence, intent)
     }

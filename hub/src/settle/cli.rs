@@ -69,6 +69,9 @@ pub enum Command {
     Watch(WatchArgs),
     /// The verbs over evidence files or directories of them, with one key.
     Batch(BatchArgs),
+    /// Print the address of a key: a watchtower's, for `export --submitter`. Asks no node.
+    #[command(after_help = "  settle address --key-file gas.key")]
+    Address(KeyArgs),
     /// Check an evidence file or a receipt offline: every signature, lock, preimage and acknowledgement. Of a witness for a
     /// resolver only the chain can tell.
     Verify(VerifyArgs),
@@ -85,14 +88,14 @@ const WATCH_HELP: &str = "\
   settle watch --dir tower --rpc-url URL --key-file gas.key --broadcast --ndjson
   settle watch --dir tower --rpc-url URL --key-file gas.key --broadcast --once     from cron
 
-Packages are made by `settle export` for the address of this key. A file may be replaced at any time (write beside it,
+Packages are made by `settle export` for the address of this key, which the first line tells (and `settle address`). A file may be replaced at any time (write beside it,
 then rename): the newer voucher is used, an older or damaged one is reported and left aside. A file that vanishes is
 guarded until the end of the process. Nothing is kept but the journal of what was sent; stop and start it as you like.
 Each side of a channel is guarded by its own packages, and the two are never compared: the other side cannot displace yours.
 It answers by R21: in a dispute the newest voucher is always shown, whoever gains by that, so nobody falls below what
 both sides signed. Evidence of the key's own side works like a package, and its locks are resolved, too.
 
-Events (--ndjson): listening, guarding, replaced, kept, bad_file, vanished, open, disputed, cancelled, closed, due, sent, bumped, mined, reverted, lost,
+Events (--ndjson): watching, listening, guarding, replaced, kept, bad_file, vanished, open, disputed, cancelled, closed, due, sent, bumped, mined, reverted, lost,
 alarm, too_late, cannot, unreachable, stale, looked. `stale`: the newest block is older than --stale-after-s, so a dispute may
 be running that the node does not show; with --once exit 6. Against a node that lies, name several: --rpc-url A --rpc-url B
 --rpc-url C, of which --agree (2 here) must say the same.";

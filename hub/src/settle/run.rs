@@ -2,7 +2,7 @@
 
 use super::{
     Exit, Node, Settle, SettleError, Verb,
-    args::{ChainArgs, ClaimArgs, CooperativeArgs, Format, PlanArgs},
+    args::{ChainArgs, ClaimArgs, CooperativeArgs, Format, KeyArgs, PlanArgs},
     batch,
     cli::{Cli, Command},
     cooperative::CooperativeFile,
@@ -10,9 +10,10 @@ use super::{
     forecast,
     output::{Output, line},
     render, render_forecast, run_export,
-    run_send::{What, send},
+    run_send::{What, send, signer},
     run_verify, watch,
 };
+use serde_json::json;
 use std::io::Write as _;
 
 /// Runs the command and says how it ended.
@@ -79,6 +80,7 @@ async fn dispatch(command: Command, format: Format) -> Result<Output, SettleErro
         Command::Export(args) => run_export::export(&args).await,
         Command::Watch(args) => watch::run(&args, format).await,
         Command::Batch(args) => batch::run(&args.verb, format).await,
+        Command::Address(args) => address(&args).await,
         Command::Verify(args) => run_verify::verify(&args),
     }
 }
@@ -91,6 +93,19 @@ fn pretty(value: &serde_json::Value) -> String {
 pub(super) async fn open(args: &ChainArgs) -> Result<Settle, SettleError> {
     let evidence = load(&args.evidence)?;
     Settle::open(Node::open(&args.node).await?, evidence).await
+}
+
+async fn address(args: &KeyArgs) -> Result<Output, SettleError> {
+    let signer = signer(args, false).await?.ok_or_else(|| {
+        SettleError::Usage(
+            "whose address? --key-file PATH, --key-env NAME, --signer SIGNER or --ledger".to_owned(),
+        )
+    })?;
+    let address = signer.address();
+    Ok(Output::done(
+        address.to_string(),
+        json!({"command": "address", "address": address}),
+    ))
 }
 
 async fn status(args: &ChainArgs) -> Result<Output, SettleError> {

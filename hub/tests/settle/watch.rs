@@ -38,7 +38,7 @@ async fn a_watchtower_gets_an_offline_client_its_fair_amount() {
         .export(&newest, STRANGER, &dir.join("alice.json"), &[])
         .exits(0);
     let quiet = world.watch_once(&dir, STRANGER, &[]).exits(0);
-    assert_eq!(quiet.events(), ["guarding", "open", "looked"]);
+    assert_eq!(quiet.events(), ["watching", "guarding", "open", "looked"]);
 
     world.stale_dispute().await;
     let file = world.file(&newest);
@@ -50,7 +50,9 @@ async fn a_watchtower_gets_an_offline_client_its_fair_amount() {
     let answered = world.watch_once(&dir, STRANGER, &[]).exits(0);
     assert_eq!(
         answered.events(),
-        ["guarding", "disputed", "sent", "looked", "mined", "looked"]
+        [
+            "watching", "guarding", "disputed", "sent", "looked", "mined", "looked"
+        ]
     );
     assert_eq!(
         world.settle("status", &file, &["--json"]).json()["outcomes"][0]["you"],
@@ -312,6 +314,18 @@ async fn a_watchtower_without_node_directory_or_key_says_so() {
         "--once",
     ];
     crate::cli::settle(&missing).exits(2);
+    // What packages are made for is told first, and by a command of its own.
+    let address = key(STRANGER).address().to_string();
+    let first = watch(&world.url, &[]).lines()[0].clone();
+    assert_eq!(
+        (&first["event"], &first["address"]),
+        (&"watching".into(), &address.to_lowercase().into())
+    );
+    let told = crate::cli::settle(&["address", "--key-file", &key_file]).exits(0);
+    assert_eq!(told.stdout.trim(), address);
+    let told = crate::cli::settle(&["address", "--key-file", &key_file, "--json"]).exits(0);
+    assert_eq!(told.json()["address"], address.to_lowercase());
+    crate::cli::settle(&["address"]).exits(2).says("--key-file");
     let nobody = ["watch", "--dir", &tower, "--rpc-url", &world.url, "--once"];
     crate::cli::settle(&nobody).exits(2).says("key is needed");
     let literal = hex::encode(key(STRANGER).to_bytes());

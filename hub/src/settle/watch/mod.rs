@@ -32,6 +32,10 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
             "the watchtower's key is needed: --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
         )
     })?;
+    let key = signer.address();
+    Event::new("watching", format!("with the key of {key}: packages are for it"))
+        .with("address", json!(key))
+        .emit(format);
     let node = Node::open(&args.node).await?;
     let journal = match args.broadcast {
         true => {
@@ -45,7 +49,6 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
     };
     let trust = Trust::new(node.clone(), &args.adjudicator);
     if let Some(address) = args.listen {
-        let key = signer.address();
         let desk = door::Desk::new(args.dir.clone(), key, node.clone(), trust.clone());
         let bound = door::listen(address, desk).await?;
         Event::new(

@@ -106,6 +106,10 @@ async fn the_vault_is_shown_filled_and_emptied() {
         (VAULT - 400, 1000)
     );
     vault(&world, &["withdraw", "--amount", "400", "--broadcast"], 0);
+    let more = (VAULT + 1).to_string();
+    let refused = vault(&world, &["withdraw", "--amount", &more], 7);
+    assert!(refused.contains("less than"), "{refused}");
+    vault(&world, &["deposit", "--amount", "501"], 7);
     assert_eq!(
         (world.vault().await, world.tokens_of(world.hub).await),
         (VAULT - 800, 500)

@@ -33,7 +33,7 @@ pub enum Failure {
     /// A backup is damaged, or its newest part is too old.
     #[error("{0}")]
     BadBackup(String),
-    /// A backup, a restore or an acceptance of a loss is refused; nothing was changed.
+    /// A backup, a restore, an acceptance of a loss or a move of money is refused; nothing was changed.
     #[error("{0:#}")]
     Refused(anyhow::Error),
     /// A sum of the demo is wrong.

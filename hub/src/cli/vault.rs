@@ -275,7 +275,7 @@ impl Vault {
     async fn deposit(&self, token: Address, amount: Amount) -> Result<Vec<Step>, Failure> {
         let owned = self.owned(token).await?;
         if owned < amount {
-            return Err(Failure::Running(anyhow!(
+            return Err(Failure::Refused(anyhow!(
                 "the owner {} holds {owned}, less than {amount}",
                 self.hub
             )));
@@ -314,7 +314,7 @@ impl Vault {
         }
         let held = self.held(token).await?;
         if held < amount {
-            return Err(Failure::Running(anyhow!(
+            return Err(Failure::Refused(anyhow!(
                 "the vault holds {held}, less than {amount}; what is in channels comes back as they close"
             )));
         }

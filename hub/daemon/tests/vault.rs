@@ -172,10 +172,10 @@ async fn what_cannot_be_is_refused_before_anything_is_sent() {
     for (args, code, says) in [
         (
             &["withdraw", "--amount", &more, "--broadcast"][..],
-            1,
+            7,
             "less than",
         ),
-        (&["deposit", "--amount", "1", "--broadcast"], 1, "less than"),
+        (&["deposit", "--amount", "1", "--broadcast"], 7, "less than"),
         (
             &["deposit", "--amount", "0", "--broadcast"],
             2,

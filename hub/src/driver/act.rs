@@ -51,10 +51,10 @@ const READ_PAUSE: Duration = Duration::from_millis(100);
 impl Driver {
     /// Sends what is due. Failures are logged and tried again later; none of them stops the hub.
     pub(super) async fn act(&mut self, snapshot: Snapshot) {
-        if let Err(error) = self.defend(snapshot.disputed).await {
-            if let Some(held_back) = self.warnings.due("disputes") {
-                tracing::warn!(%error, held_back, "disputes could not be looked after; trying again");
-            }
+        if let Err(error) = self.defend(snapshot.disputed).await
+            && let Some(held_back) = self.warnings.due("disputes")
+        {
+            tracing::warn!(%error, held_back, "disputes could not be looked after; trying again");
         }
         self.collect(snapshot.overdue).await;
         self.cooperate(snapshot.pending, None).await;

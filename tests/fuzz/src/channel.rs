@@ -35,7 +35,7 @@ struct World {
     channel: Channel,
     expected: Reference,
     newest: Option<(VerifiedVoucher, Vec<Op>)>,
-    payments: u64,
+    made: u64,
 }
 
 pub(crate) fn run(bytes: &[u8]) {
@@ -84,7 +84,7 @@ impl World {
             channel,
             expected,
             newest: None,
-            payments: 0,
+            made: 0,
         }
     }
 
@@ -104,9 +104,9 @@ impl World {
 
     fn credit(&mut self, bytes: &mut Bytes<'_>) {
         let amount = AMOUNTS[usize::from(bytes.below(8))];
-        self.payments += 1;
+        self.made += 1;
         let op = Op::Credit(Credit {
-            payment_id: payment_id(self.payments),
+            payment_id: payment_id(self.made),
             payer: Digest::ZERO,
             amount: Amount(amount),
             invoice: Digest::ZERO,
@@ -148,8 +148,8 @@ impl World {
         self.channel = again;
     }
 
-    /// A voucher that is right but for what the bytes change.
-    fn voucher(&mut self, bytes: &mut Bytes<'_>) {
+    /// Up to three payments, the sum with them, if it may be, and the history.
+    fn payments(&mut self, bytes: &mut Bytes<'_>) -> (Vec<Op>, Option<u128>, Digest) {
         let count = bytes.below(4);
         let mut ops = Vec::new();
         let (mut sum, mut history) = (Some(self.expected.paid), self.expected.history);
@@ -158,9 +158,9 @@ impl World {
                 AMOUNTS[usize::from(bytes.below(8))],
                 AMOUNTS[usize::from(bytes.below(5))],
             );
-            self.payments += 1;
+            self.made += 1;
             let op = Op::Pay(Payment {
-                payment_id: payment_id(self.payments),
+                payment_id: payment_id(self.made),
                 payee: Payee::Account(HUB),
                 amount: Amount(amount),
                 fee_max: Amount(fee),
@@ -174,6 +174,12 @@ impl World {
             sum = whole.filter(|sum| *sum <= limits::AMOUNT_MAX);
             ops.push(op);
         }
+        (ops, sum, history)
+    }
+
+    /// A voucher that is right but for what the bytes change.
+    fn voucher(&mut self, bytes: &mut Bytes<'_>) {
+        let (ops, sum, history) = self.payments(bytes);
         let seq = match bytes.below(8) {
             0 => bytes.word(),
             1 => self.expected.seq.saturating_sub(u64::from(bytes.below(3))),

@@ -145,16 +145,8 @@ impl World {
         let plan = Plan::new(scenario.faults.clone(), seed);
         let network = Network::new(plan, Arc::new(oracle.clone()), random(seed, "network"));
         let honest = scenario.payers + scenario.merchants;
-        let count = honest + scenario.foes;
-        let key = |number| SignerKey::from_bytes(&key_bytes(seed, &format!("person {number}")));
-        let keys: Vec<SignerKey> = (0..count).map(key).collect::<Result<_, _>>()?;
-        let book = Book::default();
-        book.set_accounts(keys.iter().map(SignerKey::address), honest);
-        let restores = network.plan(|plan| plan.is_on(Part::ClientRestore));
-        if restores {
-            book.set_restorer(RESTORER);
-        }
-        book.draw(scenario.payers, scenario.payments, &mut random(seed, "orders"));
+        let keys = keys_of(scenario)?;
+        let book = book_of(scenario, &keys, &network);
         for key in &keys {
             bank.endow(key.address(), ENDOWMENT).await?;
         }
@@ -397,4 +389,24 @@ impl World {
             trace_hash,
         })
     }
+}
+
+/// One key for each person, the foes last.
+fn keys_of(scenario: &Scenario) -> anyhow::Result<Vec<SignerKey>> {
+    let count = scenario.payers + scenario.merchants + scenario.foes;
+    let key = |number| SignerKey::from_bytes(&key_bytes(scenario.seed, &format!("person {number}")));
+    Ok((0..count).map(key).collect::<Result<_, _>>()?)
+}
+
+/// Who is who, and what they are going to pay.
+fn book_of(scenario: &Scenario, keys: &[SignerKey], network: &Network) -> Book {
+    let book = Book::default();
+    let honest = scenario.payers + scenario.merchants;
+    book.set_accounts(keys.iter().map(SignerKey::address), honest);
+    if network.plan(|plan| plan.is_on(Part::ClientRestore)) {
+        book.set_restorer(RESTORER);
+    }
+    let mut dice = random(scenario.seed, "orders");
+    book.draw(scenario.payers, scenario.payments, &mut dice);
+    book
 }

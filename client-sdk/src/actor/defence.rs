@@ -68,6 +68,8 @@ enum Step {
 #[derive(Default)]
 pub(super) struct Progress {
     next: Option<Instant>,
+    /// What was shown is not shown again before, unless there is more to show.
+    again: Option<Instant>,
     retries: Retries,
     /// Locks resolved in the dispute and the voucher of these numbers.
     resolved: (Seq, Seq, BTreeSet<u64>),
@@ -114,13 +116,14 @@ impl Entry {
             disputes.iter().partition(|facts| now < facts.shown.window_end);
         self.forget_resolved(disputes);
         let (mut voucher, mut locks) = (false, BTreeSet::new());
-        let mut left_s = u64::MAX;
+        let mut left_s = 0;
         for facts in &open {
             let (missing, unresolved) = self.unshown(&facts.shown, now);
             if missing || !unresolved.is_empty() {
                 voucher |= missing;
                 locks.extend(unresolved);
-                left_s = left_s.min(facts.shown.window_end.0.saturating_sub(now.0));
+                // The longest: whoever gives up early begins at the market's fees again.
+                left_s = left_s.max(facts.shown.window_end.0.saturating_sub(now.0));
             }
         }
         if voucher || !locks.is_empty() {
@@ -185,24 +188,34 @@ impl Entry {
         (voucher, chosen)
     }
 
-    /// How long a reading that shows the newest step undone is not believed: an endpoint that lies could have the same shown
-    /// for ever. The wait doubles with each time in a row.
+    /// A reading that shows the newest step undone is not believed for a while: an endpoint that lies could have the same
+    /// shown for ever. The rest doubles with each time in a row.
     fn rest_after(&mut self, step: &Step, poll: Duration) -> Duration {
-        let base = poll.saturating_mul(2);
         if !matches!(step, Step::Show { .. }) {
-            return base;
+            return Duration::ZERO;
         }
-        let seq = self.channel.received().seq;
-        let witnesses = self.channel.known_witnesses().count();
+        let (seq, witnesses) = self.to_show();
         let this = (seq, witnesses, self.defence.resolved.2.len());
         let (times, before) = self.defence.shown;
-        let times = if before == this {
-            times.saturating_add(1)
-        } else {
-            0
-        };
+        let again = before == this;
+        let times = if again { times.saturating_add(1) } else { 0 };
         self.defence.shown = (times, this);
-        base.saturating_mul(1 << times.min(RESTS_MAX))
+        poll.saturating_mul(2 << times.min(RESTS_MAX))
+    }
+
+    fn to_show(&self) -> (Seq, usize) {
+        (
+            self.channel.received().seq,
+            self.channel.known_witnesses().count(),
+        )
+    }
+
+    /// Nothing is tried at `now`.
+    fn rests(&self, now: Instant) -> bool {
+        let (_, (seq, witnesses, _)) = self.defence.shown;
+        let nothing_new = self.to_show() == (seq, witnesses);
+        let before = |at: Option<Instant>| at.is_some_and(|at| at > now);
+        before(self.defence.next) || (nothing_new && before(self.defence.again))
     }
 
     fn calldata(&self, step: &Step) -> Vec<u8> {
@@ -242,7 +255,7 @@ impl Actor {
         }
         let config = entry.channel.config().clone();
         let busy = self.defences.under_way.contains_key(id);
-        let waits = entry.defence.next.is_some_and(|at| at > Instant::now());
+        let waits = entry.rests(Instant::now());
         let automatic = self.defences.answer(&config, self.options.defend) == Defence::Automatic;
         if busy || waits || !automatic {
             return;
@@ -291,8 +304,9 @@ impl Actor {
                 entry.defence.retries.succeeded();
                 entry.defence.told = None;
                 // The next reading shows it.
+                entry.defence.next = Some(later(self.options.chain_poll.saturating_mul(2)));
                 let rest = entry.rest_after(&step, self.options.chain_poll);
-                entry.defence.next = Some(later(rest));
+                entry.defence.again = Some(later(rest));
                 match step {
                     Step::Show { locks, .. } => entry.defence.resolved.2.extend(locks),
                     Step::Claim => entry.defence.claimed = true,
@@ -429,13 +443,21 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_shown_again_after_longer_and_longer_rests() {
+    fn the_same_is_shown_again_after_longer_and_longer_rests_and_more_at_once() {
         let mut entry = with_first_voucher(&[credit_of(100)]);
         let poll = Duration::from_secs(4);
         let step = entry.step(&[facts(0, 0)], false, NOW).unwrap();
         let rests: Vec<u64> = (0..15).map(|_| entry.rest_after(&step, poll).as_secs()).collect();
         assert_eq!(rests[..4], [8, 16, 32, 64]);
         assert_eq!(rests[13..], [8 << 12, 8 << 12]);
-        assert_eq!(entry.rest_after(&Step::Finalize, poll), poll * 2);
+        assert_eq!(entry.rest_after(&Step::Finalize, poll), Duration::ZERO);
+        let now = Instant::now();
+        entry.defence.again = Some(now + poll);
+        assert!(entry.rests(now) && !entry.rests(now + poll));
+        // A witness that was learned since.
+        entry.defence.shown.1.1 = 9;
+        assert!(!entry.rests(now));
+        entry.defence.next = Some(now + poll);
+        assert!(entry.rests(now), "the chain shows the last step first");
     }
 }

@@ -337,22 +337,7 @@ impl Entry {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-    use super::*;
-    use protocol_spec::{Address, Channel, Config, Digest, Domain, channel::Delays};
-
-    fn entry() -> Entry {
-        let config = Config {
-            client: Address::repeat_byte(1),
-            client_signer: Address::repeat_byte(2),
-            hub: Address::repeat_byte(3),
-            hub_signer: Address::repeat_byte(4),
-            token: Address::ZERO,
-            challenge_period_s: 86_400,
-            salt: Digest([5; 32]),
-        };
-        let domain = Domain::new(31337, Address::repeat_byte(6));
-        Entry::new(Channel::new(config, &domain, Side::Client, Delays::default()).unwrap())
-    }
+    use super::{super::samples::untouched, *};
 
     fn disputed(entry: &Entry) -> bool {
         matches!(entry.channel.phase(), Phase::Disputed { .. })
@@ -385,7 +370,7 @@ mod tests {
     /// one that showed it, is without it: until then it may be mined again.
     #[test]
     fn a_dispute_is_over_only_in_a_final_block_that_is_newer() {
-        let mut entry = entry();
+        let mut entry = untouched();
         entry.phase((&DISPUTED, 100), (&OPEN, 88));
         assert!(disputed(&entry));
         for number in 101..112 {
@@ -399,7 +384,7 @@ mod tests {
     /// After a restart it is not known when the dispute was seen last.
     #[test]
     fn a_restart_in_a_dispute_waits_for_a_final_block_of_its_own_time() {
-        let mut entry = entry();
+        let mut entry = untouched();
         entry
             .channel
             .enter(&Event::DisputeSeen {

@@ -11,9 +11,18 @@ use protocol_spec::{
 
 pub(super) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
-/// A client's channel whose newest voucher is the hub's first one, with `ops`; the hub has 1000 in it.
-pub(super) fn with_first_voucher(ops: &[Op]) -> Entry {
-    let key = |byte| SignerKey::from_bytes(&[byte; 32]).unwrap();
+const CLOCK: Clock = Clock { now: NOW, chain: NOW };
+
+fn key(byte: u8) -> SignerKey {
+    SignerKey::from_bytes(&[byte; 32]).unwrap()
+}
+
+fn domain() -> Domain {
+    Domain::new(31337, Address::repeat_byte(6))
+}
+
+/// One side of a channel without vouchers, in which the hub has 1000.
+fn channel(side: Side) -> Channel {
     let (client, hub) = (key(1), key(2));
     let config = Config {
         client: client.address(),
@@ -24,22 +33,28 @@ pub(super) fn with_first_voucher(ops: &[Op]) -> Entry {
         challenge_period_s: 86_400,
         salt: Digest([5; 32]),
     };
-    let domain = Domain::new(31337, Address::repeat_byte(6));
-    let clock = Clock { now: NOW, chain: NOW };
-    let channel = |side| {
-        let mut channel = Channel::new(config.clone(), &domain, side, Delays::default()).unwrap();
-        channel.deposit_confirmed(Side::Hub, Amount(1000));
-        channel
-    };
-    let issued = channel(Side::Hub).issue(ops, &domain, clock).unwrap();
+    let mut channel = Channel::new(config, &domain(), side, Delays::default()).unwrap();
+    channel.deposit_confirmed(Side::Hub, Amount(1000));
+    channel
+}
+
+/// A client's channel without vouchers.
+pub(super) fn untouched() -> Entry {
+    Entry::new(channel(Side::Client))
+}
+
+/// A client's channel whose newest voucher is the hub's first one, with `ops`.
+pub(super) fn with_first_voucher(ops: &[Op]) -> Entry {
+    let hub = key(2);
+    let issued = channel(Side::Hub).issue(ops, &domain(), CLOCK).unwrap();
     let signature = VoucherSignature::Direct(hub.sign(&issued.digest));
     let voucher = SignedVoucher {
         voucher: issued.voucher,
         signature,
     };
-    let verified = voucher.verify(&domain, &hub.public(), true).unwrap();
+    let verified = voucher.verify(&domain(), &hub.public(), true).unwrap();
     let mut mine = channel(Side::Client);
-    mine.accept(&verified, ops, clock).unwrap();
+    mine.accept(&verified, ops, CLOCK).unwrap();
     Entry::new(mine)
 }
 

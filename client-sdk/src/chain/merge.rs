@@ -3,7 +3,7 @@
 
 use super::{Facts, Reading, Seen};
 use protocol_spec::{Amount, ChannelId, UnixSeconds, limits};
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 /// Endpoints, and the own clock.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +58,9 @@ impl Panel {
             .iter()
             .map(|reading| reading.now)
             .filter(|now| *now <= latest);
-        let mut times: Vec<UnixSeconds> = readings.iter().map(|reading| reading.now).collect();
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        let half = times.get(times.len() >> 1).copied();
-        possible.max().max(half)
+        // Of the two in the middle the earlier.
+        let half = upper_middle(readings.iter().map(|reading| Reverse(reading.now)).collect());
+        possible.max().max(half.map(|Reverse(half)| half))
     }
 }
 

@@ -9,6 +9,10 @@
     reason = "a test that fails should say so loudly"
 )]
 
+#[path = "../src/stage/free_address.rs"]
+mod free_address;
+
+use free_address::free_address;
 use hub::{
     cli::serve::{ServeArgs, Started, prepare, serve_with},
     driver::{Ask, SettleNow, Settled},
@@ -20,7 +24,7 @@ use protocol_spec::{Address, message::HubInfo};
 use std::{
     fs::Permissions,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output},
@@ -397,10 +401,6 @@ fn help_teaches_and_usage_errors_are_2() {
     );
 }
 
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -487,7 +487,7 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
     let dir = TempDir::new().unwrap();
     hub::ops::init(dir.path()).unwrap();
     let file = dir.path().join("hub.toml");
-    let (sessions, ops) = (free(), free());
+    let (sessions, ops) = (free_address().unwrap(), free_address().unwrap());
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text
         .replace("127.0.0.1:9944", &sessions.to_string())

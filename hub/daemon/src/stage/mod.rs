@@ -2,6 +2,7 @@
 
 pub(crate) mod child;
 pub(crate) mod cores;
+mod free_address;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod world;

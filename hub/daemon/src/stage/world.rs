@@ -1,6 +1,6 @@
 //! The stage: a chain (embedded, or a node by URL), the contracts, the hub's keys and configuration.
 
-use super::say;
+use super::{free_address::free_address, say};
 use alloy::{
     primitives::{Address, B256},
     signers::local::PrivateKeySigner,
@@ -15,7 +15,7 @@ use hub::{
 use protocol_spec::{ChannelId, abi::IAdjudicator};
 use std::{
     fmt::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -223,11 +223,6 @@ async fn keep_mining(bank: AlloyChain) {
             say("this node makes no blocks by itself: it is asked for them");
         }
     }
-}
-
-/// An address nobody listens on now. The hub keeps it over its restart.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 fn config_text(

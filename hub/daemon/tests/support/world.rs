@@ -2,8 +2,12 @@
 //! configuration, keys and directory of a real hub. Shared by the tests that start one.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+#[path = "../../src/stage/free_address.rs"]
+mod free_address;
+
 use super::anvil::Anvil;
 use alloy::{providers::Provider, signers::local::PrivateKeySigner};
+use free_address::free_address;
 use hub::{
     app::dev::{self, Deployed, DevChain},
     chain::{AlloyChain, Chain, ChainOptions, embedded::DEV_ACCOUNTS},
@@ -12,7 +16,7 @@ use hub::{
 };
 use protocol_spec::Address;
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -96,7 +100,7 @@ impl World {
             code_hash: bank.code_hash(deployed.adjudicator).await.unwrap().0,
             hub_signer: keys.hub_signer.into_array(),
         };
-        let (listen, ops) = (free_address(), free_address());
+        let (listen, ops) = (free_address().unwrap(), free_address().unwrap());
         let config = hub_dir.join("test.toml");
         std::fs::write(&config, config_text(&rpc_url, deployed, listen, ops)).unwrap();
         Self {
@@ -132,12 +136,6 @@ impl World {
     pub(crate) async fn vault(&self) -> u128 {
         dev::vault_of(&self.bank, self.deployed, self.hub).await.unwrap()
     }
-}
-
-/// An address nobody listens on now. The hub keeps it over its restarts.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn config_text(rpc_url: &str, deployed: Deployed, listen: SocketAddr, ops: SocketAddr) -> String {

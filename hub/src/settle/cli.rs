@@ -1,6 +1,6 @@
 //! The command line of `settle`: what the words mean. [`super::run`] does the work.
 
-pub use super::args::*;
+pub use super::{args::*, args_batch::*};
 use super::{cooperative, exit::Exit, run};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -67,7 +67,8 @@ pub enum Command {
     /// Guard channels for others: answer every dispute with the newest package, finalize when it is time.
     #[command(after_help = WATCH_HELP)]
     Watch(WatchArgs),
-    /// The verbs over evidence files or directories of them, with one key.
+    /// The verbs over evidence files or directories of them, with one key or many.
+    #[command(after_help = BATCH_HELP)]
     Batch(BatchArgs),
     /// Print the address of a key: a watchtower's, for `export --submitter`. Asks no node.
     #[command(after_help = "  settle address --key-file gas.key")]
@@ -76,6 +77,16 @@ pub enum Command {
     /// resolver only the chain can tell.
     Verify(VerifyArgs),
 }
+
+const BATCH_HELP: &str = "\
+  settle batch dispute  --dir exits --rpc-url URL --keys keys --broadcast --wait
+  settle batch resolve  --dir exits --rpc-url URL --keys keys --broadcast --wait
+  settle batch finalize --dir exits --rpc-url URL --key-file any.key --broadcast --wait
+
+Where the adjudicator has a call for many (finalize, close, withdraw, and submit of a hub's side) up to 50 channels of one hub
+and token share a transaction; it is halved when it would need more than 2^24 gas (EIP-7825) or the node refuses it. The
+other verbs send one transaction after the other. A channel that fails does not stop the others: the table says why.
+What was sent is in the journal before it leaves (settle.journal in the directory named first): repeat a run that was killed.";
 
 const EXPORT_HELP: &str = "\
 The key must be the SIGNER's of your side. The package holds your newest received voucher and its countersignature

@@ -14,10 +14,13 @@
 
 mod anvil;
 mod batch;
+mod batch_locks;
+mod batch_messages;
 mod cli;
 mod cooperative;
 mod embedded;
 mod exits;
+mod fleet;
 mod ledger;
 mod locks;
 mod nodes;

@@ -91,7 +91,9 @@ What was sent is in the journal before it leaves (settle.journal in the director
 const EXPORT_HELP: &str = "\
 The key must be the SIGNER's of your side. The package holds your newest received voucher and its countersignature
 (`Accept`), and neither witnesses nor what you sent. Export again after payments: a watchtower shows only what it has.
-A submitter cannot resolve locks: come back before they expire, or run `settle watch` yourself with your own key.
+A submitter cannot resolve locks: the adjudicator takes a witness from the account or signer of your side only. Shown with the
+voucher, locks keep the dispute open until they expire: come back before, or run `settle watch` yourself over the evidence file
+with your signer's key.
 
   settle export --evidence alice.json --key-file signer.key --submitter 0x... --out tower/alice.json";
 

@@ -32,6 +32,7 @@ mod resume;
 mod signers;
 mod stuck;
 mod tower_foes;
+mod tower_locks;
 mod vouchers;
 mod watch;
 mod world;

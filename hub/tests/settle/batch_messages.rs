@@ -47,18 +47,11 @@ fn texts(json: &serde_json::Value) -> String {
     json["channels"].to_string()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn closes_of_many_channels_share_a_transaction_and_a_bad_one_stops_nobody() {
-    let Some(world) = World::on_anvil().await else {
-        return;
-    };
-    let now = world.now().await;
-    let fleet = Fleet::open(world, 6).await;
+/// Into messages/: closes of six channels, of which 0 to 2 are good, 3 was signed by a stranger, 5 pays less than the evidence
+/// is worth, and of 4 there is none; and what is no close of theirs.
+fn put_closes(fleet: &Fleet, now: u64) {
     let world = &fleet.world;
-    fleet.write("exits", |_, channel| evidence(channel));
-    world.subdirectory("messages");
     let put = |name: &str, file: &CooperativeFile| world.named(&format!("messages/{name}.json"), file);
-    // 0 to 2 are good; 3 was signed by a stranger; of 4 there is none; 5 pays less than the evidence is worth.
     for number in 0..3 {
         let channel = &fleet.channels[number];
         put(
@@ -97,7 +90,19 @@ async fn closes_of_many_channels_share_a_transaction_and_a_bad_one_stops_nobody(
     });
     put("cancel", &by_both(&fleet.channels[4], cancel));
     world.named("messages/garbage.json", &"no message");
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn closes_of_many_channels_share_a_transaction_and_a_bad_one_stops_nobody() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let now = world.now().await;
+    let fleet = Fleet::open(world, 6).await;
+    let world = &fleet.world;
+    fleet.write("exits", |_, channel| evidence(channel));
+    world.subdirectory("messages");
+    put_closes(&fleet, now);
     let messages = world.dir.path().join("messages").display().to_string();
     let stranger = world.key_file(STRANGER);
     let nonce = world.nonce(key(STRANGER).address()).await;
@@ -148,23 +153,37 @@ async fn closes_of_many_channels_share_a_transaction_and_a_bad_one_stops_nobody(
         let got = world.balance(fleet.channels[number].parties.config.client).await;
         assert_eq!(got, if number < 3 { DEPOSIT + 30 } else { 0 }, "channel {number}");
     }
-    // The client's own key, with which the close that is worth less goes by --force; it need not have signed.
-    let mut unsigned = by_both(five, close(five, 39, now));
-    unsigned.client_signature = None;
-    let alone = put("less", &unsigned);
-    let keys = fleet.keys("keys", &[4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_that_sends_with_its_own_key_need_not_have_signed() {
+    let (world, _chain, _served) = world_on_embedded().await;
+    let now = world.now().await;
+    let fleet = Fleet::open(world, 2).await;
+    let world = &fleet.world;
+    fleet.write("exits", |_, channel| evidence(channel));
+    let second = &fleet.channels[1];
+    let mut less = by_both(second, close(second, 39, now));
+    less.client_signature = None;
+    let message = world.named("less.json", &less);
+    let (stranger, keys) = (world.key_file(STRANGER), fleet.keys("keys", &[0, 1]));
     let send = [
         "--messages",
-        &alone,
-        "--keys",
-        &keys,
+        &message,
+        "--key-file",
+        &stranger,
         "--broadcast",
         "--wait",
-        "--json",
     ];
-    let five = fleet.batch("close", "exits/05.json", &[&send[..], &["--force"]].concat());
-    assert_eq!(five.exits(0).json()["done"], 1);
-    assert_eq!(fleet.sent().await, 1);
+    fleet.batch("close", "exits/01.json", &send).exits(3);
+    // It is worth less than the evidence: by --force only.
+    let send = [&send[..], &["--keys", &keys]].concat();
+    fleet.batch("close", "exits/01.json", &send).exits(5);
+    fleet
+        .batch("close", "exits/01.json", &[&send[..], &["--force"]].concat())
+        .exits(0);
+    assert_eq!(world.nonce(second.parties.config.client_signer).await, 1);
+    assert_eq!(world.balance(second.parties.config.client).await, 39);
 }
 
 #[tokio::test(flavor = "multi_thread")]

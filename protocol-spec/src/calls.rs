@@ -6,11 +6,14 @@ use crate::{
 };
 use alloy_primitives::{B256, Bytes, U256};
 
-/// In place of the sender's own signature.
-const NOT_SIGNED: abi::CompactSignature = abi::CompactSignature {
-    r: B256::ZERO,
-    vs: B256::ZERO,
-};
+/// Zero in place of the sender's own signature.
+fn compact(signature: Option<&Signature>) -> abi::CompactSignature {
+    let not_signed = abi::CompactSignature {
+        r: B256::ZERO,
+        vs: B256::ZERO,
+    };
+    signature.map_or(not_signed, Signature::to_compact)
+}
 
 /// A voucher as the payee itself submits it. `payer` is the side that signed it.
 #[must_use]
@@ -61,9 +64,14 @@ pub fn client_voucher(config: &Config, signed: &SignedVoucher) -> Option<abi::Cl
     })
 }
 
-/// A close as an item of `closeMany` that the hub itself sends: its own signature stays zero.
+/// A close as an item of `closeMany`. A sender needs no signature of its own side: `None`.
 #[must_use]
-pub fn client_close(config: &Config, message: &Close, client: &Signature) -> abi::ClientClose {
+pub fn client_close(
+    config: &Config,
+    message: &Close,
+    client: Option<&Signature>,
+    hub: Option<&Signature>,
+) -> abi::ClientClose {
     let close = message.to_abi();
     abi::ClientClose {
         client: config.client,
@@ -74,14 +82,19 @@ pub fn client_close(config: &Config, message: &Close, client: &Signature) -> abi
         clientBalance: close.clientBalance,
         hubBalance: close.hubBalance,
         deadline: close.deadline,
-        clientSignature: client.to_compact(),
-        hubSignature: NOT_SIGNED,
+        clientSignature: compact(client),
+        hubSignature: compact(hub),
     }
 }
 
-/// A withdrawal as an item of `withdrawMany` that the hub itself sends: its own signature stays zero.
+/// A withdrawal as an item of `withdrawMany`. A sender needs no signature of its own side: `None`.
 #[must_use]
-pub fn client_withdraw(config: &Config, message: &Withdraw, client: &Signature) -> abi::ClientWithdraw {
+pub fn client_withdraw(
+    config: &Config,
+    message: &Withdraw,
+    client: Option<&Signature>,
+    hub: Option<&Signature>,
+) -> abi::ClientWithdraw {
     let withdraw = message.to_abi();
     abi::ClientWithdraw {
         client: config.client,
@@ -94,8 +107,8 @@ pub fn client_withdraw(config: &Config, message: &Withdraw, client: &Signature) 
         hubSeq: withdraw.hubSeq,
         hubPaid: withdraw.hubPaid,
         deadline: withdraw.deadline,
-        clientSignature: client.to_compact(),
-        hubSignature: NOT_SIGNED,
+        clientSignature: compact(client),
+        hubSignature: compact(hub),
     }
 }
 

@@ -5,7 +5,10 @@ use alloy_primitives::B256;
 use alloy_sol_types::SolValue;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
 
 /// An amount promised on a condition until `expiry`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -88,8 +91,34 @@ impl LocksOpening {
 /// The locks of one direction that are part of its newest voucher.
 #[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct LockSet {
-    locks: BTreeMap<u64, Lock>,
+    locks: BTreeMap<u64, Member>,
     total: Amount,
+}
+
+/// A lock and its leaf, which is most of the work of a commitment and never changes. Written without the leaf.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Member {
+    lock: Lock,
+    leaf: Digest,
+}
+
+impl From<Lock> for Member {
+    fn from(lock: Lock) -> Self {
+        let leaf = lock.leaf();
+        Self { lock, leaf }
+    }
+}
+
+impl BorshSerialize for Member {
+    fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
+        BorshSerialize::serialize(&self.lock, writer)
+    }
+}
+
+impl BorshDeserialize for Member {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
+        Lock::deserialize_reader(reader).map(Self::from)
+    }
 }
 
 impl LockSet {
@@ -114,12 +143,12 @@ impl LockSet {
     /// The lock with `id`.
     #[must_use]
     pub fn lock(&self, id: u64) -> Option<&Lock> {
-        self.locks.get(&id)
+        self.locks.get(&id).map(|member| &member.lock)
     }
 
     /// All locks in ascending id.
     pub fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.values()
+        self.locks.values().map(|member| &member.lock)
     }
 
     /// Adds a lock. Errors: too many, or the sum leaves the adjudicator's range.
@@ -134,25 +163,25 @@ impl LockSet {
             return Err(Reject::AmountOverflow);
         }
         self.total = total;
-        self.locks.insert(lock.id, lock);
+        self.locks.insert(lock.id, lock.into());
         Ok(())
     }
 
     /// Removes a lock. Errors: unknown id.
     pub(crate) fn remove(&mut self, id: u64) -> Result<Lock, Reject> {
-        let lock = self.locks.remove(&id).ok_or(Reject::LockUnknown { id })?;
+        let Member { lock, .. } = self.locks.remove(&id).ok_or(Reject::LockUnknown { id })?;
         self.total = self.total.minus(lock.amount)?;
         Ok(lock)
     }
 
     fn tree(&self) -> Tree {
-        Tree::new(self.locks.values().map(Lock::leaf).collect())
+        Tree::new(self.locks.values().map(|member| member.leaf).collect())
     }
 
     /// The opening of the commitment; `None` without locks.
     #[must_use]
     pub fn opening(&self) -> Option<LocksOpening> {
-        let max_expiry = self.locks.values().map(|lock| lock.expiry).max()?;
+        let max_expiry = self.iter().map(|lock| lock.expiry).max()?;
         Some(LocksOpening {
             root: self.tree().root(),
             total: self.total,

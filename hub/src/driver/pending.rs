@@ -53,7 +53,12 @@ impl PendingTx {
         let TxKind::Close(message) = &self.kind else {
             return None;
         };
-        Some(calls::client_close(&self.config, message, &self.client_signature))
+        Some(calls::client_close(
+            &self.config,
+            message,
+            Some(&self.client_signature),
+            None,
+        ))
     }
 
     fn withdraw_item(&self) -> Option<abi::ClientWithdraw> {
@@ -63,7 +68,8 @@ impl PendingTx {
         Some(calls::client_withdraw(
             &self.config,
             message,
-            &self.client_signature,
+            Some(&self.client_signature),
+            None,
         ))
     }
 

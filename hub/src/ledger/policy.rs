@@ -146,7 +146,8 @@ impl Capacity {
 /// Defaults of [`LockPolicy`].
 const LIFE_MAX_S: u64 = 24 * 3600;
 const PER_CLIENT_MAX: u32 = 64;
-/// Resolving one lock costs below 100,000 gas: 9,000 fit into one hour of 30M-gas blocks with a tenth of each block.
+/// By measured gas 9,000 need a fifth of every 30M-gas block within `delta` less `lag`, if each is alone in its channel and the
+/// hub has to start the dispute; a twentieth with 64 in a channel. The test below has the arithmetic.
 const TOTAL_MAX: u32 = 9_000;
 
 impl LockPolicy {
@@ -204,4 +205,61 @@ impl Tariff {
 fn share(amount: Amount, ppm: u32, flat: Amount) -> Option<Amount> {
     let parts = amount.0.checked_mul(u128::from(ppm))?.div_ceil(1_000_000);
     parts.checked_add(flat.0).map(Amount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const BLOCK_GAS: u64 = 30_000_000;
+    const BLOCK_S: u64 = 12;
+
+    /// Gas of one lock when `together` of them are in each channel, by the contract's measured table.
+    fn gas_per_lock(table: &BTreeMap<String, String>, together: u64) -> u64 {
+        let s = if together == 1 { "" } else { "s" };
+        let row = format!("dispute started with {together} lock{s}, fresh floors");
+        table[&row].parse::<u64>().unwrap().div_ceil(together)
+    }
+
+    /// R22: a witness may come as late as the forwarded lock's expiry, and be seen `lag` after it. From then on until the
+    /// payers' locks expire all of them must fit.
+    #[test]
+    fn r22_locks_in_all_are_resolved_within_delta_with_a_fifth_of_every_block() {
+        let json = include_str!("../../../protocol-spec/contracts/snapshots/adjudicator.json");
+        let table: BTreeMap<String, String> = serde_json::from_str(json).unwrap();
+        let delays = Delays::default();
+        let policy = LockPolicy::standard(delays);
+        let blocks = (policy.delta_s - delays.lag_s) / BLOCK_S;
+        println!(
+            "{blocks} blocks of {BLOCK_GAS} gas, {} locks in all:",
+            policy.total_max
+        );
+        let mut needed = Vec::new();
+        for together in [1, 8, 64] {
+            let each = gas_per_lock(&table, together);
+            let permille = u64::from(policy.total_max) * each * 1_000 / (blocks * BLOCK_GAS);
+            let room = [10, 50, 100].map(|share| blocks * BLOCK_GAS * share / 100 / each);
+            println!(
+                "{together:>2} in a channel: {each:>7} gas each; they need {}.{} % of every block; 10, 50, 100 % have room for \
+                 {room:?}",
+                permille / 10,
+                permille % 10
+            );
+            needed.push(permille);
+        }
+        assert!(needed.iter().all(|permille| *permille <= 200), "{needed:?}");
+        // One channel's locks within `act` and a tenth of every block: what a payee needs that comes back late.
+        let one = table["dispute answered with 150 of 480 locks, warm floors"]
+            .parse::<u64>()
+            .unwrap();
+        let each = one.div_ceil(150);
+        let fit = delays.act_s / BLOCK_S * BLOCK_GAS / 10 / each;
+        println!(
+            "within act, a tenth of every block: {fit} locks of one channel, which holds at most {}",
+            limits::LOCKS_MAX
+        );
+        assert!(one < 1 << 24, "EIP-7825");
+        assert!(limits::LOCKS_MAX as u64 <= fit);
+    }
 }

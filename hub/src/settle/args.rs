@@ -1,7 +1,7 @@
 //! The options of `settle`, in groups that the commands share.
 
 use super::{hd_path::HdPath, node::STALE_AFTER_S, text::gwei};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use protocol_spec::{Address, UnixSeconds};
 use std::path::PathBuf;
 
@@ -282,66 +282,4 @@ pub struct WatchArgs {
     /// A transaction that is in no block after so many seconds is replaced with higher fees, under the same nonce.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub bump_after: u64,
-}
-
-/// `batch`.
-#[derive(Args, Debug)]
-pub struct BatchArgs {
-    /// What to do with every channel.
-    #[command(subcommand)]
-    pub verb: BatchVerb,
-}
-
-/// The verbs that `batch` knows.
-#[derive(Subcommand, Debug)]
-pub enum BatchVerb {
-    /// Who gets what in every channel, and in all.
-    Plan(BatchPlanArgs),
-    /// Start a dispute in every open channel.
-    Dispute(BatchDisputeArgs),
-    /// Show what the evidence adds, in every channel.
-    Submit(BatchSendArgs),
-    /// Pay out every dispute that is final, many in one transaction.
-    Finalize(BatchSendArgs),
-}
-
-/// `batch plan`.
-#[derive(Args, Debug)]
-pub struct BatchPlanArgs {
-    /// An evidence file, or a directory with them: every *.json in it. May be given several times.
-    #[arg(
-        long = "dir",
-        visible_alias = "evidence",
-        value_name = "PATH",
-        required = true
-    )]
-    pub paths: Vec<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub node: NodeArgs,
-}
-
-/// `batch dispute`.
-#[derive(Args, Debug)]
-pub struct BatchDisputeArgs {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub send: BatchSendArgs,
-    /// Start the disputes and show nothing: for channels in which you only paid, whose evidence only acknowledges that.
-    #[arg(long)]
-    pub without_evidence: bool,
-}
-
-/// `batch dispute`, `submit`, `finalize`.
-#[derive(Args, Debug)]
-pub struct BatchSendArgs {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub plan: BatchPlanArgs,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "the flattened options have their own")]
-    pub tx: TxArgs,
-    /// Go on although it would lose money.
-    #[arg(long)]
-    pub force: bool,
 }

@@ -1,6 +1,6 @@
 //! The command line of `settle`: what the words mean. [`super::run`] does the work.
 
-pub use super::args::*;
+pub use super::{args::*, args_batch::*};
 use super::{cooperative, exit::Exit, run};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -67,7 +67,8 @@ pub enum Command {
     /// Guard channels for others: answer every dispute with the newest package, finalize when it is time.
     #[command(after_help = WATCH_HELP)]
     Watch(WatchArgs),
-    /// The verbs over evidence files or directories of them, with one key.
+    /// The verbs over evidence files or directories of them, with one key or many.
+    #[command(after_help = BATCH_HELP)]
     Batch(BatchArgs),
     /// Print the address of a key: a watchtower's, for `export --submitter`. Asks no node.
     #[command(after_help = "  settle address --key-file gas.key")]
@@ -77,10 +78,22 @@ pub enum Command {
     Verify(VerifyArgs),
 }
 
+const BATCH_HELP: &str = "\
+  settle batch dispute  --dir exits --rpc-url URL --keys keys --broadcast --wait
+  settle batch resolve  --dir exits --rpc-url URL --keys keys --broadcast --wait
+  settle batch finalize --dir exits --rpc-url URL --key-file any.key --broadcast --wait
+
+Where the adjudicator has a call for many (finalize, close, withdraw, and submit of a hub's side) up to 50 channels of one hub
+and token share a transaction; it is halved when it would need more than 2^24 gas (EIP-7825) or the node refuses it. The
+other verbs send one transaction after the other. A channel that fails does not stop the others: the table says why.
+What was sent is in the journal before it leaves (settle.journal in the directory named first): repeat a run that was killed.";
+
 const EXPORT_HELP: &str = "\
 The key must be the SIGNER's of your side. The package holds your newest received voucher and its countersignature
 (`Accept`), and neither witnesses nor what you sent. Export again after payments: a watchtower shows only what it has.
-A submitter cannot resolve locks: come back before they expire, or run `settle watch` yourself with your own key.
+A submitter cannot resolve locks: the adjudicator takes a witness from the account or signer of your side only. Shown with the
+voucher, locks keep the dispute open until they expire: come back before, or run `settle watch` yourself over the evidence file
+with your signer's key.
 
   settle export --evidence alice.json --key-file signer.key --submitter 0x... --out tower/alice.json";
 

@@ -79,7 +79,7 @@ impl Message {
         }
     }
 
-    fn channel(&self) -> ChannelId {
+    pub(super) fn channel(&self) -> ChannelId {
         match self {
             Self::Close(message) => message.channel_id,
             Self::Withdraw(message) => message.channel_id,
@@ -96,6 +96,10 @@ impl Message {
     }
 }
 
+fn refuse<T>(what: String) -> Result<T, SettleError> {
+    Err(SettleError::Refused(format!("the message: {what}")))
+}
+
 impl CooperativeFile {
     /// The `format` of this version.
     pub const FORMAT: &str = "channelhub.cooperative.v1";
@@ -105,7 +109,19 @@ impl CooperativeFile {
     /// # Errors
     /// [`SettleError::Refused`].
     pub fn from_json(bytes: &[u8], command: &str, evidence: &CheckedEvidence) -> Result<Self, SettleError> {
-        let refuse = |what: String| Err(SettleError::Refused(format!("the message: {what}")));
+        let file = Self::parse(bytes)?;
+        if file.message.command() != command {
+            return refuse(format!("it is for `settle {}`", file.message.command()));
+        }
+        file.require_channel(evidence)?;
+        Ok(file)
+    }
+
+    /// Reads the file's bytes. Whose channel it is for is not looked at.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`].
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, SettleError> {
         let file: Self = match serde_json::from_slice(bytes) {
             Ok(file) => file,
             Err(error) => return refuse(format!("the file cannot be read as {}: {error}", Self::FORMAT)),
@@ -117,20 +133,6 @@ impl CooperativeFile {
                 Self::FORMAT
             ));
         }
-        if file.message.command() != command {
-            return refuse(format!("it is for `settle {}`", file.message.command()));
-        }
-        let raw = evidence.raw();
-        if (file.chain_id.0, file.adjudicator) != (raw.chain_id, raw.adjudicator) {
-            return refuse("it is for another chain or adjudicator than the evidence".to_owned());
-        }
-        if file.message.channel() != evidence.id() {
-            return refuse(format!(
-                "it is for channel {}, the evidence is of {}",
-                file.message.channel(),
-                evidence.id()
-            ));
-        }
         let signatures = [&file.client_signature, &file.hub_signature];
         if signatures
             .into_iter()
@@ -140,6 +142,46 @@ impl CooperativeFile {
             return refuse("a signature is longer than 4096 bytes".to_owned());
         }
         Ok(file)
+    }
+
+    /// Checks that it is for the channel of `evidence`.
+    ///
+    /// # Errors
+    /// [`SettleError::Refused`].
+    pub(super) fn require_channel(&self, evidence: &CheckedEvidence) -> Result<(), SettleError> {
+        let raw = evidence.raw();
+        if (self.chain_id.0, self.adjudicator) != (raw.chain_id, raw.adjudicator) {
+            return refuse("it is for another chain or adjudicator than the evidence".to_owned());
+        }
+        if self.message.channel() != evidence.id() {
+            return refuse(format!(
+                "it is for channel {}, the evidence is of {}",
+                self.message.channel(),
+                evidence.id()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The signatures of client and hub as items of a call for many carry them: `None` in place of the sender's own. No
+    /// pair at all when one is not by ECDSA of its side's signer or account, which a call for many does not take.
+    pub(super) fn for_many(
+        &self,
+        evidence: &CheckedEvidence,
+        sender: Address,
+    ) -> Option<(Option<Signature>, Option<Signature>)> {
+        if !self.unproven(evidence, sender).ok()?.is_empty() {
+            return None;
+        }
+        let config = &evidence.raw().config;
+        let of = |side| match [config.account(side), config.signer(side)].contains(&sender) {
+            true => Some(None),
+            false => {
+                let bytes = self.signature(side)?.as_ref().try_into().ok()?;
+                Some(Some(Signature(bytes)))
+            }
+        };
+        Some((of(Side::Client)?, of(Side::Hub)?))
     }
 
     fn digest(&self, evidence: &CheckedEvidence) -> Digest {

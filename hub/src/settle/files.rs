@@ -40,14 +40,34 @@ pub(super) fn load(path: &Path) -> Result<CheckedEvidence, SettleError> {
 
 /// The evidence files of a directory: every `*.json`, by name.
 pub(super) fn evidence_files(dir: &Path) -> Result<Vec<PathBuf>, SettleError> {
-    let unreadable = |error: std::io::Error| SettleError::Usage(format!("--dir {}: {error}", dir.display()));
+    files_in("dir", dir, "json")
+}
+
+/// The files that `--what PATH` names: the file itself, or every `*.extension` of a directory, of which there must be one.
+pub(super) fn named_files(what: &str, path: &Path, extension: &str) -> Result<Vec<PathBuf>, SettleError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let found = files_in(what, path, extension)?;
+    match found.is_empty() {
+        true => Err(SettleError::Usage(format!(
+            "--{what} {}: there is no *.{extension} in it",
+            path.display()
+        ))),
+        false => Ok(found),
+    }
+}
+
+fn files_in(what: &str, dir: &Path, wanted: &str) -> Result<Vec<PathBuf>, SettleError> {
+    let unreadable =
+        |error: std::io::Error| SettleError::Usage(format!("--{what} {}: {error}", dir.display()));
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
+        if !hidden && path.extension().is_some_and(|extension| extension == wanted) && path.is_file() {
             paths.push(path);
         }
     }

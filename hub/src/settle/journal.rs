@@ -35,7 +35,7 @@ pub struct Purpose {
     pub command: String,
     /// The channels it is about.
     pub channels: Vec<ChannelId>,
-    /// The event expected, by name; empty when there is one per channel (`finalize` of many).
+    /// The event expected, by name; empty when there is one per channel (a call for many).
     pub event: String,
     /// What the event is about: the channel, or the claiming account.
     pub about: B256,
@@ -319,13 +319,7 @@ impl Entry {
     /// The call in it and what it offers. Of a call for many channels, the event is the first one's.
     pub(super) fn call(&self) -> Option<(Transaction, Cost)> {
         let envelope = self.envelope().ok()?;
-        let first = self
-            .purpose
-            .channels
-            .first()
-            .map_or(B256::ZERO, |id| B256::from(id.0));
-        let proof =
-            Proof::named(&self.purpose.event, self.purpose.about).or_else(|| Proof::named("Closed", first));
+        let proof = self.purpose.proof(*self.purpose.channels.first()?);
         let call = Transaction {
             sender: self.sender,
             to: envelope.to()?,

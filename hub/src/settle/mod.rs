@@ -6,6 +6,7 @@
 
 mod agree;
 mod args;
+mod args_batch;
 mod batch;
 pub mod cli;
 mod cooperative;
@@ -113,7 +114,7 @@ impl Settle {
     pub async fn plan(&self, intent: Intent) -> Result<Plan, SettleError> {
         let view = View::read(&self.node, &self.evidence).await?;
         if let Verb::Claim { token, .. } = intent.verb {
-            self.require_claimable(token, intent.sender).await?;
+            require_claimable(&self.node, &self.evidence, token, intent.sender).await?;
         }
         let mut plan = plan::plan(&view, &self.evidence, intent)?;
         plan.notes.extend(self.node.stale(view.head));
@@ -143,18 +144,23 @@ impl Settle {
         let hash = self.node.broadcast(&call, &cost, wallet).await?;
         self.node.wait(&call, hash, confirmations).await
     }
+}
 
-    async fn require_claimable(&self, token: Address, account: Address) -> Result<(), SettleError> {
-        let call = IAdjudicator::claimableCall { token, account };
-        let amount = self
-            .node
-            .read(self.evidence.raw().adjudicator, &call, BlockId::latest())
-            .await?;
-        match amount.is_zero() {
-            true => Err(SettleError::NothingToDo(format!(
-                "nothing is left behind for {account} in token {token}; only the account itself can claim"
-            ))),
-            false => Ok(()),
-        }
+/// Refuses a claim where nothing was left behind.
+async fn require_claimable(
+    node: &Node,
+    evidence: &CheckedEvidence,
+    token: Address,
+    account: Address,
+) -> Result<(), SettleError> {
+    let call = IAdjudicator::claimableCall { token, account };
+    let amount = node
+        .read(evidence.raw().adjudicator, &call, BlockId::latest())
+        .await?;
+    match amount.is_zero() {
+        true => Err(SettleError::NothingToDo(format!(
+            "nothing is left behind for {account} in token {token}; only the account itself can claim"
+        ))),
+        false => Ok(()),
     }
 }

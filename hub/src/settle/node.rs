@@ -331,6 +331,13 @@ pub(super) fn no_answer(what: &'static str) -> SettleError {
     ))
 }
 
+fn short_of_gas(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["out of gas", "outofgas", "gas required exceeds"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 pub(super) fn classify(what: &'static str, error: &RpcError<TransportErrorKind>) -> SettleError {
     let Some(payload) = error.as_error_resp() else {
         let cause = match error {
@@ -347,6 +354,9 @@ pub(super) fn classify(what: &'static str, error: &RpcError<TransportErrorKind>)
         None if message.contains("revert") => SettleError::Reverted(message),
         None if message.contains("insufficient funds") => SettleError::Refused(format!(
             "the sender cannot pay the gas ({message}); fund it or use another key"
+        )),
+        None if short_of_gas(&message) => SettleError::Refused(format!(
+            "it needs more gas than the node or a block allows ({message})"
         )),
         None => SettleError::Unreachable(format!(
             "the node refused {what}: {message} (code {})",

@@ -4,7 +4,7 @@ use super::{
     exit::SettleError,
     journal::{Ending, Entry, Journal, Purpose},
     node::Node,
-    plan::Plan,
+    plan::{Plan, Proof},
     send::{Cost, NotSent, Transaction},
     wait::{Included, Mined, Progress},
 };
@@ -36,14 +36,28 @@ impl Purpose {
         }
     }
 
-    /// Of one `finalize` for many channels, of which each has its own event.
+    /// Of one call for many channels, of which each has its own event.
     #[must_use]
-    pub fn finalize_many(channels: Vec<ChannelId>) -> Self {
+    pub fn many(command: &str, channels: Vec<ChannelId>) -> Self {
         Self {
-            command: "finalize".to_owned(),
+            command: command.to_owned(),
             channels,
             event: String::new(),
             about: B256::ZERO,
+        }
+    }
+
+    /// The event that proves it for one of its channels.
+    #[must_use]
+    pub fn proof(&self, channel: ChannelId) -> Option<Proof> {
+        let each = match self.command.as_str() {
+            "submit" => "Submitted",
+            "withdraw" => "Withdrawn",
+            _ => "Closed",
+        };
+        match self.event.as_str() {
+            "" => Proof::named(each, B256::from(channel.0)),
+            event => Proof::named(event, self.about),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
+const _: () = assert!(LOCKS_PER_TX_MAX * 100_000 < 1 << 24, "below 100,000 gas each");
 
 /// Room for locks in one transaction.
 #[derive(Clone, Copy, Debug)]

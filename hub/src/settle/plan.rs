@@ -106,6 +106,8 @@ pub struct Plan {
     pub after: Option<(Amount, Amount)>,
     /// Locks resolved by it.
     pub unlocks: usize,
+    /// Whether locks are left for another transaction after it.
+    pub more: bool,
     /// The event expected.
     pub proof: Proof,
     /// Chain time of the block it was planned at.

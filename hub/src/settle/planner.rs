@@ -356,6 +356,7 @@ impl Planner<'_> {
             now: Some(now),
             after: Some(offer.map_or(now, |offer| offer.after.balances(&self.view.funds))),
             unlocks: offer.map_or(0, |offer| offer.unlocks.len()),
+            more: offer.is_some_and(|offer| offer.more),
             proof: proof.ok_or_else(|| SettleError::Internal(format!("no event is called {event}")))?,
             at: self.view.head.time,
             deadline: None,

@@ -59,6 +59,7 @@ pub(super) fn plan(
         now: Some(view.balances()),
         after: Some(after),
         unlocks: 0,
+        more: false,
         proof: proof.ok_or_else(|| SettleError::Internal("no such event".to_owned()))?,
         at: now,
         deadline: Some(deadline),

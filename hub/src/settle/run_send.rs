@@ -1,7 +1,7 @@
 //! The commands that send: plan, simulate, write down, send, wait. A dry run stops after the second.
 
 use super::{
-    CheckedEvidence, Intent, Mined, Plan, Settle, SettleError, TokenInfo, Verb,
+    CheckedEvidence, Intent, Mined, Node, Plan, Settle, SettleError, TokenInfo, Verb,
     args::{Format, KeyArgs, SendArgs},
     cooperative::CooperativeFile,
     files::{journal_beside, say},
@@ -54,19 +54,29 @@ impl What {
                 settle.plan(intent).await
             }
             Self::Message { file, force } => {
-                let evidence = settle.evidence();
-                for account in file.unproven(evidence, sender)? {
-                    if !settle.node().has_code(account).await? {
-                        return Err(SettleError::Refused(format!(
-                            "the message: a signature is not by {account} or its signer: wrong key or changed content"
-                        )));
-                    }
-                }
-                let view = View::read(settle.node(), evidence).await?;
-                relay::plan(&view, evidence, file, sender, *force)
+                plan_relay(settle.node(), settle.evidence(), file, sender, *force).await
             }
         }
     }
+}
+
+/// Plans to relay `file`: what is no signature of a key may be one of a contract.
+pub(super) async fn plan_relay(
+    node: &Node,
+    evidence: &CheckedEvidence,
+    file: &CooperativeFile,
+    sender: Address,
+    force: bool,
+) -> Result<Plan, SettleError> {
+    for account in file.unproven(evidence, sender)? {
+        if !node.has_code(account).await? {
+            return Err(SettleError::Refused(format!(
+                "the message: a signature is not by {account} or its signer: wrong key or changed content"
+            )));
+        }
+    }
+    let view = View::read(node, evidence).await?;
+    relay::plan(&view, evidence, file, sender, force)
 }
 
 /// Who signs, if somebody was named. To send something somebody must be.

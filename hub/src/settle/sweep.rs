@@ -38,7 +38,7 @@ pub(super) fn finalize(
             let ids = many.iter().map(|evidence| evidence.id()).collect();
             (
                 IAdjudicator::finalizeManyCall { configs }.abi_encode(),
-                Purpose::finalize_many(ids),
+                Purpose::many("finalize", ids),
             )
         }
     };

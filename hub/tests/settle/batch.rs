@@ -12,7 +12,7 @@ use protocol_spec::{Digest, DirectionEvidence, Evidence, Side, calls};
 const CHANNELS: u8 = 50;
 
 /// On the embedded chain, which is reached over HTTP by the binary.
-async fn world_on_embedded() -> (World, EmbeddedChain, ServedChain) {
+pub(crate) async fn world_on_embedded() -> (World, EmbeddedChain, ServedChain) {
     let chain = EmbeddedChain::new(EmbeddedConfig::default());
     let served = chain.serve(([127, 0, 0, 1], 0).into()).await.unwrap();
     let url = served.url();

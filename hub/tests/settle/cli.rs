@@ -58,7 +58,7 @@ impl Output {
 }
 
 /// The binary: cargo's, or for the tests of another crate the one beside them.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let beside = || {
         let test = std::env::current_exe().unwrap();
         test.ancestors().nth(2).unwrap().join("settle")

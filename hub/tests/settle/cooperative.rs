@@ -18,7 +18,7 @@ fn digest(p: &Parties, message: &Message) -> Digest {
 }
 
 /// The message with the signatures of `client` and `hub`, if any.
-fn signed(p: &Parties, message: Message, client: Option<u8>, hub: Option<u8>) -> CooperativeFile {
+pub(crate) fn signed(p: &Parties, message: Message, client: Option<u8>, hub: Option<u8>) -> CooperativeFile {
     let digest = digest(p, &message);
     let sign = |seed: u8| key(seed).sign(&digest).0.to_vec().into();
     CooperativeFile {

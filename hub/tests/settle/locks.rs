@@ -7,7 +7,7 @@ use crate::{
 use protocol_spec::{Address, DirectionEvidence, Lock, Side, Witness, calls};
 
 /// The hub paid 100 and locked `locks`; the preimages of `known` are known.
-fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
+pub(crate) fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
     let opening = opening(&locks);
     DirectionEvidence {
         voucher: Some(p.direct(Side::Hub, p.voucher((4, 100), (0, 0), opening.commitment()))),

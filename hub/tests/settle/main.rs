@@ -14,10 +14,13 @@
 
 mod anvil;
 mod batch;
+mod batch_locks;
+mod batch_messages;
 mod cli;
 mod cooperative;
 mod embedded;
 mod exits;
+mod fleet;
 mod ledger;
 mod locks;
 mod nodes;
@@ -29,6 +32,7 @@ mod resume;
 mod signers;
 mod stuck;
 mod tower_foes;
+mod tower_locks;
 mod vouchers;
 mod watch;
 mod world;

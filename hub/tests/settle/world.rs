@@ -380,12 +380,27 @@ impl World {
             .unwrap();
     }
 
+    pub(crate) async fn block_gas_limit(&self, gas: u64) {
+        let gas = U256::from(gas);
+        let _: serde_json::Value = self
+            .provider
+            .raw_request("evm_setBlockGasLimit".into(), (gas,))
+            .await
+            .unwrap();
+    }
+
     pub(crate) async fn mine(&self) {
         let _: serde_json::Value = self.provider.raw_request("evm_mine".into(), ()).await.unwrap();
     }
 
     pub(crate) async fn nonce(&self, account: Address) -> u64 {
         self.provider.get_transaction_count(account).await.unwrap()
+    }
+
+    /// With the transactions that wait in the node's pool.
+    pub(crate) async fn pending_nonce(&self, account: Address) -> u64 {
+        let count = self.provider.get_transaction_count(account).pending();
+        count.await.unwrap()
     }
 
     pub(crate) fn key_file(&self, seed: u8) -> String {

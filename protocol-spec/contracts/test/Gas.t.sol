@@ -185,6 +185,45 @@ contract GasTest is Base {
         vm.snapshotGasLastCall("adjudicator", "resolve one lock");
     }
 
+    /// What a hub with contested locks pays: the client's newest voucher and every lock in it, in one call.
+    function test_gas_locks() public {
+        uint64[3] memory counts = [uint64(1), 8, 64];
+        for (uint256 i = 0; i < 3; ++i) {
+            uint64 n = counts[i];
+            string memory locks = string.concat(vm.toString(n), n == 1 ? " lock" : " locks");
+            _contested(n, n, false, true);
+            vm.snapshotGasLastCall("adjudicator", string.concat("dispute started with ", locks, ", fresh floors"));
+            _contested(n, n, false, false);
+            vm.snapshotGasLastCall("adjudicator", string.concat("dispute answered with ", locks, ", fresh floors"));
+            _contested(n, n, true, false);
+            vm.snapshotGasLastCall("adjudicator", string.concat("dispute answered with ", locks, ", warm floors"));
+        }
+        _contested(480, 150, true, false);
+        vm.snapshotGasLastCall("adjudicator", "dispute answered with 150 of 480 locks, warm floors");
+    }
+
+    /// A channel of its own in which `count` locks are contested and the first `known` resolved.
+    function _contested(uint64 count, uint256 known, bool warm, bool starts) internal {
+        config.salt = keccak256(abi.encode(config.salt));
+        id = adj.channelIdOf(config);
+        _open();
+        if (warm) _submit(_voucher(CLIENT, 5, 123_456_789, 4, 987_654));
+        Lock[] memory locks = new Lock[](count);
+        for (uint64 i = 0; i < count; ++i) {
+            locks[i] = _lock(i + 1, 1_000, _now() + 2 days);
+        }
+        uint256[] memory which = new uint256[](known);
+        for (uint256 i = 0; i < known; ++i) {
+            which[i] = i;
+        }
+        Submission memory s = _withLocks(_voucher(CLIENT, 8, 123_456_791, 8, 1_123_456_790), locks);
+        Resolution memory r = _resolution(CLIENT, locks, which);
+        if (!starts) _dispute();
+        vm.prank(hub);
+        if (starts) adj.dispute(config, _list(s), _list(r));
+        else adj.submit(config, _list(s), _list(r));
+    }
+
     function test_gas_submitMany() public {
         _many();
         ClientVoucher[] memory first = _vouchers(1);
@@ -199,6 +238,16 @@ contract GasTest is Base {
         ClientVoucher[] memory third = _vouchers(3);
         _submitMany(third);
         vm.snapshotGasLastCall("adjudicator", "stale disputes answered, 50 channels");
+    }
+
+    function test_gas_submitMany_intoFreshFloors() public {
+        _many();
+        for (uint256 i = 0; i < BATCH; ++i) {
+            _dispute(i);
+        }
+        ClientVoucher[] memory items = _vouchers(3);
+        _submitMany(items);
+        vm.snapshotGasLastCall("adjudicator", "stale disputes answered, 50 channels, fresh floors");
     }
 
     // ------------------------------------------------------------------ out

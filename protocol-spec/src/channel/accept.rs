@@ -41,7 +41,7 @@ impl Channel {
             .locks
             .as_ref()
             .map_or(&self.incoming.locks, |locks| &locks.set);
-        let expected = set.commitment();
+        let expected = self.incoming.commitment(&step);
         if voucher.locks != expected {
             return Err(Reject::LocksMismatch {
                 expected,

@@ -107,6 +107,15 @@ impl Half {
         })
     }
 
+    /// What a voucher after `step` commits to. Without lock operations it is what the newest one does.
+    pub(super) fn commitment(&self, step: &Step) -> Digest {
+        match (&step.locks, &self.voucher) {
+            (Some(locks), _) => locks.set.commitment(),
+            (None, Some(voucher)) => voucher.locks,
+            (None, None) => Digest::ZERO,
+        }
+    }
+
     /// Takes over a checked voucher.
     pub(super) fn advance(&mut self, voucher: Voucher, digest: Digest, locks: Option<LockStep>) {
         self.seq = voucher.seq;

@@ -65,7 +65,7 @@ impl Channel {
             paid: step.paid,
             ack_seq: self.incoming.seq,
             ack_paid: self.incoming.paid,
-            locks: set.commitment(),
+            locks: half.commitment(&step),
             history: step.history,
         };
         voucher.check_range()?;

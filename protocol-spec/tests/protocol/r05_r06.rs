@@ -3,7 +3,7 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
-    Address, Amount, Channel, Digest, Op, Opened, Seq, Side, UnixSeconds, Witness,
+    Address, Amount, Channel, Digest, Lock, Op, Opened, Seq, Side, UnixSeconds, Witness, batch,
     channel::{Accepted, Delays, Event},
     limits,
 };
@@ -167,6 +167,35 @@ fn r05_boundary_480_locks() {
     assert_eq!(name(w.deliver(Client, &one_more)), "LocksTooMany");
     let proof = w.hub.received().locks.proof(480).unwrap();
     assert!(proof.len() <= limits::PROOF_DEPTH_MAX);
+}
+
+/// What is kept between vouchers must say what the list itself does: with and without lock operations, read back from a
+/// record, and after locks have gone from its middle.
+#[test]
+fn r05_a_commitment_is_always_that_of_the_listed_locks() {
+    let mut w = World::new();
+    let listed = |channel: &Channel| {
+        let locks: Vec<_> = channel.received().locks.iter().cloned().collect();
+        let root = batch::Tree::new(locks.iter().map(Lock::leaf).collect()).root();
+        let opening = channel.received().locks.opening().unwrap();
+        assert_eq!(opening.root, root);
+        assert_eq!(
+            channel.received().voucher.as_ref().unwrap().locks,
+            opening.commitment()
+        );
+        opening.commitment()
+    };
+    w.send(Client, &(1..=7).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>());
+    let seven = listed(&w.hub);
+    w.send(Client, &[pay(1, 1, 0)]);
+    assert_eq!(listed(&w.hub), seven);
+    w.hub = Channel::from_record(&w.hub.to_record()).unwrap();
+    w.client = Channel::from_record(&w.client.to_record()).unwrap();
+    w.client.told_witness(4, &opened(4), w.clock).unwrap();
+    w.send(Client, &[convert(4), add(lock(8, 1, E))]);
+    assert_ne!(listed(&w.hub), seven);
+    w.send(Client, &[pay(2, 1, 0)]);
+    listed(&w.hub);
 }
 
 #[test]

@@ -175,9 +175,7 @@ pub(crate) fn config_of(config: &Config, item: &BatchItem) -> Config {
 fn withdraw_many(config: &Config, items: &[BatchItem]) -> Vec<u8> {
     let item = |item: &BatchItem| {
         let [client, hub] = item.signatures.map(|signature| signature.unwrap_or(UNSIGNED));
-        let mut made = calls::client_withdraw(&config_of(config, item), &item.message, &client);
-        made.hubSignature = hub.to_compact();
-        made
+        calls::client_withdraw(&config_of(config, item), &item.message, Some(&client), Some(&hub))
     };
     let call = I::withdrawManyCall {
         side: calls::hub_side(config),

@@ -1,25 +1,33 @@
-//! `settle batch`: the verbs over evidence files and directories of them, with one key. A failure of one channel does not stop the others.
+//! `settle batch`: the verbs over evidence files and directories of them, with one key or many. A failure of one channel does
+//! not stop the others.
 
+mod group;
+mod keys;
+mod messages;
 mod render;
 mod send;
+mod task;
 
 use super::{
     Exit, Node, SettleError, Verb,
-    args::{BatchPlanArgs, BatchVerb, Format},
+    args::Format,
+    args_batch::{BatchMessageArgs, BatchPlanArgs, BatchVerb},
     evidence::CheckedEvidence,
-    files::{evidence_files, load, say},
+    files::{load, named_files, say},
     outlook::{Outcome, outcomes},
     output::Output,
     view::View,
 };
 use alloy::primitives::TxHash;
 use futures::{StreamExt as _, stream};
+use messages::Messages;
 use protocol_spec::{Address, ChannelId};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
+use task::Task;
 
 /// Reads under way at once.
 const READS_AT_ONCE: usize = 8;
@@ -40,45 +48,58 @@ struct Good {
     outcomes: Vec<Outcome>,
     /// Words for the table.
     word: String,
+    sender: Option<Address>,
     transaction: Option<TxHash>,
 }
 
 impl Row {
+    /// A file that is no use.
+    fn bad(file: PathBuf, error: SettleError) -> Self {
+        Self {
+            file,
+            evidence: None,
+            result: Err(error),
+            earlier: None,
+        }
+    }
+
     fn id(&self) -> Option<ChannelId> {
         self.evidence.as_ref().map(CheckedEvidence::id)
     }
 }
 
-/// What is to be done in every channel.
-#[derive(Clone, Copy, Debug)]
-struct How {
-    verb: Verb,
-    without_evidence: bool,
-}
-
-impl How {
-    fn of(verb: Verb) -> Self {
-        Self {
-            verb,
-            without_evidence: false,
-        }
-    }
-}
-
 /// Runs one of the verbs.
 pub(super) async fn run(verb: &BatchVerb, format: Format) -> Result<Output, SettleError> {
-    match verb {
-        BatchVerb::Plan(args) => plan(args).await,
+    let (args, task) = match verb {
+        BatchVerb::Plan(args) => return plan(args).await,
         BatchVerb::Dispute(args) => {
-            let how = How {
+            let task = Task::Verb {
                 verb: Verb::Dispute,
                 without_evidence: args.without_evidence,
             };
-            send::run(&args.send, how, format).await
+            (&args.send, task)
         }
-        BatchVerb::Submit(args) => send::run(args, How::of(Verb::Submit), format).await,
-        BatchVerb::Finalize(args) => send::run(args, How::of(Verb::Finalize), format).await,
-    }
+        BatchVerb::Submit(args) => (args, Task::verb(Verb::Submit)),
+        BatchVerb::Resolve(args) => (args, Task::verb(Verb::Resolve)),
+        BatchVerb::Finalize(args) => (args, Task::verb(Verb::Finalize)),
+        BatchVerb::Claim(args) => {
+            let (token, to) = (args.token, args.to);
+            (&args.send, Task::Claim { token, to })
+        }
+        BatchVerb::Close(args) => return relay(args, "close", format).await,
+        BatchVerb::Withdraw(args) => return relay(args, "withdraw", format).await,
+        BatchVerb::CancelDispute(args) => return relay(args, "cancel-dispute", format).await,
+    };
+    send::run(args, task, Vec::new(), format).await
+}
+
+async fn relay(
+    args: &BatchMessageArgs,
+    command: &'static str,
+    format: Format,
+) -> Result<Output, SettleError> {
+    let (messages, bad) = Messages::read(&args.messages, command)?;
+    send::run(&args.send, Task::Relay { command, messages }, bad, format).await
 }
 
 async fn plan(args: &BatchPlanArgs) -> Result<Output, SettleError> {
@@ -110,17 +131,7 @@ async fn warn(node: &Node, json: &mut Value) {
 async fn rows(named: &[PathBuf], node: &Node) -> Result<Vec<Row>, SettleError> {
     let mut paths = Vec::new();
     for path in named {
-        let found = match path.is_dir() {
-            true => evidence_files(path)?,
-            false => vec![path.clone()],
-        };
-        if found.is_empty() {
-            return Err(SettleError::Usage(format!(
-                "--dir {}: there is no *.json in it",
-                path.display()
-            )));
-        }
-        paths.extend(found);
+        paths.extend(named_files("dir", path, "json")?);
     }
     // Named twice is one file.
     let mut once = BTreeSet::new();

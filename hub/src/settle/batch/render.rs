@@ -137,6 +137,7 @@ fn row_json(row: &Row) -> Value {
         "state": state(row),
         "you": outcomes.into_iter().collect::<serde_json::Map<_, _>>(),
         "result": good.map(|good| good.word.clone()),
+        "sender": good.and_then(|good| good.sender),
         "transaction": good.and_then(|good| good.transaction),
         "error": error.map(|error: &SettleError| json!({"kind": error.exit().word(), "text": error.to_string()})),
     })

@@ -1,79 +1,90 @@
-//! `batch dispute`, `submit`, `finalize`: plan, simulate, write down and send for each, then wait for all.
+//! The verbs of `batch` that send: plan each channel, put together what can share a call, simulate, write down, send, wait.
 
-use super::{Good, How, Row, exit, render, rows, warn};
+use super::{
+    Good, READS_AT_ONCE, Row, exit,
+    group::{Group, Item, groups},
+    keys::Keys,
+    render, rows,
+    task::{Planned, Task},
+    warn,
+};
 use crate::settle::{
-    Intent, Node, Plan, SettleError, Verb,
-    args::{BatchSendArgs, Format},
+    Node, SettleError,
+    args::Format,
+    args_batch::BatchSendArgs,
     evidence::CheckedEvidence,
     files::say,
     journal::{Entry, Journal, Purpose},
     outbox::Outbox,
-    outlook::{better_unshown, loses, offer},
     output::{Output, Teller},
-    plan,
     resume::{self, Fate, Resumed},
-    run_send::signer,
-    send::{Fees, Transaction},
-    sweep::{self, CHANNELS_PER_TX_MAX},
-    view::View,
+    send::{Cost, Fees, Transaction},
 };
-use alloy::{network::EthereumWallet, primitives::TxHash, sol_types::SolEvent as _};
-use protocol_spec::{Address, ChannelId, abi::IAdjudicator};
+use alloy::primitives::TxHash;
+use futures::{StreamExt as _, stream};
+use protocol_spec::Address;
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// A transaction under way and the rows that it is for.
+/// A transaction under way and the channels that it is for.
 struct Sent {
     entry: Entry,
     call: Transaction,
-    rows: Vec<usize>,
+    group: Group,
+}
+
+/// A transaction that was simulated.
+struct Priced {
+    group: Group,
+    call: Transaction,
+    purpose: Purpose,
+    cost: Cost,
 }
 
 struct Batch<'a> {
     args: &'a BatchSendArgs,
-    how: How,
+    task: Task,
     format: Format,
     node: Node,
+    keys: Keys,
     rows: Vec<Row>,
-    sent: Vec<Sent>,
     /// Why nothing more can be sent.
     stopped: Option<SettleError>,
 }
 
-/// Does it for every file.
-pub(super) async fn run(args: &BatchSendArgs, how: How, format: Format) -> Result<Output, SettleError> {
-    let signer = signer(&args.tx.key, args.tx.broadcast).await?;
+/// Does it for every file. `bad`: rows of files that are no use.
+pub(super) async fn run(
+    args: &BatchSendArgs,
+    task: Task,
+    bad: Vec<Row>,
+    format: Format,
+) -> Result<Output, SettleError> {
+    let keys = Keys::open(args).await?;
     let node = Node::open(&args.plan.node).await?;
-    let rows = rows(&args.plan.paths, &node).await?;
+    let mut rows = rows(&args.plan.paths, &node).await?;
+    if let Task::Relay { messages, .. } = &task {
+        let strays = messages.strays(|channel| rows.iter().any(|row| row.id().as_ref() == Some(channel)));
+        rows.extend(strays);
+    }
+    rows.extend(bad);
     let mut batch = Batch {
         args,
-        how,
+        task,
         format,
         node,
+        keys,
         rows,
-        sent: Vec::new(),
         stopped: None,
     };
-    match signer {
-        Some(signer) if args.tx.broadcast => {
-            let path = args
-                .tx
-                .journal
-                .clone()
-                .unwrap_or_else(|| journal_of(&args.plan.paths));
-            let mut journal = Journal::open(&path)?;
-            let sender = signer.address();
-            batch.send(sender, &signer.wallet(), &mut journal).await?;
-        }
-        signer => {
-            let sender = signer.map(|signer| signer.address()).or(args.tx.from);
-            batch.dry(sender).await?;
-        }
+    match args.tx.broadcast {
+        true => batch.send().await?,
+        false => batch.dry().await,
     }
-    let mut json = render::sent_json(how.verb.name(), &batch.rows);
+    let name = batch.task.name();
+    let mut json = render::sent_json(name, &batch.rows);
     warn(&batch.node, &mut json).await;
     Ok(Output {
         exit: exit(&batch.rows),
-        text: render::sent_table(how.verb.name(), &batch.rows),
+        text: render::sent_table(name, &batch.rows),
         json,
     })
 }
@@ -103,155 +114,189 @@ impl Batch<'_> {
             .collect()
     }
 
-    fn put(&mut self, at: usize, result: Result<(String, Option<TxHash>), SettleError>) {
-        if let Some(row) = self.rows.get_mut(at) {
+    fn put(&mut self, at: usize, result: Result<Good, SettleError>) {
+        let Some(row) = self.rows.get_mut(at) else { return };
+        row.result = match (result, &row.earlier) {
             // Nothing is left to do because an earlier run did it.
-            let earlier = row.earlier.clone().map(|(word, hash)| (word, Some(hash)));
-            let result = match (result, earlier) {
-                (
-                    Err(SettleError::NothingToDo(_) | SettleError::NotNow(_) | SettleError::TooLate(_)),
-                    Some(earlier),
-                ) => Ok(earlier),
-                (result, _) => result,
-            };
-            row.result = result.map(|(word, transaction)| Good {
-                word,
-                transaction,
+            (
+                Err(SettleError::NothingToDo(_) | SettleError::NotNow(_) | SettleError::TooLate(_)),
+                Some((word, hash)),
+            ) => Ok(Good {
+                word: word.clone(),
+                transaction: Some(*hash),
                 ..Good::default()
-            });
+            }),
+            (result, _) => result,
+        };
+    }
+
+    fn fail(&mut self, group: &Group, error: &SettleError) {
+        for at in group.rows() {
+            self.put(at, Err(error.clone()));
         }
     }
 
-    async fn plan(&self, evidence: &CheckedEvidence, sender: Address) -> Result<Plan, SettleError> {
-        let view = View::read(&self.node, evidence).await?;
-        // A submitter shows what its package permits, or nothing.
-        let chooses = evidence.is_party(sender) && !self.args.force;
-        let unshown = match self.how.verb {
-            Verb::Dispute => chooses && better_unshown(&view, evidence),
-            Verb::Submit if chooses && loses(&view, evidence, &offer(&view, evidence, false)) => {
-                return Err(SettleError::NothingToDo(
-                    "this evidence would lower what you get, because it acknowledges what you paid: it is not shown"
-                        .to_owned(),
-                ));
+    /// Plans and simulates, sends nothing. Each by its own side's account when neither a key nor a sender is named.
+    async fn dry(&mut self) {
+        let good = self.good();
+        for group in self.plan(good).await {
+            for Priced { group, cost, .. } in self.price(group).await {
+                let (gas, wei, channels) = (cost.gas_estimate, cost.wei_max(), group.0.len());
+                let shared = match channels {
+                    1 => String::new(),
+                    _ => format!(", shared by {channels} channels"),
+                };
+                let more = more(&group);
+                for at in group.rows() {
+                    let word = format!(
+                        "dry run: about {gas} gas, at most {wei} wei{shared}; nothing was sent{more}"
+                    );
+                    self.put(at, Ok(good_row(word, group.sender(), None)));
+                }
             }
-            _ => false,
-        };
-        let intent = Intent {
-            verb: self.how.verb,
-            sender,
-            force: self.args.force,
-            without_evidence: self.how.without_evidence || unshown,
-        };
-        plan::plan(&view, evidence, intent)
+        }
     }
 
-    /// Plans and simulates, sends nothing. Each by its own side's account when no sender is named.
-    async fn dry(&mut self, sender: Option<Address>) -> Result<(), SettleError> {
-        for (at, evidence) in self.good() {
-            let account = evidence.raw().config.account(evidence.side());
-            let planned = async {
-                let plan = self.plan(&evidence, sender.unwrap_or(account)).await?;
-                self.node.simulate_with(&plan.transaction(), self.fees()).await
-            };
-            let result = planned.await;
-            self.put(
-                at,
-                result.map(|cost| {
-                    (
-                        format!(
-                            "dry run: about {} gas, at most {} wei; nothing was sent",
-                            cost.gas_estimate,
-                            cost.wei_max()
-                        ),
-                        None,
-                    )
+    /// What can be planned, in groups. What cannot is in its row.
+    async fn plan(&mut self, channels: Vec<(usize, CheckedEvidence)>) -> Vec<Group> {
+        let this = &*self;
+        let plans = channels.into_iter().map(|(at, evidence)| async move {
+            let planned = this.plan_one(&evidence).await;
+            (at, evidence, planned)
+        });
+        let planned: Vec<_> = stream::iter(plans).buffered(READS_AT_ONCE).collect().await;
+        let mut items = Vec::new();
+        for (at, evidence, planned) in planned {
+            match planned {
+                Ok(planned) => items.push(Item {
+                    at,
+                    evidence,
+                    planned,
                 }),
-            );
+                Err(error) => self.put(at, Err(error)),
+            }
+        }
+        groups(items)
+    }
+
+    async fn plan_one(&self, evidence: &CheckedEvidence) -> Result<Planned, SettleError> {
+        let sender = self.task.sender(evidence, &self.keys, self.args.tx.from)?;
+        self.task
+            .plan(&self.node, evidence, sender, self.args.force)
+            .await
+    }
+
+    /// Simulates the call of a group. One that the chain does not take, or that needs too much gas, is halved, so that what is
+    /// wrong with one channel does not stop the others.
+    async fn price(&mut self, group: Group) -> Vec<Priced> {
+        let (mut left, mut priced) = (vec![group], Vec::new());
+        while let Some(group) = left.pop() {
+            let result = match group.call() {
+                Ok((call, purpose)) => {
+                    let cost = self.node.simulate_with(&call, self.fees()).await;
+                    cost.map(|cost| (call, purpose, cost))
+                }
+                Err(error) => Err(error),
+            };
+            let error = match result {
+                Ok((call, purpose, cost)) => {
+                    priced.push(Priced {
+                        group,
+                        call,
+                        purpose,
+                        cost,
+                    });
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let smaller = matches!(error, SettleError::Refused(_) | SettleError::Reverted(_));
+            match if smaller { group.halves() } else { Err(group) } {
+                // The first half first.
+                Ok([first, second]) => left.extend([second, first]),
+                Err(group) => self.fail(&group, &error),
+            }
+        }
+        priced
+    }
+
+    async fn send(&mut self) -> Result<(), SettleError> {
+        let path = self.args.tx.journal.clone();
+        let path = path.unwrap_or_else(|| journal_of(&self.args.plan.paths));
+        let mut journal = Journal::open(&path)?;
+        let chain_id = self.node.chain_id().await?;
+        self.resume(&mut journal, chain_id).await?;
+        let (node, wallet) = (self.node.clone(), self.keys.wallet.clone());
+        let mut outbox = Outbox {
+            node: &node,
+            wallet: &wallet,
+            journal: &mut journal,
+            chain_id,
+        };
+        let mut nonces = BTreeMap::new();
+        let mut channels = self.good();
+        while !channels.is_empty() {
+            let mut sent = Vec::new();
+            for group in self.plan(channels).await {
+                for priced in self.price(group).await {
+                    sent.extend(self.send_one(&mut outbox, &mut nonces, priced).await);
+                }
+            }
+            let Some(confirmations) = self.args.tx.wait else {
+                return Ok(());
+            };
+            channels = self.wait(&mut outbox, sent, confirmations).await?;
         }
         Ok(())
     }
 
-    async fn send(
+    async fn send_one(
         &mut self,
-        sender: Address,
-        wallet: &EthereumWallet,
-        journal: &mut Journal,
-    ) -> Result<(), SettleError> {
-        let chain_id = self.node.chain_id().await?;
-        self.resume(journal, chain_id).await?;
-        let node = self.node.clone();
-        let mut outbox = Outbox {
-            node: &node,
-            wallet,
-            journal,
-            chain_id,
-        };
-        let mut nonce = outbox.next_nonce(sender).await?;
-        for (rows, call, purpose) in self.calls(sender).await {
-            if let Some(error) = self.stopped.clone() {
-                rows.into_iter().for_each(|at| self.put(at, Err(error.clone())));
-                continue;
-            }
-            let priced = node.simulate_with(&call, self.fees()).await;
-            let sent = match priced {
-                Ok(cost) => outbox.send(purpose, &call, &cost, nonce).await,
-                Err(error) => Err(error),
+        outbox: &mut Outbox<'_>,
+        nonces: &mut BTreeMap<Address, u64>,
+        priced: Priced,
+    ) -> Option<Sent> {
+        let Priced {
+            group,
+            call,
+            purpose,
+            cost,
+        } = priced;
+        if let Some(error) = self.stopped.clone() {
+            self.fail(&group, &error);
+            return None;
+        }
+        let result = async {
+            let nonce = match nonces.get(&call.sender) {
+                Some(nonce) => *nonce,
+                None => outbox.next_nonce(call.sender).await?,
             };
-            match sent {
-                Ok(entry) => {
-                    nonce = nonce.saturating_add(1);
-                    say(&format!("sent {} ({} channels)", entry.hash, rows.len()));
-                    for at in &rows {
-                        self.put(
-                            *at,
-                            Ok(("sent, not yet seen in a block".to_owned(), Some(entry.hash))),
-                        );
-                    }
-                    self.sent.push(Sent { entry, call, rows });
+            let entry = outbox.send(purpose, &call, &cost, nonce).await?;
+            nonces.insert(call.sender, nonce.saturating_add(1));
+            Ok(entry)
+        };
+        match result.await {
+            Ok(entry) => {
+                let (hash, more) = (entry.hash, more(&group));
+                say(&format!("sent {hash} ({} channels)", group.0.len()));
+                for at in group.rows() {
+                    let word = format!("sent, not yet seen in a block{more}");
+                    self.put(at, Ok(good_row(word, call.sender, Some(hash))));
                 }
-                Err(error) => {
-                    // After an unanswered one, and without a journal, nothing more may be sent.
-                    if matches!(
-                        error,
-                        SettleError::NotIncluded(_) | SettleError::Usage(_) | SettleError::Internal(_)
-                    ) {
-                        self.stopped = Some(error.clone());
-                    }
-                    rows.into_iter().for_each(|at| self.put(at, Err(error.clone())));
+                Some(Sent { entry, call, group })
+            }
+            Err(error) => {
+                // After an unanswered one, and without a journal, nothing more may be sent.
+                if matches!(
+                    error,
+                    SettleError::NotIncluded(_) | SettleError::Usage(_) | SettleError::Internal(_)
+                ) {
+                    self.stopped = Some(error.clone());
                 }
+                self.fail(&group, &error);
+                None
             }
         }
-        match self.args.tx.wait {
-            Some(confirmations) => self.wait(&mut outbox, confirmations).await,
-            None => Ok(()),
-        }
-    }
-
-    /// The calls to send: one per channel, or one per fifty to finalize. What cannot be planned is in its row.
-    async fn calls(&mut self, sender: Address) -> Vec<(Vec<usize>, Transaction, Purpose)> {
-        let mut calls = Vec::new();
-        let mut finals: BTreeMap<Address, Vec<(usize, CheckedEvidence)>> = BTreeMap::new();
-        for (at, evidence) in self.good() {
-            match self.plan(&evidence, sender).await {
-                Err(error) => self.put(at, Err(error)),
-                Ok(_) if self.how.verb == Verb::Finalize => {
-                    let adjudicator = evidence.raw().adjudicator;
-                    finals.entry(adjudicator).or_default().push((at, evidence));
-                }
-                Ok(plan) => calls.push((vec![at], plan.transaction(), Purpose::of(&plan, evidence.id()))),
-            }
-        }
-        for channels in finals.values() {
-            for chunk in channels.chunks(CHANNELS_PER_TX_MAX) {
-                let many: Vec<_> = chunk.iter().map(|(_, evidence)| evidence).collect();
-                let rows: Vec<_> = chunk.iter().map(|(at, _)| *at).collect();
-                match sweep::finalize(&many, sender) {
-                    Ok((call, purpose)) => calls.push((rows, call, purpose)),
-                    Err(error) => rows.into_iter().for_each(|at| self.put(at, Err(error.clone()))),
-                }
-            }
-        }
-        calls
     }
 
     /// Goes on with what an earlier run left open. A channel that it still waits for is left alone.
@@ -272,16 +317,20 @@ impl Batch<'_> {
     }
 
     fn resumed(&mut self, one: &Resumed) {
-        let ours = one.entry.purpose.command == self.how.verb.name();
+        let purpose = &one.entry.purpose;
+        let ours = purpose.command == self.task.name();
         for (at, evidence) in self.good() {
-            if !one.entry.purpose.channels.contains(&evidence.id()) {
+            if !purpose.channels.contains(&evidence.id()) {
                 continue;
             }
             match &one.fate {
                 Fate::Pending => self.put(at, Err(SettleError::NotIncluded(one.text()))),
                 Fate::Included(found) if ours && found.receipt.status() => {
+                    // It may have been left out of a call for many.
+                    let proof = purpose.proof(evidence.id());
+                    let done = proof.is_some_and(|proof| found.proves(evidence.raw().adjudicator, &proof));
                     // Planned again, in case there is more; when there is not, this is the result.
-                    if let Some(row) = self.rows.get_mut(at) {
+                    if let Some(row) = self.rows.get_mut(at).filter(|_| done) {
                         row.earlier = Some((
                             format!("mined in block {}; an earlier run sent it", found.block),
                             one.entry.hash,
@@ -293,57 +342,73 @@ impl Batch<'_> {
         }
     }
 
-    async fn wait(&mut self, outbox: &mut Outbox<'_>, confirmations: u64) -> Result<(), SettleError> {
-        for sent in std::mem::take(&mut self.sent) {
+    /// Waits for all. Those channels of which more is to be done by the same task come back.
+    async fn wait(
+        &mut self,
+        outbox: &mut Outbox<'_>,
+        sent: Vec<Sent>,
+        confirmations: u64,
+    ) -> Result<Vec<(usize, CheckedEvidence)>, SettleError> {
+        let mut again = Vec::new();
+        for sent in sent {
             let hash = sent.entry.hash;
-            let mut teller = Teller::new(self.format).about(hash);
+            let (deadline, at) = sent.group.deadline();
+            let mut teller = Teller::new(self.format).until(deadline, at).about(hash);
             let mut tell = |progress| teller.tell(progress);
-            if sent.rows.len() == 1 {
-                let mined = outbox
-                    .wait(&sent.entry, &sent.call, confirmations, &mut tell)
-                    .await;
-                let word = mined.map(|mined| (format!("mined in block {}", mined.block), Some(hash)));
-                sent.rows.into_iter().for_each(|at| self.put(at, word.clone()));
-                continue;
-            }
-            let found = self.node.wait_included(hash, confirmations, &mut tell).await;
-            let found = match found {
+            let found = match self.node.wait_included(hash, confirmations, &mut tell).await {
                 Ok(found) => found,
                 Err(error) => {
-                    sent.rows
-                        .into_iter()
-                        .for_each(|at| self.put(at, Err(error.clone())));
+                    self.fail(&sent.group, &error);
                     continue;
                 }
             };
             outbox.ended(&sent.entry, &found)?;
-            let failed = match found.receipt.status() {
-                true => None,
-                false => Some(outbox.node.explain(&sent.call, found.block).await),
-            };
-            for at in sent.rows {
-                let id = self.rows.get(at).and_then(Row::id);
-                let result = match (&failed, id) {
-                    (Some(error), _) => Err(error.clone()),
-                    (None, Some(id)) if closed(&found, sent.call.to, id) => {
-                        Ok((format!("mined in block {}", found.block), Some(hash)))
+            if !found.receipt.status() {
+                let error = outbox.node.explain(&sent.call, found.block).await;
+                self.fail(&sent.group, &error);
+                continue;
+            }
+            let alone = sent.group.0.len() == 1;
+            let left = more(&sent.group);
+            for item in sent.group.0 {
+                let done = found.proves(sent.call.to, &Group::proof(&item));
+                let result = match (done, alone) {
+                    (true, _) => {
+                        let word = format!("mined in block {}{left}", found.block);
+                        Ok(good_row(word, sent.call.sender, Some(hash)))
                     }
-                    (None, _) => Err(SettleError::NotNow(format!(
+                    (false, true) => found.proven(&sent.call).map(|_| Good::default()),
+                    (false, false) => Err(SettleError::NotNow(format!(
                         "{hash} skipped it on chain; run it again to see why"
                     ))),
                 };
-                self.put(at, result);
+                if let (Ok(good), Some(row)) = (&result, self.rows.get_mut(item.at)) {
+                    // Should what is left turn out to be nothing, or too late.
+                    row.earlier = Some((good.word.clone(), hash));
+                }
+                self.put(item.at, result);
+                if done && item.planned.plan.more && self.task.goes_on() {
+                    again.push((item.at, item.evidence));
+                }
             }
         }
-        Ok(())
+        Ok(again)
     }
 }
 
-fn closed(found: &crate::settle::wait::Included, adjudicator: Address, id: ChannelId) -> bool {
-    let proof = plan::Proof {
-        event: IAdjudicator::Closed::SIGNATURE_HASH,
-        about: id.0.into(),
-        name: "Closed",
-    };
-    found.proves(adjudicator, &proof)
+/// Words for a channel of which a transaction leaves locks.
+fn more(group: &Group) -> &'static str {
+    match group.0.iter().any(|item| item.planned.plan.more) {
+        true => "; more locks remain: then `batch resolve`",
+        false => "",
+    }
+}
+
+fn good_row(word: String, sender: Address, transaction: Option<TxHash>) -> Good {
+    Good {
+        word,
+        sender: Some(sender),
+        transaction,
+        ..Good::default()
+    }
 }

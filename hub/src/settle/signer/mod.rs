@@ -86,9 +86,16 @@ impl Signer {
 
     /// The same for transactions, as alloy takes it.
     pub(super) fn wallet(&self) -> EthereumWallet {
+        let mut wallet = EthereumWallet::default();
+        self.join(&mut wallet);
+        wallet
+    }
+
+    /// Signs in `wallet` for its address from now on.
+    pub(super) fn join(&self, wallet: &mut EthereumWallet) {
         match self {
-            Self::Local(key) => EthereumWallet::from(key.clone()),
-            _ => EthereumWallet::from(Elsewhere(self.clone())),
+            Self::Local(key) => wallet.register_signer(key.clone()),
+            _ => wallet.register_signer(Elsewhere(self.clone())),
         }
     }
 

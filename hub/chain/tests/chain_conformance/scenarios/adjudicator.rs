@@ -76,7 +76,9 @@ impl<'a> Court<'a> {
             side: calls::hub_side(&items[0].0),
             items: items
                 .iter()
-                .map(|(config, message, signature)| calls::client_withdraw(config, message, signature))
+                .map(|(config, message, signature)| {
+                    calls::client_withdraw(config, message, Some(signature), None)
+                })
                 .collect(),
         };
         self.node.run(request(Some(self.at), call.abi_encode(), 0)).await

@@ -1,0 +1,88 @@
+//! Locks and watchtowers: what the adjudicator lets a submitter do, and who collects what the payee had revealed.
+
+use crate::{
+    locks::locked,
+    vouchers::{CLIENT_SIGNER, HUB, PERIOD_S, STRANGER, key, lock},
+    world::World,
+};
+use alloy::{
+    network::TransactionBuilder as _, primitives::Address, providers::Provider as _,
+    rpc::types::TransactionRequest, sol_types::SolCall as _, sol_types::SolError as _,
+};
+use hub::settle::CheckedEvidence;
+use protocol_spec::{DirectionEvidence, Evidence, Side, abi::IAdjudicator, calls};
+
+/// What the adjudicator says to a submitter who knows the preimages: the countersigned voucher, then every lock in it.
+async fn resolve_by(
+    world: &World,
+    sender: Address,
+    evidence: &Evidence,
+    package: &CheckedEvidence,
+) -> String {
+    let (mut submissions, resolutions) = calls::evidence(Side::Hub, &evidence.received);
+    submissions[0].countersignature = vec![package.accept().unwrap().to_abi()];
+    let call = IAdjudicator::submitCall {
+        config: evidence.config.to_abi(),
+        submissions,
+        resolutions,
+    };
+    let request = TransactionRequest::default()
+        .with_from(sender)
+        .with_to(evidence.adjudicator)
+        .with_input(call.abi_encode());
+    let refused = world.provider.call(request).await.unwrap_err();
+    refused
+        .as_error_resp()
+        .unwrap()
+        .as_revert_data()
+        .unwrap()
+        .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tower_keeps_the_dispute_open_until_the_payees_own_machine_has_resolved() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    // The hub was told both preimages, and converts neither.
+    let locks = vec![lock(1, 20, now + 3 * PERIOD_S), lock(2, 30, now + 3 * PERIOD_S)];
+    let received = locked(p, locks, &[1, 2]);
+    let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
+    let (tower, own) = (world.subdirectory("tower"), world.subdirectory("own"));
+    let out = tower.join("package.json");
+    let node = ["--rpc-url", world.url.as_str()];
+    world.export(&evidence, STRANGER, &out, &node).exits(0);
+    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
+    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+
+    // Only the payee's account or signer: with countersignature, preimages and proofs a submitter is refused.
+    let package = CheckedEvidence::from_json(&std::fs::read(&out).unwrap()).unwrap();
+    let submitter = key(STRANGER).address();
+    let said = resolve_by(&world, submitter, &evidence, &package).await;
+    let refusal = IAdjudicator::NotThePayee { sender: submitter };
+    assert_eq!(
+        said,
+        alloy::primitives::Bytes::from(refusal.abi_encode()).to_string()
+    );
+
+    // The voucher is shown, and with it the dispute goes on beyond the window: until the locks expire, and no shorter than
+    // another period (R18).
+    world.watch_once(&tower, STRANGER, &[]).exits(0);
+    world.pass(PERIOD_S + 60).await;
+    let file = world.file(&evidence);
+    let status = world.settle("status", &file, &["--json"]).exits(0).json();
+    let (final_at, balance) = (&status["dispute"]["final_at"], &status["outcomes"][0]["you"]);
+    assert_eq!(
+        (final_at, balance),
+        (&(now + 3 * PERIOD_S).to_string().into(), &"1100".into())
+    );
+
+    // So a machine of the payee's own that comes only now, with its signer's key, still collects.
+    std::fs::copy(&file, own.join("me.json")).unwrap();
+    world.watch_once(&own, CLIENT_SIGNER, &[]).exits(0);
+    world.pass(2 * PERIOD_S).await;
+    world.watch_once(&tower, STRANGER, &[]).exits(0);
+    assert_eq!(world.balance(p.config.client).await, 1000 + 100 + 20 + 30);
+}

@@ -176,9 +176,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Answers disputes by itself: shows the newest voucher, resolves locks, finalizes, claims, with the sender's key, which
-    /// must be the channel's client or signer and have coins for gas. Default: true. Without, or without such a key, only
-    /// [`crate::ClientEvent::Disputed`] tells, and somebody must run `settle`.
+    /// Does on chain what must be done, by itself: answers disputes (shows the newest voucher, resolves locks, finalizes,
+    /// claims), and starts one for a lock that it can open and the hub has not folded half an hour before its expiry. With
+    /// the sender's key, which must be the channel's client or signer and have coins for gas. Default: true. Without, or without
+    /// such a key, only [`crate::ClientEvent::Disputed`] and [`crate::ClientEvent::LockAtRisk`] tell, and somebody must run
+    /// `settle`.
     pub fn defend(mut self, defend: bool) -> Self {
         self.options.defend = defend;
         self

@@ -1,5 +1,6 @@
 //! Errors, one enum per operation. Each says whose fault it is and what to do next.
 
+use crate::Defence;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, PaymentId, Reject, ReturnReason, UnixSeconds,
@@ -261,6 +262,13 @@ fn list(tokens: &[Address]) -> String {
     names.join(", ")
 }
 
+fn at_risk(defence: Defence, expiry: UnixSeconds) -> String {
+    match defence {
+        Defence::Automatic => "it is being collected on chain".to_owned(),
+        Defence::ByHand => format!("run `settle dispute --evidence FILE --broadcast` before {expiry}"),
+    }
+}
+
 /// An operation on a channel failed.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -309,11 +317,13 @@ pub enum ChannelError {
     /// No lock is held for this invoice: nobody has locked yet, it was given up, or it has expired.
     #[error("no lock is held for this invoice")]
     NotHeld,
-    /// The hub was told what opens the lock and has not folded it. Dispute with `settle` before `expiry`.
-    #[error("the hub does not fold the lock; dispute with settle before {expiry}")]
+    /// The hub was told what opens the lock and has not folded it. See [`crate::ClientEvent::LockAtRisk`].
+    #[error("the hub does not fold the lock; {}", at_risk(*.defence, *.expiry))]
     LockAtRisk {
         /// Of the hub's lock.
         expiry: UnixSeconds,
+        /// Who collects it on chain.
+        defence: Defence,
     },
     /// Nobody watches: call `.tower(..)` on the builder.
     #[error("there is no watchtower: call `.tower(..)` on the builder")]

@@ -155,8 +155,8 @@ impl Actor {
             let Seen {
                 confirmed,
                 newest,
-                disputes,
                 agreed,
+                ..
             } = seen;
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
@@ -175,7 +175,7 @@ impl Actor {
                 entry.dirty |= entry.channel != before;
             }
             self.retry_held(&id);
-            self.defend(&id, &disputes);
+            self.defend(&id, &seen);
         }
         self.look();
     }

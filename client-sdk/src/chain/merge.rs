@@ -102,6 +102,7 @@ fn together(fresh: &[&Seen], behind: &[&Seen]) -> Option<Seen> {
             ..first.newest
         },
         disputes,
+        open: newest().filter(|facts| facts.open).count(),
         agreed: confirmed().all(|facts| facts.closed == first.confirmed.closed),
     })
 }

@@ -59,6 +59,8 @@ pub(crate) struct Seen {
     pub(crate) newest: Facts,
     /// What each endpoint that shows a dispute says of it.
     pub(crate) disputes: Vec<Facts>,
+    /// How many endpoints that are up to date show it open at their newest block.
+    pub(crate) open: usize,
     /// False while endpoints that are up to date disagree whether the channel is closed.
     pub(crate) agreed: bool,
 }
@@ -69,6 +71,7 @@ impl Seen {
             confirmed,
             newest,
             disputes: Vec::new(),
+            open: 0,
             agreed: true,
         }
     }

@@ -12,6 +12,7 @@
 
 mod capacity;
 mod common;
+mod court;
 mod hub_faults;
 mod pay;
 mod ports;

@@ -1,58 +1,41 @@
-//! Answers to disputes (R21): while a channel is disputed its newest voucher is shown, its locks are resolved, and in the end it
-//! is finalized, by this client's own transactions.
-//!
-//! What is to be done follows from the chain and the store at every reading, so nothing of it needs to be remembered: after
-//! a restart, a reorg or a failure the same question has the same answer.
+//! What is to be done for a channel on chain: it follows from what the endpoints show and from the store.
 
-use super::{Actor, Retries, entry::Entry, pay::later};
 use crate::{
-    ChainError, ClientEvent, Defence,
-    chain::{ChainAccess, Facts, Shown},
-    task::OwnedTask,
+    actor::{Retries, entry::Entry},
+    chain::{Facts, Shown},
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Amount, ChannelId, Config, DirectionEvidence, Lock, Seq, Side, UnixSeconds, abi::IAdjudicator, calls,
-    channel::Phase,
+    Amount, DirectionEvidence, Lock, Seq, Side, UnixSeconds, abi::IAdjudicator, calls, channel::Phase,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-use tokio::{sync::mpsc, time::Instant};
+use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
+use tokio::time::Instant;
 
-/// Between two attempts at the same.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-const DONE: usize = 64;
 /// The longest rest after showing the same again is two polls, doubled so many times.
 const RESTS_MAX: u32 = 12;
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
 
-/// Transactions under way and their ends.
-pub(super) struct Defences {
-    chain: Option<ChainAccess>,
-    sender: mpsc::Sender<Done>,
-    pub(super) done: mpsc::Receiver<Done>,
-    under_way: BTreeMap<ChannelId, OwnedTask<()>>,
-}
-
-/// News of one step.
-pub(super) struct Done {
-    channel_id: ChannelId,
-    news: News,
-}
-
-enum News {
-    /// No block took its transaction for so long; it offers more.
-    Waits,
-    Over(Step, Result<Option<String>, ChainError>),
+/// What the newest blocks of the endpoints show of a channel.
+pub(super) struct Sighting<'a> {
+    /// What each endpoint that shows a dispute says of it.
+    pub(super) disputes: &'a [Facts],
+    /// How many endpoints show the channel open.
+    pub(super) open: usize,
+    /// Time of the newest block.
+    pub(super) now: UnixSeconds,
+    /// The later of that and the own clock.
+    pub(super) latest: UnixSeconds,
 }
 
 /// What is to be done for a disputed channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Step {
+pub(super) enum Step {
+    /// Dispute with the newest voucher and resolve these locks with it, before the first of them expires.
+    Dispute {
+        locks: BTreeSet<u64>,
+        left: Duration,
+    },
     /// Show the voucher unless the chain has it, and resolve these locks, before the window ends.
     Show {
         voucher: bool,
@@ -66,52 +49,40 @@ enum Step {
 
 /// How far a channel's defence is, in this process.
 #[derive(Default)]
-pub(super) struct Progress {
-    next: Option<Instant>,
+pub(in crate::actor) struct Progress {
+    pub(super) next: Option<Instant>,
     /// What was shown is not shown again before, unless there is more to show.
-    again: Option<Instant>,
-    retries: Retries,
+    pub(super) again: Option<Instant>,
+    pub(super) retries: Retries,
     /// Locks resolved in the dispute and the voucher of these numbers.
-    resolved: (Seq, Seq, BTreeSet<u64>),
+    pub(super) resolved: (Seq, Seq, BTreeSet<u64>),
     /// How often the same was shown in a row, and what it was: voucher, witnesses known, and locks resolved before.
     shown: (u32, (Seq, usize, usize)),
     /// Nothing is left to be claimed.
-    claimed: bool,
+    pub(super) claimed: bool,
+    /// The last step was one that believed those who show no dispute.
+    pub(super) disputed_last: bool,
     /// The failure that was told last.
-    told: Option<String>,
-}
-
-impl Defences {
-    pub(super) fn new(chain: Option<ChainAccess>) -> Self {
-        let (sender, done) = mpsc::channel(DONE);
-        Self {
-            chain,
-            sender,
-            done,
-            under_way: BTreeMap::new(),
-        }
-    }
-
-    /// Who answers for a channel with `config`.
-    pub(super) fn answer(&self, config: &Config, wanted: bool) -> Defence {
-        let sender = self.chain.as_ref().and_then(ChainAccess::sender);
-        match sender {
-            Some(sender) if wanted && (sender == config.client || sender == config.client_signer) => {
-                Defence::Automatic
-            }
-            _ => Defence::ByHand,
-        }
-    }
+    pub(super) told: Option<String>,
 }
 
 impl Entry {
-    /// What this client should do now, as far as the newest blocks of the endpoints that show a dispute say. One that says
-    /// something is missing is believed: showing it again costs gas, and not showing it everything.
-    fn step(&mut self, disputes: &[Facts], closed: bool, now: UnixSeconds) -> Option<Step> {
-        if closed {
+    /// What this client should do now, as far as the endpoints' newest blocks say. One that says something is missing in a
+    /// dispute is believed: showing it again costs gas, and not showing it everything.
+    pub(super) fn step(&mut self, seen: &Sighting<'_>) -> Option<Step> {
+        if *self.channel.phase() == Phase::Closed {
             let due = self.ever_disputed == Some(true) && !self.defence.claimed;
             return due.then_some(Step::Claim);
         }
+        if self.must_dispute(seen) {
+            // Of a dispute that is over, or was taken away.
+            self.defence.resolved.2.clear();
+            let (_, locks) = self.unshown(&Shown::default(), seen.now);
+            let left = self.first_expiry(&locks).0.saturating_sub(seen.now.0);
+            let left = Duration::from_secs(left);
+            return Some(Step::Dispute { locks, left });
+        }
+        let (disputes, now) = (seen.disputes, seen.now);
         let (open, over): (Vec<&Facts>, Vec<&Facts>) =
             disputes.iter().partition(|facts| now < facts.shown.window_end);
         self.forget_resolved(disputes);
@@ -131,6 +102,35 @@ impl Entry {
             return Some(Step::Show { voucher, locks, left });
         }
         (over.len() > open.len()).then_some(Step::Finalize)
+    }
+
+    /// R21: a dispute is started by expiry - act when a known witness has not been converted. Whether there is one already is
+    /// for most of the endpoints to say; when they are divided each is believed in turn, because what is done in vain costs
+    /// gas, and what is not done the lock.
+    fn must_dispute(&self, seen: &Sighting<'_>) -> bool {
+        let due = match seen.open.cmp(&seen.disputes.len()) {
+            Ordering::Greater => true,
+            Ordering::Equal => seen.open > 0 && !self.defence.disputed_last,
+            Ordering::Less => false,
+        };
+        let act_s = self.channel.delays().act_s;
+        due && self
+            .openable(seen.now)
+            .any(|lock| lock.expiry <= seen.latest.after(act_s))
+    }
+
+    /// Locks of the hub whose witnesses are known and that the chain still resolves.
+    fn openable(&self, now: UnixSeconds) -> impl Iterator<Item = &Lock> {
+        let locks = &self.channel.received().locks;
+        let known = self.channel.known_witnesses();
+        let known = known.filter_map(|(id, _)| locks.lock(id));
+        known.filter(move |lock| now < lock.expiry)
+    }
+
+    fn first_expiry(&self, locks: &BTreeSet<u64>) -> UnixSeconds {
+        let all = &self.channel.received().locks;
+        let expiries = locks.iter().filter_map(|id| Some(all.lock(*id)?.expiry));
+        expiries.min().unwrap_or_default()
     }
 
     /// Whether the newest voucher adds something to what was shown.
@@ -166,9 +166,7 @@ impl Entry {
             // Locks are counted in the stored voucher only.
             return (voucher, BTreeSet::new());
         }
-        let known = self.channel.known_witnesses();
-        let known = known.filter_map(|(id, _)| newest.locks.lock(id));
-        let mut known: Vec<&Lock> = known.filter(|lock| now < lock.expiry).collect();
+        let mut known: Vec<&Lock> = self.openable(now).collect();
         known.sort_by_key(|lock| lock.expiry);
         let sum = known
             .iter()
@@ -190,8 +188,8 @@ impl Entry {
 
     /// A reading that shows the newest step undone is not believed for a while: an endpoint that lies could have the same
     /// shown for ever. The rest doubles with each time in a row.
-    fn rest_after(&mut self, step: &Step, poll: Duration) -> Duration {
-        if !matches!(step, Step::Show { .. }) {
+    pub(super) fn rest_after(&mut self, step: &Step, poll: Duration) -> Duration {
+        if !matches!(step, Step::Show { .. } | Step::Dispute { .. }) {
             return Duration::ZERO;
         }
         let (seq, witnesses) = self.to_show();
@@ -211,20 +209,21 @@ impl Entry {
     }
 
     /// Nothing is tried at `now`.
-    fn rests(&self, now: Instant) -> bool {
+    pub(super) fn rests(&self, now: Instant) -> bool {
         let (_, (seq, witnesses, _)) = self.defence.shown;
         let nothing_new = self.to_show() == (seq, witnesses);
         let before = |at: Option<Instant>| at.is_some_and(|at| at > now);
         before(self.defence.next) || (nothing_new && before(self.defence.again))
     }
 
-    fn calldata(&self, step: &Step) -> Vec<u8> {
+    pub(super) fn calldata(&self, step: &Step) -> Vec<u8> {
         let config = self.channel.config();
         match step {
+            Step::Dispute { locks, .. } => {
+                calls::dispute(config, Side::Hub, &self.evidence_of(locks)).abi_encode()
+            }
             Step::Show { voucher, locks, .. } => {
-                let mut received = DirectionEvidence::received_by(&self.channel);
-                let chosen = |id: &str| id.parse().is_ok_and(|id| locks.contains(&id));
-                received.witnesses.retain(|(id, _)| chosen(id));
+                let received = self.evidence_of(locks);
                 let (submissions, resolutions) = calls::evidence(Side::Hub, &received);
                 let call = IAdjudicator::submitCall {
                     config: config.to_abi(),
@@ -240,141 +239,42 @@ impl Entry {
             }
         }
     }
-}
 
-impl Actor {
-    /// Does what a channel's newest reading asks for, one transaction at a time.
-    pub(super) fn defend(&mut self, id: &ChannelId, disputes: &[Facts]) {
-        let now = self.reading.now;
-        let Some(entry) = self.entries.get_mut(id) else {
-            return;
-        };
-        let closed = *entry.channel.phase() == Phase::Closed;
-        if disputes.is_empty() && !closed {
-            return;
-        }
-        let config = entry.channel.config().clone();
-        let busy = self.defences.under_way.contains_key(id);
-        let waits = entry.rests(Instant::now());
-        let automatic = self.defences.answer(&config, self.options.defend) == Defence::Automatic;
-        if busy || waits || !automatic {
-            return;
-        }
-        let Some(chain) = self.defences.chain.clone() else {
-            return;
-        };
-        let Some(step) = entry.step(disputes, closed, now) else {
-            return;
-        };
-        let data = entry.calldata(&step);
-        let (sender, channel_id) = (self.defences.sender.clone(), *id);
-        let work = async move {
-            let waits = || {
-                let news = News::Waits;
-                // Full: what is in it says enough.
-                let _ = sender.try_send(Done { channel_id, news });
-            };
-            let result = carry_out(&chain, &step, &config, data, waits).await;
-            let done = Done {
-                channel_id,
-                news: News::Over(step, result),
-            };
-            // The client has ended: the next one looks at the chain anew.
-            let _ = sender.send(done).await;
-        };
-        self.defences.under_way.insert(*id, OwnedTask::spawn(work));
+    /// The newest voucher, with the witnesses of these locks.
+    fn evidence_of(&self, locks: &BTreeSet<u64>) -> DirectionEvidence {
+        let mut received = DirectionEvidence::received_by(&self.channel);
+        let chosen = |id: &str| id.parse().is_ok_and(|id| locks.contains(&id));
+        received.witnesses.retain(|(id, _)| chosen(id));
+        received
     }
-
-    pub(super) fn defended(&mut self, done: Done) {
-        let id = done.channel_id;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        let seq = entry.channel.received().seq;
-        let (step, result) = match done.news {
-            News::Over(step, result) => (step, result),
-            News::Waits => {
-                let why = "no block takes the transaction; it offers more".to_owned();
-                return self.defence_failed(id, why);
-            }
-        };
-        self.defences.under_way.remove(&id);
-        match result {
-            Ok(transaction) => {
-                entry.defence.retries.succeeded();
-                entry.defence.told = None;
-                // The next reading shows it.
-                entry.defence.next = Some(later(self.options.chain_poll.saturating_mul(2)));
-                let rest = entry.rest_after(&step, self.options.chain_poll);
-                entry.defence.again = Some(later(rest));
-                match step {
-                    Step::Show { locks, .. } => entry.defence.resolved.2.extend(locks),
-                    Step::Claim => entry.defence.claimed = true,
-                    Step::Finalize => {}
-                }
-                if let Some(transaction) = transaction {
-                    self.emit(ClientEvent::Defended {
-                        channel_id: id,
-                        seq,
-                        transaction,
-                    });
-                }
-            }
-            Err(error) => {
-                let wait = entry
-                    .defence
-                    .retries
-                    .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
-                entry.defence.next = Some(later(wait));
-                // Not final yet, or the hub was faster: nobody needs to do anything about it.
-                if matches!(step, Step::Finalize) {
-                    return tracing::debug!(channel = %id, %error, "cannot be finalized yet");
-                }
-                self.defence_failed(id, error.to_string());
-            }
-        }
-    }
-
-    /// Told once for each reason.
-    fn defence_failed(&mut self, channel_id: ChannelId, why: String) {
-        let known = self
-            .entries
-            .get_mut(&channel_id)
-            .and_then(|entry| entry.defence.told.replace(why.clone()));
-        if known.as_ref() != Some(&why) {
-            self.emit(ClientEvent::DefenceFailed { channel_id, why });
-        }
-    }
-}
-
-/// The transaction's hash; `None` when there is nothing to do.
-async fn carry_out(
-    chain: &ChainAccess,
-    step: &Step,
-    config: &Config,
-    data: Vec<u8>,
-    waits: impl Fn() + Send + Sync,
-) -> Result<Option<String>, ChainError> {
-    let sent = match step {
-        Step::Show { left, .. } => chain.defend(data, Some(*left), waits).await,
-        Step::Finalize => chain.defend(data, None, waits).await,
-        Step::Claim => {
-            let own = chain.sender() == Some(config.client);
-            if !own || chain.claimable(config.token).await?.is_zero() {
-                return Ok(None);
-            }
-            chain.defend(data, None, waits).await
-        }
-    };
-    sent.map(|hash| Some(hash.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::samples::{NOW, credit_of, lock_of, with_first_voucher},
-        *,
-    };
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        reason = "a test may fail by panicking"
+    )]
+
+    use super::*;
+    use crate::actor::samples::{NOW, credit_of, lock_of, with_first_voucher};
+    use protocol_spec::{Condition, Op, Opened, Preimage, channel::Clock};
+
+    /// Seen by endpoints of which `open` show no dispute.
+    fn seen(disputes: &[Facts], open: usize, now: UnixSeconds) -> Sighting<'_> {
+        Sighting {
+            disputes,
+            open,
+            now,
+            latest: now,
+        }
+    }
+
+    fn step_of(entry: &mut Entry, disputes: &[Facts], now: UnixSeconds) -> Option<Step> {
+        entry.step(&seen(disputes, 0, now))
+    }
 
     /// In a dispute in which voucher `seq` with `paid` was shown of the hub.
     fn facts(seq: u64, paid: u128) -> Facts {
@@ -396,7 +296,7 @@ mod tests {
     fn r21_a_voucher_is_shown_when_it_pays_more_whatever_its_seq() {
         for ops in [vec![credit_of(100)], vec![credit_of(100), lock_of(5)]] {
             let mut entry = with_first_voucher(&ops);
-            let mut shows = |seq, paid| match entry.step(&[facts(seq, paid)], false, NOW) {
+            let mut shows = |seq, paid| match step_of(&mut entry, &[facts(seq, paid)], NOW) {
                 Some(Step::Show { voucher, locks, .. }) => {
                     assert!(locks.is_empty(), "no witness is known");
                     voucher
@@ -412,7 +312,7 @@ mod tests {
             // Without locks of either side a newer seq alone changes nothing.
             assert_eq!(shows(0, 100), ops.len() > 1);
             assert_eq!(
-                entry.step(&[facts(1, 99)], false, NOW.after(1000)),
+                step_of(&mut entry, &[facts(1, 99)], NOW.after(1000)),
                 Some(Step::Finalize)
             );
         }
@@ -430,23 +330,23 @@ mod tests {
             vec![satisfied, honest, over],
             vec![over, honest],
         ] {
-            let step = entry.step(&disputes, false, NOW);
+            let step = step_of(&mut entry, &disputes, NOW);
             assert!(matches!(step, Some(Step::Show { voucher: true, .. })), "{step:?}");
         }
         assert_eq!(
-            entry.step(&[satisfied, over], false, NOW),
+            step_of(&mut entry, &[satisfied, over], NOW),
             None,
             "half is not most"
         );
-        assert_eq!(entry.step(&[over], false, NOW), Some(Step::Finalize));
-        assert_eq!(entry.step(&[], false, NOW), None);
+        assert_eq!(step_of(&mut entry, &[over], NOW), Some(Step::Finalize));
+        assert_eq!(step_of(&mut entry, &[], NOW), None);
     }
 
     #[test]
     fn the_same_is_shown_again_after_longer_and_longer_rests_and_more_at_once() {
         let mut entry = with_first_voucher(&[credit_of(100)]);
         let poll = Duration::from_secs(4);
-        let step = entry.step(&[facts(0, 0)], false, NOW).unwrap();
+        let step = step_of(&mut entry, &[facts(0, 0)], NOW).unwrap();
         let rests: Vec<u64> = (0..15).map(|_| entry.rest_after(&step, poll).as_secs()).collect();
         assert_eq!(rests[..4], [8, 16, 32, 64]);
         assert_eq!(rests[13..], [8 << 12, 8 << 12]);
@@ -459,5 +359,75 @@ mod tests {
         assert!(!entry.rests(now));
         entry.defence.next = Some(now + poll);
         assert!(entry.rests(now), "the chain shows the last step first");
+    }
+
+    const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
+
+    /// A lock that expires an hour from [`NOW`], which this client can open.
+    fn with_open_lock() -> Entry {
+        let preimage = Preimage([3; 32]);
+        let condition = Condition::preimage(&preimage);
+        let mut op = lock_of(5);
+        if let Op::LockAdd { lock, .. } = &mut op {
+            lock.hash = condition.hash;
+        }
+        let mut entry = with_first_voucher(&[credit_of(100), op]);
+        let opened = Opened::by_hash(condition, preimage.into()).unwrap();
+        let clock = Clock { now: NOW, chain: NOW };
+        entry.channel.learn_witness(1, &opened, clock).unwrap();
+        entry
+    }
+
+    #[test]
+    fn r21_a_dispute_begins_by_expiry_less_act_and_not_after_the_expiry() {
+        let mut entry = with_open_lock();
+        let due = NOW.after(3600 - ACT_S);
+        let before = UnixSeconds(due.0 - 1);
+        assert_eq!(entry.step(&seen(&[], 1, before)), None);
+        let left = Duration::from_secs(ACT_S);
+        let locks = BTreeSet::from([1]);
+        assert_eq!(
+            entry.step(&seen(&[], 1, due)),
+            Some(Step::Dispute { locks, left })
+        );
+        assert_eq!(
+            entry.step(&seen(&[], 1, NOW.after(3600))),
+            None,
+            "it is worth nothing"
+        );
+        // By the own clock when that is ahead of the chain.
+        let sighting = Sighting {
+            latest: due,
+            ..seen(&[], 1, NOW)
+        };
+        assert!(matches!(entry.step(&sighting), Some(Step::Dispute { .. })));
+        // A lock that nobody here can open is no reason.
+        let mut entry = with_first_voucher(&[lock_of(5)]);
+        assert_eq!(entry.step(&seen(&[], 1, due)), None);
+        // Nor is one that was given up.
+        assert!(with_open_lock().channel.consent(1).is_err(), "R11");
+    }
+
+    /// Whether there is a dispute most say; where they are divided both are tried in turn.
+    #[test]
+    fn r21_one_endpoint_of_three_that_lies_neither_hides_nor_invents_the_dispute_to_be_started() {
+        let due = NOW.after(3600 - ACT_S);
+        let dispute = |step: Option<Step>| match step {
+            Some(Step::Dispute { .. }) => true,
+            Some(Step::Show { .. }) => false,
+            step => panic!("{step:?}"),
+        };
+        let mut entry = with_open_lock();
+        let mut shown = facts(0, 0);
+        shown.shown.window_end = due.after(1000);
+        assert!(dispute(entry.step(&seen(&[shown], 2, due))), "one invents it");
+        assert!(
+            !dispute(entry.step(&seen(&[shown, shown], 1, due))),
+            "one hides it"
+        );
+        assert!(dispute(entry.step(&seen(&[shown], 1, due))));
+        entry.defence.disputed_last = true;
+        assert!(!dispute(entry.step(&seen(&[shown], 1, due))));
+        assert_eq!(entry.step(&seen(&[], 0, due)), None, "nobody shows the channel");
     }
 }

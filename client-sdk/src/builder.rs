@@ -119,7 +119,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long `connect` tries. Default: 10 s.
+    /// How long `connect` tries to reach the hub. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
@@ -218,7 +218,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects, checks the hub, logs in, and starts the client's task. Channels in the store resume by themselves.
+    /// Starts the client's task, connects, checks the hub, and logs in. Channels in the store resume by themselves.
+    ///
+    /// A client with channels in its store starts without the hub, too, whatever keeps it from there: it watches the chain, does
+    /// there what must be done, and connects when it can. [`Client::unreachable`] says why it has no connection. The first
+    /// start needs the hub.
     ///
     /// Errors: [`ConnectError`]; nothing keeps running after one.
     pub async fn connect(self) -> Result<Client, ConnectError> {

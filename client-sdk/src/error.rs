@@ -116,7 +116,7 @@ pub enum CertificateProblem {
 }
 
 /// `connect` failed.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// A builder option is missing or makes no sense.

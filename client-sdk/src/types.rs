@@ -241,7 +241,7 @@ pub struct HubPin {
 pub enum ClientEvent {
     /// Logged in (again).
     Connected,
-    /// The connection is gone; it is being made again.
+    /// The connection is gone, or could not be made; it is tried again. See [`crate::Client::unreachable`].
     Disconnected {
         /// Why.
         why: String,

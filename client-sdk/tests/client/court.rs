@@ -1,7 +1,9 @@
 //! What R21 asks of a client, on a real adjudicator, with the hub mute or gone.
 
 use crate::common::{Court, DEPOSIT, eventually};
-use client_sdk::{ChannelHandle, Client, ClientBuilder, ClientEvent, Defence, Digest, MemoryStore};
+use client_sdk::{
+    ChannelHandle, Client, ClientBuilder, ClientEvent, ConnectError, Defence, Digest, MemoryStore,
+};
 use protocol_spec::{abi::Status, limits::ACT_DEFAULT_S};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
@@ -61,17 +63,31 @@ async fn finalized(court: &Court) {
         .await;
 }
 
-/// The hub is told the preimage and does nothing, or has vanished: the client's process alone does all that is left to do.
+/// What happens when the preimage was told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Then {
+    /// The hub says nothing about it.
+    Mute,
+    HubGone,
+    /// And the merchant's process is restarted.
+    Restarted,
+}
+
+/// The client's process alone does all that is left to do.
 #[tokio::test(start_paused = true)]
 async fn r21_a_lock_that_the_hub_does_not_fold_is_collected_in_time_and_paid_out() {
-    for gone in [false, true] {
-        let court = Court::open().await;
-        let (client, channel) = merchant(&court, court.client(MemoryStore::new())).await;
-        let mut events = client.events();
+    for then in [Then::Mute, Then::HubGone, Then::Restarted] {
+        let (court, store) = (Court::open().await, MemoryStore::new());
+        let (mut client, channel) = merchant(&court, court.client(store.clone())).await;
         locked(&court, &channel).await;
-        if gone {
+        if then != Then::Mute {
             court.hub_goes(&channel).await;
         }
+        if then == Then::Restarted {
+            client.shutdown().await;
+            client = court.client(store).connect().await.unwrap();
+        }
+        let mut events = client.events();
         court.pass(LIFE_S - ACT_DEFAULT_S - 60).await;
         assert!(
             matches!(court.state().await.status, Status::Open),
@@ -92,7 +108,7 @@ async fn r21_a_lock_that_the_hub_does_not_fold_is_collected_in_time_and_paid_out
         assert_eq!(
             court.paid_out().await,
             DEPOSIT + CREDITED + LOCKED,
-            "gone: {gone}"
+            "{then:?}"
         );
         client.shutdown().await;
     }
@@ -153,4 +169,82 @@ async fn a_lock_that_leaves_the_hub_no_time_is_given_up() {
     eventually("it is given up", || court.hub.state().consented == [1]).await;
     assert!(court.hub.state().revealed.is_empty());
     client.shutdown().await;
+}
+
+/// The client was away when the hub disputed and vanished. It needs no hub to answer.
+#[tokio::test(start_paused = true)]
+async fn r21_who_starts_while_the_hub_is_away_answers_its_dispute() {
+    let (court, store) = (Court::open().await, MemoryStore::new());
+    let (client, channel) = merchant(&court, court.client(store.clone())).await;
+    court.hub.credit(&court.id(), CREDITED);
+    eventually("it is received", || client.balance().received.0 == CREDITED).await;
+    court.hub_goes(&channel).await;
+    client.shutdown().await;
+    court.dispute().await;
+    court.pass(court.config.challenge_period_s / 2).await;
+    let client = court.client(store).connect().await.unwrap();
+    assert!(matches!(client.unreachable(), Some(ConnectError::Unreachable(_))));
+    assert!(!client.connected());
+    court.until("the answer", |state| state.hubPaid == CREDITED).await;
+    court.pass(court.config.challenge_period_s / 2).await;
+    court
+        .until("the payout", |state| matches!(state.status, Status::Closed))
+        .await;
+    assert_eq!(court.paid_out().await, DEPOSIT + CREDITED);
+    client.shutdown().await;
+}
+
+/// Away, or somebody else at its address, which proves nothing: the client starts, says so, and goes on when it is back.
+#[tokio::test(start_paused = true)]
+async fn a_client_with_channels_starts_without_the_hub_and_connects_when_it_is_back() {
+    for renamed in [false, true] {
+        let (court, store) = (Court::open().await, MemoryStore::new());
+        let (client, channel) = merchant(&court, court.client(store.clone())).await;
+        court.hub_goes(&channel).await;
+        client.shutdown().await;
+        if renamed {
+            court.hub.state().renamed = true;
+            court.hub_returns();
+        }
+        let client = court.client(store).connect().await.unwrap();
+        match client.unreachable().expect("there is no connection") {
+            ConnectError::Pin(mismatch) if renamed => assert_eq!(mismatch.field, "server"),
+            ConnectError::Unreachable(_) if !renamed => {}
+            other => panic!("{other}"),
+        }
+        let channel = client.channel(court.id());
+        assert!(!channel.view().unwrap().live);
+        let mut events = client.events();
+        court.hub.state().renamed = false;
+        court.hub_returns();
+        told(&mut events, |event| {
+            (*event == ClientEvent::Connected).then_some(())
+        })
+        .await;
+        channel.wait_live().await.unwrap();
+        assert_eq!(client.unreachable(), None);
+        client.pay(crate::common::PURSE, 10_u128).await.unwrap();
+        client.shutdown().await;
+    }
+}
+
+/// Without channels there is nothing to look after: the same clear error as at the first start, and nothing keeps running.
+#[tokio::test(start_paused = true)]
+async fn who_has_no_channel_needs_the_hub() {
+    let (court, store) = (Court::open().await, MemoryStore::new());
+    court
+        .client(store.clone())
+        .connect()
+        .await
+        .unwrap()
+        .shutdown()
+        .await;
+    *court.network.wire.lock().unwrap() = crate::common::Wire::Refused;
+    for store in [store, MemoryStore::new()] {
+        let error = court.client(store).connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+    }
+    let dials = court.network.dials.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(court.network.dials.lock().unwrap().len(), dials);
 }

@@ -142,6 +142,7 @@ impl Court {
             .with_input(call.abi_encode())
             .with_value(U256::from(value));
         let sent = provider.send_transaction(request).await.unwrap();
+        self.chain.mine(1).unwrap();
         let receipt = provider.get_transaction_receipt(*sent.tx_hash()).await.unwrap();
         assert!(receipt.unwrap().status(), "it reverted");
     }

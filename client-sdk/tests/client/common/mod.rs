@@ -13,7 +13,7 @@ mod session;
 mod simulated;
 mod state;
 
-pub use court::{Court, DEPOSIT};
+pub use court::{Court, DEPOSIT, PURSE};
 pub use node::{Lie, Node};
 pub use simulated::{SimulatedNetwork, TOWER, Tower as SimulatedTower, Wire, simulated, simulated_builder};
 pub use state::{Cut, HubChannel, Refuse, Silence, Spoil, State};
@@ -136,8 +136,8 @@ impl Hub {
 
     pub fn info(&self) -> HubInfo {
         HubInfo {
-            server: "mini".to_owned(),
-            chain_id: 31337,
+            server: if self.state().renamed { "other" } else { "mini" }.to_owned(),
+            chain_id: self.domain.chain_id,
             adjudicator: self.domain.adjudicator,
             hub: self.account,
             hub_signer: self.key.address(),

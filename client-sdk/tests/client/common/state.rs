@@ -96,6 +96,8 @@ pub struct State {
     pub consented: Vec<u64>,
     /// Connections so far.
     pub logins: u64,
+    /// It presents itself under another name.
+    pub renamed: bool,
 }
 
 impl Default for State {
@@ -127,6 +129,7 @@ impl Default for State {
             revealed: Vec::new(),
             consented: Vec::new(),
             logins: 0,
+            renamed: false,
         }
     }
 }

@@ -50,10 +50,12 @@ pub(crate) enum CooperativeKind {
     },
 }
 
-/// A message with both signatures: own, hub's.
+/// What both sides have signed.
 #[derive(Debug)]
 pub(crate) enum Signed {
-    Withdraw(Withdraw, Signature, Signature),
+    /// The task takes care of it.
+    Withdraw(Withdraw),
+    /// With both signatures: own, hub's.
     Close(Close, Signature, Signature),
 }
 

@@ -5,7 +5,7 @@ use crate::{HubFault, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
-    SignedVoucher, UnixSeconds, Voucher, Witness,
+    Signature, SignedVoucher, UnixSeconds, Voucher, Witness,
     message::{Cursor, Frame, HubInfo},
 };
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub(crate) struct ChannelRow {
     pub(crate) acknowledged: Option<SignedVoucher>,
     /// The hub was paid for its reserve: no release is agreed to before.
     pub(crate) keep_capacity_until: UnixSeconds,
+    /// Both signatures of the pending withdrawal: own, hub's.
+    pub(crate) countersigned: Option<(Signature, Signature)>,
 }
 
 /// An own frame without its signature, which is made again deterministically.

@@ -12,7 +12,7 @@ const LIFE_S: u64 = 2 * 3600;
 const CREDITED: u128 = 1_000;
 const LOCKED: u128 = 40_000;
 
-async fn merchant(court: &Court, builder: ClientBuilder) -> (Client, ChannelHandle) {
+pub(crate) async fn merchant(court: &Court, builder: ClientBuilder) -> (Client, ChannelHandle) {
     let client = builder.connect().await.unwrap();
     let id = client.attach(court.config.clone()).await.unwrap().id();
     let channel = client.channel(id);
@@ -105,11 +105,7 @@ async fn r21_a_lock_that_the_hub_does_not_fold_is_collected_in_time_and_paid_out
         })
         .await;
         finalized(&court).await;
-        assert_eq!(
-            court.paid_out().await,
-            DEPOSIT + CREDITED + LOCKED,
-            "{then:?}"
-        );
+        assert_eq!(court.paid_out().await, DEPOSIT + CREDITED + LOCKED, "{then:?}");
         client.shutdown().await;
     }
 }

@@ -23,3 +23,4 @@ mod status;
 mod store;
 mod tls;
 mod towers;
+mod withdrawals;

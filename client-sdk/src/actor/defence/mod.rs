@@ -30,7 +30,12 @@ pub(super) struct Defences {
     chain: Option<ChainAccess>,
     sender: mpsc::Sender<Done>,
     pub(super) done: mpsc::Receiver<Done>,
-    under_way: BTreeMap<ChannelId, OwnedTask<()>>,
+    under_way: BTreeMap<ChannelId, UnderWay>,
+}
+
+struct UnderWay {
+    gives_way: bool,
+    _task: OwnedTask<()>,
 }
 
 /// News of one step.
@@ -41,7 +46,9 @@ pub(super) struct Done {
 
 enum News {
     /// No block took its transaction for so long; it offers more.
-    Waits,
+    Waits {
+        gives_way: bool,
+    },
     Over(Step, Result<Option<String>, ChainError>),
 }
 
@@ -74,30 +81,39 @@ impl Actor {
         let sighting = Sighting {
             disputes: &seen.disputes,
             open: seen.open,
+            withdrawn: seen.newest.client_withdrawn,
             now: self.reading.now,
             latest: self.clock().now,
         };
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let config = entry.channel.config().clone();
-        let busy = self.defences.under_way.contains_key(id);
-        let waits = entry.rests(Instant::now());
-        let automatic = self.defences.answer(&config, self.options.defend) == Defence::Automatic;
-        if busy || waits || !automatic {
-            return;
-        }
         let Some(chain) = self.defences.chain.clone() else {
             return;
         };
-        let Some(step) = entry.step(&sighting) else {
+        if entry.rests(Instant::now()) {
+            return;
+        }
+        let config = entry.channel.config().clone();
+        let step = match self.defences.answer(&config, self.options.defend) {
+            Defence::Automatic => entry.step(&sighting),
+            Defence::ByHand => None,
+        };
+        let withdrawal = || entry.unmined_withdrawal(&sighting, self.options.broadcast);
+        let step = step.or_else(|| withdrawal().filter(|_| chain.sender().is_some()));
+        let Some(step) = step else {
             return;
         };
+        let gives_way = step.gives_way();
+        let before = self.defences.under_way.get(id);
+        if before.is_some_and(|before| gives_way || !before.gives_way) {
+            return;
+        }
         let data = entry.calldata(&step);
         let (sender, channel_id) = (self.defences.sender.clone(), *id);
         let work = async move {
             let waits = || {
-                let news = News::Waits;
+                let news = News::Waits { gives_way };
                 // Full: what is in it says enough.
                 let _ = sender.try_send(Done { channel_id, news });
             };
@@ -109,7 +125,11 @@ impl Actor {
             // The client has ended: the next one looks at the chain anew.
             let _ = sender.send(done).await;
         };
-        self.defences.under_way.insert(*id, OwnedTask::spawn(work));
+        let under_way = UnderWay {
+            gives_way,
+            _task: OwnedTask::spawn(work),
+        };
+        self.defences.under_way.insert(*id, under_way);
     }
 
     pub(super) fn defended(&mut self, done: Done) {
@@ -120,12 +140,18 @@ impl Actor {
         let seq = entry.channel.received().seq;
         let (step, result) = match done.news {
             News::Over(step, result) => (step, result),
-            News::Waits => {
+            News::Waits { gives_way: true } => return,
+            News::Waits { gives_way: false } => {
                 let why = "no block takes the transaction; it offers more".to_owned();
                 return self.defence_failed(id, why);
             }
         };
-        self.defences.under_way.remove(&id);
+        // What was put in its place goes on.
+        let gives_way = step.gives_way();
+        self.defences
+            .under_way
+            .extract_if(.., |other, task| *other == id && task.gives_way == gives_way)
+            .for_each(drop);
         entry.defence.disputed_last = matches!(step, Step::Dispute { .. });
         match result {
             Ok(transaction) => {
@@ -138,9 +164,9 @@ impl Actor {
                 match step {
                     Step::Show { locks, .. } => entry.defence.resolved.2.extend(locks),
                     Step::Claim => entry.defence.claimed = true,
-                    Step::Dispute { .. } | Step::Finalize => {}
+                    Step::Dispute { .. } | Step::Finalize | Step::Withdraw { .. } => {}
                 }
-                if let Some(transaction) = transaction {
+                if let Some(transaction) = transaction.filter(|_| !gives_way) {
                     self.emit(ClientEvent::Defended {
                         channel_id: id,
                         seq,
@@ -155,8 +181,14 @@ impl Actor {
                     .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
                 entry.defence.next = Some(later(wait));
                 // Not final yet, or the hub was faster: nobody needs to do anything about it.
-                if matches!(step, Step::Finalize) {
-                    return tracing::debug!(channel = %id, %error, "cannot be finalized yet");
+                match step {
+                    Step::Finalize => {
+                        return tracing::debug!(channel = %id, %error, "cannot be finalized yet");
+                    }
+                    Step::Withdraw { .. } => {
+                        return tracing::info!(channel = %id, %error, "the withdrawal was not handed in");
+                    }
+                    _ => {}
                 }
                 self.defence_failed(id, error.to_string());
             }
@@ -184,7 +216,9 @@ async fn carry_out(
     waits: impl Fn() + Send + Sync,
 ) -> Result<Option<String>, ChainError> {
     let sent = match step {
-        Step::Dispute { left, .. } | Step::Show { left, .. } => chain.defend(data, Some(*left), waits).await,
+        Step::Dispute { left, .. } | Step::Show { left, .. } | Step::Withdraw { left } => {
+            chain.defend(data, Some(*left), waits).await
+        }
         Step::Finalize => chain.defend(data, None, waits).await,
         Step::Claim => {
             let own = chain.sender() == Some(config.client);

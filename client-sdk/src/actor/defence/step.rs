@@ -1,12 +1,13 @@
 //! What is to be done for a channel on chain: it follows from what the endpoints show and from the store.
 
 use crate::{
-    actor::{Retries, entry::Entry},
+    actor::{Retries, cooperate::WITHDRAW_LIFE_S, entry::Entry},
     chain::{Facts, Shown},
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Amount, DirectionEvidence, Lock, Seq, Side, UnixSeconds, abi::IAdjudicator, calls, channel::Phase,
+    Amount, DirectionEvidence, Lock, Seq, Side, Signature, UnixSeconds, abi::IAdjudicator, calls,
+    channel::Phase,
 };
 use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ pub(super) struct Sighting<'a> {
     pub(super) disputes: &'a [Facts],
     /// How many endpoints show the channel open.
     pub(super) open: usize,
+    /// Withdrawn by this client at the newest block.
+    pub(super) withdrawn: Amount,
     /// Time of the newest block.
     pub(super) now: UnixSeconds,
     /// The later of that and the own clock.
@@ -45,6 +48,17 @@ pub(super) enum Step {
     Finalize,
     /// Fetch what the payout could not push.
     Claim,
+    /// Hand in the withdrawal that both sides have signed, before its deadline.
+    Withdraw {
+        left: Duration,
+    },
+}
+
+impl Step {
+    /// It waits for every other step.
+    pub(super) fn gives_way(&self) -> bool {
+        matches!(self, Self::Withdraw { .. })
+    }
 }
 
 /// How far a channel's defence is, in this process.
@@ -102,6 +116,18 @@ impl Entry {
             return Some(Step::Show { voucher, locks, left });
         }
         (over.len() > open.len()).then_some(Step::Finalize)
+    }
+
+    /// The withdrawal that both sides have signed, if no block has it: at once, or when the hub has let a third of its life pass.
+    pub(super) fn unmined_withdrawal(&self, seen: &Sighting<'_>, at_once: bool) -> Option<Step> {
+        let message = self.channel.pending_withdraw()?;
+        let own = message.side == Side::Client && self.countersigned.is_some();
+        let (deadline, now) = (message.deadline, seen.latest);
+        let patience = if at_once { 0 } else { WITHDRAW_LIFE_S / 3 };
+        let due = now < deadline && deadline <= now.after(WITHDRAW_LIFE_S.saturating_sub(patience));
+        let wanted = own && due && seen.open > 0 && seen.withdrawn < message.total;
+        let left = Duration::from_secs(deadline.0.saturating_sub(now.0));
+        wanted.then_some(Step::Withdraw { left })
     }
 
     /// R21: a dispute is started by expiry - act when a known witness has not been converted. Whether there is one already is
@@ -237,6 +263,13 @@ impl Entry {
                 let (token, to) = (config.token, config.client);
                 IAdjudicator::claimCall { token, to }.abi_encode()
             }
+            Step::Withdraw { .. } => {
+                let signed = self.channel.pending_withdraw().zip(self.countersigned);
+                let call = |(message, (own, hub)): (_, (Signature, Signature))| {
+                    calls::withdraw(config, message, &own.0, &hub.0)
+                };
+                signed.map(|signed| call(signed).abi_encode()).unwrap_or_default()
+            }
         }
     }
 
@@ -267,6 +300,7 @@ mod tests {
         Sighting {
             disputes,
             open,
+            withdrawn: Amount::ZERO,
             now,
             latest: now,
         }

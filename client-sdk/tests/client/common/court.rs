@@ -75,6 +75,7 @@ impl Court {
             ..hub.config(&key(1))
         };
         hub.add_channel_of(config.clone());
+        hub.state().on_chain = true;
         let court = Self {
             chain,
             hub,

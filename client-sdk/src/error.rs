@@ -122,6 +122,14 @@ pub enum ConnectError {
     /// A builder option is missing or makes no sense.
     #[error("{0}")]
     Options(&'static str),
+    /// So many endpoints cannot agree.
+    #[error("`.agree({agree})`: it must be from 1 to the number of chain endpoints ({endpoints})")]
+    Agree {
+        /// What the builder was told.
+        agree: usize,
+        /// How many endpoints it was given.
+        endpoints: usize,
+    },
     /// The hub cannot be reached, or does not speak the protocol. Retry later.
     #[error("cannot reach the hub: {0}")]
     Unreachable(String),

@@ -145,6 +145,7 @@ async fn chain(
     let params = ChainParams {
         rpcs: options.rpcs.clone(),
         sender: options.sender.clone().or_else(|| signer.local_key()),
+        agree: options.agree,
         chain_id: hub.pin.chain_id,
         adjudicator: hub.pin.adjudicator,
         confirmations: options.confirmations.unwrap_or(hub.info.confirmations),

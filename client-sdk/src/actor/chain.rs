@@ -125,6 +125,7 @@ impl Actor {
         let failed = watched.take(report);
         let panel = Panel {
             endpoints: watched.nodes.len(),
+            agree: self.options.agree,
             own: self.options.ports.now(),
         };
         let readings = watched.nodes.iter().filter_map(|node| node.reading.as_ref());
@@ -144,6 +145,10 @@ impl Actor {
         let behind = self.reading.number.saturating_sub(reading.number);
         if (1..=LAGGING_MAX).contains(&behind) {
             return;
+        }
+        if reading.too_few {
+            (reading.confirmed, reading.confirmed_number) =
+                (self.reading.confirmed, self.reading.confirmed_number);
         }
         let channels = std::mem::take(&mut reading.channels);
         if reading.confirmed > self.reading.confirmed {

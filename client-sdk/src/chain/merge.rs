@@ -106,7 +106,7 @@ fn together(fresh: &[&Seen], behind: &[&Seen], needed: usize) -> Option<Seen> {
     let disputes: Vec<Facts> = newest().chain(older).filter(|facts| facts.disputed).collect();
     let of_disputes = disputes.iter().map(|facts| facts.dispute_no).max();
     let most = |of: fn(&Facts) -> Amount| reached(confirmed().map(|facts| of(&facts)), needed);
-    let agree = |of: fn(&Facts) -> bool| confirmed().filter(|facts| of(facts)).count() >= needed;
+    let agree = |of: fn(&Facts) -> bool| confirmed().filter(of).count() >= needed;
     let closed = agree(|facts| facts.closed);
     // Less is better for the hub: that it took no more is for as many to say.
     let taken = reached(confirmed().map(|facts| Reverse(facts.hub_withdrawn)), needed);
@@ -173,6 +173,7 @@ mod tests {
             confirmed_number: number - 2,
             now: at,
             confirmed: at,
+            too_few: false,
             channels: [(ID, Seen::by_one(facts, facts))].into(),
         }
     }

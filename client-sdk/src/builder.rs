@@ -56,6 +56,18 @@ impl ClientBuilder {
         self
     }
 
+    /// How many endpoints must say the same before a deposit, a payout, a withdrawal, the time of the newest confirmed block, or a
+    /// resolver's yes counts. From 1 to the number of endpoints; more than half of them is wise, for two groups could say
+    /// different things otherwise. While fewer are up to date, nothing of that is believed, and the view of the chain grows old
+    /// ([`crate::ClientEvent::ChainStale`]). A dispute counts when one endpoint shows it, whatever is said here.
+    ///
+    /// Default: all that are up to date, if they are at least half of the endpoints; of the times the one in the middle; of a
+    /// resolver's answers more than half.
+    pub fn agree(mut self, endpoints: usize) -> Self {
+        self.options.agree = Some(endpoints);
+        self
+    }
+
     /// Believes the hub about deposits, withdrawals and disputes when there is no endpoint. Only for demos and tests: a hub
     /// that lies about its deposit can pay with money that does not exist, and one that disputes tells nobody. Such a client
     /// never says [`crate::ClientEvent::ChainStale`], answers no dispute, opens no channel and asks no resolver.
@@ -119,7 +131,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long `connect` tries. Default: 10 s.
+    /// How long `connect` tries to reach the hub. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
@@ -176,15 +188,18 @@ impl ClientBuilder {
         self
     }
 
-    /// Answers disputes by itself: shows the newest voucher, resolves locks, finalizes, claims, with the sender's key, which
-    /// must be the channel's client or signer and have coins for gas. Default: true. Without, or without such a key, only
-    /// [`crate::ClientEvent::Disputed`] tells, and somebody must run `settle`.
+    /// Does on chain what must be done, by itself: answers disputes (shows the newest voucher, resolves locks, finalizes,
+    /// claims), and starts one for a lock that it can open and the hub has not folded half an hour before its expiry. With
+    /// the sender's key, which must be the channel's client or signer and have coins for gas. Default: true. Without, or without
+    /// such a key, only [`crate::ClientEvent::Disputed`] and [`crate::ClientEvent::LockAtRisk`] tell, and somebody must run
+    /// `settle`.
     pub fn defend(mut self, defend: bool) -> Self {
         self.options.defend = defend;
         self
     }
 
-    /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false.
+    /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false; a withdrawal that
+    /// the hub leaves lying for five minutes is sent all the same.
     pub fn broadcast(mut self, broadcast: bool) -> Self {
         self.options.broadcast = broadcast;
         self
@@ -216,7 +231,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects, checks the hub, logs in, and starts the client's task. Channels in the store resume by themselves.
+    /// Starts the client's task, connects, checks the hub, and logs in. Channels in the store resume by themselves.
+    ///
+    /// A client with channels in its store starts without the hub, too, whatever keeps it from there: it watches the chain, does
+    /// there what must be done, and connects when it can. [`Client::unreachable`] says why it has no connection. The first
+    /// start needs the hub.
     ///
     /// Errors: [`ConnectError`]; nothing keeps running after one.
     pub async fn connect(self) -> Result<Client, ConnectError> {
@@ -230,6 +249,19 @@ impl ClientBuilder {
             return Err(ConnectError::Options(
                 "no view of the chain: call `.rpc(..)` or `.provider(..)` on the builder (or, for demos only, `.trust_hub_chain_view(true)`)",
             ));
+        }
+        let endpoints = self.options.rpcs.len();
+        if let Some(agree) = self.options.agree {
+            if agree == 0 || agree > endpoints {
+                return Err(ConnectError::Agree { agree, endpoints });
+            }
+            if agree.saturating_mul(2) <= endpoints {
+                tracing::warn!(
+                    agree,
+                    endpoints,
+                    "two groups of endpoints may agree on different things"
+                );
+            }
         }
         start::start(self.options, signer, store).await
     }

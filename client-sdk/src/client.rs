@@ -1,9 +1,9 @@
 //! The client: a cheap handle on the task that owns the channels.
 
 use crate::{
-    Balance, ChainError, ChannelError, ChannelHandle, ChannelView, ClientBuilder, ClientEvent, Health,
-    HubPin, IntoAmount, IntoPayee, LockOptions, LockedPaid, Paid, PayError, PayOptions, PaymentAnswer,
-    Payments, Quote, TowerView,
+    Balance, ChainError, ChannelError, ChannelHandle, ChannelView, ClientBuilder, ClientEvent, ConnectError,
+    Health, HubPin, IntoAmount, IntoPayee, LockOptions, LockedPaid, Paid, PayError, PayOptions,
+    PaymentAnswer, Payments, Quote, TowerView,
     actor::{Command, View},
     board::Board,
     chain::ChainAccess,
@@ -17,7 +17,7 @@ use protocol_spec::{
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// A connected client. Clones share the connection; its task stops on [`Client::shutdown`] or with the last clone.
+/// A client of one hub. Clones share the connection; its task stops on [`Client::shutdown`] or with the last clone.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) board: Arc<Board>,
     pub(crate) events: broadcast::Sender<ClientEvent>,
     pub(crate) chain: Option<ChainAccess>,
+    /// As it was known at the start.
     pub(crate) hub: Hub,
     pub(crate) signer: Address,
     pub(crate) owner: Address,
@@ -66,9 +67,9 @@ impl Client {
         token: Address,
         deposit: impl IntoAmount,
     ) -> Result<ChannelHandle, ChannelError> {
-        let served = &self.inner.hub.info.tokens;
-        if !served.contains(&token) {
-            let served = served.clone();
+        let hub = self.hub();
+        if !hub.tokens.contains(&token) {
+            let served = hub.tokens.clone();
             return Err(ChannelError::TokenNotServed { token, served });
         }
         let chain = self.inner.chain.as_ref().ok_or(ChainError::NotConfigured)?;
@@ -83,7 +84,7 @@ impl Client {
             hub: self.inner.hub.pin.hub,
             hub_signer: self.inner.hub.pin.hub_signer,
             token,
-            challenge_period_s: self.inner.hub.info.challenge_period_s,
+            challenge_period_s: hub.challenge_period_s,
             salt: Digest(self.inner.options.ports.random()),
         };
         let handle = self.attach(config.clone()).await?;
@@ -255,10 +256,18 @@ impl Client {
         self.view().connected
     }
 
-    /// The hub as it presented itself at `connect`.
+    /// Why there is no connection to the hub; it is tried again. `None` while logged in. A client that has channels starts
+    /// without the hub, and does on chain what must be done.
     #[must_use]
-    pub fn hub(&self) -> &HubInfo {
-        &self.inner.hub.info
+    pub fn unreachable(&self) -> Option<ConnectError> {
+        self.view().unreachable.clone()
+    }
+
+    /// The hub as it presented itself last.
+    #[must_use]
+    pub fn hub(&self) -> Arc<HubInfo> {
+        let shown = self.view().hub.clone();
+        shown.unwrap_or_else(|| self.inner.hub.info.clone())
     }
 
     /// The facts of the hub that must not change; hand them to `pin` on another device.

@@ -1,5 +1,6 @@
 //! Errors, one enum per operation. Each says whose fault it is and what to do next.
 
+use crate::Defence;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, PaymentId, Reject, ReturnReason, UnixSeconds,
@@ -115,12 +116,20 @@ pub enum CertificateProblem {
 }
 
 /// `connect` failed.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// A builder option is missing or makes no sense.
     #[error("{0}")]
     Options(&'static str),
+    /// So many endpoints cannot agree.
+    #[error("`.agree({agree})`: it must be from 1 to the number of chain endpoints ({endpoints})")]
+    Agree {
+        /// What the builder was told.
+        agree: usize,
+        /// How many endpoints it was given.
+        endpoints: usize,
+    },
     /// The hub cannot be reached, or does not speak the protocol. Retry later.
     #[error("cannot reach the hub: {0}")]
     Unreachable(String),
@@ -261,6 +270,13 @@ fn list(tokens: &[Address]) -> String {
     names.join(", ")
 }
 
+fn at_risk(defence: Defence, expiry: UnixSeconds) -> String {
+    match defence {
+        Defence::Automatic => "it is being collected on chain".to_owned(),
+        Defence::ByHand => format!("run `settle dispute --evidence FILE --broadcast` before {expiry}"),
+    }
+}
+
 /// An operation on a channel failed.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -309,11 +325,13 @@ pub enum ChannelError {
     /// No lock is held for this invoice: nobody has locked yet, it was given up, or it has expired.
     #[error("no lock is held for this invoice")]
     NotHeld,
-    /// The hub was told what opens the lock and has not folded it. Dispute with `settle` before `expiry`.
-    #[error("the hub does not fold the lock; dispute with settle before {expiry}")]
+    /// The hub was told what opens the lock and has not folded it. See [`crate::ClientEvent::LockAtRisk`].
+    #[error("the hub does not fold the lock; {}", at_risk(*.defence, *.expiry))]
     LockAtRisk {
         /// Of the hub's lock.
         expiry: UnixSeconds,
+        /// Who collects it on chain.
+        defence: Defence,
     },
     /// Nobody watches: call `.tower(..)` on the builder.
     #[error("there is no watchtower: call `.tower(..)` on the builder")]

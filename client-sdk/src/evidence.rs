@@ -36,10 +36,10 @@ pub(crate) fn of(channel: &Channel, domain: &Domain, own: Option<SignedVoucher>)
 ///
 /// Errors: the store cannot be read, or never met a hub.
 pub async fn from_store(store: &dyn Store) -> Result<Vec<Evidence>, StoreError> {
-    let Some(pin) = rows::pin(store).await? else {
+    let Some(hub) = rows::hub(store).await? else {
         return Ok(Vec::new());
     };
-    let domain = Domain::new(pin.chain_id, pin.adjudicator);
+    let domain = Domain::new(hub.chain_id, hub.adjudicator);
     let channels = rows::channels(store).await?;
     Ok(channels
         .iter()

@@ -72,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) owner: Option<Arc<dyn VoucherSigner>>,
     pub(crate) sender: Option<PrivateKeySigner>,
     pub(crate) rpcs: Vec<Rpc>,
+    /// How many endpoints must agree; `None`: see the builder.
+    pub(crate) agree: Option<usize>,
     pub(crate) trust_hub_chain_view: bool,
     pub(crate) confirmations: Option<u64>,
     pub(crate) limit: SpendLimit,
@@ -108,6 +110,7 @@ impl Options {
             owner: None,
             sender: None,
             rpcs: Vec::new(),
+            agree: None,
             trust_hub_chain_view: false,
             confirmations: None,
             limit: SpendLimit::default(),

@@ -241,7 +241,7 @@ pub struct HubPin {
 pub enum ClientEvent {
     /// Logged in (again).
     Connected,
-    /// The connection is gone; it is being made again.
+    /// The connection is gone, or could not be made; it is tried again. See [`crate::Client::unreachable`].
     Disconnected {
         /// Why.
         why: String,
@@ -293,8 +293,8 @@ pub enum ClientEvent {
         /// Who answers it.
         defence: Defence,
     },
-    /// A transaction of this client in a dispute was mined: it showed the newest voucher, resolved locks, finalized, or
-    /// fetched a payout.
+    /// A transaction of this client in a dispute was mined: it started the dispute, showed the newest voucher, resolved locks,
+    /// finalized, or fetched a payout.
     Defended {
         /// The channel.
         channel_id: ChannelId,
@@ -303,16 +303,17 @@ pub enum ClientEvent {
         /// Hash of the transaction.
         transaction: String,
     },
-    /// This client could not answer a dispute, and tries again until the window ends. Told once until the reason changes.
-    /// Look at the sender's coins for gas and at the RPC endpoints, or show the evidence from elsewhere:
-    /// `settle submit --evidence FILE --broadcast`.
+    /// This client could not answer a dispute (or start one, [`ClientEvent::LockAtRisk`]), and tries again until it is too late.
+    /// Told once until the reason changes. Look at the sender's coins for gas and at the RPC endpoints, or show the evidence
+    /// from elsewhere: `settle submit --evidence FILE --broadcast` (`settle dispute`).
     DefenceFailed {
         /// The channel.
         channel_id: ChannelId,
         /// What happened.
         why: String,
     },
-    /// The hub has not folded a lock whose witness it was told. Dispute with `settle` before `expiry`.
+    /// The hub has not folded a lock that this client can open, and half an hour is left (`act`): the chain must be shown what
+    /// opens it (R21). Told once by each process.
     LockAtRisk {
         /// The channel.
         channel_id: ChannelId,
@@ -320,6 +321,10 @@ pub enum ClientEvent {
         lock_id: u64,
         /// After it the witness is worth nothing.
         expiry: UnixSeconds,
+        /// Who does it. [`Defence::Automatic`]: this client disputes, resolves and finalizes; see [`ClientEvent::Defended`] and
+        /// [`ClientEvent::DefenceFailed`]. [`Defence::ByHand`]: nobody here. Before `expiry` run
+        /// `settle dispute --evidence FILE --broadcast`, and `settle finalize` when the dispute is final.
+        defence: Defence,
     },
     /// A package could not be handed to a watchtower. It is tried again; told once until the reason changes.
     TowerFailed {
@@ -354,7 +359,7 @@ pub enum ClientEvent {
     },
 }
 
-/// Who answers a dispute.
+/// Who does on chain what must be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defence {
     /// This client, for as long as it runs: see [`ClientEvent::Defended`].

@@ -125,6 +125,7 @@ impl Actor {
         let failed = watched.take(report);
         let panel = Panel {
             endpoints: watched.nodes.len(),
+            agree: self.options.agree,
             own: self.options.ports.now(),
         };
         let readings = watched.nodes.iter().filter_map(|node| node.reading.as_ref());
@@ -145,6 +146,10 @@ impl Actor {
         if (1..=LAGGING_MAX).contains(&behind) {
             return;
         }
+        if reading.too_few {
+            (reading.confirmed, reading.confirmed_number) =
+                (self.reading.confirmed, self.reading.confirmed_number);
+        }
         let channels = std::mem::take(&mut reading.channels);
         if reading.confirmed > self.reading.confirmed {
             self.advanced_at = Instant::now();
@@ -155,8 +160,8 @@ impl Actor {
             let Seen {
                 confirmed,
                 newest,
-                disputes,
                 agreed,
+                ..
             } = seen;
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
@@ -175,7 +180,7 @@ impl Actor {
                 entry.dirty |= entry.channel != before;
             }
             self.retry_held(&id);
-            self.defend(&id, &disputes);
+            self.defend(&id, &seen);
         }
         self.look();
     }

@@ -2,12 +2,14 @@
 
 use super::{Actor, LockOrder, PayReply, entry::Entry, locks::HeldReply, pay::later};
 use crate::{
-    ChannelError, ClientEvent, LockedReceived, PayOptions, PaymentState, ReceivedPayment, Store, StoreError,
-    StreamError, VoucherSigner,
+    ChannelError, ClientEvent, ConnectError, LockedReceived, PayOptions, PaymentState, ReceivedPayment,
+    Store, StoreError, StreamError, VoucherSigner,
     board::Publisher,
     chain::ChainAccess,
     link::{Dial, Link},
     options::Options,
+    pin::Hub,
+    signer::CheckedSigner,
     store::{
         Table,
         rows::{self, PaymentRow},
@@ -48,10 +50,12 @@ pub(crate) enum CooperativeKind {
     },
 }
 
-/// A message with both signatures: own, hub's.
+/// What both sides have signed.
 #[derive(Debug)]
 pub(crate) enum Signed {
-    Withdraw(Withdraw, Signature, Signature),
+    /// The task takes care of it.
+    Withdraw(Withdraw),
+    /// With both signatures: own, hub's.
     Close(Close, Signature, Signature),
 }
 
@@ -142,7 +146,12 @@ pub(crate) struct Setup {
     pub(crate) inbox: mpsc::Receiver<Command>,
     pub(crate) publish: Publisher,
     pub(crate) events: broadcast::Sender<ClientEvent>,
-    pub(crate) link: Link,
+    pub(crate) hub: Hub,
+    pub(crate) signer: CheckedSigner,
+    /// The first meeting with a hub that the store did not know; otherwise the task dials.
+    pub(crate) link: Option<Link>,
+    /// Told how the first attempts to reach the hub have ended.
+    pub(crate) met: oneshot::Sender<Result<(), ConnectError>>,
 }
 
 impl Actor {

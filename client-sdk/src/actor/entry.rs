@@ -163,6 +163,10 @@ pub(super) struct Entry {
     pub(super) close_called_off: bool,
     /// A close was signed before a restart, and is not mined yet.
     pub(super) close_left_open: bool,
+    /// A withdrawal was signed before a restart, and the hub's signature is not here.
+    pub(super) withdrawal_left_open: bool,
+    /// Both signatures of the pending withdrawal: own, hub's.
+    pub(super) countersigned: Option<(Signature, Signature)>,
     /// The hub was paid for its reserve: no release is agreed to before.
     pub(super) keep_capacity_until: UnixSeconds,
     /// The newest release that was signed: the hub's sum with it, and until when it can be mined.
@@ -218,6 +222,8 @@ impl Entry {
             cooperation: None,
             close_called_off: false,
             close_left_open: false,
+            withdrawal_left_open: false,
+            countersigned: None,
             keep_capacity_until: UnixSeconds::default(),
             agreed_release: None,
             stream: None,
@@ -249,6 +255,8 @@ impl Entry {
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
             close_left_open: matches!(channel.phase(), Phase::Closing { .. }),
+            withdrawal_left_open: channel.is_withdraw_pending() && row.countersigned.is_none(),
+            countersigned: row.countersigned,
             // What a tower has is not stored: it is handed over again.
             package_due: channel.received_signed().is_some(),
             ..Self::new(channel)
@@ -298,6 +306,7 @@ impl Entry {
             locks_in: self.locks_in.clone(),
             acknowledged: self.acknowledged.clone(),
             keep_capacity_until: self.keep_capacity_until,
+            countersigned: self.countersigned.filter(|_| self.channel.is_withdraw_pending()),
         }
     }
 

@@ -89,6 +89,10 @@ pub(crate) struct Actor {
     signer: CheckedSigner,
     link: LinkState,
     redials: Retries,
+    /// Who waits for the first connection.
+    met: Option<oneshot::Sender<Result<(), ConnectError>>>,
+    /// Why there is no connection, as told.
+    unreachable: Option<ConnectError>,
     entries: BTreeMap<ChannelId, Entry>,
     /// Calls under way, each with the time by which its answer must be here.
     calls: BTreeMap<u64, (Pending, Instant)>,
@@ -133,7 +137,7 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// Loads the store's channels and takes over the first connection.
+    /// Loads the store's channels. They are looked after whether or not there is a connection.
     pub(crate) async fn load(setup: Setup) -> Result<Self, ConnectError> {
         let mut entries = BTreeMap::new();
         for (channel, row, frames) in rows::channels(setup.store.as_ref()).await? {
@@ -145,8 +149,11 @@ impl Actor {
         let resolvers = Resolvers::new(setup.chain.clone());
         let defences = Defences::new(setup.chain.clone());
         let (watched, reports) = chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
-        let hub = setup.link.hub.clone();
-        let signer = setup.link.signer.clone();
+        let (hub, signer) = (setup.hub, setup.signer);
+        let link = match setup.link {
+            Some(link) => LinkState::Fresh(Box::new(link)),
+            None => LinkState::Down(Instant::now()),
+        };
         let towers = Towers::start(&setup.options, &signer, hub.domain)?;
         let invoices = rows::invoices(setup.store.as_ref()).await?;
         let actor = Self {
@@ -163,8 +170,10 @@ impl Actor {
             events: setup.events,
             hub,
             signer,
-            link: LinkState::Fresh(Box::new(setup.link)),
+            link,
             redials: Retries::default(),
+            met: Some(setup.met),
+            unreachable: None,
             entries,
             calls: BTreeMap::new(),
             newest_call: 0,

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     ChannelError, ClientEvent, ConnectError, FaultKind, StoreError,
     link::{Inbound, Link, dial},
+    store::rows,
     task::OwnedTask,
 };
 use protocol_spec::{
@@ -65,7 +66,7 @@ pub(super) enum Pending {
 
 /// The connection.
 pub(super) enum LinkState {
-    /// Made by `connect`, not looked at yet.
+    /// The first meeting with the hub, not looked at yet.
     Fresh(Box<Link>),
     Up(Box<Link>),
     Dialing(OwnedTask<Result<Link, ConnectError>>),
@@ -101,7 +102,15 @@ impl LinkState {
 impl Actor {
     /// A logged-in connection: registers every channel that is confirmed.
     pub(super) fn connected(&mut self, link: Link) {
+        if !self.hub.says_the_same(&link.hub) {
+            self.batch.push(rows::put_hub(&link.hub.info));
+        }
         self.hub = link.hub.clone();
+        self.unreachable = None;
+        if let Some(met) = self.met.take() {
+            // Who waited may have given up.
+            let _ = met.send(Ok(()));
+        }
         self.signer = link.signer.clone();
         self.redial.signer = link.signer.clone();
         let known = link.login.channels.clone();
@@ -122,15 +131,27 @@ impl Actor {
         if matches!(self.link, LinkState::Up(_)) {
             self.emit(ClientEvent::Disconnected { why: why.to_owned() });
         }
+        self.unreachable = Some(ConnectError::Unreachable(why.to_owned()));
         self.offline();
     }
 
     pub(super) fn dial_failed(&mut self, error: &ConnectError) {
         tracing::debug!(%error, "dialing failed");
-        if !matches!(error, ConnectError::Unreachable(_)) {
+        let away = matches!(error, ConnectError::Unreachable(_));
+        let known = self.unreachable.replace(error.clone());
+        let news = match away {
+            // That the connection is gone was told; at the start nothing was.
+            true => known.is_none(),
+            false => known.as_ref() != Some(error),
+        };
+        if news {
             self.emit(ClientEvent::Disconnected {
                 why: error.to_string(),
             });
+        }
+        // One that is away may come while `connect` waits.
+        if let Some(met) = self.met.take_if(|_| !away) {
+            let _ = met.send(Err(error.clone()));
         }
         self.offline();
     }

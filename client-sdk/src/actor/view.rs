@@ -1,14 +1,18 @@
 //! What the handles see without asking: published after every turn that changed it.
 
 use super::{Actor, entry::Entry, session::LinkState};
-use crate::{Balance, ChannelView, Health, TowerView};
-use protocol_spec::{Amount, ChannelId, Side, channel::Phase};
-use std::collections::BTreeMap;
+use crate::{Balance, ChannelView, ConnectError, Health, TowerView};
+use protocol_spec::{Amount, ChannelId, Side, channel::Phase, message::HubInfo};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The client's state as of the last turn.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct View {
     pub(crate) connected: bool,
+    /// Why there is no connection; `None` while there is one, and before the first attempt has ended.
+    pub(crate) unreachable: Option<ConnectError>,
+    /// As it presented itself last; `None` before the task has begun.
+    pub(crate) hub: Option<Arc<HubInfo>>,
     pub(crate) stopped: Option<String>,
     pub(crate) channels: BTreeMap<ChannelId, ChannelView>,
     pub(crate) towers: Vec<TowerView>,
@@ -19,6 +23,8 @@ impl Actor {
         let channels = self.entries.iter().map(|(id, entry)| (*id, entry.view()));
         let view = View {
             connected: matches!(self.link, LinkState::Up(_)),
+            unreachable: self.unreachable.clone(),
+            hub: Some(self.hub.info.clone()),
             stopped: None,
             channels: channels.collect(),
             towers: self.towers.views(),

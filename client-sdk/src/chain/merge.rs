@@ -10,6 +10,8 @@ use std::{cmp::Reverse, collections::BTreeSet};
 pub(crate) struct Panel {
     /// How many there are, those included that do not answer.
     pub(crate) endpoints: usize,
+    /// How many of them must agree. `None`: all that are up to date, if they are at least half.
+    pub(crate) agree: Option<usize>,
     pub(crate) own: UnixSeconds,
 }
 
@@ -17,29 +19,41 @@ impl Panel {
     /// The readings of all endpoints that answered last time, as one. `None` when there is none.
     ///
     /// An endpoint whose head is more than `lag` behind has its say only about disputes that the others do not know of. Of
-    /// the others: a dispute or a withdrawal of the hub counts when one shows it; an own withdrawal, and that a channel is
-    /// open or closed, when all do; a deposit when all do and they are at least half of the endpoints.
+    /// the others: a dispute counts when one shows it; a deposit, an own withdrawal, and that a channel is open or closed, when
+    /// as many do as must agree; that the hub has withdrawn no more than it said, too. By default all must agree, and for a
+    /// deposit be at least half of the endpoints.
     pub(crate) fn merge(self, readings: &[&Reading]) -> Option<Reading> {
         let reference = self.reference(readings)?;
         let fresh = |reading: &&Reading| reading.now.after(limits::LAG_DEFAULT_S) >= reference;
         let (fresh, behind): (Vec<&Reading>, Vec<&Reading>) = readings.iter().copied().partition(fresh);
         let middle =
             |of: fn(&Reading) -> u64| upper_middle(fresh.iter().map(|reading| of(reading)).collect());
+        let needed = self.agree.unwrap_or(fresh.len());
+        let shared = |of: fn(&Reading) -> u64| reached(fresh.iter().map(|reading| of(reading)), needed);
+        let confirmed = |reading: &Reading| reading.confirmed.0;
+        let confirmed = match self.agree {
+            Some(_) => shared(confirmed),
+            None => middle(confirmed),
+        };
         let mut merged = Reading {
             number: middle(|reading| reading.number)?,
-            confirmed_number: fresh.iter().map(|reading| reading.confirmed_number).min()?,
+            confirmed_number: shared(|reading| reading.confirmed_number).unwrap_or_default(),
             now: UnixSeconds(middle(|reading| reading.now.0)?),
-            confirmed: UnixSeconds(middle(|reading| reading.confirmed.0)?),
+            confirmed: UnixSeconds(confirmed.unwrap_or_default()),
+            too_few: fresh.len() < needed,
             ..Reading::default()
         };
-        let enough = fresh.len().saturating_mul(2) >= self.endpoints;
+        let enough = match self.agree {
+            Some(agree) => fresh.len() >= agree,
+            None => fresh.len().saturating_mul(2) >= self.endpoints,
+        };
         let ids: BTreeSet<&ChannelId> = fresh.iter().flat_map(|reading| reading.channels.keys()).collect();
         for id in ids {
             // One that was asked before the channel was known is waited for.
             let seen: Option<Vec<&Seen>> = fresh.iter().map(|reading| reading.channels.get(id)).collect();
             let behind = behind.iter().filter_map(|reading| reading.channels.get(id));
             let behind: Vec<&Seen> = behind.collect();
-            if let Some(mut all) = seen.and_then(|seen| together(&seen, &behind)) {
+            if let Some(mut all) = seen.and_then(|seen| together(&seen, &behind, needed)) {
                 if !enough {
                     // Deposits only grow: this says nothing.
                     (all.confirmed.client_deposit, all.confirmed.hub_deposit) = (Amount::ZERO, Amount::ZERO);
@@ -64,14 +78,22 @@ impl Panel {
     }
 }
 
+/// The most that so many of them reach; `None` when there are fewer.
+fn reached<T: Ord>(all: impl Iterator<Item = T>, needed: usize) -> Option<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.into_iter().nth(needed.checked_sub(1)?)
+}
+
 /// Of several the one in the middle; of the two in the middle the larger.
 pub(super) fn upper_middle<T: Ord + Copy>(mut all: Vec<T>) -> Option<T> {
     all.sort_unstable();
     all.get(all.len() >> 1).copied()
 }
 
-/// What endpoints that are up to date say of one channel, with the disputes that one `behind` them tells of.
-fn together(fresh: &[&Seen], behind: &[&Seen]) -> Option<Seen> {
+/// What endpoints that are up to date say of one channel, of which so many must agree, with the disputes that one `behind` them
+/// tells of.
+fn together(fresh: &[&Seen], behind: &[&Seen], needed: usize) -> Option<Seen> {
     let confirmed = || fresh.iter().map(|seen| seen.confirmed);
     let newest = || fresh.iter().map(|seen| seen.newest);
     let first = fresh.first()?;
@@ -83,26 +105,33 @@ fn together(fresh: &[&Seen], behind: &[&Seen]) -> Option<Seen> {
         .filter(|facts| facts.dispute_no > known);
     let disputes: Vec<Facts> = newest().chain(older).filter(|facts| facts.disputed).collect();
     let of_disputes = disputes.iter().map(|facts| facts.dispute_no).max();
+    let most = |of: fn(&Facts) -> Amount| reached(confirmed().map(|facts| of(&facts)), needed);
+    let agree = |of: fn(&Facts) -> bool| confirmed().filter(of).count() >= needed;
+    let closed = agree(|facts| facts.closed);
+    // Less is better for the hub: that it took no more is for as many to say.
+    let taken = reached(confirmed().map(|facts| Reverse(facts.hub_withdrawn)), needed);
+    let most_taken = confirmed().map(|facts| facts.hub_withdrawn).max()?;
     Some(Seen {
         confirmed: Facts {
-            open: confirmed().all(|facts| facts.open),
+            open: agree(|facts| facts.open),
             disputed: confirmed().any(|facts| facts.disputed),
-            closed: confirmed().all(|facts| facts.closed),
-            client_deposit: confirmed().map(|facts| facts.client_deposit).min()?,
-            hub_deposit: confirmed().map(|facts| facts.hub_deposit).min()?,
-            client_withdrawn: confirmed().map(|facts| facts.client_withdrawn).min()?,
-            hub_withdrawn: confirmed().map(|facts| facts.hub_withdrawn).max()?,
+            closed,
+            client_deposit: most(|facts| facts.client_deposit).unwrap_or_default(),
+            hub_deposit: most(|facts| facts.hub_deposit).unwrap_or_default(),
+            client_withdrawn: most(|facts| facts.client_withdrawn).unwrap_or_default(),
+            hub_withdrawn: taken.map_or(most_taken, |Reverse(taken)| taken),
             dispute_no: confirmed().map(|facts| facts.dispute_no).max()?,
             ..first.confirmed
         },
         newest: Facts {
-            open: disputes.is_empty() && newest().all(|facts| facts.open),
+            open: disputes.is_empty() && newest().filter(|facts| facts.open).count() >= needed,
             disputed: !disputes.is_empty(),
             dispute_no: of_disputes.or_else(|| newest().map(|facts| facts.dispute_no).max())?,
             ..first.newest
         },
         disputes,
-        agreed: confirmed().all(|facts| facts.closed == first.confirmed.closed),
+        open: newest().filter(|facts| facts.open).count(),
+        agreed: closed || agree(|facts| !facts.closed) || confirmed().all(|facts| !facts.closed),
     })
 }
 
@@ -144,6 +173,7 @@ mod tests {
             confirmed_number: number - 2,
             now: at,
             confirmed: at,
+            too_few: false,
             channels: [(ID, Seen::by_one(facts, facts))].into(),
         }
     }
@@ -151,7 +181,23 @@ mod tests {
     fn of(endpoints: usize, readings: &[Reading]) -> Reading {
         let own = UnixSeconds(1_000_000 + 503 * 12);
         let readings: Vec<&Reading> = readings.iter().collect();
-        Panel { endpoints, own }.merge(&readings).unwrap()
+        let agree = None;
+        let panel = Panel {
+            endpoints,
+            agree,
+            own,
+        };
+        panel.merge(&readings).unwrap()
+    }
+
+    /// Three endpoints, of which those that answered said this.
+    fn agreeing(agree: usize, readings: &[Reading]) -> Reading {
+        let panel = Panel {
+            endpoints: 3,
+            agree: Some(agree),
+            own: UnixSeconds(1_000_000 + 503 * 12),
+        };
+        panel.merge(&readings.iter().collect::<Vec<_>>()).unwrap()
     }
 
     fn all(readings: &[Reading]) -> Reading {
@@ -263,5 +309,78 @@ mod tests {
         let alone = [reading(503, facts(100))];
         assert_eq!(of(3, &alone).channels[&ID].confirmed.hub_deposit, Amount(0));
         assert_eq!(of(2, &alone).channels[&ID].confirmed.hub_deposit, Amount(100));
+    }
+
+    #[test]
+    fn of_three_endpoints_of_which_two_must_agree_one_neither_hides_nor_invents() {
+        let honest = Facts {
+            client_deposit: Amount(70),
+            client_withdrawn: Amount(5),
+            hub_withdrawn: Amount(9),
+            ..facts(100)
+        };
+        let hides = Facts {
+            hub_deposit: Amount(0),
+            client_deposit: Amount(0),
+            client_withdrawn: Amount(0),
+            hub_withdrawn: Amount(0),
+            closed: true,
+            open: false,
+            ..honest
+        };
+        let invents = Facts {
+            hub_deposit: Amount(1_000_000),
+            client_deposit: Amount(1_000_000),
+            client_withdrawn: Amount(1_000_000),
+            hub_withdrawn: Amount(1_000_000),
+            ..honest
+        };
+        for lie in [hides, invents] {
+            for at in 0..3 {
+                let mut all = vec![reading(503, honest), reading(503, honest)];
+                all.insert(at, reading(503, lie));
+                let seen = agreeing(2, &all).channels[&ID].clone();
+                assert_eq!(seen.confirmed, honest, "{lie:?} at {at}");
+                assert!(seen.newest.open && seen.agreed);
+            }
+        }
+        // One is down: the two that are left must agree.
+        let seen = agreeing(2, &[reading(503, honest), reading(503, hides)]).channels[&ID].clone();
+        assert_eq!(seen.confirmed.hub_deposit, Amount(0));
+        assert_eq!(seen.confirmed.hub_withdrawn, Amount(9));
+        assert!(!seen.confirmed.closed && !seen.agreed);
+    }
+
+    #[test]
+    fn where_all_three_must_agree_two_that_lie_invent_nothing() {
+        let lie = || reading(503, facts(1_000_000));
+        let seen = agreeing(3, &[lie(), reading(503, facts(100)), lie()]).channels[&ID].clone();
+        assert_eq!(seen.confirmed.hub_deposit, Amount(100));
+        // What one hides is hidden: that is what was asked for.
+        let seen = agreeing(
+            3,
+            &[
+                reading(503, facts(100)),
+                reading(503, facts(0)),
+                reading(503, facts(100)),
+            ],
+        );
+        assert_eq!(seen.channels[&ID].confirmed.hub_deposit, Amount(0));
+    }
+
+    #[test]
+    fn a_view_that_too_few_share_grows_old_and_still_shows_disputes() {
+        let merged = agreeing(2, &[reading(503, disputed(1))]);
+        assert!(merged.too_few && merged.channels[&ID].newest.disputed);
+        assert_eq!(merged.channels[&ID].confirmed.hub_deposit, Amount(0));
+        let merged = agreeing(2, &[reading(400, facts(100)), reading(503, facts(100))]);
+        assert!(merged.too_few, "one stands still");
+        let merged = agreeing(2, &[reading(500, facts(100)), reading(503, facts(100))]);
+        assert!(!merged.too_few);
+        assert_eq!(
+            merged.confirmed,
+            reading(500, facts(0)).confirmed,
+            "what both have reached"
+        );
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Seen {
     pub(crate) newest: Facts,
     /// What each endpoint that shows a dispute says of it.
     pub(crate) disputes: Vec<Facts>,
+    /// How many endpoints that are up to date show it open at their newest block.
+    pub(crate) open: usize,
     /// False while endpoints that are up to date disagree whether the channel is closed.
     pub(crate) agreed: bool,
 }
@@ -69,6 +71,7 @@ impl Seen {
             confirmed,
             newest,
             disputes: Vec::new(),
+            open: 0,
             agreed: true,
         }
     }
@@ -85,6 +88,8 @@ pub(crate) struct Reading {
     pub(crate) now: UnixSeconds,
     /// Timestamp of the newest confirmed block.
     pub(crate) confirmed: UnixSeconds,
+    /// Fewer endpoints are up to date than must agree: what it says of confirmed blocks counts for nothing.
+    pub(crate) too_few: bool,
     pub(crate) channels: BTreeMap<ChannelId, Seen>,
 }
 
@@ -92,6 +97,7 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug)]
 pub(crate) struct ChainAccess {
     nodes: Arc<[Node]>,
+    agree: Option<usize>,
     key: Option<PrivateKeySigner>,
     chain_id: u64,
     adjudicator: Address,
@@ -104,6 +110,8 @@ pub(crate) struct ChainAccess {
 pub(crate) struct ChainParams {
     /// At least one.
     pub(crate) rpcs: Vec<Rpc>,
+    /// How many of them must agree; `None`: more than half.
+    pub(crate) agree: Option<usize>,
     pub(crate) sender: Option<PrivateKeySigner>,
     pub(crate) chain_id: u64,
     pub(crate) adjudicator: Address,
@@ -132,6 +140,7 @@ impl ChainAccess {
             }
             Ok(Self {
                 nodes,
+                agree: params.agree,
                 key: params.sender,
                 chain_id: params.chain_id,
                 adjudicator: params.adjudicator,
@@ -174,7 +183,7 @@ impl ChainAccess {
     }
 
     /// What the resolver of `condition` says of `witness` at the newest confirmed block, asked as the adjudicator would.
-    /// Yes only if most of the endpoints say so, those included that do not answer.
+    /// Yes only if enough of the endpoints say so: by default most, those included that do not answer.
     pub(crate) fn opens<'a>(
         &'a self,
         condition: &'a Condition,
@@ -185,7 +194,7 @@ impl ChainAccess {
                 .nodes
                 .iter()
                 .map(|node| node.opens(self.confirmations, condition, witness));
-            majority(join_all(asked).await)
+            verdict(join_all(asked).await, self.agree)
         })
     }
 
@@ -227,14 +236,15 @@ impl ChainAccess {
     }
 }
 
-/// A yes needs more than half of all; a no is one that makes a yes impossible.
-fn majority(answers: Vec<Result<bool, ChainError>>) -> Result<bool, ChainError> {
+/// A yes needs so many of all, by default more than half; a no is one that makes a yes impossible.
+fn verdict(answers: Vec<Result<bool, ChainError>>, agree: Option<usize>) -> Result<bool, ChainError> {
     let all = answers.len();
+    let needed = agree.unwrap_or((all >> 1).saturating_add(1));
     let count = |wanted: bool| answers.iter().filter(|answer| **answer == Ok(wanted)).count();
     let (yes, no) = (count(true), count(false));
     match () {
-        () if yes.saturating_mul(2) > all => Ok(true),
-        () if no.saturating_mul(2) >= all => Ok(false),
+        () if yes >= needed => Ok(true),
+        () if all.saturating_sub(no) < needed => Ok(false),
         () => {
             let mut failed = answers.into_iter().filter_map(Result::err);
             Err(failed.next().unwrap_or(ChainError::NotConfigured))
@@ -263,7 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn a_resolver_has_said_yes_when_as_many_say_so_as_must_agree() {
+        let two = |answers| verdict(answers, Some(2));
+        assert_eq!(
+            two(vec![Ok(true), failed(), Ok(true), Ok(false), Ok(false)]),
+            Ok(true)
+        );
+        assert_eq!(two(vec![Ok(true), Ok(false), Ok(false)]), Ok(false));
+        let three = |answers| verdict(answers, Some(3));
+        assert_eq!(three(vec![Ok(true), Ok(true), Ok(false)]), Ok(false));
+        assert_eq!(three(vec![Ok(true), Ok(true), failed()]), failed());
+    }
+
+    #[test]
     fn a_resolver_has_said_yes_when_most_of_all_endpoints_say_so() {
+        let majority = |answers| verdict(answers, None);
         assert_eq!(majority(vec![Ok(true)]), Ok(true));
         assert_eq!(majority(vec![Ok(true), Ok(true), failed()]), Ok(true));
         assert_eq!(majority(vec![Ok(true), Ok(false), Ok(true)]), Ok(true));

@@ -103,6 +103,7 @@ impl Node {
             confirmed_number: old,
             now,
             confirmed,
+            too_few: false,
             channels: seen,
         })
     }

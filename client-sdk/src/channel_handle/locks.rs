@@ -128,8 +128,8 @@ impl ChannelHandle {
     /// it. The chain is asked first, as the adjudicator would: a wrong witness goes nowhere.
     ///
     /// Errors: [`ChannelError::WitnessRefused`], [`ChannelError::NotHeld`]. After [`ChannelError::Offline`] and
-    /// [`ChannelError::LockAtRisk`] the witness is stored and in the evidence: the hub is told as soon as it is back, and
-    /// `settle` collects without it.
+    /// [`ChannelError::LockAtRisk`] the witness is stored and in the evidence: the hub is told as soon as it is back, and half
+    /// an hour before the expiry at the latest it is collected on chain without it (R21).
     pub async fn release(
         &self,
         invoice: &SignedInvoice,

@@ -75,16 +75,16 @@ impl ChannelHandle {
     }
 
     /// Withdraws `amount` while the channel stays open, and waits until it is confirmed on chain. The hub sends the
-    /// transaction, or this client with `broadcast(true)`. Payments wait while it is being signed.
+    /// transaction; this client does it at once with `broadcast(true)`, and when the hub has not after five minutes. Payments wait
+    /// while it is being signed.
+    ///
+    /// What was signed goes on whether or not anybody waits here, also after a restart, until it is mined or its deadline has
+    /// come (15 minutes); `withdraw_pending` in the view says so, and the sum cannot be spent meanwhile (R12).
     pub async fn withdraw(&self, amount: impl IntoAmount) -> Result<(), ChannelError> {
         let kind = CooperativeKind::Withdraw(amount.into_amount());
-        let config = self.view().ok_or(ChannelError::NoChannel)?.config;
-        let signed = self.cooperate(kind).await?;
-        let Signed::Withdraw(message, own, hub) = signed else {
+        let Signed::Withdraw(message) = self.cooperate(kind).await? else {
             return Err(ChannelError::Busy);
         };
-        self.broadcast(calls::withdraw(&config, &message, &own.0, &hub.0).abi_encode())
-            .await?;
         let done = |view: &ChannelView| !view.withdraw_pending && view.withdrawn_on_chain >= message.total;
         self.wait(done, "the withdrawal was not confirmed").await
     }

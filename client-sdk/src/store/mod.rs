@@ -17,7 +17,7 @@ use async_trait::async_trait;
 /// The tables.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Table {
-    /// Facts about the store itself and the pinned hub.
+    /// Facts about the store itself and the hub.
     Meta,
     /// Channel records by channel id.
     Channels,

@@ -1,12 +1,12 @@
 //! The rows of the store's tables: keys and values as bytes.
 
 use super::{Store, Table, Write};
-use crate::{HubFault, HubPin, LockedReceived, PaymentState, StoreError};
+use crate::{HubFault, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
-    SignedVoucher, UnixSeconds, Voucher, Witness,
-    message::{Cursor, Frame},
+    Signature, SignedVoucher, UnixSeconds, Voucher, Witness,
+    message::{Cursor, Frame, HubInfo},
 };
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ pub(crate) struct ChannelRow {
     pub(crate) acknowledged: Option<SignedVoucher>,
     /// The hub was paid for its reserve: no release is agreed to before.
     pub(crate) keep_capacity_until: UnixSeconds,
+    /// Both signatures of the pending withdrawal: own, hub's.
+    pub(crate) countersigned: Option<(Signature, Signature)>,
 }
 
 /// An own frame without its signature, which is made again deterministically.
@@ -100,7 +102,7 @@ pub(crate) struct FaultRow {
     pub(crate) frame: Option<Frame>,
 }
 
-const PIN_KEY: &[u8] = b"pin";
+const HUB_KEY: &[u8] = b"hub";
 
 fn bytes<T: BorshSerialize>(value: &T) -> Vec<u8> {
     // Writing to a Vec cannot fail.
@@ -131,8 +133,9 @@ pub(crate) fn credit_key(channel: &ChannelId, payment_id: &PaymentId, payer: &Di
     [channel.0.as_slice(), &payment_id.0, &payer.0].concat()
 }
 
-pub(crate) fn put_pin(pin: &HubPin) -> Write {
-    put(Table::Meta, PIN_KEY.to_vec(), pin)
+/// The hub as it last presented itself: with it a client starts without the hub.
+pub(crate) fn put_hub(info: &HubInfo) -> Write {
+    put(Table::Meta, HUB_KEY.to_vec(), info)
 }
 
 pub(crate) fn put_channel(id: &ChannelId, row: &ChannelRow) -> Write {
@@ -180,9 +183,9 @@ pub(crate) fn put_fault(id: &ChannelId, row: &FaultRow) -> Write {
     put(Table::Faults, id.0.to_vec(), row)
 }
 
-pub(crate) async fn pin(store: &dyn Store) -> Result<Option<HubPin>, StoreError> {
-    let value = store.get(Table::Meta, PIN_KEY).await?;
-    value.map(|value| read("pin", &value)).transpose()
+pub(crate) async fn hub(store: &dyn Store) -> Result<Option<HubInfo>, StoreError> {
+    let value = store.get(Table::Meta, HUB_KEY).await?;
+    value.map(|value| read("hub", &value)).transpose()
 }
 
 pub(crate) async fn payment(store: &dyn Store, id: &PaymentId) -> Result<Option<PaymentRow>, StoreError> {

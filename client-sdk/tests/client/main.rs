@@ -12,6 +12,7 @@
 
 mod capacity;
 mod common;
+mod court;
 mod hub_faults;
 mod pay;
 mod ports;
@@ -22,3 +23,4 @@ mod status;
 mod store;
 mod tls;
 mod towers;
+mod withdrawals;

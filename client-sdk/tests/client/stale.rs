@@ -3,8 +3,8 @@
 
 use crate::common::{Hub, Lie, Node, attached, builder, eventually, key};
 use client_sdk::{
-    ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, Digest, LockOptions, MemoryStore, PayError,
-    Ports, UnixSeconds,
+    ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
+    MemoryStore, PayError, Ports, UnixSeconds,
 };
 use protocol_spec::{
     Amount, Condition, Invoice, Lock, Op, Payee, PaymentId, Preimage, Seq, SignedInvoice,
@@ -34,6 +34,11 @@ struct World {
 
 impl World {
     async fn with(nodes: usize) -> Self {
+        Self::of(nodes, None, Lie::default()).await
+    }
+
+    /// `agree` nodes must say the same; the last one lies.
+    async fn of(nodes: usize, agree: Option<usize>, lie: Lie) -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000));
         let read = now.clone();
         let clock: Arc<dyn Fn() -> UnixSeconds + Send + Sync> =
@@ -53,6 +58,10 @@ impl World {
             let node = Node::start(hub.clone()).await;
             builder = builder.rpc(node.url.clone());
             all.push(node);
+        }
+        *all.last().unwrap().lie.lock().unwrap() = lie;
+        if let Some(agree) = agree {
+            builder = builder.agree(agree);
         }
         let (client, id) = attached(&hub, config, builder).await;
         let (channel, events) = (client.channel(id), client.events());
@@ -313,6 +322,7 @@ async fn a_node_from_the_future_hides_no_dispute_and_makes_no_deposit() {
         seconds: 700,
         hub_deposit: 1_000_000,
         past_dispute: 99,
+        ..Lie::default()
     };
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(world.channel.view().unwrap().hub_deposit, Amount(1_000_000));
@@ -339,4 +349,84 @@ async fn a_number_that_was_wrong_blinds_nobody_once_it_is_gone() {
     world
         .told(|event| matches!(event, ClientEvent::Disputed { .. }))
         .await;
+}
+
+/// Where two of three must agree one neither hides a deposit nor invents one; where all must, it invents none.
+#[tokio::test]
+async fn one_of_three_nodes_makes_no_deposit_and_hides_none_where_two_must_agree() {
+    let hides = Lie {
+        hides_deposits: true,
+        ..Lie::default()
+    };
+    let invents = Lie {
+        hub_deposit: 5,
+        ..Lie::default()
+    };
+    for (agree, lie) in [(2, hides), (2, invents), (3, invents)] {
+        let world = World::of(3, Some(agree), lie).await;
+        eventually("the deposits", || {
+            let view = world.channel.view().unwrap();
+            (view.hub_deposit, view.balance.deposit) == (Amount(1_000_000), Amount(1_000_000))
+        })
+        .await;
+        // Every node was read a few times.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(
+            world.channel.view().unwrap().hub_deposit,
+            Amount(1_000_000),
+            "{lie:?}"
+        );
+        world.client.pay(ChannelId([9; 32]), 10_u128).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn while_fewer_nodes_answer_than_must_agree_the_view_grows_old() {
+    let mut world = World::of(3, Some(2), Lie::default()).await;
+    world.nodes[0].down.store(true, Ordering::SeqCst);
+    world.nodes[1].down.store(true, Ordering::SeqCst);
+    // Both failures are known before time goes on.
+    for _ in 0..2 {
+        world
+            .told(|event| matches!(event, ClientEvent::NodeFailed { .. }))
+            .await;
+    }
+    world.now.fetch_add(FOR_ALL, Ordering::SeqCst);
+    world
+        .told(|event| {
+            matches!(
+                event,
+                ClientEvent::ChainStale {
+                    only_locks: false,
+                    ..
+                }
+            )
+        })
+        .await;
+    world.nodes[0].down.store(false, Ordering::SeqCst);
+    world
+        .told(|event| matches!(event, ClientEvent::ChainFresh { .. }))
+        .await;
+    world.client.pay(ChannelId([9; 32]), 10_u128).await.unwrap();
+}
+
+#[tokio::test]
+async fn as_many_as_there_are_can_agree_and_not_more() {
+    let hub = Hub::start().await;
+    for (agree, nodes) in [(0, 1), (2, 1), (1, 0)] {
+        let mut builder = builder(&hub, key(1), MemoryStore::new()).agree(agree);
+        for _ in 0..nodes {
+            builder = builder.rpc("http://127.0.0.1:1");
+        }
+        let error = builder.connect().await.unwrap_err();
+        let ConnectError::Agree {
+            agree: told,
+            endpoints,
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((*told, *endpoints), (agree, nodes));
+        assert!(error.to_string().contains("from 1 to"), "{error}");
+    }
 }

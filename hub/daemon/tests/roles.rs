@@ -87,6 +87,18 @@ async fn who_is_online_answers_a_dispute_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_at_risk_is_collected_by_the_client_alone() {
+    let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
+    let world = World::embedded(dir.path()).await;
+    locks::collects_alone(&world, false, &mut cases).await;
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(world) = World::on_anvil(dir.path()).await {
+        locks::collects_alone(&world, true, &mut cases).await;
+    }
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_honest_loses_on_the_embedded_chain() {
     let dir = tempfile::tempdir().unwrap();
     all(&World::embedded(dir.path()).await).await;

@@ -128,26 +128,31 @@ impl Actor {
                     .retries
                     .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
                 cooperation.stage = Stage::ToSend(planned, own, later(wait));
-                cooperation.refusal = Some(error);
+                cooperation.refused(error);
                 return;
             }
         };
-        // What was signed binds whatever the hub says: only its deadline or the chain ends a close.
-        if hub.is_err() && cooperation.is_signed_close() {
+        // What was signed binds whatever the hub says: only its deadline or the chain ends it.
+        let Ok(hub) = hub else {
+            cooperation.undecided = false;
             cooperation.answer(Err(ChannelError::BadCountersignature));
             let wait = cooperation
                 .retries
                 .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
             cooperation.stage = Stage::ToSend(planned, own, later(wait));
             return;
-        }
-        cooperation.answer(match (hub, planned) {
-            (Err(_), _) => Err(ChannelError::BadCountersignature),
-            (Ok(hub), Planned::Withdraw(message)) => Ok(Signed::Withdraw(message, own, hub)),
-            (Ok(hub), Planned::Close(message)) => Ok(Signed::Close(message, own, hub)),
-        });
+        };
+        let withdrawal = matches!(planned, Planned::Withdraw(_));
+        cooperation.answer(Ok(match planned {
+            Planned::Withdraw(message) => Signed::Withdraw(message),
+            Planned::Close(message) => Signed::Close(message, own, hub),
+        }));
         if let Some(entry) = self.entries.get_mut(id) {
             entry.cooperation = None;
+            if withdrawal {
+                entry.countersigned = Some((own, hub));
+                entry.dirty = true;
+            }
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Withdrawals and closes: quiesce, plan, store, sign, ask the hub for its signature.
 //!
-//! What was signed holds the channel until its deadline (R12, R15), so it is not given up with the first refusal: the same
-//! bytes are sent again with growing waits. A close goes on until its deadline, also when nobody waits for it any more, and
-//! after a restart.
+//! What was signed holds money or the channel until its deadline (R12, R15), so it is not given up with the first refusal: the
+//! same bytes are sent again with growing waits, until the hub has signed, the chain shows it or the deadline has come, also
+//! when nobody waits for it any more, and after a restart.
 
 mod close;
 mod exchange;
 mod release;
 mod withdraw;
+
+pub(super) use withdraw::WITHDRAW_LIFE_S;
 
 use close::stay;
 
@@ -73,6 +75,8 @@ pub(super) struct Cooperation {
     retries: Retries,
     /// Why the hub did not sign the last time.
     refusal: Option<RpcError>,
+    /// The hub has neither signed nor said no for good.
+    undecided: bool,
     /// The deadline of the close that the hub was told of.
     announced: Option<UnixSeconds>,
 }
@@ -86,6 +90,7 @@ impl Cooperation {
             reply,
             retries: Retries::default(),
             refusal: None,
+            undecided: true,
             announced: None,
         }
     }
@@ -112,6 +117,7 @@ impl Entry {
             None => false,
             // Nothing comes of waiting: the channel is closing.
             Some(cooperation) if cooperation.is_signed_close() && cooperation.reply.is_none() => false,
+            Some(cooperation) if cooperation.is_signed_withdrawal() => cooperation.may_be_signed(),
             Some(cooperation) => {
                 let draining = matches!(cooperation.stage, Stage::Draining);
                 !(draining && matches!(cooperation.kind, CooperativeKind::Close))
@@ -121,11 +127,15 @@ impl Entry {
 
     /// Not even an acknowledgement is signed between our signature and the hub's.
     pub(super) fn awaits_countersignature(&self) -> bool {
-        let stage = self.cooperation.as_ref().map(|cooperation| &cooperation.stage);
-        matches!(
-            stage,
-            Some(Stage::Equal | Stage::ToSign(_) | Stage::ToSend(..) | Stage::Sent(..))
-        )
+        self.cooperation
+            .as_ref()
+            .is_some_and(|cooperation| match &cooperation.stage {
+                Stage::Draining | Stage::Comparing(_) => false,
+                Stage::Equal => true,
+                Stage::ToSign(_) | Stage::ToSend(..) | Stage::Sent(..) => {
+                    cooperation.is_signed_close() || cooperation.may_be_signed()
+                }
+            })
     }
 
     pub(super) fn cooperation_offline(&mut self) {
@@ -146,22 +156,26 @@ impl Entry {
         }
     }
 
-    /// Ends what nobody waits for any more: a withdrawal at its caller's deadline, a signed close once the channel has moved on.
-    fn end_cooperation(&mut self, now: Instant) {
+    /// Ends what nobody waits for any more: what is not signed at its caller's deadline, what is signed once the channel has
+    /// moved on.
+    fn end_cooperation(&mut self, now: Instant, clock: Clock) {
         let closing = matches!(self.channel.phase(), Phase::Closing { .. });
+        let withdrawing = self.is_withdrawing(clock);
         let Some(cooperation) = &mut self.cooperation else {
             return;
         };
+        if let Some(mined) = cooperation.mined(&self.channel) {
+            cooperation.answer(Ok(mined));
+        }
         if cooperation.deadline <= now {
             cooperation.answer(Err(cooperation.in_vain()));
         }
-        let over = match cooperation.is_signed_close() {
-            true => !closing && cooperation.reply.is_none(),
+        let over = match () {
+            () if cooperation.is_signed_close() => !closing && cooperation.reply.is_none(),
+            () if cooperation.is_signed_withdrawal() => !withdrawing && cooperation.reply.is_none(),
             // The hub asked for it, nobody here waits.
-            false if matches!(cooperation.kind, CooperativeKind::Release { .. }) => {
-                cooperation.deadline <= now
-            }
-            false => cooperation.reply.is_none(),
+            () if matches!(cooperation.kind, CooperativeKind::Release { .. }) => cooperation.deadline <= now,
+            () => cooperation.reply.is_none(),
         };
         if over {
             self.drop_cooperation();
@@ -239,7 +253,10 @@ impl Actor {
             if std::mem::take(&mut entry.close_left_open) {
                 entry.resume_close(clock);
             }
-            entry.end_cooperation(now);
+            if std::mem::take(&mut entry.withdrawal_left_open) {
+                entry.resume_withdrawal(clock);
+            }
+            entry.end_cooperation(now, clock);
             if std::mem::take(&mut entry.close_called_off) {
                 questions.push((stay(*id), Pending::Ignore));
             }

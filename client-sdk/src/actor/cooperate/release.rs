@@ -52,6 +52,7 @@ impl Entry {
         let more = total.minus(self.channel.withdrawn(Side::Hub))?;
         let message = self.channel.plan_withdraw(Side::Hub, more, deadline)?;
         self.channel.sign_withdraw(&message, clock)?;
+        self.countersigned = None;
         self.agreed_release = Some((total, deadline));
         Ok(Planned::Withdraw(message))
     }

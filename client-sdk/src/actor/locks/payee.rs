@@ -95,9 +95,11 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let (act_s, good) = (entry.channel.delays().act_s, entry.sight == Sight::Good);
+        let (delays, good) = (entry.channel.delays(), entry.sight == Sight::Good);
+        // The hub must have time to fold it before the dispute that R21 asks for: `lag`.
+        let needed_s = delays.act_s.saturating_add(delays.lag_s);
         let twice = entry.holds_another(lock);
-        let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, act_s));
+        let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, needed_s));
         let opened = row.map(|row| {
             row.preimage
                 .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))
@@ -217,7 +219,7 @@ impl Actor {
         }
     }
 
-    /// R21: a lock that the hub should have folded long ago must be collected on chain.
+    /// R21: a lock that the hub should have folded long ago must be collected on chain: [`Actor::defend`] does it where it can.
     pub(in crate::actor) fn watch_locks(&mut self) {
         let now = self.clock().now;
         let mut late = Vec::new();
@@ -237,11 +239,17 @@ impl Actor {
             }
         }
         for (channel_id, lock_id, expiry, hash) in late {
-            self.fail_releases(|| ChannelError::LockAtRisk { expiry }, |other| *other == hash);
+            let Some(entry) = self.entries.get(&channel_id) else {
+                continue;
+            };
+            let defence = self.defences.answer(entry.channel.config(), self.options.defend);
+            let at_risk = || ChannelError::LockAtRisk { expiry, defence };
+            self.fail_releases(at_risk, |other| *other == hash);
             self.emit(ClientEvent::LockAtRisk {
                 channel_id,
                 lock_id,
                 expiry,
+                defence,
             });
         }
     }

@@ -53,6 +53,7 @@ impl World {
                 .into_iter()
                 .map(Rpc::Provider)
                 .collect(),
+            agree: None,
             sender: Some(PrivateKeySigner::from_bytes(&DEV_ACCOUNTS[0].private_key).unwrap()),
             chain_id: chain.chain_id().unwrap(),
             adjudicator: Address::repeat_byte(7),

@@ -7,11 +7,13 @@
     reason = "shared by several test crates"
 )]
 
+mod court;
 mod node;
 mod session;
 mod simulated;
 mod state;
 
+pub use court::{Court, DEPOSIT, PURSE};
 pub use node::{Lie, Node};
 pub use simulated::{SimulatedNetwork, TOWER, Tower as SimulatedTower, Wire, simulated, simulated_builder};
 pub use state::{Cut, HubChannel, Refuse, Silence, Spoil, State};
@@ -39,6 +41,8 @@ use tokio::net::TcpListener;
 pub struct Hub {
     pub url: String,
     pub key: SignerKey,
+    /// Owner of the hub's side.
+    pub account: Address,
     pub domain: Domain,
     pub state: Mutex<State>,
     pub nonce: AtomicU64,
@@ -99,11 +103,23 @@ impl Hub {
     }
 
     pub fn new(url: String, time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>) -> Arc<Self> {
+        let domain = Domain::new(31337, Address::repeat_byte(0xad));
+        Self::of(url, time, Address::repeat_byte(0x44), domain)
+    }
+
+    /// With an adjudicator and an account of the caller's.
+    pub fn of(
+        url: String,
+        time: Arc<dyn Fn() -> UnixSeconds + Send + Sync>,
+        account: Address,
+        domain: Domain,
+    ) -> Arc<Self> {
         Arc::new(Self {
             url,
             time,
             key: key(9),
-            domain: Domain::new(31337, Address::repeat_byte(0xad)),
+            account,
+            domain,
             state: Mutex::default(),
             nonce: AtomicU64::new(1),
         })
@@ -120,10 +136,10 @@ impl Hub {
 
     pub fn info(&self) -> HubInfo {
         HubInfo {
-            server: "mini".to_owned(),
-            chain_id: 31337,
+            server: if self.state().renamed { "other" } else { "mini" }.to_owned(),
+            chain_id: self.domain.chain_id,
             adjudicator: self.domain.adjudicator,
-            hub: Address::repeat_byte(0x44),
+            hub: self.account,
             hub_signer: self.key.address(),
             hub_public_key: self.key.public().to_compressed().to_vec(),
             tokens: vec![Address::ZERO],
@@ -137,7 +153,7 @@ impl Hub {
         Config {
             client: client.address(),
             client_signer: client.address(),
-            hub: Address::repeat_byte(0x44),
+            hub: self.account,
             hub_signer: self.key.address(),
             token: Address::ZERO,
             challenge_period_s: 86_400,

@@ -47,6 +47,8 @@ pub struct Lie {
     pub seconds: u64,
     /// Added to the hub's deposit.
     pub hub_deposit: u128,
+    /// Nobody has deposited anything.
+    pub hides_deposits: bool,
     /// A dispute of this number is over.
     pub past_dispute: u64,
 }
@@ -150,7 +152,10 @@ impl Node {
         let id = client_sdk::ChannelId(asked.channelId.0);
         let funds = state.channels[&id].channel.funds();
         let lie = *self.lie.lock().unwrap();
-        let (client, hub) = (funds.client_deposit.0, funds.hub_deposit.0 + lie.hub_deposit);
+        let (client, hub) = match lie.hides_deposits {
+            true => (0, 0),
+            false => (funds.client_deposit.0, funds.hub_deposit.0 + lie.hub_deposit),
+        };
         let none = || LocksState {
             live: false,
             opened: false,

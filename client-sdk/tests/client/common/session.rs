@@ -86,6 +86,7 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Resume(_) => Some(Silence::Resume),
             Request::Voucher(_) => Some(Silence::Voucher),
             Request::Quote(_) => Some(Silence::Quote),
+            Request::Withdraw(_) => Some(Silence::Withdraw),
             _ => None,
         };
         if matches!(call.as_ref(), Request::Close(_) | Request::Withdraw(_)) {
@@ -103,10 +104,17 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Withdraw(_) => Some(Refuse::Withdraw),
             _ => None,
         };
-        let refused = refuse.is_some() && hub.state().refuse == refuse;
+        let for_good =
+            refuse == Some(Refuse::Withdraw) && hub.state().refuse == Some(Refuse::WithdrawForGood);
+        let refused = for_good || (refuse.is_some() && hub.state().refuse == refuse);
         let out = if refused {
             hub.state().refused_at.push(tokio::time::Instant::now());
-            let error = RpcError::because(ErrorCode::Busy, "refused by the script".to_owned());
+            let code = if for_good {
+                ErrorCode::InvalidParams
+            } else {
+                ErrorCode::Busy
+            };
+            let error = RpcError::because(code, "refused by the script".to_owned());
             vec![Message::Response {
                 id: Some(id),
                 result: Err(error),
@@ -199,10 +207,13 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         Request::Subscribe(call) => Ok(Reply::Subscribe(subscribe(hub, &call, &mut notes))),
         Request::Withdraw(call) => {
             let mut state = hub.state();
+            let on_chain = state.on_chain;
             let channel = &mut state.channels.get_mut(&call.withdraw.channel_id).unwrap().channel;
             match channel.sign_withdraw(&call.withdraw, hub.clock()) {
                 Ok(()) => {
-                    channel.withdraw_confirmed(call.withdraw.side, call.withdraw.total);
+                    if !on_chain {
+                        channel.withdraw_confirmed(call.withdraw.side, call.withdraw.total);
+                    }
                     let signature = hub.key.sign(&call.withdraw.digest(&hub.domain));
                     drop(state);
                     notes.push(Notification::Channel(info_of(hub, &call.withdraw.channel_id)));

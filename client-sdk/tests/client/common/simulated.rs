@@ -134,7 +134,20 @@ pub fn simulated(seed: u64) -> (Arc<Hub>, Arc<SimulatedNetwork>, Ports) {
     let start = Instant::now();
     let clock: Arc<dyn Fn() -> UnixSeconds + Send + Sync> =
         Arc::new(move || UnixSeconds(1_800_000_000 + start.elapsed().as_secs()));
-    let hub = Hub::new("ws://hub.example:7000".to_owned(), clock.clone());
+    let hub = Hub::new(URL.to_owned(), clock.clone());
+    let (network, ports) = ports_to(&hub, seed, clock);
+    (hub, network, ports)
+}
+
+/// Where a simulated hub is.
+pub const URL: &str = "ws://hub.example:7000";
+
+/// The ports that lead to a hub.
+pub fn ports_to(
+    hub: &Arc<Hub>,
+    seed: u64,
+    clock: Arc<dyn Fn() -> UnixSeconds + Send + Sync>,
+) -> (Arc<SimulatedNetwork>, Ports) {
     let network = Arc::new(SimulatedNetwork {
         hub: hub.clone(),
         wire: Mutex::new(Wire::Good),
@@ -147,7 +160,7 @@ pub fn simulated(seed: u64) -> (Arc<Hub>, Arc<SimulatedNetwork>, Ports) {
         clock,
         entropy: Arc::new(Seeded(AtomicU64::new(seed))),
     };
-    (hub, network, ports)
+    (network, ports)
 }
 
 /// As [`builder`], on simulated ports.

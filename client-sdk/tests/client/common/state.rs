@@ -34,6 +34,8 @@ pub enum Refuse {
     Voucher,
     Close,
     Withdraw,
+    /// Not busy: it never will.
+    WithdrawForGood,
 }
 
 /// A kind of call that is handled, but not answered.
@@ -43,6 +45,7 @@ pub enum Silence {
     Resume,
     Voucher,
     Quote,
+    Withdraw,
 }
 
 #[derive(Clone)]
@@ -96,6 +99,10 @@ pub struct State {
     pub consented: Vec<u64>,
     /// Connections so far.
     pub logins: u64,
+    /// It presents itself under another name.
+    pub renamed: bool,
+    /// What it signs is for the chain to carry out.
+    pub on_chain: bool,
 }
 
 impl Default for State {
@@ -127,6 +134,8 @@ impl Default for State {
             revealed: Vec::new(),
             consented: Vec::new(),
             logins: 0,
+            renamed: false,
+            on_chain: false,
         }
     }
 }

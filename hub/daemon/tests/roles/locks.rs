@@ -6,7 +6,7 @@ use crate::{
     process::Hub,
     world::{CHALLENGE_PERIOD_S, World},
 };
-use client_sdk::{Digest, Evidence, PayError, ReturnReason};
+use client_sdk::{ClientBuilder, Digest, Evidence, PayError, ReturnReason};
 use hub::{chain::Chain, settle::Verb};
 use protocol_spec::{
     abi,
@@ -213,9 +213,14 @@ pub(crate) struct Plot {
 }
 
 pub(crate) async fn plot(world: &World, name: &str) -> Plot {
+    plot_with(world, name, |builder| builder).await
+}
+
+/// As [`plot`], the merchant with options of its own.
+async fn plot_with(world: &World, name: &str, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Plot {
     let line = Line::start(world.listen).await;
     let payer = Person::arrive(world, &format!("mallory-{name}"), world.listen).await;
-    let merchant = Person::arrive(world, &format!("mia-{name}"), line.address).await;
+    let merchant = Person::arrive_with(world, &format!("mia-{name}"), line.address, options).await;
     // The hub, too, must have seen what it can spend in her channel.
     payer.pay(&merchant, BEFORE).await;
     let invoice = merchant
@@ -243,6 +248,40 @@ pub(crate) async fn plot(world: &World, name: &str) -> Plot {
         evidence,
         paying,
     }
+}
+
+/// The hub vanishes with a lock that the merchant can open, and nobody runs `settle`: its own SDK disputes in time, resolves,
+/// finalizes, also when its process is restarted in between.
+pub(crate) async fn collects_alone(world: &World, restart: bool, cases: &mut Vec<Case>) {
+    let mut hub = Hub::spawn(world);
+    hub.ready();
+    let defends = |builder: ClientBuilder| builder.defend(true);
+    let plot = plot_with(world, "alone", defends).await;
+    plot.paying.abort();
+    hub.kill();
+    let (key, id) = (plot.merchant.key.clone(), plot.merchant.channel.id());
+    let mut online = plot.merchant.client;
+    if restart {
+        online.shutdown().await;
+        let builder = Person::builder(world, "mia-alone", plot.line.address, &key);
+        online = defends(builder).connect().await.unwrap();
+        assert!(online.unreachable().is_some(), "there is no hub");
+    }
+    until_time(world, plot.expiry - ACT_S + 1).await;
+    until(world, id, "(the merchant:) collect in time", |state| {
+        matches!(state.status, abi::Status::Disputed) && state.hubLocks.counted == AMOUNT
+    })
+    .await;
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, id).await;
+    let got = world.tokens_of(key.address()).await - (ENDOWMENT - DEPOSIT);
+    online.shutdown().await;
+    plot.payer.client.shutdown().await;
+    cases.push(Case {
+        name: format!("hub vanishes, merchant (restarted: {restart}) collects a lock alone"),
+        fair: signed(DEPOSIT + BEFORE + AMOUNT),
+        got: signed(got),
+    });
 }
 
 async fn until_time(world: &World, time: u64) {

@@ -1,0 +1,467 @@
+//! What is to be done for a channel on chain: it follows from what the endpoints show and from the store.
+
+use crate::{
+    actor::{Retries, cooperate::WITHDRAW_LIFE_S, entry::Entry},
+    chain::{Facts, Shown},
+};
+use alloy::sol_types::SolCall;
+use protocol_spec::{
+    Amount, DirectionEvidence, Lock, Seq, Side, Signature, UnixSeconds, abi::IAdjudicator, calls,
+    channel::Phase,
+};
+use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
+use tokio::time::Instant;
+
+/// The longest rest after showing the same again is two polls, doubled so many times.
+const RESTS_MAX: u32 = 12;
+/// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
+const LOCKS_PER_TX_MAX: u64 = 150;
+
+/// What the newest blocks of the endpoints show of a channel.
+pub(super) struct Sighting<'a> {
+    /// What each endpoint that shows a dispute says of it.
+    pub(super) disputes: &'a [Facts],
+    /// How many endpoints show the channel open.
+    pub(super) open: usize,
+    /// Withdrawn by this client at the newest block.
+    pub(super) withdrawn: Amount,
+    /// Time of the newest block.
+    pub(super) now: UnixSeconds,
+    /// The later of that and the own clock.
+    pub(super) latest: UnixSeconds,
+}
+
+/// What is to be done for a disputed channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// Dispute with the newest voucher and resolve these locks with it, before the first of them expires.
+    Dispute {
+        locks: BTreeSet<u64>,
+        left: Duration,
+    },
+    /// Show the voucher unless the chain has it, and resolve these locks, before the window ends.
+    Show {
+        voucher: bool,
+        locks: BTreeSet<u64>,
+        left: Duration,
+    },
+    Finalize,
+    /// Fetch what the payout could not push.
+    Claim,
+    /// Hand in the withdrawal that both sides have signed, before its deadline.
+    Withdraw {
+        left: Duration,
+    },
+}
+
+impl Step {
+    /// It waits for every other step.
+    pub(super) fn gives_way(&self) -> bool {
+        matches!(self, Self::Withdraw { .. })
+    }
+}
+
+/// How far a channel's defence is, in this process.
+#[derive(Default)]
+pub(in crate::actor) struct Progress {
+    pub(super) next: Option<Instant>,
+    /// What was shown is not shown again before, unless there is more to show.
+    pub(super) again: Option<Instant>,
+    pub(super) retries: Retries,
+    /// Locks resolved in the dispute and the voucher of these numbers.
+    pub(super) resolved: (Seq, Seq, BTreeSet<u64>),
+    /// How often the same was shown in a row, and what it was: voucher, witnesses known, and locks resolved before.
+    shown: (u32, (Seq, usize, usize)),
+    /// Nothing is left to be claimed.
+    pub(super) claimed: bool,
+    /// The last step was one that believed those who show no dispute.
+    pub(super) disputed_last: bool,
+    /// The failure that was told last.
+    pub(super) told: Option<String>,
+}
+
+impl Entry {
+    /// What this client should do now, as far as the endpoints' newest blocks say. One that says something is missing in a
+    /// dispute is believed: showing it again costs gas, and not showing it everything.
+    pub(super) fn step(&mut self, seen: &Sighting<'_>) -> Option<Step> {
+        if *self.channel.phase() == Phase::Closed {
+            let due = self.ever_disputed == Some(true) && !self.defence.claimed;
+            return due.then_some(Step::Claim);
+        }
+        if self.must_dispute(seen) {
+            // Of a dispute that is over, or was taken away.
+            self.defence.resolved.2.clear();
+            let (_, locks) = self.unshown(&Shown::default(), seen.now);
+            let left = self.first_expiry(&locks).0.saturating_sub(seen.now.0);
+            let left = Duration::from_secs(left);
+            return Some(Step::Dispute { locks, left });
+        }
+        let (disputes, now) = (seen.disputes, seen.now);
+        let (open, over): (Vec<&Facts>, Vec<&Facts>) =
+            disputes.iter().partition(|facts| now < facts.shown.window_end);
+        self.forget_resolved(disputes);
+        let (mut voucher, mut locks) = (false, BTreeSet::new());
+        let mut left_s = 0;
+        for facts in &open {
+            let (missing, unresolved) = self.unshown(&facts.shown, now);
+            if missing || !unresolved.is_empty() {
+                voucher |= missing;
+                locks.extend(unresolved);
+                // The longest: whoever gives up early begins at the market's fees again.
+                left_s = left_s.max(facts.shown.window_end.0.saturating_sub(now.0));
+            }
+        }
+        if voucher || !locks.is_empty() {
+            let left = Duration::from_secs(left_s);
+            return Some(Step::Show { voucher, locks, left });
+        }
+        (over.len() > open.len()).then_some(Step::Finalize)
+    }
+
+    /// The withdrawal that both sides have signed, if no block has it: at once, or when the hub has let a third of its life pass.
+    pub(super) fn unmined_withdrawal(&self, seen: &Sighting<'_>, at_once: bool) -> Option<Step> {
+        let message = self.channel.pending_withdraw()?;
+        let own = message.side == Side::Client && self.countersigned.is_some();
+        let (deadline, now) = (message.deadline, seen.latest);
+        let patience = if at_once { 0 } else { WITHDRAW_LIFE_S / 3 };
+        let due = now < deadline && deadline <= now.after(WITHDRAW_LIFE_S.saturating_sub(patience));
+        let wanted = own && due && seen.open > 0 && seen.withdrawn < message.total;
+        let left = Duration::from_secs(deadline.0.saturating_sub(now.0));
+        wanted.then_some(Step::Withdraw { left })
+    }
+
+    /// R21: a dispute is started by expiry - act when a known witness has not been converted. Whether there is one already is
+    /// for most of the endpoints to say; when they are divided each is believed in turn, because what is done in vain costs
+    /// gas, and what is not done the lock.
+    fn must_dispute(&self, seen: &Sighting<'_>) -> bool {
+        let due = match seen.open.cmp(&seen.disputes.len()) {
+            Ordering::Greater => true,
+            Ordering::Equal => seen.open > 0 && !self.defence.disputed_last,
+            Ordering::Less => false,
+        };
+        let act_s = self.channel.delays().act_s;
+        due && self
+            .openable(seen.now)
+            .any(|lock| lock.expiry <= seen.latest.after(act_s))
+    }
+
+    /// Locks of the hub whose witnesses are known and that the chain still resolves.
+    fn openable(&self, now: UnixSeconds) -> impl Iterator<Item = &Lock> {
+        let locks = &self.channel.received().locks;
+        let known = self.channel.known_witnesses();
+        let known = known.filter_map(|(id, _)| locks.lock(id));
+        known.filter(move |lock| now < lock.expiry)
+    }
+
+    fn first_expiry(&self, locks: &BTreeSet<u64>) -> UnixSeconds {
+        let all = &self.channel.received().locks;
+        let expiries = locks.iter().filter_map(|id| Some(all.lock(*id)?.expiry));
+        expiries.min().unwrap_or_default()
+    }
+
+    /// Whether the newest voucher adds something to what was shown.
+    fn adds(&self, shown: &Shown) -> bool {
+        let newest = self.channel.received();
+        // Its acks end own locks, which an older voucher of ours would show again.
+        let locks = newest.newest_lock > 0 || self.channel.sent().newest_lock > 0;
+        // `paid` goes by maximum, whatever the seq: a hub that was restored may have signed two vouchers of one seq.
+        newest.paid > shown.paid || (newest.seq > shown.seq && locks)
+    }
+
+    /// What was resolved counts in one dispute and one voucher, and not when nobody shows it any more.
+    fn forget_resolved(&mut self, disputes: &[Facts]) {
+        let Some(dispute_no) = disputes.iter().map(|facts| facts.dispute_no).max() else {
+            return;
+        };
+        let gone = disputes
+            .iter()
+            .all(|facts| facts.shown.counted.is_zero() && !self.adds(&facts.shown));
+        let newest = self.channel.received().seq;
+        let (of_dispute, of_voucher, resolved) = &mut self.defence.resolved;
+        if (*of_dispute, *of_voucher) != (dispute_no, newest) || gone {
+            (*of_dispute, *of_voucher) = (dispute_no, newest);
+            resolved.clear();
+        }
+    }
+
+    /// Whether the newest voucher adds something, and the locks to be resolved next.
+    fn unshown(&self, shown: &Shown, now: UnixSeconds) -> (bool, BTreeSet<u64>) {
+        let newest = self.channel.received();
+        let voucher = self.adds(shown);
+        if newest.seq < shown.seq || (newest.seq == shown.seq && newest.paid > shown.paid) {
+            // Locks are counted in the stored voucher only.
+            return (voucher, BTreeSet::new());
+        }
+        let mut known: Vec<&Lock> = self.openable(now).collect();
+        known.sort_by_key(|lock| lock.expiry);
+        let sum = known
+            .iter()
+            .fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));
+        if !voucher && shown.counted >= Amount(sum) {
+            return (false, BTreeSet::new());
+        }
+        let (mut room, mut chosen) = (LOCKS_PER_TX_MAX, BTreeSet::new());
+        let resolved = &self.defence.resolved.2;
+        for lock in known.into_iter().filter(|lock| !resolved.contains(&lock.id)) {
+            match room.checked_sub(lock.condition().weight()) {
+                Some(left) => room = left,
+                None => break,
+            }
+            chosen.insert(lock.id);
+        }
+        (voucher, chosen)
+    }
+
+    /// A reading that shows the newest step undone is not believed for a while: an endpoint that lies could have the same
+    /// shown for ever. The rest doubles with each time in a row.
+    pub(super) fn rest_after(&mut self, step: &Step, poll: Duration) -> Duration {
+        if !matches!(step, Step::Show { .. } | Step::Dispute { .. }) {
+            return Duration::ZERO;
+        }
+        let (seq, witnesses) = self.to_show();
+        let this = (seq, witnesses, self.defence.resolved.2.len());
+        let (times, before) = self.defence.shown;
+        let again = before == this;
+        let times = if again { times.saturating_add(1) } else { 0 };
+        self.defence.shown = (times, this);
+        poll.saturating_mul(2 << times.min(RESTS_MAX))
+    }
+
+    fn to_show(&self) -> (Seq, usize) {
+        (
+            self.channel.received().seq,
+            self.channel.known_witnesses().count(),
+        )
+    }
+
+    /// Nothing is tried at `now`.
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        let (_, (seq, witnesses, _)) = self.defence.shown;
+        let nothing_new = self.to_show() == (seq, witnesses);
+        let before = |at: Option<Instant>| at.is_some_and(|at| at > now);
+        before(self.defence.next) || (nothing_new && before(self.defence.again))
+    }
+
+    pub(super) fn calldata(&self, step: &Step) -> Vec<u8> {
+        let config = self.channel.config();
+        match step {
+            Step::Dispute { locks, .. } => {
+                calls::dispute(config, Side::Hub, &self.evidence_of(locks)).abi_encode()
+            }
+            Step::Show { voucher, locks, .. } => {
+                let received = self.evidence_of(locks);
+                let (submissions, resolutions) = calls::evidence(Side::Hub, &received);
+                let call = IAdjudicator::submitCall {
+                    config: config.to_abi(),
+                    submissions: if *voucher { submissions } else { Vec::new() },
+                    resolutions,
+                };
+                call.abi_encode()
+            }
+            Step::Finalize => calls::finalize(config).abi_encode(),
+            Step::Claim => {
+                let (token, to) = (config.token, config.client);
+                IAdjudicator::claimCall { token, to }.abi_encode()
+            }
+            Step::Withdraw { .. } => {
+                let signed = self.channel.pending_withdraw().zip(self.countersigned);
+                let call = |(message, (own, hub)): (_, (Signature, Signature))| {
+                    calls::withdraw(config, message, &own.0, &hub.0)
+                };
+                signed.map(|signed| call(signed).abi_encode()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The newest voucher, with the witnesses of these locks.
+    fn evidence_of(&self, locks: &BTreeSet<u64>) -> DirectionEvidence {
+        let mut received = DirectionEvidence::received_by(&self.channel);
+        let chosen = |id: &str| id.parse().is_ok_and(|id| locks.contains(&id));
+        received.witnesses.retain(|(id, _)| chosen(id));
+        received
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        reason = "a test may fail by panicking"
+    )]
+
+    use super::*;
+    use crate::actor::samples::{NOW, credit_of, lock_of, with_first_voucher};
+    use protocol_spec::{Condition, Op, Opened, Preimage, channel::Clock};
+
+    /// Seen by endpoints of which `open` show no dispute.
+    fn seen(disputes: &[Facts], open: usize, now: UnixSeconds) -> Sighting<'_> {
+        Sighting {
+            disputes,
+            open,
+            withdrawn: Amount::ZERO,
+            now,
+            latest: now,
+        }
+    }
+
+    fn step_of(entry: &mut Entry, disputes: &[Facts], now: UnixSeconds) -> Option<Step> {
+        entry.step(&seen(disputes, 0, now))
+    }
+
+    /// In a dispute in which voucher `seq` with `paid` was shown of the hub.
+    fn facts(seq: u64, paid: u128) -> Facts {
+        let shown = Shown {
+            seq: Seq(seq),
+            paid: Amount(paid),
+            window_end: NOW.after(1000),
+            ..Shown::default()
+        };
+        Facts {
+            disputed: true,
+            shown,
+            ..Facts::default()
+        }
+    }
+
+    /// A restored hub may have signed two vouchers of one seq: the one that pays less does not keep back the other.
+    #[test]
+    fn r21_a_voucher_is_shown_when_it_pays_more_whatever_its_seq() {
+        for ops in [vec![credit_of(100)], vec![credit_of(100), lock_of(5)]] {
+            let mut entry = with_first_voucher(&ops);
+            let mut shows = |seq, paid| match step_of(&mut entry, &[facts(seq, paid)], NOW) {
+                Some(Step::Show { voucher, locks, .. }) => {
+                    assert!(locks.is_empty(), "no witness is known");
+                    voucher
+                }
+                Some(step) => panic!("{step:?}"),
+                None => false,
+            };
+            for seq in [0, 1, 2] {
+                assert!(shows(seq, 99), "seq {seq}");
+            }
+            assert!(!shows(1, 100), "it is there");
+            assert!(!shows(2, 100), "a newer one is there");
+            // Without locks of either side a newer seq alone changes nothing.
+            assert_eq!(shows(0, 100), ops.len() > 1);
+            assert_eq!(
+                step_of(&mut entry, &[facts(1, 99)], NOW.after(1000)),
+                Some(Step::Finalize)
+            );
+        }
+    }
+
+    /// One endpoint that says the voucher is there, or that the window is over, keeps nothing back.
+    #[test]
+    fn r21_what_one_endpoint_does_not_show_is_shown_whatever_the_others_say() {
+        let mut entry = with_first_voucher(&[credit_of(100)]);
+        let (honest, satisfied) = (facts(0, 0), facts(9, 1_000_000));
+        let mut over = facts(0, 0);
+        over.shown.window_end = NOW;
+        for disputes in [
+            vec![honest, satisfied],
+            vec![satisfied, honest, over],
+            vec![over, honest],
+        ] {
+            let step = step_of(&mut entry, &disputes, NOW);
+            assert!(matches!(step, Some(Step::Show { voucher: true, .. })), "{step:?}");
+        }
+        assert_eq!(
+            step_of(&mut entry, &[satisfied, over], NOW),
+            None,
+            "half is not most"
+        );
+        assert_eq!(step_of(&mut entry, &[over], NOW), Some(Step::Finalize));
+        assert_eq!(step_of(&mut entry, &[], NOW), None);
+    }
+
+    #[test]
+    fn the_same_is_shown_again_after_longer_and_longer_rests_and_more_at_once() {
+        let mut entry = with_first_voucher(&[credit_of(100)]);
+        let poll = Duration::from_secs(4);
+        let step = step_of(&mut entry, &[facts(0, 0)], NOW).unwrap();
+        let rests: Vec<u64> = (0..15).map(|_| entry.rest_after(&step, poll).as_secs()).collect();
+        assert_eq!(rests[..4], [8, 16, 32, 64]);
+        assert_eq!(rests[13..], [8 << 12, 8 << 12]);
+        assert_eq!(entry.rest_after(&Step::Finalize, poll), Duration::ZERO);
+        let now = Instant::now();
+        entry.defence.again = Some(now + poll);
+        assert!(entry.rests(now) && !entry.rests(now + poll));
+        // A witness that was learned since.
+        entry.defence.shown.1.1 = 9;
+        assert!(!entry.rests(now));
+        entry.defence.next = Some(now + poll);
+        assert!(entry.rests(now), "the chain shows the last step first");
+    }
+
+    const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
+
+    /// A lock that expires an hour from [`NOW`], which this client can open.
+    fn with_open_lock() -> Entry {
+        let preimage = Preimage([3; 32]);
+        let condition = Condition::preimage(&preimage);
+        let mut op = lock_of(5);
+        if let Op::LockAdd { lock, .. } = &mut op {
+            lock.hash = condition.hash;
+        }
+        let mut entry = with_first_voucher(&[credit_of(100), op]);
+        let opened = Opened::by_hash(condition, preimage.into()).unwrap();
+        let clock = Clock { now: NOW, chain: NOW };
+        entry.channel.learn_witness(1, &opened, clock).unwrap();
+        entry
+    }
+
+    #[test]
+    fn r21_a_dispute_begins_by_expiry_less_act_and_not_after_the_expiry() {
+        let mut entry = with_open_lock();
+        let due = NOW.after(3600 - ACT_S);
+        let before = UnixSeconds(due.0 - 1);
+        assert_eq!(entry.step(&seen(&[], 1, before)), None);
+        let left = Duration::from_secs(ACT_S);
+        let locks = BTreeSet::from([1]);
+        assert_eq!(
+            entry.step(&seen(&[], 1, due)),
+            Some(Step::Dispute { locks, left })
+        );
+        assert_eq!(
+            entry.step(&seen(&[], 1, NOW.after(3600))),
+            None,
+            "it is worth nothing"
+        );
+        // By the own clock when that is ahead of the chain.
+        let sighting = Sighting {
+            latest: due,
+            ..seen(&[], 1, NOW)
+        };
+        assert!(matches!(entry.step(&sighting), Some(Step::Dispute { .. })));
+        // A lock that nobody here can open is no reason.
+        let mut entry = with_first_voucher(&[lock_of(5)]);
+        assert_eq!(entry.step(&seen(&[], 1, due)), None);
+        // Nor is one that was given up.
+        assert!(with_open_lock().channel.consent(1).is_err(), "R11");
+    }
+
+    /// Whether there is a dispute most say; where they are divided both are tried in turn.
+    #[test]
+    fn r21_one_endpoint_of_three_that_lies_neither_hides_nor_invents_the_dispute_to_be_started() {
+        let due = NOW.after(3600 - ACT_S);
+        let dispute = |step: Option<Step>| match step {
+            Some(Step::Dispute { .. }) => true,
+            Some(Step::Show { .. }) => false,
+            step => panic!("{step:?}"),
+        };
+        let mut entry = with_open_lock();
+        let mut shown = facts(0, 0);
+        shown.shown.window_end = due.after(1000);
+        assert!(dispute(entry.step(&seen(&[shown], 2, due))), "one invents it");
+        assert!(
+            !dispute(entry.step(&seen(&[shown, shown], 1, due))),
+            "one hides it"
+        );
+        assert!(dispute(entry.step(&seen(&[shown], 1, due))));
+        entry.defence.disputed_last = true;
+        assert!(!dispute(entry.step(&seen(&[shown], 1, due))));
+        assert_eq!(entry.step(&seen(&[], 0, due)), None, "nobody shows the channel");
+    }
+}

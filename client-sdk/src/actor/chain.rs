@@ -31,8 +31,8 @@ pub(super) struct Watched {
 struct Node {
     name: String,
     reading: Option<Reading>,
-    /// Why it did not answer, as told.
-    failure: Option<String>,
+    /// Why it did not answer, and whether somebody was told.
+    failure: Option<(String, bool)>,
     _task: OwnedTask<()>,
 }
 
@@ -91,8 +91,8 @@ async fn read_all(
 }
 
 impl Watched {
-    /// Takes the answer of an endpoint; gives its name when that is news.
-    fn take(&mut self, report: Report) -> Option<(String, String)> {
+    /// Takes the answer of an endpoint; gives its name and why it failed when that is news for those who listen.
+    fn take(&mut self, report: Report, heard: bool) -> Option<(String, String)> {
         let node = self.nodes.get_mut(report.node)?;
         match report.result {
             Ok(reading) => {
@@ -102,8 +102,10 @@ impl Watched {
             Err(error) => {
                 let why = error.to_string();
                 node.reading = None;
-                let known = node.failure.replace(why.clone());
-                (known.as_ref() != Some(&why)).then(|| (node.name.clone(), why))
+                let known = node.failure.replace((why.clone(), heard));
+                let same = known.filter(|(before, _)| *before == why);
+                let told = same.is_some_and(|(_, told)| told || !heard);
+                (!told).then(|| (node.name.clone(), why))
             }
         }
     }
@@ -122,7 +124,7 @@ impl Actor {
         let Some(watched) = &mut self.watched else {
             return;
         };
-        let failed = watched.take(report);
+        let failed = watched.take(report, self.events.receiver_count() > 0);
         let panel = Panel {
             endpoints: watched.nodes.len(),
             agree: self.options.agree,
@@ -140,49 +142,59 @@ impl Actor {
     }
 
     fn chain_read(&mut self, mut reading: Reading) {
-        // From a node that lags behind another one of the same endpoint: it would undo what was seen. Much lower, and what was
-        // seen was wrong.
+        // From a node that lags behind another one of the same endpoint, or behind one that is not there now: it would undo
+        // what was seen. Much lower, and what was seen was wrong.
         let behind = self.reading.number.saturating_sub(reading.number);
-        if (1..=LAGGING_MAX).contains(&behind) {
+        let lags = (1..=LAGGING_MAX).contains(&behind);
+        if lags
+            && self
+                .watched
+                .as_ref()
+                .is_some_and(|watched| watched.nodes.len() == 1)
+        {
             return;
         }
-        if reading.too_few {
-            (reading.confirmed, reading.confirmed_number) =
-                (self.reading.confirmed, self.reading.confirmed_number);
-        }
+        let only_disputes = lags || reading.too_few;
         let channels = std::mem::take(&mut reading.channels);
-        if reading.confirmed > self.reading.confirmed {
-            self.advanced_at = Instant::now();
+        if !only_disputes {
+            if reading.confirmed > self.reading.confirmed {
+                self.advanced_at = Instant::now();
+            }
+            self.reading = reading;
         }
-        self.reading = reading;
-        let clock = self.clock();
         for (id, seen) in channels {
-            let Seen {
-                confirmed,
-                newest,
-                agreed,
-                ..
-            } = seen;
-            let Some(entry) = self.entries.get_mut(&id) else {
-                continue;
+            let seen = match only_disputes {
+                true => seen.only_disputes(),
+                false => seen,
             };
-            entry.doubted = !agreed;
-            let before = entry.channel.clone();
-            entry.funds(&confirmed);
-            entry.disputes(newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE);
-            let (number, final_number) = (self.reading.number, self.reading.confirmed_number);
-            entry.phase((&newest, number), (&confirmed, final_number));
-            if agreed {
-                entry.channel.tick(clock);
-            }
-            self.changed(&id, &before.phase().clone(), confirmed.open);
-            if let Some(entry) = self.entries.get_mut(&id) {
-                entry.dirty |= entry.channel != before;
-            }
-            self.retry_held(&id);
-            self.defend(&id, &seen);
+            self.channel_read(&id, &seen);
         }
         self.look();
+    }
+
+    fn channel_read(&mut self, id: &ChannelId, seen: &Seen) {
+        let clock = self.clock();
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let (confirmed, newest) = (&seen.confirmed, &seen.newest);
+        let before = entry.channel.clone();
+        if !seen.few {
+            // What this side has signed is counted already (R12): only more than that is in doubt.
+            entry.doubted = !seen.agreed || seen.hub_withdrawn_most > entry.channel.withdrawn(Side::Hub);
+            entry.funds(confirmed);
+        }
+        entry.disputes(newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE);
+        entry.phase(seen, (self.reading.number, self.reading.confirmed_number));
+        if seen.agreed && !seen.few {
+            entry.channel.tick(clock);
+        }
+        self.changed(id, &before.phase().clone(), confirmed.open);
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.dirty |= entry.channel != before;
+        }
+        self.retry_held(id);
+        self.defend(id, seen);
     }
 
     /// The hub's word, taken only when the caller asked for it.
@@ -212,7 +224,7 @@ impl Actor {
         if facts.disputed {
             entry.disputes(true);
         }
-        entry.phase((&facts, 0), (&facts, 0));
+        entry.phase(&Seen::by_hub(facts), (0, 0));
         entry.channel.tick(clock);
         entry.dirty |= entry.channel != before;
         if entry.session != Session::Offline && facts.open {
@@ -315,24 +327,51 @@ impl Entry {
         self.ever_disputed = Some(disputed || self.ever_disputed == Some(true));
     }
 
-    /// A dispute counts as soon as it is seen, its end and a close only when confirmed. Each with its block's number.
-    fn phase(&mut self, (newest, number): (&Facts, u64), (confirmed, final_number): (&Facts, u64)) {
+    /// A dispute counts as soon as it is seen, its end and a close only when confirmed. `numbers`: of the newest block, and of
+    /// the confirmed one.
+    fn phase(&mut self, seen: &Seen, (number, final_number): (u64, u64)) {
+        let (newest, confirmed) = (&seen.newest, &seen.confirmed);
         if newest.disputed {
             self.disputed_at = Some(number);
         }
         // Open in a final block that is older than the dispute says nothing about the dispute.
         let last_seen = *self.disputed_at.get_or_insert(number);
         let gone = newest.open && confirmed.open && final_number >= last_seen;
-        let event = match self.channel.phase() {
+        let phase = self.channel.phase().clone();
+        let event = match &phase {
+            Phase::Closed if seen.not_closed => return self.unclosed(),
             Phase::Closed => return,
             _ if confirmed.closed => Event::ClosedOnChain,
+            // Which one it is most say: one endpoint could tell of another at every reading.
+            Phase::Disputed { .. } if newest.disputed && seen.shared_dispute.is_none() => return,
             _ if newest.disputed => Event::DisputeSeen {
                 dispute_no: newest.dispute_no,
             },
             Phase::Disputed { .. } if gone => Event::DisputeGone,
             _ => return,
         };
-        if let Err(error) = self.channel.enter(&event) {
+        self.enter(&event);
+        if event == Event::ClosedOnChain {
+            self.before_close = Some(phase);
+        }
+    }
+
+    /// Most endpoints say that it is not closed: who said so lied, or the payout was taken away (R25).
+    fn unclosed(&mut self) {
+        self.enter(&Event::PayoutGone);
+        match self.before_close.take() {
+            Some(Phase::Closing { deadline }) => {
+                self.enter(&Event::CloseLapsed);
+                self.enter(&Event::CloseSigned { deadline });
+            }
+            // No close was signed that could still be mined.
+            Some(_) => self.enter(&Event::CloseLapsed),
+            None => {}
+        }
+    }
+
+    fn enter(&mut self, event: &Event) {
+        if let Err(error) = self.channel.enter(event) {
             tracing::warn!(channel = %self.channel.id(), %error, "unexpected event on chain");
         }
     }
@@ -371,18 +410,27 @@ mod tests {
         ..OPEN
     };
 
+    fn look(entry: &mut Entry, (newest, number): (Facts, u64), (confirmed, final_number): (Facts, u64)) {
+        let seen = Seen {
+            confirmed,
+            newest,
+            ..Seen::by_hub(newest)
+        };
+        entry.phase(&seen, (number, final_number));
+    }
+
     /// A reorg takes the dispute out of the newest block. It is over only when a final block, not older than the last
     /// one that showed it, is without it: until then it may be mined again.
     #[test]
     fn a_dispute_is_over_only_in_a_final_block_that_is_newer() {
         let mut entry = untouched();
-        entry.phase((&DISPUTED, 100), (&OPEN, 88));
+        look(&mut entry, (DISPUTED, 100), (OPEN, 88));
         assert!(disputed(&entry));
         for number in 101..112 {
-            entry.phase((&OPEN, number), (&OPEN, number - 12));
+            look(&mut entry, (OPEN, number), (OPEN, number - 12));
             assert!(disputed(&entry), "block {number}");
         }
-        entry.phase((&OPEN, 112), (&OPEN, 100));
+        look(&mut entry, (OPEN, 112), (OPEN, 100));
         assert!(!disputed(&entry));
     }
 
@@ -396,9 +444,9 @@ mod tests {
                 dispute_no: protocol_spec::Seq(1),
             })
             .unwrap();
-        entry.phase((&OPEN, 101), (&OPEN, 89));
+        look(&mut entry, (OPEN, 101), (OPEN, 89));
         assert!(disputed(&entry));
-        entry.phase((&OPEN, 113), (&OPEN, 101));
+        look(&mut entry, (OPEN, 113), (OPEN, 101));
         assert!(!disputed(&entry));
     }
 }

@@ -115,6 +115,8 @@ pub(super) struct Entry {
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
     pub(super) session: Session,
+    /// What it was before it was seen closed, in this process.
+    pub(super) before_close: Option<Phase>,
     /// Newest block in which a dispute was seen; after a restart the first block looked at, to be safe.
     pub(super) disputed_at: Option<u64>,
     /// Refusals of `register`, `resume` or vouchers in a row.
@@ -194,6 +196,7 @@ impl Entry {
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
+            before_close: None,
             disputed_at: None,
             retries: Retries::default(),
             queue: VecDeque::new(),
@@ -255,6 +258,8 @@ impl Entry {
             frames: frames.into_iter().map(own).collect(),
             accepted: channel.received().ack_seq,
             close_left_open: matches!(channel.phase(), Phase::Closing { .. }),
+            // It may have been told of one just before the process ended.
+            close_called_off: *channel.phase() == Phase::Open,
             withdrawal_left_open: channel.is_withdraw_pending() && row.countersigned.is_none(),
             countersigned: row.countersigned,
             // What a tower has is not stored: it is handed over again.

@@ -1,11 +1,13 @@
 //! The chain as the client sees it, by one or several RPC endpoints: reading channels at a confirmed block, opening,
 //! depositing, broadcasting.
 
+mod fees;
 mod merge;
 mod node;
 mod send;
 
 pub(crate) use merge::Panel;
+pub(crate) use send::Urgency;
 
 use crate::{ChainError, Rpc};
 use alloy::{
@@ -13,12 +15,17 @@ use alloy::{
     signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
+use fees::Market;
 use futures::future::{BoxFuture, join_all};
 use node::Node;
 use protocol_spec::{
     Address, Amount, ChannelId, Condition, Config, Seq, UnixSeconds, Witness, abi::IAdjudicator, calls,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// An endpoint that does not answer a call within this time has failed.
@@ -61,18 +68,58 @@ pub(crate) struct Seen {
     pub(crate) disputes: Vec<Facts>,
     /// How many endpoints that are up to date show it open at their newest block.
     pub(crate) open: usize,
+    /// How many endpoints must agree.
+    pub(crate) needed: usize,
+    /// The number of the dispute that so many show.
+    pub(crate) shared_dispute: Option<Seq>,
     /// False while endpoints that are up to date disagree whether the channel is closed.
     pub(crate) agreed: bool,
+    /// Of several endpoints more than half show it open or disputed at the confirmed block, and none closed.
+    pub(crate) not_closed: bool,
+    /// The hub has withdrawn no more than this, as so many say. More than the confirmed facts tell: they disagree.
+    pub(crate) hub_withdrawn_most: Amount,
+    /// Too few know the channel: nothing of this counts but the disputes.
+    pub(crate) few: bool,
 }
 
 impl Seen {
+    /// As the hub tells it, where its view is trusted.
+    pub(crate) fn by_hub(facts: Facts) -> Self {
+        Self {
+            shared_dispute: facts.disputed.then_some(facts.dispute_no),
+            ..Self::by_one(facts, facts)
+        }
+    }
+
     fn by_one(confirmed: Facts, newest: Facts) -> Self {
         Self {
             confirmed,
             newest,
             disputes: Vec::new(),
             open: 0,
+            needed: 1,
+            shared_dispute: None,
             agreed: true,
+            not_closed: false,
+            hub_withdrawn_most: confirmed.hub_withdrawn,
+            few: false,
+        }
+    }
+
+    /// What may be believed of an endpoint alone, or of an older block than was seen before.
+    pub(crate) fn only_disputes(self) -> Self {
+        let newest = Facts {
+            disputed: self.newest.disputed,
+            dispute_no: self.newest.dispute_no,
+            ..Facts::default()
+        };
+        Self {
+            confirmed: Facts::default(),
+            newest,
+            shared_dispute: None,
+            not_closed: false,
+            few: true,
+            ..self
         }
     }
 }
@@ -88,7 +135,7 @@ pub(crate) struct Reading {
     pub(crate) now: UnixSeconds,
     /// Timestamp of the newest confirmed block.
     pub(crate) confirmed: UnixSeconds,
-    /// Fewer endpoints are up to date than must agree: what it says of confirmed blocks counts for nothing.
+    /// Fewer endpoints are up to date than must agree: only the disputes count.
     pub(crate) too_few: bool,
     pub(crate) channels: BTreeMap<ChannelId, Seen>,
 }
@@ -97,6 +144,7 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug)]
 pub(crate) struct ChainAccess {
     nodes: Arc<[Node]>,
+    market: Arc<Mutex<Market>>,
     agree: Option<usize>,
     key: Option<PrivateKeySigner>,
     chain_id: u64,
@@ -121,8 +169,8 @@ pub(crate) struct ChainParams {
 }
 
 impl ChainAccess {
-    /// Connects to all endpoints and checks their chain ids. One that cannot be reached is tried again with every reading;
-    /// an error when none can, or when one serves another chain.
+    /// Connects to all endpoints and checks their chain ids. One that cannot be reached, or serves another chain, is left out and
+    /// tried again with every reading; an error when none is left, or when more than half serve another chain.
     pub(crate) fn connect(params: ChainParams) -> BoxFuture<'static, Result<Self, ChainError>> {
         Box::pin(async move {
             let numbered = params.rpcs.into_iter().enumerate();
@@ -130,16 +178,19 @@ impl ChainAccess {
             let nodes: Arc<[Node]> = nodes.collect();
             let tried = join_all(nodes.iter().map(Node::provider)).await;
             let reached = tried.iter().any(Result::is_ok);
-            for (node, result) in nodes.iter().zip(tried) {
+            let wrong = |result: &&Result<_, _>| matches!(result, Err(ChainError::WrongChain { .. }));
+            let most = tried.iter().filter(wrong).count() > tried.len() >> 1;
+            for (node, result) in nodes.iter().zip(&tried) {
                 match result {
                     Ok(_) => {}
-                    Err(error @ ChainError::WrongChain { .. }) => return Err(error),
-                    Err(error) if !reached => return Err(error),
-                    Err(error) => tracing::warn!(node = node.name, %error, "not reached; tried again"),
+                    Err(error) if most && wrong(&result) => return Err(error.clone()),
+                    Err(error) if !reached => return Err(error.clone()),
+                    Err(error) => tracing::warn!(node = node.name, %error, "left out; tried again"),
                 }
             }
             Ok(Self {
                 nodes,
+                market: Arc::default(),
                 agree: params.agree,
                 key: params.sender,
                 chain_id: params.chain_id,

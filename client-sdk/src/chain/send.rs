@@ -1,24 +1,32 @@
 //! Transactions: signed once, handed to every endpoint, so that none of them alone can lose or hide one.
 
-use super::{CALL_MAX, ChainAccess, merge::upper_middle, node::Node, rpc, within};
+use super::{
+    CALL_MAX, ChainAccess,
+    fees::Fees,
+    merge::{lower_middle, upper_middle},
+    node::Node,
+    rpc, within,
+};
 use crate::ChainError;
 use alloy::{
     eips::eip2718::Encodable2718,
     network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
     primitives::{B256, Bytes, U256},
-    providers::Provider,
+    providers::{DynProvider, Provider},
     rpc::types::TransactionRequest,
     sol_types::SolCall,
 };
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join_all, join3};
 use protocol_spec::{Address, Amount};
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A defence that no block takes within this time offers more.
 const RAISE_AFTER: Duration = Duration::from_secs(60);
-/// A defence offers at most so many times what the endpoint says is enough now.
-const RAISE_MAX: u128 = 8;
+/// A receipt is asked for again at once: an endpoint that hangs holds nobody up.
+const RECEIPT_MAX: Duration = Duration::from_secs(5);
+/// Transactions whose receipts are asked for at once.
+const RECEIPTS_AT_ONCE: usize = 32;
 /// Different nonces that endpoints may name.
 const NONCES_MAX: usize = 4;
 /// No block takes a transaction with more (EIP-7825).
@@ -29,26 +37,6 @@ mod erc20 {
     alloy::sol! {
         function allowance(address owner, address spender) external view returns (uint256);
         function approve(address spender, uint256 amount) external returns (bool);
-    }
-}
-
-/// Wei per gas.
-#[derive(Clone, Copy, Default)]
-struct Fees {
-    max: u128,
-    tip: u128,
-}
-
-impl Fees {
-    /// An eighth more, as mempools want of what replaces another, but never less than `now`.
-    fn raised(self, now: Self) -> Self {
-        let more = |fee: u128| fee.saturating_add(fee >> 3).saturating_add(1);
-        let most = now.max.saturating_mul(RAISE_MAX);
-        let max = more(self.max).min(most).max(now.max);
-        Self {
-            max,
-            tip: more(self.tip).max(now.tip).min(max),
-        }
     }
 }
 
@@ -70,42 +58,89 @@ impl Call {
     }
 }
 
-/// What one endpoint says that a call needs.
-#[derive(Clone, Copy)]
-struct Quote {
-    nonce: u64,
-    gas: u64,
-    fees: Fees,
+/// Whether a call is worth what it costs also when endpoints are divided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Urgency {
+    /// A defence: not sending it costs more. When as many endpoints say that it works as that it does not, it is sent.
+    Defence,
+    /// Everything else: more must say that it works than that it does not, and at least half of all must answer.
+    CanWait,
 }
 
-/// What a call is sent with. One endpoint of three that stands still or lies decides nothing of it.
+/// What one endpoint says of a call.
+enum Estimate {
+    Gas(u64),
+    /// It does nothing at the newest block.
+    Reverts(ChainError),
+    Failed(ChainError),
+}
+
+type Answer = (Result<u64, ChainError>, Result<Fees, ChainError>, Estimate);
+
+/// What all endpoints say that a call needs, each part by all that answered it.
+#[derive(Default)]
+struct Quotes {
+    nonces: Vec<u64>,
+    fees: Vec<Fees>,
+    gas: Vec<u64>,
+    reverts: usize,
+    /// Why the last one that failed did.
+    failed: Option<ChainError>,
+}
+
+/// What a call is sent with, but for its fees. One endpoint of three that stands still or lies decides nothing of it.
+#[derive(PartialEq, Eq, Debug)]
 struct Terms {
-    nonce: u64,
     /// All that were named, the likeliest first.
     nonces: Vec<u64>,
     gas: u64,
-    fees: Fees,
 }
 
-impl Terms {
-    fn of(quotes: &[Quote]) -> Option<Self> {
-        let middle = |part: fn(&Quote) -> u128| upper_middle(quotes.iter().map(part).collect());
-        let nonce = upper_middle(quotes.iter().map(|quote| quote.nonce).collect())?;
-        let mut nonces = vec![nonce];
-        for quote in quotes {
-            if !nonces.contains(&quote.nonce) && nonces.len() < NONCES_MAX {
-                nonces.push(quote.nonce);
+impl Quotes {
+    fn of(endpoints: impl IntoIterator<Item = Answer>) -> Self {
+        let mut quotes = Self::default();
+        for (nonce, fees, estimate) in endpoints {
+            match nonce {
+                Ok(nonce) => quotes.nonces.push(nonce),
+                Err(error) => quotes.failed = Some(error),
+            }
+            match fees {
+                Ok(fees) => quotes.fees.push(fees),
+                Err(error) => quotes.failed = Some(error),
+            }
+            match estimate {
+                Estimate::Gas(gas) => quotes.gas.push(gas),
+                Estimate::Failed(error) => quotes.failed = Some(error),
+                Estimate::Reverts(error) => {
+                    quotes.reverts = quotes.reverts.saturating_add(1);
+                    quotes.failed = Some(error);
+                }
             }
         }
-        Some(Self {
-            nonce,
-            nonces,
-            gas: upper_middle(quotes.iter().map(|quote| quote.gas).collect())?,
-            fees: Fees {
-                max: middle(|quote| quote.fees.max)?,
-                tip: middle(|quote| quote.fees.tip)?,
-            },
-        })
+        quotes
+    }
+
+    /// An error when the call is not to be sent.
+    fn terms(&self, endpoints: usize, urgency: Urgency) -> Result<Terms, ChainError> {
+        let urgent = urgency == Urgency::Defence;
+        let (works, fails) = (self.gas.len(), self.reverts);
+        let half = |count: usize| urgent || count.saturating_mul(2) >= endpoints;
+        let enough = half(self.nonces.len()) && half(self.fees.len()) && half(works.saturating_add(fails));
+        let wanted = works > fails || (urgent && works == fails);
+        let nonce = upper_middle(self.nonces.clone());
+        let gas = upper_middle(self.gas.clone());
+        match (nonce, gas) {
+            (Some(nonce), Some(gas)) if enough && wanted => {
+                let mut nonces = vec![nonce];
+                for other in &self.nonces {
+                    if !nonces.contains(other) && nonces.len() < NONCES_MAX {
+                        nonces.push(*other);
+                    }
+                }
+                Ok(Terms { nonces, gas })
+            }
+            _ => Err(self.failed.clone().unwrap_or(ChainError::NotConfigured)),
+        }
     }
 }
 
@@ -145,7 +180,7 @@ impl ChainAccess {
         self.send(Call { to, data, value }).await.map(drop)
     }
 
-    /// A number at the newest block: of what the endpoints say the one in the middle.
+    /// A number at the newest block: of what the endpoints say the one in the middle, of two the lower.
     pub(super) async fn ask(
         &self,
         to: Address,
@@ -157,7 +192,7 @@ impl ChainAccess {
             decode(&answer)
         });
         let (numbers, failed) = parted(join_all(all).await);
-        upper_middle(numbers).ok_or(failed)
+        lower_middle(numbers).ok_or(failed)
     }
 
     /// Sends a call to the adjudicator and waits until it is mined.
@@ -173,16 +208,17 @@ impl ChainAccess {
         &'a self,
         data: Vec<u8>,
         use_for: Option<Duration>,
+        urgency: Urgency,
         waits: impl Fn() + Send + Sync + 'a,
     ) -> BoxFuture<'a, Result<B256, ChainError>> {
         Box::pin(async move {
             let (to, value) = (self.adjudicator, U256::ZERO);
             let call = Call { to, data, value };
-            let (mut fees, mut sent) = (Fees::default(), Vec::new());
+            let (mut fees, mut sent, mut attempts) = (None, Vec::new(), 0_u32);
             let (begun, use_for) = (Instant::now(), use_for.unwrap_or(self.timeout));
             while begun.elapsed() < use_for {
-                match self.offer(&call, fees, &mut sent).await {
-                    Ok(offered) => fees = offered,
+                match self.offer(&call, (fees, attempts), urgency, &mut sent).await {
+                    Ok(offered) => fees = Some(offered),
                     // An earlier one may still be mined, or be why this one is refused.
                     Err(error) if sent.is_empty() => return Err(error),
                     Err(error) => tracing::debug!(%error, "a defence cannot be raised now"),
@@ -190,21 +226,23 @@ impl ChainAccess {
                 if let Ok(mined) = timeout(RAISE_AFTER, self.mined(&sent)).await {
                     return mined;
                 }
+                attempts = attempts.saturating_add(1);
                 waits();
             }
             Err(ChainError::Timeout("the transaction was not mined"))
         })
     }
 
-    /// One attempt: the call for each nonce that is named, to every endpoint. Adds what was taken to `sent`.
-    async fn offer(&self, call: &Call, before: Fees, sent: &mut Vec<B256>) -> Result<Fees, ChainError> {
-        let again = !sent.is_empty();
-        let terms = Terms::of(&self.quotes(call, again).await?).ok_or(ChainError::NotConfigured)?;
-        let fees = if again {
-            before.raised(terms.fees)
-        } else {
-            terms.fees
-        };
+    /// One attempt: the call for each nonce that is named, to every endpoint. Adds what was taken to `sent`. `before`: what was
+    /// offered last, and how often in vain.
+    async fn offer(
+        &self,
+        call: &Call,
+        before: (Option<Fees>, u32),
+        urgency: Urgency,
+        sent: &mut Vec<B256>,
+    ) -> Result<Fees, ChainError> {
+        let (terms, fees) = self.terms(call, before, urgency, !sent.is_empty()).await?;
         let mut failed = None;
         for nonce in &terms.nonces {
             let signed = self.sign(call, *nonce, terms.gas, fees).await?;
@@ -220,42 +258,36 @@ impl ChainAccess {
     }
 
     async fn send(&self, call: Call) -> Result<B256, ChainError> {
-        let terms = Terms::of(&self.quotes(&call, false).await?).ok_or(ChainError::NotConfigured)?;
-        let signed = self.sign(&call, terms.nonce, terms.gas, terms.fees).await?;
+        let (terms, fees) = self.terms(&call, (None, 0), Urgency::CanWait, false).await?;
+        let nonce = terms.nonces.first().copied().ok_or(ChainError::NotConfigured)?;
+        let signed = self.sign(&call, nonce, terms.gas, fees).await?;
         self.hand_over(&signed).await?;
         timeout(self.timeout, self.mined(&[signed.hash]))
             .await
             .map_err(|_| ChainError::Timeout("the transaction was not mined"))?
     }
 
-    /// What every endpoint says that the call needs; an error when none can say. `again`: in the place of what waits.
-    async fn quotes(&self, call: &Call, again: bool) -> Result<Vec<Quote>, ChainError> {
+    /// What the call is sent with now; an error when it is not. `again`: in the place of what waits.
+    async fn terms(
+        &self,
+        call: &Call,
+        (before, attempts): (Option<Fees>, u32),
+        urgency: Urgency,
+        again: bool,
+    ) -> Result<(Terms, Fees), ChainError> {
         let from = self.sender().ok_or(ChainError::NoSender)?;
-        let all = self.nodes.iter().map(|node| async move {
-            let quote = timeout(CALL_MAX, self.quote(node, from, call, again)).await;
-            quote.unwrap_or_else(|_| Err(ChainError::Rpc("no answer in time".to_owned())))
-        });
-        let (quotes, failed) = parted(join_all(all).await);
-        match quotes.is_empty() {
-            true => Err(failed),
-            false => Ok(quotes),
-        }
-    }
-
-    async fn quote(&self, node: &Node, from: Address, call: &Call, again: bool) -> Result<Quote, ChainError> {
-        let provider = node.provider().await?;
-        let nonces = provider.get_transaction_count(from);
-        // Read for every transaction: other programs may use the same key.
-        let nonces = if again { nonces } else { nonces.pending() };
-        let nonce = within(async { nonces.await }).await?;
-        let request = call.request(from);
-        let gas = within(async { provider.estimate_gas(request).await }).await?;
-        let now = within(async { provider.estimate_eip1559_fees().await }).await?;
-        let fees = Fees {
-            max: now.max_fee_per_gas,
-            tip: now.max_priority_fee_per_gas,
+        let asked = self.nodes.iter().map(|node| quote(node, from, call, again));
+        let quotes = Quotes::of(join_all(asked).await);
+        let terms = quotes.terms(self.nodes.len(), urgency)?;
+        let market = {
+            let mut market = self.market.lock().unwrap_or_else(PoisonError::into_inner);
+            market.told(&quotes.fees, self.nodes.len());
+            *market
         };
-        Ok(Quote { nonce, gas, fees })
+        match market.offer(&quotes.fees, before, attempts) {
+            Some(fees) => Ok((terms, fees)),
+            None => Err(quotes.failed.unwrap_or(ChainError::NotConfigured)),
+        }
     }
 
     async fn sign(&self, call: &Call, nonce: u64, gas: u64, fees: Fees) -> Result<Signed, ChainError> {
@@ -291,49 +323,97 @@ impl ChainAccess {
     }
 
     async fn known(&self, hash: B256) -> Result<(), ChainError> {
-        let mut failed = ChainError::Rpc("no endpoint took the transaction".to_owned());
-        for node in self.nodes.iter() {
-            let found = async {
-                let provider = node.provider().await?;
-                within(async { provider.get_transaction_by_hash(hash).await }).await
-            };
-            match found.await {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => {}
-                Err(error) => failed = error,
-            }
+        let all = self.nodes.iter().map(|node| async move {
+            let provider = node.provider().await?;
+            within(async { provider.get_transaction_by_hash(hash).await }).await
+        });
+        let (found, failed) = parted(join_all(all).await);
+        match found.iter().any(Option::is_some) {
+            true => Ok(()),
+            false if found.is_empty() => Err(failed),
+            false => Err(ChainError::Rpc("no endpoint took the transaction".to_owned())),
         }
-        Err(failed)
     }
 
     /// Waits until one of `hashes` is mined: until at least half of those who answer show its receipt.
     async fn mined(&self, hashes: &[B256]) -> Result<B256, ChainError> {
         loop {
-            for hash in hashes {
-                let (mut mined, mut reverted, mut answers) = (0_usize, 0_usize, 0_usize);
-                for receipt in join_all(self.nodes.iter().map(|node| receipt(node, *hash))).await {
-                    match receipt {
-                        Ok(Some(true)) => mined = mined.saturating_add(1),
-                        Ok(Some(false)) => reverted = reverted.saturating_add(1),
-                        Ok(None) => {}
-                        // The transaction is sent: a failed look at it says nothing about it.
-                        Err(error) => {
-                            tracing::warn!(%error, %hash, "no receipt");
-                            continue;
-                        }
-                    }
-                    answers = answers.saturating_add(1);
-                }
-                let half = |of: usize| of > 0 && of.saturating_mul(2) >= answers;
-                if half(mined) {
+            // The newest first; of those of an older offer one may be mined all the same.
+            for hashes in hashes.rchunks(RECEIPTS_AT_ONCE) {
+                let fates = join_all(hashes.iter().map(|hash| self.fate(*hash))).await;
+                let known = hashes.iter().zip(&fates);
+                if let Some((hash, _)) = known.clone().find(|(_, fate)| **fate == Some(true)) {
                     return Ok(*hash);
                 }
-                if half(reverted) {
+                if let Some((hash, _)) = known.clone().find(|(_, fate)| **fate == Some(false)) {
                     return Err(ChainError::Reverted { tx: hash.to_string() });
                 }
             }
             sleep(self.poll.min(Duration::from_secs(1))).await;
         }
+    }
+
+    /// Whether a transaction succeeded, as at least half of those say who answer.
+    async fn fate(&self, hash: B256) -> Option<bool> {
+        let asked = self
+            .nodes
+            .iter()
+            .map(|node| timeout(RECEIPT_MAX, receipt(node, hash)));
+        let answers = join_all(asked).await.into_iter().filter_map(|answer| {
+            let answer = answer.unwrap_or_else(|_| Err(ChainError::Rpc("no answer in time".to_owned())));
+            // The transaction is sent: a failed look at it says nothing about it.
+            let told = answer.inspect_err(|error| tracing::debug!(%error, %hash, "no receipt"));
+            told.ok()
+        });
+        let answers: Vec<Option<bool>> = answers.collect();
+        let half = |fate: bool| {
+            let of = answers.iter().filter(|answer| **answer == Some(fate)).count();
+            of > 0 && of.saturating_mul(2) >= answers.len()
+        };
+        [true, false].into_iter().find(|fate| half(*fate))
+    }
+}
+
+/// What one endpoint says that the call needs. Each part apart: one that does not estimate names nonce and fees all the same.
+async fn quote(node: &Node, from: Address, call: &Call, again: bool) -> Answer {
+    let Ok(connected) = timeout(CALL_MAX, node.provider()).await else {
+        let late = || ChainError::Rpc("no answer in time".to_owned());
+        return (Err(late()), Err(late()), Estimate::Failed(late()));
+    };
+    let provider = match connected {
+        Ok(provider) => provider,
+        Err(error) => return (Err(error.clone()), Err(error.clone()), Estimate::Failed(error)),
+    };
+    let nonce = async {
+        let nonces = provider.get_transaction_count(from);
+        // Read for every transaction: other programs may use the same key.
+        let nonces = if again { nonces } else { nonces.pending() };
+        within(async { nonces.await }).await
+    };
+    let fees = async {
+        let now = within(async { provider.estimate_eip1559_fees().await }).await?;
+        Ok(Fees {
+            max: now.max_fee_per_gas,
+            tip: now.max_priority_fee_per_gas,
+        })
+    };
+    join3(nonce, fees, estimate(provider, call.request(from))).await
+}
+
+async fn estimate(provider: &DynProvider, request: TransactionRequest) -> Estimate {
+    match timeout(CALL_MAX, provider.estimate_gas(request)).await {
+        Ok(Ok(gas)) => Estimate::Gas(gas),
+        Ok(Err(error)) => {
+            let payload = error.as_error_resp();
+            let reverts = payload.is_some_and(|payload| {
+                payload.code == 3 || payload.message.contains("revert") || payload.as_revert_data().is_some()
+            });
+            match reverts {
+                true => Estimate::Reverts(rpc(error)),
+                false => Estimate::Failed(rpc(error)),
+            }
+        }
+        Err(_) => Estimate::Failed(ChainError::Rpc("no answer in time".to_owned())),
     }
 }
 

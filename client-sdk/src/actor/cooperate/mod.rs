@@ -257,7 +257,7 @@ impl Actor {
                 entry.resume_withdrawal(clock);
             }
             entry.end_cooperation(now, clock);
-            if std::mem::take(&mut entry.close_called_off) {
+            if entry.live() && std::mem::take(&mut entry.close_called_off) {
                 questions.push((stay(*id), Pending::Ignore));
             }
             let Some(cooperation) = &entry.cooperation else {

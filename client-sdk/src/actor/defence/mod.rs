@@ -5,6 +5,7 @@
 //! What is to be done follows from the chain and the store at every reading, so nothing of it needs to be remembered: after
 //! a restart, a reorg or a failure the same question has the same answer.
 
+mod rest;
 mod step;
 
 pub(super) use step::Progress;
@@ -12,7 +13,7 @@ pub(super) use step::Progress;
 use super::{Actor, pay::later};
 use crate::{
     ChainError, ClientEvent, Defence,
-    chain::{ChainAccess, Seen},
+    chain::{ChainAccess, Seen, Urgency},
     task::OwnedTask,
 };
 use protocol_spec::{ChannelId, Config};
@@ -23,6 +24,8 @@ use tokio::{sync::mpsc, time::Instant};
 /// Between two attempts at the same.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// So many failures to finalize are told: with locks a dispute is final some time after its window (R18).
+const NOT_FINALIZED_MAX: u32 = 5;
 const DONE: usize = 64;
 
 /// Transactions under way and their ends.
@@ -81,6 +84,8 @@ impl Actor {
         let sighting = Sighting {
             disputes: &seen.disputes,
             open: seen.open,
+            needed: seen.needed,
+            shared: seen.shared_dispute,
             withdrawn: seen.newest.client_withdrawn,
             now: self.reading.now,
             latest: self.clock().now,
@@ -91,7 +96,8 @@ impl Actor {
         let Some(chain) = self.defences.chain.clone() else {
             return;
         };
-        if entry.rests(Instant::now()) {
+        let now = Instant::now();
+        if entry.defence.next.is_some_and(|next| now < next) {
             return;
         }
         let config = entry.channel.config().clone();
@@ -101,7 +107,7 @@ impl Actor {
         };
         let withdrawal = || entry.unmined_withdrawal(&sighting, self.options.broadcast);
         let step = step.or_else(|| withdrawal().filter(|_| chain.sender().is_some()));
-        let Some(step) = step else {
+        let Some(step) = step.filter(|step| !entry.rests(step, &sighting, now)) else {
             return;
         };
         let gives_way = step.gives_way();
@@ -153,14 +159,16 @@ impl Actor {
             .extract_if(.., |other, task| *other == id && task.gives_way == gives_way)
             .for_each(drop);
         entry.defence.disputed_last = matches!(step, Step::Dispute { .. });
+        if matches!(result, Ok(Some(_)) | Err(ChainError::Reverted { .. })) {
+            entry.spent(&step, self.options.chain_poll, Instant::now());
+        }
         match result {
             Ok(transaction) => {
                 entry.defence.retries.succeeded();
                 entry.defence.told = None;
                 // The next reading shows it.
                 entry.defence.next = Some(later(self.options.chain_poll.saturating_mul(2)));
-                let rest = entry.rest_after(&step, self.options.chain_poll);
-                entry.defence.again = Some(later(rest));
+                entry.defence.not_finalized = 0;
                 match step {
                     Step::Show { locks, .. } => entry.defence.resolved.2.extend(locks),
                     Step::Claim => entry.defence.claimed = true,
@@ -183,7 +191,14 @@ impl Actor {
                 // Not final yet, or the hub was faster: nobody needs to do anything about it.
                 match step {
                     Step::Finalize => {
-                        return tracing::debug!(channel = %id, %error, "cannot be finalized yet");
+                        let times = entry.defence.not_finalized.saturating_add(1);
+                        entry.defence.not_finalized = times;
+                        tracing::debug!(channel = %id, %error, times, "cannot be finalized yet");
+                        if times < NOT_FINALIZED_MAX {
+                            return;
+                        }
+                        let why = format!("the dispute cannot be finalized yet; tried again: {error}");
+                        return self.defence_failed(id, why);
                     }
                     Step::Withdraw { .. } => {
                         return tracing::info!(channel = %id, %error, "the withdrawal was not handed in");
@@ -216,16 +231,17 @@ async fn carry_out(
     waits: impl Fn() + Send + Sync,
 ) -> Result<Option<String>, ChainError> {
     let sent = match step {
-        Step::Dispute { left, .. } | Step::Show { left, .. } | Step::Withdraw { left } => {
-            chain.defend(data, Some(*left), waits).await
+        Step::Dispute { left, .. } | Step::Show { left, .. } => {
+            chain.defend(data, Some(*left), Urgency::Defence, waits).await
         }
-        Step::Finalize => chain.defend(data, None, waits).await,
+        Step::Withdraw { left } => chain.defend(data, Some(*left), Urgency::CanWait, waits).await,
+        Step::Finalize => chain.defend(data, None, Urgency::CanWait, waits).await,
         Step::Claim => {
             let own = chain.sender() == Some(config.client);
             if !own || chain.claimable(config.token).await?.is_zero() {
                 return Ok(None);
             }
-            chain.defend(data, None, waits).await
+            chain.defend(data, None, Urgency::CanWait, waits).await
         }
     };
     sent.map(|hash| Some(hash.to_string()))

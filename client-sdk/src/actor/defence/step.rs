@@ -1,5 +1,6 @@
 //! What is to be done for a channel on chain: it follows from what the endpoints show and from the store.
 
+use super::rest::Rests;
 use crate::{
     actor::{Retries, cooperate::WITHDRAW_LIFE_S, entry::Entry},
     chain::{Facts, Shown},
@@ -12,8 +13,6 @@ use protocol_spec::{
 use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 
-/// The longest rest after showing the same again is two polls, doubled so many times.
-const RESTS_MAX: u32 = 12;
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
 
@@ -23,6 +22,10 @@ pub(super) struct Sighting<'a> {
     pub(super) disputes: &'a [Facts],
     /// How many endpoints show the channel open.
     pub(super) open: usize,
+    /// How many endpoints must agree.
+    pub(super) needed: usize,
+    /// The number of the dispute that so many show.
+    pub(super) shared: Option<Seq>,
     /// Withdrawn by this client at the newest block.
     pub(super) withdrawn: Amount,
     /// Time of the newest block.
@@ -65,13 +68,12 @@ impl Step {
 #[derive(Default)]
 pub(in crate::actor) struct Progress {
     pub(super) next: Option<Instant>,
-    /// What was shown is not shown again before, unless there is more to show.
-    pub(super) again: Option<Instant>,
     pub(super) retries: Retries,
     /// Locks resolved in the dispute and the voucher of these numbers.
     pub(super) resolved: (Seq, Seq, BTreeSet<u64>),
-    /// How often the same was shown in a row, and what it was: voucher, witnesses known, and locks resolved before.
-    shown: (u32, (Seq, usize, usize)),
+    pub(super) rests: Rests,
+    /// Failures to finalize in a row.
+    pub(super) not_finalized: u32,
     /// Nothing is left to be claimed.
     pub(super) claimed: bool,
     /// The last step was one that believed those who show no dispute.
@@ -99,7 +101,7 @@ impl Entry {
         let (disputes, now) = (seen.disputes, seen.now);
         let (open, over): (Vec<&Facts>, Vec<&Facts>) =
             disputes.iter().partition(|facts| now < facts.shown.window_end);
-        self.forget_resolved(disputes);
+        self.forget_resolved(disputes, seen.shared, now);
         let (mut voucher, mut locks) = (false, BTreeSet::new());
         let mut left_s = 0;
         for facts in &open {
@@ -115,7 +117,7 @@ impl Entry {
             let left = Duration::from_secs(left_s);
             return Some(Step::Show { voucher, locks, left });
         }
-        (over.len() > open.len()).then_some(Step::Finalize)
+        (over.len() >= seen.needed).then_some(Step::Finalize)
     }
 
     /// The withdrawal that both sides have signed, if no block has it: at once, or when the hub has let a third of its life pass.
@@ -135,6 +137,7 @@ impl Entry {
     /// gas, and what is not done the lock.
     fn must_dispute(&self, seen: &Sighting<'_>) -> bool {
         let due = match seen.open.cmp(&seen.disputes.len()) {
+            _ if seen.shared.is_some() => false,
             Ordering::Greater => true,
             Ordering::Equal => seen.open > 0 && !self.defence.disputed_last,
             Ordering::Less => false,
@@ -168,18 +171,24 @@ impl Entry {
         newest.paid > shown.paid || (newest.seq > shown.seq && locks)
     }
 
-    /// What was resolved counts in one dispute and one voucher, and not when nobody shows it any more.
-    fn forget_resolved(&mut self, disputes: &[Facts]) {
-        let Some(dispute_no) = disputes.iter().map(|facts| facts.dispute_no).max() else {
+    /// What was resolved counts in one dispute and one voucher, and not when nobody shows it any more. Which dispute it is as
+    /// many must say as must agree. While fewer do, what was resolved is resolved again after the rest of it.
+    fn forget_resolved(&mut self, disputes: &[Facts], shared: Option<Seq>, now: UnixSeconds) {
+        if disputes.is_empty() {
             return;
-        };
+        }
         let gone = disputes
             .iter()
             .all(|facts| facts.shown.counted.is_zero() && !self.adds(&facts.shown));
         let newest = self.channel.received().seq;
+        let known: BTreeSet<u64> = self.openable(now).map(|lock| lock.id).collect();
         let (of_dispute, of_voucher, resolved) = &mut self.defence.resolved;
-        if (*of_dispute, *of_voucher) != (dispute_no, newest) || gone {
-            (*of_dispute, *of_voucher) = (dispute_no, newest);
+        let forget = match shared {
+            Some(number) => number > *of_dispute || newest != *of_voucher || gone,
+            None => known.is_subset(resolved),
+        };
+        if forget {
+            (*of_dispute, *of_voucher) = (shared.unwrap_or_default().max(*of_dispute), newest);
             resolved.clear();
         }
     }
@@ -210,36 +219,6 @@ impl Entry {
             chosen.insert(lock.id);
         }
         (voucher, chosen)
-    }
-
-    /// A reading that shows the newest step undone is not believed for a while: an endpoint that lies could have the same
-    /// shown for ever. The rest doubles with each time in a row.
-    pub(super) fn rest_after(&mut self, step: &Step, poll: Duration) -> Duration {
-        if !matches!(step, Step::Show { .. } | Step::Dispute { .. }) {
-            return Duration::ZERO;
-        }
-        let (seq, witnesses) = self.to_show();
-        let this = (seq, witnesses, self.defence.resolved.2.len());
-        let (times, before) = self.defence.shown;
-        let again = before == this;
-        let times = if again { times.saturating_add(1) } else { 0 };
-        self.defence.shown = (times, this);
-        poll.saturating_mul(2 << times.min(RESTS_MAX))
-    }
-
-    fn to_show(&self) -> (Seq, usize) {
-        (
-            self.channel.received().seq,
-            self.channel.known_witnesses().count(),
-        )
-    }
-
-    /// Nothing is tried at `now`.
-    pub(super) fn rests(&self, now: Instant) -> bool {
-        let (_, (seq, witnesses, _)) = self.defence.shown;
-        let nothing_new = self.to_show() == (seq, witnesses);
-        let before = |at: Option<Instant>| at.is_some_and(|at| at > now);
-        before(self.defence.next) || (nothing_new && before(self.defence.again))
     }
 
     pub(super) fn calldata(&self, step: &Step) -> Vec<u8> {
@@ -297,9 +276,13 @@ mod tests {
 
     /// Seen by endpoints of which `open` show no dispute.
     fn seen(disputes: &[Facts], open: usize, now: UnixSeconds) -> Sighting<'_> {
+        let needed = (disputes.len() + open) / 2 + 1;
+        let number = disputes.first().map(|facts| facts.dispute_no);
         Sighting {
             disputes,
             open,
+            needed,
+            shared: number.filter(|_| disputes.len() >= needed),
             withdrawn: Amount::ZERO,
             now,
             latest: now,
@@ -374,25 +357,6 @@ mod tests {
         );
         assert_eq!(step_of(&mut entry, &[over], NOW), Some(Step::Finalize));
         assert_eq!(step_of(&mut entry, &[], NOW), None);
-    }
-
-    #[test]
-    fn the_same_is_shown_again_after_longer_and_longer_rests_and_more_at_once() {
-        let mut entry = with_first_voucher(&[credit_of(100)]);
-        let poll = Duration::from_secs(4);
-        let step = step_of(&mut entry, &[facts(0, 0)], NOW).unwrap();
-        let rests: Vec<u64> = (0..15).map(|_| entry.rest_after(&step, poll).as_secs()).collect();
-        assert_eq!(rests[..4], [8, 16, 32, 64]);
-        assert_eq!(rests[13..], [8 << 12, 8 << 12]);
-        assert_eq!(entry.rest_after(&Step::Finalize, poll), Duration::ZERO);
-        let now = Instant::now();
-        entry.defence.again = Some(now + poll);
-        assert!(entry.rests(now) && !entry.rests(now + poll));
-        // A witness that was learned since.
-        entry.defence.shown.1.1 = 9;
-        assert!(!entry.rests(now));
-        entry.defence.next = Some(now + poll);
-        assert!(entry.rests(now), "the chain shows the last step first");
     }
 
     const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;

@@ -1,6 +1,9 @@
 //! Raising a defence, on the embedded chain, whose mempool has a real one's rules; in virtual time.
 
-use super::{super::ChainParams, *};
+use super::{
+    super::{ChainParams, fees::OVER_MARKET_MAX},
+    *,
+};
 use crate::Rpc;
 use alloy::{
     consensus::{Transaction as _, TxEnvelope},
@@ -67,7 +70,11 @@ impl World {
 
     fn defend(&self, use_for: Duration) -> tokio::task::JoinHandle<Result<B256, ChainError>> {
         let access = self.access.clone();
-        tokio::spawn(async move { access.defend(vec![1, 2, 3], Some(use_for), || ()).await })
+        tokio::spawn(async move {
+            access
+                .defend(vec![1, 2, 3], Some(use_for), Urgency::Defence, || ())
+                .await
+        })
     }
 
     async fn ask(&self, method: &'static str, params: Value) {
@@ -143,7 +150,10 @@ async fn it_follows_the_market_at_once_and_is_bounded_by_eight_times_of_it() {
     assert!(matches!(error, ChainError::Timeout(_)), "{error}");
     let most = world.waiting().await[0].1;
     let now = world.chain.provider().estimate_eip1559_fees().await.unwrap();
-    assert!(most > raised && most <= now.max_fee_per_gas * RAISE_MAX, "{most}");
+    assert!(
+        most > raised && most <= now.max_fee_per_gas * OVER_MARKET_MAX,
+        "{most}"
+    );
 }
 
 /// A node that stands still names a nonce that was used, one that lies any other. Each of these cost a client everything.
@@ -183,20 +193,61 @@ async fn a_defence_that_waits_says_so() {
     let waits = || {
         heard.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     };
-    let ended = world.access.defend(vec![1], Some(RAISE_AFTER * 3), waits).await;
+    let ended = world
+        .access
+        .defend(vec![1], Some(RAISE_AFTER * 3), Urgency::Defence, waits)
+        .await;
     assert!(matches!(ended, Err(ChainError::Timeout(_))), "{ended:?}");
     assert_eq!(heard.into_inner(), 3);
 }
 
+fn answer(nonce: u64, gas: u64, fee: u128) -> Answer {
+    (Ok(nonce), Ok(Fees { max: fee, tip: fee }), Estimate::Gas(gas))
+}
+
+fn reverts(nonce: u64, fee: u128) -> Answer {
+    let estimate = Estimate::Reverts(ChainError::Rpc("reverted".to_owned()));
+    (Ok(nonce), Ok(Fees { max: fee, tip: fee }), estimate)
+}
+
+fn down() -> Answer {
+    let failed = || ChainError::Rpc("down".to_owned());
+    (Err(failed()), Err(failed()), Estimate::Failed(failed()))
+}
+
 #[test]
 fn terms_are_those_in_the_middle() {
-    let quote = |nonce, gas, fee| Quote {
-        nonce,
-        gas,
-        fees: Fees { max: fee, tip: fee },
-    };
-    let terms = Terms::of(&[quote(7, 50, 10), quote(900, 1, 1_000_000), quote(7, 60, 12)]).unwrap();
-    assert_eq!((terms.nonce, terms.nonces, terms.gas), (7, vec![7, 900], 50));
-    assert_eq!((terms.fees.max, terms.fees.tip), (12, 12));
-    assert!(Terms::of(&[]).is_none());
+    let quotes = Quotes::of([answer(7, 50, 10), answer(900, 1, 1_000_000), answer(7, 60, 12)]);
+    let nonces = vec![7, 900];
+    assert_eq!(
+        quotes.terms(3, Urgency::CanWait).unwrap(),
+        Terms { nonces, gas: 50 }
+    );
+    assert!(Quotes::of([]).terms(1, Urgency::Defence).is_err());
+}
+
+/// The one that says it works decided gas and fee alone, and emptied the account of a channel that nobody disputed.
+#[test]
+fn what_most_say_does_nothing_is_not_sent_and_fees_are_named_by_all() {
+    for urgency in [Urgency::Defence, Urgency::CanWait] {
+        let lie = || answer(7, 26_500, 1_000_000);
+        assert!(
+            Quotes::of([lie(), reverts(7, 10), reverts(7, 10)])
+                .terms(3, urgency)
+                .is_err()
+        );
+        let told = Quotes::of([lie(), answer(7, 50, 10), reverts(7, 10)]);
+        assert!(told.terms(3, urgency).is_ok());
+        assert_eq!(
+            told.fees.len(),
+            3,
+            "who does not estimate names its fee all the same"
+        );
+        let divided = Quotes::of([lie(), reverts(7, 10)]).terms(2, urgency);
+        assert_eq!(divided.is_ok(), urgency == Urgency::Defence);
+        let alone = Quotes::of([answer(7, 50, 10), down(), down()]).terms(3, urgency);
+        assert_eq!(alone.is_ok(), urgency == Urgency::Defence);
+        let half = Quotes::of([answer(7, 50, 10), down()]).terms(2, urgency);
+        assert!(half.is_ok(), "of two one may be down");
+    }
 }

@@ -42,8 +42,8 @@ impl ClientBuilder {
     }
 
     /// The chain, by URL or alloy provider. Deposits and disputes are learned from it, never from the hub's word: it must be
-    /// neither the hub's nor a friend's of the hub. Once more for each further endpoint: one may then be down; a dispute
-    /// counts when one of them shows it, a deposit when all that are up to date do, a resolver's yes when most say so.
+    /// neither the hub's nor a friend's of the hub. Once more for each further endpoint, best two: one of three may then be
+    /// down, stand still or lie. A dispute counts when one of them shows it, all else as [`Self::agree`] says.
     pub fn rpc(mut self, rpc: impl Into<Rpc>) -> Self {
         self.options.rpcs.push(rpc.into());
         self
@@ -56,13 +56,16 @@ impl ClientBuilder {
         self
     }
 
-    /// How many endpoints must say the same before a deposit, a payout, a withdrawal, the time of the newest confirmed block, or a
-    /// resolver's yes counts. From 1 to the number of endpoints; more than half of them is wise, for two groups could say
+    /// How many endpoints must say the same before a deposit, a payout, a withdrawal, a block's number or time, the end of a window, or
+    /// a resolver's yes counts. From 1 to the number of endpoints; more than half of them is wise, for two groups could say
     /// different things otherwise. While fewer are up to date, nothing of that is believed, and the view of the chain grows old
     /// ([`crate::ClientEvent::ChainStale`]). A dispute counts when one endpoint shows it, whatever is said here.
     ///
-    /// Default: all that are up to date, if they are at least half of the endpoints; of the times the one in the middle; of a
-    /// resolver's answers more than half.
+    /// Default: more than half of all. Of two that is both; when only one of the two is up to date it decides alone.
+    ///
+    /// Transactions offer what the endpoint in the middle names, of two the lower; a defence that no block takes later the higher.
+    /// Never more than eight times what more than half of all agreed on last; before they first do, than eight times the
+    /// lowest that is named, and eight times more with every minute in which no block takes it.
     pub fn agree(mut self, endpoints: usize) -> Self {
         self.options.agree = Some(endpoints);
         self

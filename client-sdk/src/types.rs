@@ -262,8 +262,8 @@ pub enum ClientEvent {
         /// Newest own voucher now.
         seq: Seq,
     },
-    /// An RPC endpoint does not answer; it is asked again, and the others go on. Told once until the reason changes or it has
-    /// answered.
+    /// An RPC endpoint does not answer, or serves another chain; it is asked again, and the others go on. Told once to whoever
+    /// listens, until the reason changes or it has answered.
     NodeFailed {
         /// Its host, or `provider` and its number; never the rest of its URL, which may hold a key.
         node: String,
@@ -285,6 +285,20 @@ pub enum ClientEvent {
     ChainFresh {
         /// The channel.
         channel_id: ChannelId,
+    },
+    /// A voucher of the hub waits for half a minute: by this client's view of the chain the hub cannot pay it (R4), or its lock
+    /// cannot be taken or dropped yet (R5). Either the endpoints are wrong about the hub's deposit or withdrawals, or the hub
+    /// is. Told once for each voucher; when the chain does not come to show it within `lag` the channel is frozen
+    /// ([`ClientEvent::HubMisbehaved`]).
+    VoucherHeld {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The rule with its numbers.
+        why: String,
+        /// The hub's deposit as it is believed here.
+        hub_deposit: Amount,
+        /// What the hub is believed to have withdrawn, signed withdrawals included.
+        hub_withdrawn: Amount,
     },
     /// A dispute was seen on chain: nothing is signed or accepted any more. Told again after a restart only when it is another.
     Disputed {

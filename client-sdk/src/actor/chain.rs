@@ -184,7 +184,10 @@ impl Actor {
             entry.doubted = !seen.agreed || seen.hub_withdrawn_most > entry.channel.withdrawn(Side::Hub);
             entry.funds(confirmed);
         }
-        entry.disputes(newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE);
+        let disputed = newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE;
+        if disputed || !seen.few {
+            entry.disputes(disputed);
+        }
         entry.phase(seen, (self.reading.number, self.reading.confirmed_number));
         if seen.agreed && !seen.few {
             entry.channel.tick(clock);
@@ -332,11 +335,14 @@ impl Entry {
     fn phase(&mut self, seen: &Seen, (number, final_number): (u64, u64)) {
         let (newest, confirmed) = (&seen.newest, &seen.confirmed);
         if newest.disputed {
-            self.disputed_at = Some(number);
+            // In whose block is not known when too few tell of it: the next one counts.
+            self.disputed_at = (!seen.few).then_some(number);
         }
         // Open in a final block that is older than the dispute says nothing about the dispute.
-        let last_seen = *self.disputed_at.get_or_insert(number);
-        let gone = newest.open && confirmed.open && final_number >= last_seen;
+        let gone = !seen.few && {
+            let last_seen = *self.disputed_at.get_or_insert(number);
+            newest.open && confirmed.open && final_number >= last_seen
+        };
         let phase = self.channel.phase().clone();
         let event = match &phase {
             Phase::Closed if seen.not_closed => return self.unclosed(),
@@ -448,5 +454,74 @@ mod tests {
         assert!(disputed(&entry));
         look(&mut entry, (OPEN, 113), (OPEN, 101));
         assert!(!disputed(&entry));
+    }
+
+    /// Of two nodes one was alone for a moment and lied.
+    #[test]
+    fn a_close_that_most_do_not_show_is_undone_and_what_was_signed_stays_signed() {
+        let seen = |facts: Facts, not_closed: bool| Seen {
+            not_closed,
+            ..Seen::by_hub(facts)
+        };
+        let closed = Facts {
+            open: false,
+            closed: true,
+            ..OPEN
+        };
+        let deadline = protocol_spec::UnixSeconds(7);
+        for signed in [false, true] {
+            let mut entry = untouched();
+            if signed {
+                entry.channel.enter(&Event::CloseSigned { deadline }).unwrap();
+            }
+            let before = entry.channel.phase().clone();
+            entry.phase(&seen(closed, false), (100, 98));
+            entry.phase(&seen(OPEN, false), (101, 99));
+            assert_eq!(*entry.channel.phase(), Phase::Closed, "one alone undoes nothing");
+            entry.phase(&seen(OPEN, true), (102, 100));
+            assert_eq!(*entry.channel.phase(), before);
+            entry.phase(&seen(closed, false), (103, 101));
+            entry.before_close = None;
+            entry.phase(&seen(OPEN, true), (104, 102));
+            assert_eq!(
+                entry.channel.phase().name(),
+                "closing",
+                "after a restart nobody knows"
+            );
+            entry.phase(&seen(DISPUTED, false), (105, 103));
+            assert!(disputed(&entry), "it is defended");
+        }
+    }
+
+    /// The first answers after a start come one by one: a dispute that the first one tells of is not over with the second.
+    #[test]
+    fn a_dispute_that_too_few_tell_of_is_over_only_after_a_newer_block_is_final() {
+        let mut entry = untouched();
+        let few = Seen::by_hub(DISPUTED).only_disputes();
+        entry.phase(&few, (0, 0));
+        assert!(disputed(&entry));
+        look(&mut entry, (OPEN, 100), (OPEN, 98));
+        assert!(disputed(&entry));
+        look(&mut entry, (OPEN, 102), (OPEN, 100));
+        assert!(!disputed(&entry));
+    }
+
+    /// One that gives another number at every reading is one piece of news.
+    #[test]
+    fn which_dispute_it_is_one_node_alone_does_not_change() {
+        let mut entry = untouched();
+        for number in 1..10 {
+            let facts = Facts {
+                dispute_no: Seq(number),
+                ..DISPUTED
+            };
+            let seen = Seen {
+                shared_dispute: None,
+                ..Seen::by_hub(facts)
+            };
+            entry.phase(&seen, (100 + number, 98));
+            let first = Phase::Disputed { dispute_no: Seq(1) };
+            assert_eq!(*entry.channel.phase(), first);
+        }
     }
 }

@@ -153,6 +153,9 @@ pub(super) struct Entry {
     /// Hub frames that wait for a newer view of the chain (R4), since when.
     pub(super) held: VecDeque<Frame>,
     pub(super) held_since: Option<Instant>,
+    /// The first of them that the chain does not cover yet, and why it waits until that is told.
+    pub(super) held_first: Option<Seq>,
+    pub(super) held_why: Option<String>,
     /// More frames came than are held while the view of the chain is too old.
     pub(super) missed: bool,
     /// Endpoints disagree whether it is closed.
@@ -218,6 +221,8 @@ impl Entry {
             acknowledged: None,
             held: VecDeque::new(),
             held_since: None,
+            held_first: None,
+            held_why: None,
             missed: false,
             doubted: false,
             sight: Sight::Stale,

@@ -7,19 +7,22 @@ use super::{
     sight::Sight,
 };
 use crate::{
-    FaultKind, PayError, PaymentState,
+    ClientEvent, FaultKind, PayError, PaymentState,
     store::rows::{self, CreditRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
+    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, Side, UnixSeconds,
     VoucherSignature, batch,
     channel::{Accepted, Clock},
     message::Frame,
 };
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Frames that wait for a newer view of the chain; beyond that they are asked for again by a new connection.
 const HELD_MAX: usize = 1024;
+/// A frame that waits for longer is told: an honest hub's comes true as soon as the chain is read.
+const HELD_TOLD_AFTER: Duration = Duration::from_secs(30);
 const ROOTS_MAX: usize = 64;
 
 impl Actor {
@@ -80,7 +83,17 @@ impl Actor {
             if !entry.held.is_empty() {
                 entry.held.append(&mut held);
                 entry.held_since = since;
-                let lag = std::time::Duration::from_secs(entry.channel.delays().lag_s);
+                let due = since.is_some_and(|since| since.elapsed() >= HELD_TOLD_AFTER);
+                if due && let Some(why) = entry.held_why.take() {
+                    let news = ClientEvent::VoucherHeld {
+                        channel_id: *id,
+                        why,
+                        hub_deposit: entry.channel.funds().hub_deposit,
+                        hub_withdrawn: entry.channel.withdrawn(Side::Hub),
+                    };
+                    self.news.push(news);
+                }
+                let lag = Duration::from_secs(entry.channel.delays().lag_s);
                 // With an old view it is this side that is late.
                 if entry.sight == Sight::Good
                     && since.is_some_and(|since| since.elapsed() > lag)
@@ -143,10 +156,16 @@ impl Actor {
             Err(Reject::ChannelNotOpen { .. }) => {}
             // Our view of the chain may be behind the hub's: wait for it before judging.
             Err(
-                Reject::BalanceExceeded { .. }
+                reject @ (Reject::BalanceExceeded { .. }
                 | Reject::LockNotDroppable { .. }
-                | Reject::LockExpiryOutOfRange { .. },
-            ) => self.hold(id, frame),
+                | Reject::LockExpiryOutOfRange { .. }),
+            ) => {
+                if entry.held_first != Some(frame.voucher.voucher.seq) {
+                    entry.held_first = Some(frame.voucher.voucher.seq);
+                    entry.held_why = Some(reject.to_string());
+                }
+                self.hold(id, frame);
+            }
             Err(reject @ Reject::SeqConflict { .. }) => {
                 self.fault(id, FaultKind::Conflict, reject.to_string(), Some(frame));
             }

@@ -130,6 +130,30 @@ async fn r21_the_dispute_resolves_every_known_lock() {
     client.shutdown().await;
 }
 
+/// R4: the hub pays with what the chain does not show. It waits for the chain, and the app is told what is missing.
+#[tokio::test(start_paused = true)]
+async fn a_voucher_that_the_chain_does_not_cover_is_told_with_its_numbers() {
+    let court = Court::open().await;
+    let (client, _) = merchant(&court, court.client(MemoryStore::new())).await;
+    let mut events = client.events();
+    let more = client_sdk::Amount(2 * DEPOSIT);
+    let id = court.id();
+    let hub = |state: &mut crate::common::State| {
+        let entry = state.channels.get_mut(&id).unwrap();
+        entry.channel.deposit_confirmed(protocol_spec::Side::Hub, more);
+    };
+    hub(&mut court.hub.state());
+    court.hub.credit(&id, DEPOSIT + 1);
+    let (why, deposit) = told(&mut events, |event| match event {
+        ClientEvent::VoucherHeld { why, hub_deposit, .. } => Some((why.clone(), *hub_deposit)),
+        _ => None,
+    })
+    .await;
+    assert_eq!(deposit, client_sdk::Amount(DEPOSIT), "{why}");
+    assert_eq!(client.health(), client_sdk::Health::Good);
+    client.shutdown().await;
+}
+
 /// Nobody here may send: the event says who must, and nothing is sent.
 #[tokio::test(start_paused = true)]
 async fn who_cannot_send_is_told_what_to_do() {

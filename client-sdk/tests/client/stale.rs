@@ -276,6 +276,45 @@ async fn with_two_nodes_one_may_stand_still_or_be_down() {
         .await;
 }
 
+/// A restart in a dispute is not kept out by one node that is wrong.
+#[tokio::test]
+async fn a_node_of_another_chain_is_left_out_and_named() {
+    let lie = Lie {
+        other_chain: true,
+        ..Lie::default()
+    };
+    for nodes in [2, 3] {
+        let mut world = World::of(nodes, None, lie).await;
+        let name = world.nodes[nodes - 1].url.clone();
+        world
+            .told(|event| {
+                matches!(event, ClientEvent::NodeFailed { node, why } if *node == name && why.contains("chain"))
+            })
+            .await;
+        world.client.pay(ChannelId([9; 32]), 10_u128).await.unwrap();
+    }
+    let hub = Hub::start().await;
+    let wrong = Node::start(hub.clone()).await;
+    *wrong.lie.lock().unwrap() = lie;
+    for honest in [0, 1] {
+        let mut builder = builder(&hub, key(1), MemoryStore::new());
+        for _ in 0..honest {
+            builder = builder.rpc(Node::start(hub.clone()).await.url.clone());
+        }
+        let error = builder
+            .rpc(wrong.url.clone())
+            .rpc(wrong.url.clone())
+            .connect()
+            .await
+            .unwrap_err();
+        let other = client_sdk::ChainError::WrongChain {
+            expected: 31337,
+            got: 5,
+        };
+        assert_eq!(error, ConnectError::Chain(other));
+    }
+}
+
 #[tokio::test]
 async fn a_dispute_that_one_of_two_nodes_shows_freezes() {
     let mut world = World::with(2).await;

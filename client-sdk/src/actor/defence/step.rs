@@ -359,6 +359,39 @@ mod tests {
         assert_eq!(step_of(&mut entry, &[], NOW), None);
     }
 
+    /// One that shows the window over, on a channel that is open, had the account emptied by what it named for gas.
+    #[test]
+    fn only_as_many_as_must_agree_have_a_dispute_finalized() {
+        let mut entry = with_first_voucher(&[credit_of(100)]);
+        let mut over = facts(9, 100);
+        over.shown.window_end = NOW;
+        assert_eq!(entry.step(&seen(&[over], 2, NOW)), None);
+        assert_eq!(entry.step(&seen(&[over], 1, NOW)), None, "of two");
+        let two = [over, over];
+        assert_eq!(entry.step(&seen(&two, 1, NOW)), Some(Step::Finalize));
+    }
+
+    /// Without the word of as many as must agree nothing is taken for done for good.
+    #[test]
+    fn locks_resolved_in_a_dispute_that_one_invented_are_resolved_in_the_real_one() {
+        let mut entry = with_open_lock();
+        let mut number = facts(1, 100);
+        let resolves = |entry: &mut Entry, disputes: &[Facts], open| {
+            let step = entry.step(&seen(disputes, open, NOW));
+            matches!(step, Some(Step::Show { locks, .. }) if locks.contains(&1))
+        };
+        for fake in 1..20 {
+            number.dispute_no = Seq(fake);
+            assert!(resolves(&mut entry, &[number], 2));
+            entry.defence.resolved.2.insert(1);
+        }
+        number.dispute_no = Seq(1);
+        assert!(resolves(&mut entry, &[number, number], 1));
+        entry.defence.resolved.2.insert(1);
+        assert!(!resolves(&mut entry, &[number, number], 1), "it is done");
+        assert!(!resolves(&mut entry, &[number, number], 0));
+    }
+
     const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
 
     /// A lock that expires an hour from [`NOW`], which this client can open.

@@ -388,8 +388,9 @@ mod tests {
         number.dispute_no = Seq(1);
         assert!(resolves(&mut entry, &[number, number], 1));
         entry.defence.resolved.2.insert(1);
-        assert!(!resolves(&mut entry, &[number, number], 1), "it is done");
-        assert!(!resolves(&mut entry, &[number, number], 0));
+        let mut counted = number;
+        counted.shown.counted = Amount(5);
+        assert!(!resolves(&mut entry, &[number, counted], 1), "it is done");
     }
 
     const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;

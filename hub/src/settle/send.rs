@@ -1,6 +1,7 @@
 //! From a plan to the chain: simulate, estimate, sign, send.
 
 use super::{
+    agree::is_known_already,
     exit::SettleError,
     node::{Node, REQUEST_TIMEOUT, classify, no_answer, timed},
     plan::{Plan, Proof},
@@ -12,7 +13,10 @@ use alloy::{
         TransactionBuilderError,
     },
     primitives::{Address, Bytes, TxHash, U256},
-    providers::Provider as _,
+    providers::{
+        Provider as _,
+        utils::{Eip1559Estimation, Eip1559Estimator},
+    },
     rpc::types::TransactionRequest,
     signers::Error as SigningError,
 };
@@ -22,6 +26,8 @@ use futures::future::BoxFuture;
 const GAS_MAX: u64 = 1 << 24;
 /// The limit asked for is the estimate plus one in this many.
 const GAS_MARGIN_PART: u64 = 4;
+/// Most that is offered without a limit by the caller, in times what the nodes ask for: more would not be why it is stuck.
+const MARKET_TIMES_MAX: u128 = 8;
 
 /// A call that is to be sent, and how it is known that it did what it was sent for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -206,7 +212,12 @@ impl Node {
     /// (fee, tip) per gas that the node estimates now, wei.
     pub(super) fn fees<'a>(&'a self) -> BoxFuture<'a, Result<(u128, u128), SettleError>> {
         Box::pin(async move {
-            let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
+            let estimator = Eip1559Estimator::new(estimated);
+            let fees = timed(
+                "eth_feeHistory",
+                self.provider.estimate_eip1559_fees_with(estimator),
+            )
+            .await?;
             Ok((fees.max_fee_per_gas, fees.max_priority_fee_per_gas))
         })
     }
@@ -278,14 +289,7 @@ impl Node {
             let Some(payload) = error.as_error_resp() else {
                 return Err(NotSent::Unknown(classify("eth_sendRawTransaction", &error)));
             };
-            let message = payload.message.to_lowercase();
-            let known = [
-                "already known",
-                "already imported",
-                "known transaction",
-                "already exists",
-            ];
-            match known.iter().any(|words| message.contains(words)) {
+            match is_known_already(&payload.message.to_lowercase()) {
                 true => Ok(()),
                 false => Err(NotSent::Refused(classify("eth_sendRawTransaction", &error))),
             }
@@ -309,6 +313,26 @@ impl Node {
             Ok(signed.hash)
         })
     }
+}
+
+/// Twice the base fee, and the median of the tips of blocks that had any. Whatever a node names, it does not overflow.
+fn estimated(base_fee: u128, tips: &[Vec<u128>]) -> Eip1559Estimation {
+    let mut tips: Vec<u128> = tips
+        .iter()
+        .filter_map(|tips| tips.first().copied())
+        .filter(|tip| *tip > 0)
+        .collect();
+    tips.sort_unstable();
+    let tip = tips.get(tips.len().saturating_sub(1) / 2).copied().unwrap_or(1);
+    Eip1559Estimation {
+        max_fee_per_gas: base_fee.saturating_mul(2).saturating_add(tip),
+        max_priority_fee_per_gas: tip,
+    }
+}
+
+/// Most wei per gas that a transaction may offer: what the caller says, else some times what the nodes ask for now.
+pub(super) fn fee_most(given: Option<u128>, market: u128) -> u128 {
+    given.unwrap_or_else(|| market.saturating_mul(MARKET_TIMES_MAX))
 }
 
 /// What a signer elsewhere said is inside of alloy's error.
@@ -337,5 +361,32 @@ impl NotSent {
         match self {
             Self::Refused(error) | Self::Unknown(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fee_that_a_node_names_overflows() {
+        let of = |base_fee, tips: &[u128]| {
+            let tips: Vec<Vec<u128>> = tips.iter().map(|tip| vec![*tip]).collect();
+            let fees = estimated(base_fee, &tips);
+            (fees.max_fee_per_gas, fees.max_priority_fee_per_gas)
+        };
+        assert_eq!(of(100, &[]), (201, 1));
+        assert_eq!(of(100, &[0, 7, 0]), (207, 7));
+        assert_eq!(of(100, &[9, 5, 7]), (207, 7));
+        assert_eq!(of(100, &[5, 7]), (205, 5), "of two the lower");
+        assert_eq!(of(u128::MAX, &[u128::MAX]), (u128::MAX, u128::MAX));
+    }
+
+    #[test]
+    fn without_a_limit_it_is_eight_times_the_market() {
+        assert_eq!(fee_most(None, 10), 80);
+        assert_eq!(fee_most(None, u128::MAX), u128::MAX);
+        assert_eq!(fee_most(Some(7), 10), 7);
+        assert_eq!(fee_most(Some(700), 10), 700);
     }
 }

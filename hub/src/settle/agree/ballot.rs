@@ -181,7 +181,7 @@ const NOTHING: &str = "nothing";
 /// node must not turn a refusal into something else.
 fn refused(refusal: &Said) -> String {
     let message = refusal.message.to_lowercase();
-    let words = ["revert", "insufficient funds"];
+    let words = ["revert", "insufficient funds", "out of gas"];
     match refusal.as_revert_data() {
         Some(data) => data.to_string(),
         None if is_known_already(&message) => KNOWN.to_owned(),

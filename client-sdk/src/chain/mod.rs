@@ -30,6 +30,8 @@ use tokio::time::timeout;
 
 /// An endpoint that does not answer a call within this time has failed.
 const CALL_MAX: Duration = Duration::from_secs(20);
+/// Most characters of what an endpoint says that an error repeats.
+const SAID_MAX: usize = 500;
 
 /// What the adjudicator stores about a channel, in the protocol's terms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -228,8 +230,7 @@ impl ChainAccess {
     ) -> BoxFuture<'a, Result<Reading, ChainError>> {
         Box::pin(async move {
             let node = self.nodes.get(node).ok_or(ChainError::NotConfigured)?;
-            let read = node.read(self.adjudicator, self.confirmations, channels).await;
-            read.map_err(|error| node.without_secrets(error))
+            node.read(self.adjudicator, self.confirmations, channels).await
         })
     }
 
@@ -312,7 +313,7 @@ async fn within<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, E>
 }
 
 fn rpc(error: impl std::fmt::Display) -> ChainError {
-    ChainError::Rpc(error.to_string())
+    ChainError::Rpc(error.to_string().chars().take(SAID_MAX).collect())
 }
 
 #[cfg(test)]

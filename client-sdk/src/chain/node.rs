@@ -6,7 +6,7 @@ use alloy::{
     eips::{BlockId, BlockNumberOrTag},
     network::TransactionBuilder,
     primitives::{B256, Bytes},
-    providers::{DynProvider, Provider, ProviderBuilder},
+    providers::{DynProvider, Provider, RootProvider},
     rpc::types::TransactionRequest,
     sol_types::SolCall,
 };
@@ -42,16 +42,6 @@ impl Node {
         }
     }
 
-    /// Transport errors name the URL they failed at.
-    pub(super) fn without_secrets(&self, error: ChainError) -> ChainError {
-        match (error, &self.rpc) {
-            (ChainError::Rpc(text), Rpc::Url(url)) => {
-                ChainError::Rpc(text.replace(url.trim_end_matches('/'), &self.name))
-            }
-            (error, _) => error,
-        }
-    }
-
     /// Connects, and checks the chain id, unless that is done.
     pub(super) async fn provider(&self) -> Result<&DynProvider, ChainError> {
         self.provider.get_or_try_init(|| self.connect()).await
@@ -60,7 +50,9 @@ impl Node {
     async fn connect(&self) -> Result<DynProvider, ChainError> {
         let provider = match &self.rpc {
             Rpc::Provider(provider) => provider.clone(),
-            Rpc::Url(url) => within(ProviderBuilder::default().connect(url)).await?.erased(),
+            Rpc::Url(url) => {
+                RootProvider::new(node_rpc::client(url, node_rpc::Asks::State).map_err(rpc)?).erased()
+            }
         };
         self.check_chain(&provider).await?;
         Ok(provider)
@@ -196,13 +188,15 @@ fn facts_of(state: &ChannelState) -> Option<Facts> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_name_of_a_node_and_its_errors_hold_no_secret() {
-        let url = "https://user:secret@rpc.example:8545/v3/key?token=1";
+    #[tokio::test]
+    async fn the_name_of_a_node_and_its_errors_hold_no_secret() {
+        let url = "http://user:secret@127.0.0.1:1/v3/key?token=1";
         let node = Node::new(1, Rpc::Url(url.to_owned()), 1);
-        assert_eq!(node.name, "https://rpc.example:8545");
-        let error = ChainError::Rpc(format!("error sending request for url ({url})"));
-        let told = node.without_secrets(error).to_string();
-        assert!(told.contains(&node.name) && !told.contains("key"), "{told}");
+        assert_eq!(node.name, "http://127.0.0.1:1");
+        let told = node.provider().await.unwrap_err().to_string();
+        assert!(told.contains("127.0.0.1:1"), "{told}");
+        for secret in ["secret", "key", "token"] {
+            assert!(!told.contains(secret), "{told}");
+        }
     }
 }

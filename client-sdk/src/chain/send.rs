@@ -12,7 +12,7 @@ use alloy::{
     eips::eip2718::Encodable2718,
     network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
     primitives::{B256, Bytes, U256},
-    providers::{DynProvider, Provider},
+    providers::{DynProvider, Provider, utils::Eip1559Estimator},
     rpc::types::TransactionRequest,
     sol_types::SolCall,
 };
@@ -391,7 +391,8 @@ async fn quote(node: &Node, from: Address, call: &Call, again: bool) -> Answer {
         within(async { nonces.await }).await
     };
     let fees = async {
-        let now = within(async { provider.estimate_eip1559_fees().await }).await?;
+        let estimator = Eip1559Estimator::new(node_rpc::market_fees);
+        let now = within(async { provider.estimate_eip1559_fees_with(estimator).await }).await?;
         Ok(Fees {
             max: now.max_fee_per_gas,
             tip: now.max_priority_fee_per_gas,

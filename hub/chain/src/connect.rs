@@ -4,11 +4,9 @@ use super::client::AlloyChain;
 use super::embedded::EmbeddedChain;
 use super::error::ChainError;
 use alloy::providers::{Provider as _, RootProvider};
-use alloy::rpc::client::{BuiltInConnectionString, RpcClient};
+use alloy::rpc::client::RpcClient;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::transports::TransportConnect as _;
 use futures::future::BoxFuture;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 /// How to talk to a node.
@@ -51,16 +49,7 @@ impl AlloyChain {
     /// [`ChainError::Config`] for a bad URL or the wrong chain, retryable errors if the node is not there.
     pub fn connect<'a>(url: &'a str, options: ChainOptions) -> BoxFuture<'a, Result<Self, ChainError>> {
         Box::pin(async move {
-            let target = target(url)?;
-            let timeout = options.request_timeout;
-            let connected = tokio::time::timeout(timeout, target.connect_boxed()).await;
-            let transport = connected
-                .map_err(|_| ChainError::Timeout {
-                    what: "connect",
-                    after: timeout,
-                })?
-                .map_err(|error| ChainError::classify("connect", error))?;
-            let provider = RootProvider::new(RpcClient::new(transport, target.is_local()));
+            let provider = RootProvider::new(client(url)?);
             Self::with_provider(provider, options).await
         })
     }
@@ -114,15 +103,15 @@ impl AlloyChain {
 }
 
 /// Reads a URL. It may hold an API key: it stays out of the errors.
-pub(super) fn target(url: &str) -> Result<BuiltInConnectionString, ChainError> {
-    if !["http://", "https://", "ws://", "wss://"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme))
-    {
-        return Err(ChainError::Config(
-            "the chain URL must begin with http, https, ws or wss".to_owned(),
-        ));
-    }
-    BuiltInConnectionString::from_str(url)
-        .map_err(|_| ChainError::Config("the chain URL cannot be read".to_owned()))
+fn client(url: &str) -> Result<RpcClient, ChainError> {
+    node_rpc::client(url, node_rpc::Asks::Logs).map_err(bad)
+}
+
+/// [`client`]'s check alone.
+pub(super) fn check(url: &str) -> Result<(), ChainError> {
+    node_rpc::check(url).map_err(bad)
+}
+
+fn bad(error: node_rpc::BadUrl) -> ChainError {
+    ChainError::Config(format!("the chain URL is {error}"))
 }

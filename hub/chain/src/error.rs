@@ -9,6 +9,9 @@ use std::time::Duration;
 /// A range of so many blocks is narrow: if it fails without a reason, narrower ones will fail too.
 const NARROW_BLOCKS: u64 = 1_000;
 
+/// Most characters of a node's words that are kept.
+const MESSAGE_MAX: usize = 500;
+
 /// What one of several endpoints said, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSaid {
@@ -49,6 +52,9 @@ pub enum ChainError {
     /// The answer contradicts itself or is not what the method returns. Retry, or ask another node.
     #[error("chain node gave a useless answer: {0}")]
     BadAnswer(String),
+    /// The answer is longer than any honest one, and was not read. Ask for less, or another node.
+    #[error("chain node sends too much: {0}")]
+    TooLarge(String),
     /// The contract reverted; `data` decodes into its custom error. Do not retry unchanged.
     #[error("execution reverted: {message}")]
     Reverted {
@@ -131,6 +137,7 @@ impl ChainError {
                 | Self::Timeout { .. }
                 | Self::Busy(_)
                 | Self::BadAnswer(_)
+                | Self::TooLarge(_)
                 | Self::Disagreement { .. }
                 | Self::TooFewAnswers { .. }
         )
@@ -169,12 +176,18 @@ impl ChainError {
                 }
                 status => Self::Transport(format!("{what}: HTTP status {status}")),
             },
-            RpcError::Transport(error) => Self::Transport(format!("{what}: {}", transport_cause(&error))),
+            RpcError::Transport(error) => {
+                let text = format!("{what}: {}", transport_cause(&error));
+                match node_rpc::Failure::is_too_large(&error) {
+                    true => Self::TooLarge(text),
+                    false => Self::Transport(text),
+                }
+            }
         }
     }
 
     fn classify_payload(what: &'static str, payload: &ErrorPayload) -> Self {
-        let message = payload.message.to_string();
+        let message: String = payload.message.chars().take(MESSAGE_MAX).collect();
         let lower = message.to_lowercase();
         let (code, data) = (payload.code, payload.as_revert_data());
         let words = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -209,7 +222,8 @@ impl ChainError {
     pub(super) fn is_range_limit(&self, width: u64) -> bool {
         match self {
             Self::Rejected { message, .. } | Self::Busy(message) => is_range_limit(message),
-            // A node that needs too long or sends too much; a few blocks are not why.
+            Self::TooLarge(_) => true,
+            // A node that needs too long or sends what makes no sense; a few blocks are not why.
             Self::Timeout { .. } | Self::BadAnswer(_) => width > NARROW_BLOCKS,
             _ => false,
         }

@@ -82,7 +82,7 @@ pub struct KeyArgs {
 /// What a transaction may cost, instead of the node's estimates.
 #[derive(Args, Debug, Clone, Copy, Default)]
 pub struct FeeArgs {
-    /// Most gwei per gas; twice the base fee and the tip when absent.
+    /// Most gwei per gas; twice the base fee and the tip when absent, both as the node in the middle names them.
     #[arg(long, value_name = "GWEI", value_parser = gwei)]
     pub max_fee_gwei: Option<u128>,
     /// Tip in it, gwei per gas.
@@ -275,8 +275,8 @@ pub struct WatchArgs {
     /// journal has it; more is told (`cannot`) and not sent. Of the key's own channels there is no limit.
     #[arg(long, value_name = "GAS", default_value_t = 1_500_000)]
     pub max_gas_per_channel: u64,
-    /// Most gwei per gas that a transaction may ever cost. One that is stuck is replaced with higher fees up to here;
-    /// no limit when absent: the sender's balance is one.
+    /// Most gwei per gas that a transaction may ever cost. One that is stuck is replaced with higher fees up to here; when
+    /// absent, up to 8 times what the node in the middle asks for then (of two nodes the cheaper).
     #[arg(long, value_name = "GWEI", value_parser = gwei)]
     pub max_fee_gwei: Option<u128>,
     /// A transaction that is in no block after so many seconds is replaced with higher fees, under the same nonce.

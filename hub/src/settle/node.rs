@@ -1,6 +1,6 @@
 //! The chain as settle talks to it: any alloy provider, every request with a time limit.
 
-use super::{agree::Agreeing, args::NodeArgs, decode, exit::SettleError, files::say};
+use super::{agree::Agreeing, args::NodeArgs, decode, exit::SettleError};
 use crate::{
     app::contracts::adjudicator_on_chain,
     chain::{QuorumOptions, transport_cause},
@@ -11,17 +11,16 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     providers::{DynProvider, Provider, RootProvider},
     rpc::{
-        client::{BuiltInConnectionString, RpcClient},
+        client::RpcClient,
         types::{BlockNumberOrTag, TransactionRequest},
     },
     sol_types::SolCall,
-    transports::{RpcError, TransportConnect as _, TransportErrorKind},
+    transports::{RpcError, TransportErrorKind},
 };
 use futures::future::BoxFuture;
 use protocol_spec::{Domain, UnixSeconds, abi::IAdjudicator};
 use std::{
     future::IntoFuture,
-    str::FromStr as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -56,32 +55,20 @@ impl Node {
         }
     }
 
-    /// Connects to every node that was named; some may be down, as long as enough are left to agree.
+    /// Every node that was named; some may be down, as long as enough are left to agree.
     ///
     /// # Errors
-    /// [`SettleError::Usage`] for a bad URL or number, [`SettleError::Unreachable`] when too few answer.
+    /// [`SettleError::Usage`] for a bad URL or number.
     pub(super) fn open<'a>(args: &'a NodeArgs) -> BoxFuture<'a, Result<Self, SettleError>> {
         Box::pin(async move {
-            let (mut nodes, mut failure) = (Vec::new(), None);
+            let mut nodes = Vec::new();
             for url in &args.rpc_url {
-                match Self::connect(url).await {
-                    Ok(node) => nodes.push(node.provider),
-                    Err(error @ SettleError::Unreachable(_)) => {
-                        failure = Some(error);
-                    }
-                    Err(error) => return Err(error),
-                }
+                nodes.push(Self::connect(url).await?.provider);
             }
-            let named = args.rpc_url.len();
+            let named = nodes.len();
             let agree = args.agree.unwrap_or(QuorumOptions::majority(named).agree);
-            if (1..=named).contains(&agree) && nodes.len() < agree {
-                return Err(failure.unwrap_or_else(|| no_answer("connect")));
-            }
-            if let Some(error) = failure {
-                say(&format!("warning: one node is left out: {error}"));
-            }
-            let provider = match (nodes.as_slice(), named) {
-                ([only], 1) if agree == 1 => only.clone(),
+            let provider = match nodes.as_slice() {
+                [only] if agree == 1 => only.clone(),
                 _ => {
                     let transport = Agreeing::new(nodes, agree)?;
                     RootProvider::new(RpcClient::new(transport, false)).erased()
@@ -108,25 +95,17 @@ impl Node {
         })
     }
 
-    /// Connects by URL: http, https, ws, wss.
+    /// The node at a URL: http, https, ws, wss. It is reached when it is first asked.
     ///
     /// # Errors
-    /// [`SettleError::Usage`] for a bad URL, [`SettleError::Unreachable`] when nobody answers.
+    /// [`SettleError::Usage`] for a bad URL.
     pub fn connect<'a>(url: &'a str) -> BoxFuture<'a, Result<Self, SettleError>> {
         Box::pin(async move {
             // The URL may hold an API key: it stays out of the texts.
             let bad =
                 || SettleError::Usage("--rpc-url must be a URL of a node: http, https, ws or wss".to_owned());
-            if !["http://", "https://", "ws://", "wss://"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme))
-            {
-                return Err(bad());
-            }
-            let target = BuiltInConnectionString::from_str(url).map_err(|_| bad())?;
-            let transport = timed("connect", target.connect_boxed()).await?;
-            let provider = RootProvider::new(RpcClient::new(transport, target.is_local()));
-            Ok(Self::new(provider.erased()))
+            let client = node_rpc::client(url, node_rpc::Asks::State).map_err(|_| bad())?;
+            Ok(Self::new(RootProvider::new(client).erased()))
         })
     }
 
@@ -331,7 +310,7 @@ pub(super) fn no_answer(what: &'static str) -> SettleError {
     ))
 }
 
-fn short_of_gas(message: &str) -> bool {
+pub(super) fn short_of_gas(message: &str) -> bool {
     let message = message.to_lowercase();
     ["out of gas", "outofgas", "gas required exceeds"]
         .iter()

@@ -131,11 +131,11 @@ async fn fate(node: &Node, entry: &Entry) -> Result<Fate, SettleError> {
     if let Some(found) = node.included(entry.hash).await? {
         return Ok(Fate::Included(Box::new(found)));
     }
-    let known = timed(
-        "eth_getTransactionByHash",
-        node.provider.get_transaction_by_hash(entry.hash),
-    );
-    if known.await?.is_some() {
+    // Only whether: what else one node says of it could be unreadable.
+    let known = node
+        .provider
+        .raw_request::<_, Option<serde_json::Value>>("eth_getTransactionByHash".into(), (entry.hash,));
+    if timed("eth_getTransactionByHash", known).await?.is_some() {
         return Ok(Fate::Pending);
     }
     let next = timed("eth_getTransactionCount", async {

@@ -1,6 +1,7 @@
 //! From a plan to the chain: simulate, estimate, sign, send.
 
 use super::{
+    agree::is_known_already,
     exit::SettleError,
     node::{Node, REQUEST_TIMEOUT, classify, no_answer, timed},
     plan::{Plan, Proof},
@@ -12,7 +13,7 @@ use alloy::{
         TransactionBuilderError,
     },
     primitives::{Address, Bytes, TxHash, U256},
-    providers::Provider as _,
+    providers::{Provider as _, utils::Eip1559Estimator},
     rpc::types::TransactionRequest,
     signers::Error as SigningError,
 };
@@ -22,6 +23,8 @@ use futures::future::BoxFuture;
 const GAS_MAX: u64 = 1 << 24;
 /// The limit asked for is the estimate plus one in this many.
 const GAS_MARGIN_PART: u64 = 4;
+/// Most that is offered without a limit by the caller, in times what the nodes ask for: more would not be why it is stuck.
+const MARKET_TIMES_MAX: u128 = 8;
 
 /// A call that is to be sent, and how it is known that it did what it was sent for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -206,7 +209,12 @@ impl Node {
     /// (fee, tip) per gas that the node estimates now, wei.
     pub(super) fn fees<'a>(&'a self) -> BoxFuture<'a, Result<(u128, u128), SettleError>> {
         Box::pin(async move {
-            let fees = timed("eth_feeHistory", self.provider.estimate_eip1559_fees()).await?;
+            let estimator = Eip1559Estimator::new(node_rpc::market_fees);
+            let fees = timed(
+                "eth_feeHistory",
+                self.provider.estimate_eip1559_fees_with(estimator),
+            )
+            .await?;
             Ok((fees.max_fee_per_gas, fees.max_priority_fee_per_gas))
         })
     }
@@ -278,14 +286,7 @@ impl Node {
             let Some(payload) = error.as_error_resp() else {
                 return Err(NotSent::Unknown(classify("eth_sendRawTransaction", &error)));
             };
-            let message = payload.message.to_lowercase();
-            let known = [
-                "already known",
-                "already imported",
-                "known transaction",
-                "already exists",
-            ];
-            match known.iter().any(|words| message.contains(words)) {
+            match is_known_already(&payload.message.to_lowercase()) {
                 true => Ok(()),
                 false => Err(NotSent::Refused(classify("eth_sendRawTransaction", &error))),
             }
@@ -309,6 +310,11 @@ impl Node {
             Ok(signed.hash)
         })
     }
+}
+
+/// Most wei per gas that a transaction may offer: what the caller says, else some times what the nodes ask for now.
+pub(super) fn fee_most(given: Option<u128>, market: u128) -> u128 {
+    given.unwrap_or_else(|| market.saturating_mul(MARKET_TIMES_MAX))
 }
 
 /// What a signer elsewhere said is inside of alloy's error.
@@ -337,5 +343,18 @@ impl NotSent {
         match self {
             Self::Refused(error) | Self::Unknown(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_limit_it_is_eight_times_the_market() {
+        assert_eq!(fee_most(None, 10), 80);
+        assert_eq!(fee_most(None, u128::MAX), u128::MAX);
+        assert_eq!(fee_most(Some(7), 10), 7);
+        assert_eq!(fee_most(Some(700), 10), 700);
     }
 }

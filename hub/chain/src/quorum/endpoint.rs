@@ -1,7 +1,7 @@
 //! A node by name, how to reach it, and how it is doing.
 
 use super::super::client::AlloyChain;
-use super::super::connect::{ChainOptions, target};
+use super::super::connect::{ChainOptions, check};
 use super::super::error::ChainError;
 use super::ballot::Brief;
 use crate::Chain as _;
@@ -31,7 +31,7 @@ impl Endpoint {
     /// # Errors
     /// [`ChainError::Config`] for a bad URL.
     pub fn url(place: usize, url: &str) -> Result<Self, ChainError> {
-        target(url)?;
+        check(url)?;
         let url = url.to_owned();
         let address = Some(url.clone());
         let name = format!("rpc {place} ({})", host(&url));

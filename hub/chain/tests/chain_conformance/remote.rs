@@ -5,7 +5,7 @@ use crate::node::{Node, options};
 use alloy::primitives::U256;
 use alloy::providers::Provider as _;
 use hub_chain::embedded::{EmbeddedChain, EmbeddedConfig};
-use hub_chain::{AlloyChain, Chain as _, ChainError, ChainOptions, TxRequest};
+use hub_chain::{AlloyChain, Chain as _, ChainError, ChainOptions, LogQuery, TxRequest};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -141,5 +141,64 @@ async fn a_real_node_has_no_time_travel() {
         chain.increase_time(1).await,
         Err(ChainError::Unsupported(_))
     ));
+    server.abort();
+}
+
+/// A node that has one log in each block, and sends 65 MiB for more blocks than it likes. A block beyond `0x63` is longer.
+async fn logs(body: String) -> String {
+    use serde_json::{Value, json};
+    let request: Value = serde_json::from_str(&body).unwrap();
+    let result = match request["method"].as_str() {
+        Some("eth_chainId") => json!("0x1"),
+        _ => {
+            let number = |field: &str| {
+                let text = request["params"][0][field].as_str().unwrap();
+                u64::from_str_radix(&text[2..], 16).unwrap()
+            };
+            let (from, to) = (number("fromBlock"), number("toBlock"));
+            if to - from >= 4 || to > 0x63 {
+                return " ".repeat(65 << 20);
+            }
+            let hash = |number: u64| format!("{number:#066x}");
+            let log = |block: u64| {
+                json!({"address": format!("{:#042x}", 1), "topics": [], "data": "0x", "blockHash": hash(block),
+                    "blockNumber": format!("{block:#x}"), "transactionHash": hash(block), "transactionIndex": "0x0",
+                    "logIndex": "0x0", "removed": false})
+            };
+            json!((from..=to).map(log).collect::<Vec<_>>())
+        }
+    };
+    json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string()
+}
+
+#[tokio::test]
+async fn logs_that_are_too_long_for_one_answer_are_asked_for_in_halves() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().fallback(logs);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let chain = AlloyChain::connect(&format!("http://{address}/key"), options())
+        .await
+        .unwrap();
+    let query = |from, to| LogQuery {
+        address: alloy::primitives::Address::ZERO,
+        from,
+        to,
+    };
+    let found = chain.logs(query(1, 10)).await.unwrap();
+    let numbers: Vec<u64> = found.iter().map(|log| log.block_number).collect();
+    assert_eq!(numbers, (1..=10).collect::<Vec<u64>>());
+    // One block alone cannot be halved.
+    let error = chain.logs(query(0x64, 0x64)).await.unwrap_err();
+    assert!(
+        matches!(error, ChainError::TooLarge(_)) && error.is_retryable(),
+        "{error}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("{address}: the node's answer exceeds 64 MiB")),
+        "{text}"
+    );
+    assert!(!text.contains("key"), "{text}");
     server.abort();
 }

@@ -1,6 +1,10 @@
 //! What several nodes answered, and what of it counts. Pure.
 
-use super::Said;
+use super::{
+    super::node::short_of_gas,
+    Said,
+    merge::{history, merged, next_base_fee},
+};
 use alloy::{
     primitives::U256,
     transports::{RpcError, TransportError, TransportErrorKind},
@@ -8,6 +12,7 @@ use alloy::{
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+const FEES: &str = "eth_feeHistory";
 const SEND: &str = "eth_sendRawTransaction";
 const TRANSACTION: &str = "eth_getTransactionByHash";
 /// The newest block of each node: how high they are is measured.
@@ -70,7 +75,7 @@ impl<'a> Ballot<'a> {
             "eth_estimateGas" | "eth_getTransactionCount" | "eth_gasPrice" | "eth_maxPriorityFeePerGas" => {
                 Some(number)
             }
-            "eth_feeHistory" => Some(next_base_fee),
+            FEES => Some(next_base_fee),
             HEADS => Some(height),
             _ => None,
         }
@@ -83,7 +88,7 @@ impl<'a> Ballot<'a> {
     pub(super) fn count(&self, answers: Vec<Answer>) -> Answer {
         match (self.method, self.measured()) {
             // Whoever takes it passes it on.
-            (SEND, _) => first(answers),
+            (SEND, _) => sent(answers, self.agree),
             // One that knows it is enough: a pool is no promise.
             (TRANSACTION, _) => match answers.iter().flatten().find(|answer| !answer.is_null()) {
                 Some(known) => Ok(known.clone()),
@@ -96,8 +101,12 @@ impl<'a> Ballot<'a> {
 
     /// The `agree`-th highest; with fewer numbers than that, what they refuse with.
     fn measure(&self, answers: Vec<Answer>, of: impl Fn(&Value) -> Option<u64>) -> Answer {
-        match nth_highest(&answers, self.agree, of) {
-            Some(answer) => Ok(answer.clone()),
+        let measured = match self.method {
+            FEES => history(&answers, self.agree),
+            _ => nth_highest(&answers, self.agree, of).cloned(),
+        };
+        match measured {
+            Some(answer) => Ok(answer),
             None => self.same(answers),
         }
     }
@@ -113,8 +122,8 @@ impl<'a> Ballot<'a> {
         let nothing = groups.contains_key(NOTHING);
         let counts = |(key, group): &(&String, &Vec<Answer>)| *key != NOTHING && group.len() >= self.agree;
         let found = groups.iter().find(counts).map(|(key, _)| key.clone());
-        if let Some(answer) = found.and_then(|key| groups.remove(&key)?.pop()) {
-            return answer;
+        if let Some(group) = found.and_then(|key| groups.remove(&key)) {
+            return one_of(group);
         }
         let text = match told >= self.agree {
             true if nothing => return Ok(Value::Null),
@@ -131,7 +140,7 @@ impl<'a> Ballot<'a> {
         Err(TransportErrorKind::custom_str(&text))
     }
 
-    /// Equal for answers that mean the same: nodes word them differently.
+    /// Equal for answers that mean the same: nodes word them differently. Whatever is relied upon is in it.
     fn key(&self, answer: &Answer) -> String {
         let of = |value: &Value, fields: &[&str]| {
             let fields = fields.iter().map(|field| value.get(field).cloned());
@@ -139,7 +148,10 @@ impl<'a> Ballot<'a> {
         };
         match answer {
             Ok(Value::Null) => NOTHING.to_owned(),
-            Ok(block) if self.method.starts_with("eth_getBlockBy") => of(block, &["hash"]),
+            Ok(block) if self.method.starts_with("eth_getBlockBy") => of(
+                block,
+                &["hash", "parentHash", "number", "timestamp", "baseFeePerGas"],
+            ),
             Ok(receipt) if self.method == "eth_getTransactionReceipt" => {
                 let logs = receipt.get("logs").and_then(Value::as_array);
                 let logs: Vec<_> = logs.into_iter().flatten().collect();
@@ -147,10 +159,18 @@ impl<'a> Ballot<'a> {
                     .iter()
                     .map(|log| of(log, &["address", "topics", "data"]))
                     .collect();
-                format!("{}{logs:?}", of(receipt, &["blockHash", "blockNumber", "status"]))
+                let fields = [
+                    "transactionHash",
+                    "blockHash",
+                    "blockNumber",
+                    "status",
+                    "gasUsed",
+                    "effectiveGasPrice",
+                ];
+                format!("{}{logs:?}", of(receipt, &fields))
             }
             Ok(value) => value.to_string().to_lowercase(),
-            Err(RpcError::ErrorResp(refusal)) => format!("refused {:?}", refused(refusal)),
+            Err(RpcError::ErrorResp(refusal)) => format!("refused {}", refused(refusal)),
             Err(_) => String::new(),
         }
     }
@@ -158,9 +178,43 @@ impl<'a> Ballot<'a> {
 
 const NOTHING: &str = "nothing";
 
-/// A revert by its data; any other refusal is as good as another.
-fn refused(refusal: &Said) -> Option<String> {
-    refusal.as_revert_data().map(|data| data.to_string())
+/// A revert by its data, else what [`super::super::node::classify`] and the sending make of it: by a word of its own one
+/// node must not turn a refusal into something else.
+fn refused(refusal: &Said) -> String {
+    let message = refusal.message.to_lowercase();
+    let words = ["revert", "insufficient funds"];
+    match refusal.as_revert_data() {
+        Some(data) => data.to_string(),
+        None if is_known_already(&message) => KNOWN.to_owned(),
+        None if short_of_gas(&message) => "out of gas".to_owned(),
+        None => words
+            .iter()
+            .filter(|word| message.contains(**word))
+            .copied()
+            .collect(),
+    }
+}
+
+const KNOWN: &str = "known already";
+
+/// Whether a node refused a transaction because it has it; `message` in lower case.
+pub(in super::super) fn is_known_already(message: &str) -> bool {
+    let words = [
+        "already known",
+        "already imported",
+        "known transaction",
+        "already exists",
+    ];
+    words.iter().any(|words| message.contains(words))
+}
+
+/// Of answers that mean the same.
+fn one_of(mut group: Vec<Answer>) -> Answer {
+    let values: Vec<&Value> = group.iter().flatten().collect();
+    match values.is_empty() {
+        true => group.pop().unwrap_or_else(none),
+        false => Ok(merged(&values)),
+    }
 }
 
 /// True when the node said something, be it that it will not.
@@ -175,14 +229,33 @@ fn cause(answer: &Answer) -> Option<String> {
     }
 }
 
-/// The first success, else the first refusal, else the first failure.
-fn first(mut answers: Vec<Answer>) -> Answer {
-    let at = answers.iter().position(Result::is_ok);
-    let at = at.or_else(|| answers.iter().position(said)).unwrap_or_default();
-    match at < answers.len() {
-        true => answers.swap_remove(at),
-        false => Err(TransportErrorKind::custom_str("no node")),
+/// The first success, or that it is known already. Refused it is when `agree` refuse: while fewer do it may be on its way.
+fn sent(mut answers: Vec<Answer>, agree: usize) -> Answer {
+    let class = |answer: &Answer| match answer {
+        Err(RpcError::ErrorResp(refusal)) => Some(refused(refusal)),
+        _ => None,
+    };
+    let classes: Vec<Option<String>> = answers.iter().map(class).collect();
+    let alike = |class: &String| classes.iter().flatten().filter(|other| *other == class).count();
+    let taken = answers.iter().position(Result::is_ok);
+    let known = || classes.iter().position(|class| class.as_deref() == Some(KNOWN));
+    let at = taken.or_else(known).or_else(|| {
+        let refusals = classes.iter().flatten().count();
+        let most = classes.iter().flatten().map(alike).max();
+        let most = |class: &Option<String>| class.as_ref().map(alike) == most;
+        match refusals >= agree {
+            true => classes.iter().position(most),
+            false => classes.iter().position(Option::is_none),
+        }
+    });
+    match at {
+        Some(at) => answers.swap_remove(at),
+        None => Err(TransportErrorKind::custom_str("too few of the nodes answered")),
     }
+}
+
+fn none() -> Answer {
+    Err(TransportErrorKind::custom_str("no node"))
 }
 
 /// The answer with the `n`-th highest number: at most `n - 1` of them are higher, so `n - 1` liars cannot raise it.
@@ -211,10 +284,6 @@ pub(super) fn height(block: &Value) -> Option<u64> {
     number(block.get("number")?)
 }
 
-fn next_base_fee(history: &Value) -> Option<u64> {
-    number(history.get("baseFeePerGas")?.as_array()?.last()?)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
@@ -234,7 +303,7 @@ mod tests {
         let read = |agree, answers| count("eth_call", agree, answers);
         assert_eq!(
             read(2, vec![lie(), truth(), Ok(json!("0xab"))]),
-            Some(json!("0xab"))
+            Some(json!("0xAB"))
         );
         assert_eq!(read(2, vec![down(), truth(), truth()]), Some(json!("0xAB")));
         assert_eq!(read(2, vec![lie(), truth()]), None);
@@ -309,10 +378,76 @@ mod tests {
 
     #[test]
     fn one_that_takes_a_transaction_is_enough() {
-        assert_eq!(
-            count("eth_sendRawTransaction", 2, vec![down(), Ok(json!("0x1"))]),
-            Some(json!("0x1"))
-        );
-        assert_eq!(count("eth_sendRawTransaction", 2, vec![down(), down()]), None);
+        assert_eq!(count(SEND, 2, vec![down(), Ok(json!("0x1"))]), Some(json!("0x1")));
+        assert_eq!(count(SEND, 2, vec![down(), down()]), None);
+    }
+
+    fn refusal(message: &str) -> Answer {
+        Err(RpcError::ErrorResp(Said {
+            code: -32_000,
+            message: message.to_owned().into(),
+            data: None,
+        }))
+    }
+
+    fn said_of(method: &str, answers: Vec<Answer>) -> String {
+        Ballot::new(method, 2).count(answers).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_refusal_of_one_node_is_not_that_of_all() {
+        let (low, known) = (|| refusal("nonce too low"), || refusal("Already known"));
+        let failed = said_of(SEND, vec![low(), down(), down()]);
+        assert!(failed.contains("down"), "it may be on its way: {failed}");
+        let failed = said_of(SEND, vec![low()]);
+        assert!(failed.contains("too few"), "the others may have it: {failed}");
+        for answers in [[low(), known(), known()], [known(), low(), low()]] {
+            assert!(said_of(SEND, answers.into()).contains("known"));
+        }
+        let poor = || refusal("insufficient funds for gas");
+        for at in 0..3 {
+            let mut answers = vec![poor(), poor()];
+            answers.insert(at, refusal("nonsense"));
+            assert!(said_of(SEND, answers).contains("insufficient"), "place {at}");
+        }
+    }
+
+    #[test]
+    fn one_node_does_not_turn_a_failure_into_a_revert() {
+        let failed = || refusal("header not found");
+        for at in 0..3 {
+            let mut answers = vec![failed(), failed()];
+            answers.insert(at, refusal("execution reverted"));
+            assert!(said_of("eth_call", answers).contains("header"), "place {at}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_the_right_hash_with_another_time_is_not_that_block() {
+        let block = |time: &str, extra: &str| {
+            Ok(json!({"hash": "0x1", "number": "0x9", "timestamp": time, "extraData": extra}))
+        };
+        let read = |answers| count("eth_getBlockByNumber", 2, answers);
+        for at in 0..3 {
+            let mut answers = vec![block("0x64", "0x"), block("0x64", "0x")];
+            answers.insert(at, block("0xffff", "0x"));
+            assert_eq!(read(answers).unwrap()["timestamp"], "0x64", "place {at}");
+            let mut answers = vec![block("0x64", "0x"), block("0x64", "0x")];
+            answers.insert(at, block("0x64", "nonsense"));
+            assert_eq!(read(answers).unwrap()["extraData"], "0x", "place {at}");
+        }
+        assert_eq!(read(vec![block("0xffff", "0x"), block("0x64", "0x")]), None);
+    }
+
+    #[test]
+    fn the_gas_that_a_receipt_tells_is_what_enough_nodes_tell() {
+        let receipt =
+            |gas: &str| Ok(json!({"blockHash": "0x1", "status": "0x1", "logs": [], "gasUsed": gas}));
+        for at in 0..3 {
+            let mut answers = vec![receipt("0x5"), receipt("0x5")];
+            answers.insert(at, receipt("0xff"));
+            let found = count("eth_getTransactionReceipt", 2, answers).unwrap();
+            assert_eq!(found["gasUsed"], "0x5", "place {at}");
+        }
     }
 }

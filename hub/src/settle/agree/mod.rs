@@ -8,6 +8,7 @@
 
 mod ballot;
 mod member;
+mod merge;
 
 use super::exit::SettleError;
 use alloy::{
@@ -18,6 +19,7 @@ use alloy::{
     },
     transports::{RpcError, TransportError, TransportErrorKind, TransportFut},
 };
+pub(super) use ballot::is_known_already;
 use ballot::{Answer, Ballot, HEADS};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use member::Member;

@@ -9,7 +9,7 @@ use crate::{
 use alloy::{
     consensus::SignableTransaction,
     primitives::{Bytes, Signature, TxKind, U64, U128},
-    rpc::client::{ClientBuilder, RpcClient},
+    rpc::client::RpcClient,
     transports::{RpcError, TransportErrorKind},
 };
 use protocol_spec::Address;
@@ -50,10 +50,8 @@ impl Remote {
         timeout: Duration,
     ) -> Result<Self, SettleError> {
         // The URL may hold a password: it stays out of the texts.
-        let url = url
-            .parse()
-            .map_err(|_| SettleError::Usage("--signer is no URL".to_owned()))?;
-        let client = ClientBuilder::default().http(url);
+        let no_url = |_| SettleError::Usage("--signer is no URL".to_owned());
+        let client = node_rpc::client(url, node_rpc::Asks::State).map_err(no_url)?;
         let mut is_clef = false;
         let accounts = match ask(&client, "eth_accounts", json!([]), HELLO_MAX).await {
             // A person must confirm that, too.

@@ -9,7 +9,7 @@ use crate::settle::{
     outbox::Outbox,
     plan::Plan,
     resume::{self, Fate, Resumed},
-    send::{Cost, Fees, Transaction},
+    send::{Cost, Fees, Transaction, fee_most},
     signer::Signer,
     wait::Progress,
 };
@@ -226,14 +226,20 @@ impl Sender {
         let fees = self.node.fees().await?;
         // Nodes ask for a tenth more; the node's own estimate may be far above that.
         let more = |fee: u128| fee.saturating_add(fee.div_ceil(4));
-        let most = self.fee_max.unwrap_or(u128::MAX);
+        let most = fee_most(self.fee_max, fees.0);
         let fee = more(old.fee_per_gas_max).max(fees.0).min(most);
         if fee
             < old
                 .fee_per_gas_max
                 .saturating_add(old.fee_per_gas_max.div_ceil(10))
         {
-            let text = format!("{} is stuck, and --max-fee-gwei does not permit more", entry.hash);
+            let text = match self.fee_max {
+                Some(_) => format!("{} is stuck, and --max-fee-gwei does not permit more", entry.hash),
+                None => format!(
+                    "{} is stuck and offers 8 times what the nodes ask for; --max-fee-gwei permits more",
+                    entry.hash
+                ),
+            };
             Event::new("alarm", text)
                 .with("transaction", json!(entry.hash))
                 .emit(self.format);

@@ -48,7 +48,7 @@ impl DirectionEvidence {
     pub fn received_by(channel: &Channel) -> Self {
         let witnesses = channel.known_witnesses();
         Self {
-            voucher: channel.received_signed().cloned(),
+            voucher: channel.received_signed(),
             locks: channel.received().locks.iter().cloned().collect(),
             opening: channel.received().locks.opening(),
             witnesses: witnesses

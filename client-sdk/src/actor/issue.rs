@@ -221,7 +221,7 @@ impl Actor {
     pub(super) async fn own_newest(&mut self, id: &ChannelId) -> Result<Option<SignedVoucher>, ChannelError> {
         self.sign_frames(id).await?;
         let entry = self.entries.get(id).ok_or(ChannelError::NoChannel)?;
-        let Some(voucher) = entry.channel.sent().voucher.clone() else {
+        let Some(voucher) = entry.channel.sent_voucher() else {
             return Ok(None);
         };
         let known = entry.own_newest.clone();

@@ -18,8 +18,9 @@ fn shown_as_frame(shown: Option<SignedVoucher>) -> Option<Frame> {
 impl Entry {
     /// False when `shown` has the seq of an own voucher that is still known, and is another one.
     fn sent_before(&self, shown: &Voucher) -> bool {
+        let newest = self.channel.sent_voucher();
         let known = self.frames.iter().map(|frame| &frame.voucher);
-        let mut known = known.chain(&self.channel.sent().voucher);
+        let mut known = known.chain(&newest);
         known.all(|own| own.seq != shown.seq || own == shown)
     }
 }

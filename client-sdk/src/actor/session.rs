@@ -293,7 +293,7 @@ impl Actor {
         let call = ResumeCall {
             channel_id: id,
             sent,
-            received: entry.channel.received_signed().cloned(),
+            received: entry.channel.received_signed(),
         };
         self.call(Request::Resume(call), Pending::Resume(id));
     }
@@ -313,7 +313,7 @@ impl Actor {
         let call = ResumeCall {
             channel_id: *id,
             sent,
-            received: entry.channel.received_signed().cloned(),
+            received: entry.channel.received_signed(),
         };
         self.call(Request::Resume(call), Pending::Resume(*id));
         true

@@ -269,7 +269,7 @@ impl Ledger {
     pub fn pending_transactions(&self) -> Vec<PendingTx> {
         let waiting = self.waiting.iter().filter_map(|index| self.entries.get(*index));
         waiting
-            .filter_map(|entry| entry.stored.transaction.clone())
+            .filter_map(|entry| entry.stored.transaction.as_deref().cloned())
             .collect()
     }
 

@@ -16,6 +16,10 @@ use protocol_spec::{
 /// Events shown to one subscriber per commit, at most.
 const EVENTS_PER_COMMIT_MAX: u64 = 256;
 
+/// Channels that get their vouchers together: enough to hash them side by side, few enough to stay in the near cache
+/// from the first look at them to the last.
+const ISSUED_TOGETHER: usize = 64;
+
 /// What a commit made.
 #[derive(Debug, Default)]
 pub struct Commit {
@@ -227,18 +231,23 @@ impl Ledger {
     /// The next voucher of every channel touched. Their digests are made together.
     fn issue_all(&mut self, clock: Clock, commit: &mut Commit) {
         let touched = commit.touched.take();
-        let mut drafts: Vec<Drafted> = Vec::with_capacity(touched.len());
-        drafts.extend(touched.into_iter().filter_map(|index| self.draft(index, clock)));
         commit
             .outputs
-            .reserve(drafts.len().saturating_add(commit.replies.len()));
-        let encoded: Vec<_> = drafts
-            .iter()
-            .map(|drafted| drafted.draft.voucher().encoded())
-            .collect();
-        let digests = digests::of_structs(&self.domain, &encoded);
-        for (drafted, digest) in drafts.into_iter().zip(digests) {
-            self.issue_draft(drafted, digest, clock, commit);
+            .reserve(touched.len().saturating_add(commit.replies.len()));
+        for some in touched.chunks(ISSUED_TOGETHER) {
+            let drafts: Vec<Drafted> = some
+                .iter()
+                .filter_map(|index| self.draft(*index, clock))
+                .collect();
+            let encoded: Vec<_> = drafts
+                .iter()
+                .map(|drafted| drafted.draft.voucher().encoded())
+                .collect();
+            let digests = digests::of_structs(&self.domain, &encoded);
+            for (drafted, digest) in drafts.into_iter().zip(digests) {
+                self.issue_draft(drafted, digest, clock, commit);
+            }
+            self.look_at_reserves();
         }
     }
 

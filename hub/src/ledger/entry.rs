@@ -41,7 +41,7 @@ pub(super) struct Stored {
     pub(super) events: Log<EventRow>,
     /// This payer's payments in order of commit.
     pub(super) payments: Log<Known>,
-    pub(super) transaction: Option<PendingTx>,
+    pub(super) transaction: Option<Box<PendingTx>>,
     /// This client's locks that were forwarded and have not left its voucher, by its lock's id.
     pub(super) forwards: BTreeMap<u64, Forward>,
     /// The hub's locks in this channel, by id, with the payers' locks that they rest on.
@@ -265,10 +265,10 @@ impl Entry {
 
     pub(super) fn set_transaction(&mut self, kind: super::TxKind, client_signature: ClientSignature) {
         let config = self.channel.config().clone();
-        self.stored.transaction = Some(PendingTx {
+        self.stored.transaction = Some(Box::new(PendingTx {
             config,
             kind,
             client_signature,
-        });
+        }));
     }
 }

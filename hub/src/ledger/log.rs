@@ -1,6 +1,7 @@
 //! A list that grows at its end and is forgotten from its front. In the store it has rows of its own, each with some
 //! neighbours: a checkpoint writes what was added, and never what is there already.
 
+use super::blocks::Blocks;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::Reject;
 use std::{
@@ -8,16 +9,13 @@ use std::{
     io,
 };
 
-/// Items in one row of the store, at most.
-const ROW_ITEMS_MAX: usize = 64;
-
 /// Items with positions from 1 on. Serialized it is only its two ends: the items come back by [`Log::restore`].
 #[derive(Clone, Debug)]
 pub(super) struct Log<T> {
-    items: VecDeque<T>,
+    items: Blocks<T>,
     /// Position of the first item kept, or of the next one.
     from: u64,
-    /// First positions of the rows in the store, in order.
+    /// First positions of the rows in the store, in order. A row ends where a block did.
     rows: VecDeque<u64>,
     /// Items below are in these rows, or gone.
     saved: u64,
@@ -32,7 +30,7 @@ pub(super) enum RowChange<'a, T> {
 impl<T> Default for Log<T> {
     fn default() -> Self {
         Self {
-            items: VecDeque::new(),
+            items: Blocks::default(),
             from: 1,
             rows: VecDeque::new(),
             saved: 1,
@@ -64,17 +62,17 @@ impl<T> Log<T> {
         self.items.get(usize::try_from(at).ok()?)
     }
 
-    pub(super) fn iter(&self) -> vec_deque::Iter<'_, T> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.items.iter()
     }
 
     /// For lookups by order.
-    pub(super) fn items(&self) -> &VecDeque<T> {
+    pub(super) fn items(&self) -> &Blocks<T> {
         &self.items
     }
 
     pub(super) fn push(&mut self, item: T) {
-        self.items.push_back(item);
+        self.items.push(item);
     }
 
     pub(super) fn pop_front(&mut self) {
@@ -101,11 +99,11 @@ impl<T> Log<T> {
         let mut at = self.saved.max(self.from);
         let skip = |at: u64| usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX);
         while at < self.end() {
-            let start = skip(at);
-            let stop = start.saturating_add(ROW_ITEMS_MAX).min(self.items.len());
-            change(RowChange::Put(at, self.items.range(start..stop)));
+            let items = self.items.together(skip(at));
+            let next = at.saturating_add(items.len() as u64);
+            change(RowChange::Put(at, items));
             self.rows.push_back(at);
-            at = self.from.saturating_add(stop as u64);
+            at = next;
         }
         self.saved = at;
     }
@@ -129,7 +127,10 @@ impl<T> Log<T> {
         }
         self.rows.push_back(first);
         let skip = items.len().saturating_sub(kept);
-        self.items.extend(items.into_iter().skip(skip));
+        items
+            .into_iter()
+            .skip(skip)
+            .for_each(|item| self.items.push(item));
         Ok(())
     }
 
@@ -161,7 +162,7 @@ impl<T> BorshDeserialize for Log<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::blocks::BLOCK_ITEMS, *};
     use std::collections::BTreeMap;
 
     type Rows = BTreeMap<u64, Vec<u32>>;
@@ -222,7 +223,7 @@ mod tests {
                 assert_same(&log, &again);
                 let stored: usize = rows.values().map(Vec::len).sum();
                 assert!(
-                    stored < log.len().saturating_add(ROW_ITEMS_MAX),
+                    stored < log.len().saturating_add(BLOCK_ITEMS),
                     "rows of the past stay"
                 );
             }

@@ -4,6 +4,7 @@
 //! record; replaying the records gives the same state and the same vouchers. At most one voucher (more only when
 //! a frame is full) leaves each touched channel per commit: it carries credits, returns and the acknowledgement.
 
+mod blocks;
 mod chain_facts;
 mod checkpoint;
 mod commit;
@@ -212,7 +213,7 @@ impl Ledger {
         let issued = self
             .entries
             .iter()
-            .filter(|entry| entry.channel.sent().voucher.is_some());
+            .filter(|entry| entry.channel.sent().seq != protocol_spec::Seq::NONE);
         issued.map(|entry| {
             (
                 entry.channel.id(),

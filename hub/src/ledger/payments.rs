@@ -25,36 +25,61 @@ pub(super) struct Known {
     pub(super) outcome: Outcome,
 }
 
-/// Where each payment is in its payer's list, by (payer's index, id).
-#[derive(Debug, Default)]
-pub(super) struct Places(HashMap<(usize, PaymentId), u64>);
+/// Where each payment is in its payer's list, by (payer's index, id). Many small maps: one that grows keeps nobody
+/// waiting long.
+#[derive(Debug)]
+pub(super) struct Places([Map; MAPS]);
+
+/// A power of two.
+const MAPS: usize = 256;
+
+type Map = HashMap<(usize, PaymentId), u64>;
+
+/// By the payer: clients choose the ids.
+fn map_of(payer: usize) -> usize {
+    payer & (MAPS - 1)
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Map::default()))
+    }
+}
 
 impl Places {
+    pub(super) fn get(&self, payer: usize, id: PaymentId) -> Option<u64> {
+        self.0.get(map_of(payer))?.get(&(payer, id)).copied()
+    }
+
     pub(super) fn insert(&mut self, payer: usize, id: PaymentId, position: u64) {
-        self.0.insert((payer, id), position);
+        if let Some(map) = self.0.get_mut(map_of(payer)) {
+            map.insert((payer, id), position);
+        }
     }
 
     pub(super) fn remove(&mut self, payer: usize, id: PaymentId) {
-        self.0.remove(&(payer, id));
+        if let Some(map) = self.0.get_mut(map_of(payer)) {
+            map.remove(&(payer, id));
+        }
     }
 
     #[cfg(test)]
     pub(super) fn all(&self) -> std::collections::BTreeMap<(usize, [u8; 16]), u64> {
         let show = |((payer, id), position): (&(usize, PaymentId), &u64)| ((*payer, id.0), *position);
-        self.0.iter().map(show).collect()
+        self.0.iter().flatten().map(show).collect()
     }
 }
 
 impl Ledger {
     /// True when the id was used and is not forgotten.
     pub(super) fn knows_payment(&self, payer: usize, id: PaymentId) -> bool {
-        self.places.0.contains_key(&(payer, id))
+        self.places.get(payer, id).is_some()
     }
 
     /// What became of a payment, if it is known.
     pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<&Outcome> {
-        let position = self.places.0.get(&(payer, id))?;
-        let known = self.entries.get(payer)?.stored.payments.get(*position)?;
+        let position = self.places.get(payer, id)?;
+        let known = self.entries.get(payer)?.stored.payments.get(position)?;
         Some(&known.outcome)
     }
 }

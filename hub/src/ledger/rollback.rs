@@ -304,9 +304,7 @@ impl Entry {
             .stored
             .backlog
             .items()
-            .binary_search_by_key(&seq, |issue| issue.voucher.seq)
-            .ok()
-            .and_then(|at| self.stored.backlog.items().get(at))
+            .search(|issue| issue.voucher.seq.cmp(&seq))
             .map(|issue| issue.digest);
         let known = if seq == sent.seq { Some(sent.digest) } else { kept };
         seq > sent.seq || known.is_some_and(|digest| digest != shown.digest())

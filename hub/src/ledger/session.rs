@@ -160,15 +160,15 @@ impl Ledger {
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
         let reply = ResumeReply {
             channel: entry.info(),
-            received: entry.channel.received_signed().cloned(),
+            received: entry.channel.received_signed(),
             sent: None,
         };
         let mut frames = entry.backlog_after(seen);
         if planted(Canary::ForgetUnseen) {
             frames.clear();
         }
-        let sent = entry.channel.sent();
-        let newest = sent.voucher.clone().map(|voucher| (voucher, sent.digest));
+        let newest = entry.channel.sent_voucher();
+        let newest = newest.map(|voucher| (voucher, entry.channel.sent().digest));
         if let Some(old) = entry
             .session
             .replace(origin.session)

@@ -39,7 +39,7 @@ impl Ledger {
             (batches && open && value >= *least).then(|| Unsettled {
                 channel: entry.channel.id(),
                 config: config.clone(),
-                signed: signed.clone(),
+                signed,
                 value,
             })
         };

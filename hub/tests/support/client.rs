@@ -239,7 +239,7 @@ impl Client {
         ResumeCall {
             channel_id: self.channel.id(),
             sent: self.newest_sent.clone(),
-            received: self.channel.received_signed().cloned(),
+            received: self.channel.received_signed(),
         }
     }
 }

@@ -37,18 +37,14 @@ impl Channel {
         self.check_ack(voucher)?;
         let step = self.incoming.step(ops, clock, &Accepting(self))?;
         check_equal(voucher, &step)?;
-        let set = step
-            .locks
-            .as_ref()
-            .map_or(&self.incoming.locks, |locks| &locks.set);
-        let expected = self.incoming.commitment(&step);
+        let (locked, expected) = self.incoming.locked_after(&step);
         if voucher.locks != expected {
             return Err(Reject::LocksMismatch {
                 expected,
                 got: voucher.locks,
             });
         }
-        self.check_balance(self.me.other(), voucher.ack_paid, voucher.paid, set.total())?;
+        self.check_balance(self.me.other(), voucher.ack_paid, voucher.paid, locked)?;
         for lock in step
             .locks
             .iter()
@@ -57,10 +53,9 @@ impl Channel {
             self.known.remove(&lock.id);
             self.consents_given.remove(&lock.id);
         }
-        self.incoming
-            .advance(voucher.clone(), verified.digest(), step.locks);
+        self.incoming.advance(voucher, verified.digest(), step.locks);
         self.unanswered |= !ops.is_empty();
-        self.incoming_signed = Some(verified.signed().clone());
+        self.incoming_signature = Some(verified.signed().signature.clone());
         self.outgoing.acknowledged(self.incoming.ack_seq);
         Ok(Accepted::New)
     }

@@ -46,9 +46,9 @@ impl Channel {
         check_deadline(withdraw.deadline, clock)?;
         self.check_withdraw_floors(withdraw)?;
         self.check_withdraw_amount(withdraw)?;
-        self.pending_withdraw = Some(PendingWithdraw {
+        self.pending_withdraw = Some(Box::new(PendingWithdraw {
             withdraw: withdraw.clone(),
-        });
+        }));
         Ok(())
     }
 
@@ -214,13 +214,12 @@ impl Channel {
                 why: "it is marked and not converted",
             });
         }
-        let accept = |_| Accept {
+        Ok(self.incoming_signature.is_some().then_some(Accept {
             voucher: self.incoming.digest,
             submitter,
             may_dispute,
             deadline,
-        };
-        Ok(self.incoming_signed.as_ref().map(accept))
+        }))
     }
 }
 

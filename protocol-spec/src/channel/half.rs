@@ -24,10 +24,10 @@ pub struct Half {
     pub locks: LockSet,
     /// Highest lock id ever used in this direction.
     pub newest_lock: u64,
+    /// Its `locks`: the commitment to them.
+    pub commitment: Digest,
     /// EIP-712 digest of the newest voucher.
     pub digest: Digest,
-    /// The newest voucher.
-    pub voucher: Option<Voucher>,
 }
 
 /// Why a lock may leave without payment; differs between signing and accepting.
@@ -64,9 +64,22 @@ impl Half {
             ack_paid: Amount::ZERO,
             locks: LockSet::default(),
             newest_lock: 0,
+            commitment: Digest::ZERO,
             digest: Digest::ZERO,
-            voucher: None,
         }
+    }
+
+    /// The newest voucher; `None` before the first. It is kept as its facts only.
+    pub(super) fn voucher(&self, id: ChannelId) -> Option<Voucher> {
+        (self.seq != Seq::NONE).then(|| Voucher {
+            channel_id: id,
+            seq: self.seq,
+            paid: self.paid,
+            ack_seq: self.ack_seq,
+            ack_paid: self.ack_paid,
+            locks: self.commitment,
+            history: self.history,
+        })
     }
 
     /// Applies `ops` to a copy of the sums (R2), the history and, if any touches them, the locks (R5).
@@ -107,24 +120,24 @@ impl Half {
         })
     }
 
-    /// What a voucher after `step` commits to. Without lock operations it is what the newest one does.
-    pub(super) fn commitment(&self, step: &Step) -> Digest {
-        match (&step.locks, &self.voucher) {
-            (Some(locks), _) => locks.set.commitment(),
-            (None, Some(voucher)) => voucher.locks,
-            (None, None) => Digest::ZERO,
+    /// The sum of the locks after `step`, and what a voucher commits to them with. Without lock operations both are the newest
+    /// voucher's.
+    pub(super) fn locked_after(&self, step: &Step) -> (Amount, Digest) {
+        match &step.locks {
+            Some(locks) => (locks.set.total(), locks.set.commitment()),
+            None => (self.locks.total(), self.commitment),
         }
     }
 
     /// Takes over a checked voucher.
-    pub(super) fn advance(&mut self, voucher: Voucher, digest: Digest, locks: Option<LockStep>) {
+    pub(super) fn advance(&mut self, voucher: &Voucher, digest: Digest, locks: Option<LockStep>) {
         self.seq = voucher.seq;
         self.paid = voucher.paid;
         self.history = voucher.history;
         self.ack_seq = voucher.ack_seq;
         self.ack_paid = voucher.ack_paid;
+        self.commitment = voucher.locks;
         self.digest = digest;
-        self.voucher = Some(voucher);
         if let Some(step) = locks {
             self.locks = step.set;
             self.newest_lock = step.newest;

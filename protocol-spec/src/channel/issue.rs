@@ -58,18 +58,18 @@ impl Channel {
             });
         }
         let step = half.step(ops, clock, &Signing(self))?;
-        let set = step.locks.as_ref().map_or(&half.locks, |locks| &locks.set);
+        let (locked, commitment) = half.locked_after(&step);
         let voucher = Voucher {
             channel_id: self.id,
             seq: half.seq.next(),
             paid: step.paid,
             ack_seq: self.incoming.seq,
             ack_paid: self.incoming.paid,
-            locks: half.commitment(&step),
+            locks: commitment,
             history: step.history,
         };
         voucher.check_range()?;
-        self.check_balance(self.me, voucher.ack_paid, voucher.paid, set.total())?;
+        self.check_balance(self.me, voucher.ack_paid, voucher.paid, locked)?;
         Ok(Draft {
             voucher,
             locks: step.locks,
@@ -97,7 +97,7 @@ impl Channel {
                 }
             }
         }
-        self.outgoing.half.advance(voucher.clone(), digest, locks);
+        self.outgoing.half.advance(&voucher, digest, locks);
         self.unanswered = false;
         self.outgoing.remember_newest();
         Ok(Issued { voucher, digest })

@@ -17,7 +17,8 @@ pub use issue::{Draft, Issued};
 pub use phase::{Event, MOVES, Phase};
 
 use crate::{
-    Amount, ChannelId, Config, Digest, Domain, History, Reject, Side, SignedVoucher, UnixSeconds, Witness,
+    Amount, ChannelId, Config, Digest, Domain, History, Reject, Side, SignedVoucher, UnixSeconds, Voucher,
+    VoucherSignature, Witness,
     canary::{Canary, planted},
     limits,
     settlement::{Adjudication, Funds},
@@ -70,10 +71,11 @@ pub struct Channel {
     funds: Funds,
     outgoing: Outgoing,
     incoming: Half,
-    incoming_signed: Option<SignedVoucher>,
+    /// Of the newest accepted voucher.
+    incoming_signature: Option<VoucherSignature>,
     /// True when a voucher with operations was accepted since the last own voucher.
     unanswered: bool,
-    pending_withdraw: Option<PendingWithdraw>,
+    pending_withdraw: Option<Box<PendingWithdraw>>,
     /// Witnesses told in time for own locks (R8), by lock id.
     told: BTreeMap<u64, Witness>,
     /// Witnesses this party knew in time for locks of the other side, by lock id.
@@ -105,7 +107,7 @@ impl Channel {
             funds: Funds::default(),
             outgoing: Outgoing::new(Half::new(&id, me)),
             incoming: Half::new(&id, me.other()),
-            incoming_signed: None,
+            incoming_signature: None,
             unanswered: false,
             pending_withdraw: None,
             told: BTreeMap::new(),
@@ -167,8 +169,16 @@ impl Channel {
 
     /// Newest voucher accepted from the other side, with its signature: the evidence.
     #[must_use]
-    pub fn received_signed(&self) -> Option<&SignedVoucher> {
-        self.incoming_signed.as_ref()
+    pub fn received_signed(&self) -> Option<SignedVoucher> {
+        let signature = self.incoming_signature.clone()?;
+        let voucher = self.incoming.voucher(self.id)?;
+        Some(SignedVoucher { voucher, signature })
+    }
+
+    /// Newest own voucher.
+    #[must_use]
+    pub fn sent_voucher(&self) -> Option<Voucher> {
+        self.outgoing.half.voucher(self.id)
     }
 
     /// Number of own vouchers newer than the last one the other side acknowledged.
@@ -222,8 +232,8 @@ impl Channel {
     pub fn settlement(&self) -> (Amount, Amount) {
         let mut adjudication = Adjudication::default();
         for (payer, half) in [(self.me, &self.outgoing.half), (self.me.other(), &self.incoming)] {
-            if let Some(voucher) = &half.voucher {
-                adjudication.submit(payer, voucher, half.locks.opening().as_ref());
+            if let Some(voucher) = half.voucher(self.id) {
+                adjudication.submit(payer, &voucher, half.locks.opening().as_ref());
             }
         }
         adjudication.balances(&self.funds)
@@ -246,7 +256,7 @@ impl Channel {
         }
     }
 
-    const RECORD_VERSION: u8 = 2;
+    const RECORD_VERSION: u8 = 3;
 
     fn require_open(&self) -> Result<(), Reject> {
         match &self.phase {

@@ -29,11 +29,10 @@ impl Channel {
         self.check_acknowledged(voucher, newer.map(VerifiedVoucher::voucher))?;
         if let Some(shown) = newer {
             self.check_theirs(shown.voucher(), voucher)?;
-            self.incoming
-                .advance(shown.voucher().clone(), shown.digest(), None);
-            self.incoming_signed = Some(shown.signed().clone());
+            self.incoming.advance(shown.voucher(), shown.digest(), None);
+            self.incoming_signature = Some(shown.signed().signature.clone());
         }
-        self.outgoing.half.advance(voucher.clone(), own.digest(), None);
+        self.outgoing.half.advance(voucher, own.digest(), None);
         self.outgoing.half.newest_lock = u64::MAX;
         self.outgoing.remember_newest();
         self.outgoing.acknowledged(self.incoming.ack_seq);

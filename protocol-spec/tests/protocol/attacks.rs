@@ -32,7 +32,7 @@ fn a02_equivocation_keeps_the_first() {
         panic!()
     };
     assert_eq!((seq, kept), (Seq(1), first.verified.digest()));
-    assert_eq!(w.hub.received_signed(), Some(first.verified.signed()));
+    assert_eq!(w.hub.received_signed().as_ref(), Some(first.verified.signed()));
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn r05_a_commitment_is_always_that_of_the_listed_locks() {
         let opening = channel.received().locks.opening().unwrap();
         assert_eq!(opening.root, root);
         assert_eq!(
-            channel.received().voucher.as_ref().unwrap().locks,
+            channel.received().commitment,
             opening.commitment()
         );
         opening.commitment()

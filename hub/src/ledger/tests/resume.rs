@@ -189,12 +189,7 @@ fn a10_another_voucher_of_a_known_seq_is_proof_as_well() {
         let op = world.pay_op(0, 1, 10, 5);
         world.send(0, vec![op]);
     }
-    let mut voucher = world.clients[1]
-        .channel
-        .received_signed()
-        .unwrap()
-        .voucher
-        .clone();
+    let mut voucher = world.clients[1].channel.received_signed().unwrap().voucher;
     assert_eq!(voucher.seq, Seq(3));
     (voucher.seq, voucher.paid) = (Seq(2), Amount(19));
     let digest = voucher.digest(&super::client::domain());

@@ -36,9 +36,9 @@ pub(super) fn state(ledger: &Ledger) -> State {
         Channel {
             channel: entry.channel.to_record(),
             stored: borsh::to_vec(stored).unwrap(),
-            backlog: format!("{:?}", stored.backlog.items()),
-            events: format!("{:?}", stored.events.items()),
-            known: format!("{:?}", stored.payments.items()),
+            backlog: format!("{:?}", stored.backlog.iter().collect::<Vec<_>>()),
+            events: format!("{:?}", stored.events.iter().collect::<Vec<_>>()),
+            known: format!("{:?}", stored.payments.iter().collect::<Vec<_>>()),
         }
     };
     let route = |((account, token), index): (&(protocol_spec::Address, _), &usize)| {

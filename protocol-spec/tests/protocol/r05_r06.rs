@@ -179,10 +179,7 @@ fn r05_a_commitment_is_always_that_of_the_listed_locks() {
         let root = batch::Tree::new(locks.iter().map(Lock::leaf).collect()).root();
         let opening = channel.received().locks.opening().unwrap();
         assert_eq!(opening.root, root);
-        assert_eq!(
-            channel.received().commitment,
-            opening.commitment()
-        );
+        assert_eq!(channel.received().commitment, opening.commitment());
         opening.commitment()
     };
     w.send(Client, &(1..=7).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>());

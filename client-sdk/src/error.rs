@@ -66,6 +66,9 @@ pub enum ChainError {
         /// The endpoint's.
         got: u64,
     },
+    /// Nothing was sent: the transaction would revert, by what the endpoints say.
+    #[error("the transaction would revert: {0}")]
+    WouldRevert(String),
     /// The transaction was mined and reverted.
     #[error("transaction {tx} reverted")]
     Reverted {

@@ -313,7 +313,11 @@ async fn within<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, E>
 }
 
 fn rpc(error: impl std::fmt::Display) -> ChainError {
-    ChainError::Rpc(error.to_string().chars().take(SAID_MAX).collect())
+    ChainError::Rpc(said(error))
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string().chars().take(SAID_MAX).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     fees::Fees,
     merge::{lower_middle, upper_middle},
     node::Node,
-    rpc, within,
+    rpc, said, within,
 };
 use crate::ChainError;
 use alloy::{
@@ -70,8 +70,8 @@ pub(crate) enum Urgency {
 /// What one endpoint says of a call.
 enum Estimate {
     Gas(u64),
-    /// It does nothing at the newest block.
-    Reverts(ChainError),
+    /// It does nothing at the newest block, and why.
+    Reverts(String),
     Failed(ChainError),
 }
 
@@ -83,7 +83,7 @@ struct Quotes {
     nonces: Vec<u64>,
     fees: Vec<Fees>,
     gas: Vec<u64>,
-    reverts: usize,
+    reverts: Vec<String>,
     /// Why the last one that failed did.
     failed: Option<ChainError>,
 }
@@ -111,10 +111,7 @@ impl Quotes {
             match estimate {
                 Estimate::Gas(gas) => quotes.gas.push(gas),
                 Estimate::Failed(error) => quotes.failed = Some(error),
-                Estimate::Reverts(error) => {
-                    quotes.reverts = quotes.reverts.saturating_add(1);
-                    quotes.failed = Some(error);
-                }
+                Estimate::Reverts(why) => quotes.reverts.push(why),
             }
         }
         quotes
@@ -123,7 +120,7 @@ impl Quotes {
     /// An error when the call is not to be sent.
     fn terms(&self, endpoints: usize, urgency: Urgency) -> Result<Terms, ChainError> {
         let urgent = urgency == Urgency::Defence;
-        let (works, fails) = (self.gas.len(), self.reverts);
+        let (works, fails) = (self.gas.len(), self.reverts.len());
         let half = |count: usize| urgent || count.saturating_mul(2) >= endpoints;
         let enough = half(self.nonces.len()) && half(self.fees.len()) && half(works.saturating_add(fails));
         let wanted = works > fails || (urgent && works == fails);
@@ -139,7 +136,10 @@ impl Quotes {
                 }
                 Ok(Terms { nonces, gas })
             }
-            _ => Err(self.failed.clone().unwrap_or(ChainError::NotConfigured)),
+            _ => Err(match self.reverts.last() {
+                Some(why) if !wanted => ChainError::WouldRevert(why.clone()),
+                _ => self.failed.clone().unwrap_or(ChainError::NotConfigured),
+            }),
         }
     }
 }
@@ -410,7 +410,7 @@ async fn estimate(provider: &DynProvider, request: TransactionRequest) -> Estima
                 payload.code == 3 || payload.message.contains("revert") || payload.as_revert_data().is_some()
             });
             match reverts {
-                true => Estimate::Reverts(rpc(error)),
+                true => Estimate::Reverts(said(error)),
                 false => Estimate::Failed(rpc(error)),
             }
         }

@@ -5,6 +5,7 @@
 //! What is to be done follows from the chain and the store at every reading, so nothing of it needs to be remembered: after
 //! a restart, a reorg or a failure the same question has the same answer.
 
+mod fewer;
 mod rest;
 mod step;
 
@@ -161,6 +162,13 @@ impl Actor {
         entry.defence.disputed_last = matches!(step, Step::Dispute { .. });
         if matches!(result, Ok(Some(_)) | Err(ChainError::Reverted { .. })) {
             entry.spent(&step, self.options.chain_poll, Instant::now());
+        }
+        match &result {
+            Ok(_) => entry.defence.fewer.told(&step, true),
+            Err(ChainError::WouldRevert(_) | ChainError::Reverted { .. }) => {
+                entry.defence.fewer.told(&step, false);
+            }
+            Err(_) => {}
         }
         match result {
             Ok(transaction) => {

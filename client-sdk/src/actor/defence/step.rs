@@ -1,6 +1,6 @@
 //! What is to be done for a channel on chain: it follows from what the endpoints show and from the store.
 
-use super::rest::Rests;
+use super::{fewer::Fewer, rest::Rests};
 use crate::{
     actor::{Retries, cooperate::WITHDRAW_LIFE_S, entry::Entry},
     chain::{Facts, Shown},
@@ -72,6 +72,7 @@ pub(in crate::actor) struct Progress {
     /// Locks resolved in the dispute and the voucher of these numbers.
     pub(super) resolved: (Seq, Seq, BTreeSet<u64>),
     pub(super) rests: Rests,
+    pub(super) fewer: Fewer,
     /// Failures to finalize in a row.
     pub(super) not_finalized: u32,
     /// Nothing is left to be claimed.
@@ -96,6 +97,7 @@ impl Entry {
             let (_, locks) = self.unshown(&Shown::default(), seen.now);
             let left = self.first_expiry(&locks).0.saturating_sub(seen.now.0);
             let left = Duration::from_secs(left);
+            let locks = self.defence.fewer.of(true, locks);
             return Some(Step::Dispute { locks, left });
         }
         let (disputes, now) = (seen.disputes, seen.now);
@@ -113,6 +115,7 @@ impl Entry {
                 left_s = left_s.max(facts.shown.window_end.0.saturating_sub(now.0));
             }
         }
+        let locks = self.defence.fewer.of(voucher, locks);
         if voucher || !locks.is_empty() {
             let left = Duration::from_secs(left_s);
             return Some(Step::Show { voucher, locks, left });
@@ -188,6 +191,9 @@ impl Entry {
             None => known.is_subset(resolved),
         };
         if forget {
+            if shared.is_some_and(|number| number > *of_dispute) || newest != *of_voucher {
+                self.defence.fewer.forget();
+            }
             (*of_dispute, *of_voucher) = (shared.unwrap_or_default().max(*of_dispute), newest);
             resolved.clear();
         }
@@ -202,7 +208,8 @@ impl Entry {
             return (voucher, BTreeSet::new());
         }
         let mut known: Vec<&Lock> = self.openable(now).collect();
-        known.sort_by_key(|lock| lock.expiry);
+        // Those that were refused last.
+        known.sort_by_key(|lock| (self.defence.fewer.waits(lock.id), lock.expiry));
         let sum = known
             .iter()
             .fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));

@@ -206,7 +206,7 @@ fn answer(nonce: u64, gas: u64, fee: u128) -> Answer {
 }
 
 fn reverts(nonce: u64, fee: u128) -> Answer {
-    let estimate = Estimate::Reverts(ChainError::Rpc("reverted".to_owned()));
+    let estimate = Estimate::Reverts("reverted".to_owned());
     (Ok(nonce), Ok(Fees { max: fee, tip: fee }), estimate)
 }
 

@@ -71,7 +71,7 @@ impl Half {
 
     /// The newest voucher; `None` before the first. It is kept as its facts only.
     pub(super) fn voucher(&self, id: ChannelId) -> Option<Voucher> {
-        (self.seq != Seq::NONE).then(|| Voucher {
+        (self.seq != Seq::NONE).then_some(Voucher {
             channel_id: id,
             seq: self.seq,
             paid: self.paid,

@@ -2,6 +2,7 @@
 //! refusal the voucher goes alone, then the locks in halves, until those that are refused are left.
 
 use super::step::Step;
+use crate::ChainError;
 use std::collections::BTreeSet;
 
 /// What the chain refused of one channel, in this process.
@@ -32,8 +33,16 @@ impl Fewer {
         self.refused.contains(&id)
     }
 
-    /// The chain took the step, or as many as could be asked say that it would not.
-    pub(super) fn told(&mut self, step: &Step, taken: bool) {
+    /// How a step ended. What failed otherwise than by a refusal says nothing.
+    pub(super) fn heard(&mut self, step: &Step, failed: Option<&ChainError>) {
+        match failed {
+            None => self.told(step, true),
+            Some(ChainError::WouldRevert(_) | ChainError::Reverted { .. }) => self.told(step, false),
+            Some(_) => {}
+        }
+    }
+
+    fn told(&mut self, step: &Step, taken: bool) {
         let (voucher, locks) = match step {
             Step::Show { voucher, locks, .. } => (*voucher, locks),
             Step::Dispute { locks, .. } => (true, locks),

@@ -163,13 +163,7 @@ impl Actor {
         if matches!(result, Ok(Some(_)) | Err(ChainError::Reverted { .. })) {
             entry.spent(&step, self.options.chain_poll, Instant::now());
         }
-        match &result {
-            Ok(_) => entry.defence.fewer.told(&step, true),
-            Err(ChainError::WouldRevert(_) | ChainError::Reverted { .. }) => {
-                entry.defence.fewer.told(&step, false);
-            }
-            Err(_) => {}
-        }
+        entry.defence.fewer.heard(&step, result.as_ref().err());
         match result {
             Ok(transaction) => {
                 entry.defence.retries.succeeded();

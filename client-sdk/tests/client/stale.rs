@@ -6,10 +6,7 @@ use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
     MemoryStore, PayError, Ports, UnixSeconds,
 };
-use protocol_spec::{
-    Amount, Condition, Invoice, Lock, Op, Payee, PaymentId, Preimage, Seq, SignedInvoice,
-    message::Notification,
-};
+use protocol_spec::{Amount, Condition, Invoice, Preimage, Seq, SignedInvoice};
 use std::{
     sync::{
         Arc,
@@ -118,24 +115,7 @@ impl World {
     }
 
     fn lock(&self, amount: u128, invoice: &SignedInvoice, expiry: UnixSeconds) {
-        let mut state = self.hub.state();
-        let lock = Lock {
-            id: state.channels[&self.id()].channel.sent().newest_lock + 1,
-            amount: Amount(amount),
-            expiry,
-            hash: invoice.invoice.hash,
-            resolver: invoice.invoice.resolver,
-        };
-        let op = Op::LockAdd {
-            lock,
-            payment_id: PaymentId([8; 16]),
-            payee: Payee::Channel(self.id()),
-            fee_max: Amount::ZERO,
-            invoice: Digest::ZERO,
-        };
-        let frame = self.hub.issue(&mut state, &self.id(), &[op]);
-        let push = state.push.as_ref().unwrap();
-        push.send(Notification::Voucher(frame)).unwrap();
+        self.hub.lock(&self.id(), Amount(amount), invoice, expiry);
     }
 }
 

@@ -13,15 +13,14 @@ use alloy::{
     sol_types::SolCall,
 };
 use client_sdk::{
-    Address, Amount, ChannelHandle, ChannelId, ClientBuilder, Config, Digest, PaymentId, Ports,
-    SignedInvoice, SignerKey, Store, UnixSeconds,
+    Address, ChannelHandle, ChannelId, ClientBuilder, Config, Ports, SignedInvoice, SignerKey, Store,
+    UnixSeconds,
 };
 use hub_chain::embedded::{self, EmbeddedChain, EmbeddedConfig};
 use protocol_spec::{
-    Domain, Lock, Op, Payee,
+    Domain, Lock,
     abi::{self, ChannelState, IAdjudicator},
     calls,
-    message::Notification,
 };
 use std::{
     sync::{
@@ -195,25 +194,9 @@ impl Court {
 
     /// The hub locks for an invoice; the client is told.
     pub fn lock(&self, invoice: &SignedInvoice, life_s: u64) -> Lock {
-        let mut state = self.hub.state();
-        let lock = Lock {
-            id: state.channels[&self.id()].channel.sent().newest_lock + 1,
-            amount: invoice.invoice.amount,
-            expiry: self.hub.clock().now.after(life_s),
-            hash: invoice.invoice.hash,
-            resolver: invoice.invoice.resolver,
-        };
-        let op = Op::LockAdd {
-            lock: lock.clone(),
-            payment_id: PaymentId([8; 16]),
-            payee: Payee::Channel(self.id()),
-            fee_max: Amount::ZERO,
-            invoice: Digest::ZERO,
-        };
-        let frame = self.hub.issue(&mut state, &self.id(), &[op]);
-        let push = state.push.as_ref().unwrap();
-        push.send(Notification::Voucher(frame)).unwrap();
-        lock
+        let expiry = self.hub.clock().now.after(life_s);
+        let amount = invoice.invoice.amount;
+        self.hub.lock(&self.id(), amount, invoice, expiry)
     }
 
     /// The hub's machine is gone: no connection is left, and none can be made.

@@ -23,7 +23,8 @@ use client_sdk::{
     SignerKey, SpendLimit,
 };
 use protocol_spec::{
-    Channel, Credit, Domain, Op, Return, Seq, Side, SignedVoucher, UnixSeconds, VoucherSignature,
+    Channel, Credit, Domain, Lock, Op, Payee, Return, Seq, Side, SignedInvoice, SignedVoucher, UnixSeconds,
+    VoucherSignature,
     batch::{Tree, batch_digest},
     channel::{Clock, Delays},
     message::{Event, Frame, HubInfo, Notification},
@@ -270,6 +271,29 @@ impl Hub {
             invoice: Digest::ZERO,
         });
         (payment_id, self.issue(state, id, &[op]))
+    }
+
+    /// The hub locks so much for an invoice; the client is told.
+    pub fn lock(&self, id: &ChannelId, amount: Amount, invoice: &SignedInvoice, expiry: UnixSeconds) -> Lock {
+        let mut state = self.state();
+        let lock = Lock {
+            id: state.channels[id].channel.sent().newest_lock + 1,
+            amount,
+            expiry,
+            hash: invoice.invoice.hash,
+            resolver: invoice.invoice.resolver,
+        };
+        let op = Op::LockAdd {
+            lock: lock.clone(),
+            payment_id: PaymentId([8; 16]),
+            payee: Payee::Channel(*id),
+            fee_max: Amount::ZERO,
+            invoice: Digest::ZERO,
+        };
+        let frame = self.issue(&mut state, id, &[op]);
+        let push = state.push.as_ref().unwrap();
+        push.send(Notification::Voucher(frame)).unwrap();
+        lock
     }
 
     /// What the hub answers to payments: delivered (with one unit of change) or bounced.

@@ -16,7 +16,7 @@ pub(crate) fn of(channel: &Channel, domain: &Domain, own: Option<SignedVoucher>)
     let sent = DirectionEvidence {
         voucher: own,
         locks: channel.sent().locks.iter().cloned().collect(),
-        opening: channel.sent().locks.opening(),
+        opening: channel.sent().opening.as_deref().copied(),
         witnesses: Vec::new(),
     };
     Evidence {

@@ -5,6 +5,7 @@ use crate::{
     SignedVoucher, VoucherSignature, Withdraw, Witness, abi, batch::Tree,
 };
 use alloy_primitives::{B256, Bytes, U256};
+use std::collections::BTreeMap;
 
 /// Zero in place of the sender's own signature.
 fn compact(signature: Option<&Signature>) -> abi::CompactSignature {
@@ -147,13 +148,10 @@ pub fn evidence(payer: Side, received: &DirectionEvidence) -> (Vec<abi::Submissi
         .voucher
         .iter()
         .map(|signed| submission(payer, signed, received.opening.as_ref()));
-    let known = |id: u64| {
-        received
-            .witnesses
-            .iter()
-            .find(|(key, _)| key.parse::<u64>() == Ok(id))
-            .map(|(_, witness)| witness.clone())
-    };
+    let witnesses = received.witnesses.iter();
+    let witnesses = witnesses.filter_map(|(key, witness)| Some((key.parse().ok()?, witness)));
+    let known: BTreeMap<u64, &Witness> = witnesses.collect();
+    let known = |id: u64| known.get(&id).copied().cloned();
     let resolutions = received
         .opening
         .iter()

@@ -50,7 +50,7 @@ impl DirectionEvidence {
         Self {
             voucher: channel.received_signed(),
             locks: channel.received().locks.iter().cloned().collect(),
-            opening: channel.received().locks.opening(),
+            opening: channel.received().opening.as_deref().copied(),
             witnesses: witnesses
                 .map(|(id, witness)| (id.to_string(), witness.clone()))
                 .collect(),

@@ -1,5 +1,7 @@
 //! Every limit of the protocol in one place, with the relations between them checked at compile time.
 
+use crate::Side;
+
 /// Largest seq plus one: the adjudicator keeps seqs in 36 bits.
 pub const SEQ_MAX: u64 = (1 << 36) - 1;
 /// Largest `paid`, deposit and lock total: the adjudicator keeps amounts in 88 bits.
@@ -12,8 +14,11 @@ pub const OPS_PER_FRAME_MAX: usize = 256;
 pub const OP_BYTES_MAX: usize = 480;
 /// Own vouchers that the other side has not acknowledged yet; beyond that nothing new is issued.
 pub const UNACKED_MAX: usize = 16_384;
-/// Locks live in one direction at once.
-pub const LOCKS_MAX: usize = 480;
+/// Locks of a client live in its channel at once. Who takes a voucher hashes the whole list, so what a stranger can have the
+/// hub hash is small.
+pub const LOCKS_FROM_CLIENT_MAX: usize = 480;
+/// Locks of the hub live in a channel at once: a merchant's whole trade waits in one.
+pub const LOCKS_FROM_HUB_MAX: usize = 4_096;
 /// R5 MAX_LOCK: longest life of a lock, seconds from chain time.
 pub const LOCK_LIFE_MAX_S: u64 = 30 * 24 * 3600;
 /// Default `lag`: worst delay of a party's view of the chain, reorg margin included, seconds.
@@ -48,6 +53,10 @@ pub const PAYMENT_LIFE_MAX_S: u64 = 24 * 3600;
 const _: () = assert!(LAG_DEFAULT_S + ACT_DEFAULT_S < CHALLENGE_PERIOD_MIN_S, "R6");
 const _: () = assert!(DELTA_DEFAULT_S >= LAG_DEFAULT_S + ACT_DEFAULT_S, "R22");
 const _: () = assert!(
+    LOCKS_FROM_HUB_MAX <= 1 << PROOF_DEPTH_MAX && LOCKS_FROM_CLIENT_MAX <= 1 << PROOF_DEPTH_MAX,
+    "every lock can be proven"
+);
+const _: () = assert!(
     LOCK_LIFE_MAX_S <= 60 * 24 * 3600,
     "the adjudicator refuses max_expiry beyond 60 days"
 );
@@ -59,3 +68,12 @@ const _: () = assert!(
     OPS_PER_FRAME_MAX * OP_BYTES_MAX <= MESSAGE_BYTES_MAX,
     "a full frame of payments fits, in JSON too"
 );
+
+/// Locks of `payer` live in one channel at once.
+#[must_use]
+pub const fn locks_max(payer: Side) -> usize {
+    match payer {
+        Side::Client => LOCKS_FROM_CLIENT_MAX,
+        Side::Hub => LOCKS_FROM_HUB_MAX,
+    }
+}

@@ -1,14 +1,11 @@
 //! Locks: amounts promised on a condition until an expiry, and the commitment a voucher carries over all of them.
 
-use crate::{Address, Amount, Condition, Digest, Reject, UnixSeconds, batch::Tree, hash, limits};
+use crate::{Address, Amount, Condition, Digest, Reject, Side, UnixSeconds, batch::Tree, hash, limits};
 use alloy_primitives::B256;
 use alloy_sol_types::SolValue;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    io::{self, Read, Write},
-};
+use std::collections::BTreeMap;
 
 /// An amount promised on a condition until `expiry`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -89,13 +86,13 @@ impl LocksOpening {
 }
 
 /// The locks of one direction that are part of its newest voucher.
-#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LockSet {
     locks: BTreeMap<u64, Member>,
     total: Amount,
 }
 
-/// A lock and its leaf, which is most of the work of a commitment and never changes. Written without the leaf.
+/// A lock and its leaf, which is most of the work of a commitment and never changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Member {
     lock: Lock,
@@ -106,18 +103,6 @@ impl From<Lock> for Member {
     fn from(lock: Lock) -> Self {
         let leaf = lock.leaf();
         Self { lock, leaf }
-    }
-}
-
-impl BorshSerialize for Member {
-    fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
-        BorshSerialize::serialize(&self.lock, writer)
-    }
-}
-
-impl BorshDeserialize for Member {
-    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
-        Lock::deserialize_reader(reader).map(Self::from)
     }
 }
 
@@ -151,12 +136,11 @@ impl LockSet {
         self.locks.values().map(|member| &member.lock)
     }
 
-    /// Adds a lock. Errors: too many, or the sum leaves the adjudicator's range.
-    pub(crate) fn add(&mut self, lock: Lock) -> Result<(), Reject> {
-        if self.locks.len() >= limits::LOCKS_MAX {
-            return Err(Reject::LocksTooMany {
-                max: limits::LOCKS_MAX,
-            });
+    /// Adds a lock of `payer`. Errors: too many, or the sum leaves the adjudicator's range.
+    pub(crate) fn add(&mut self, lock: Lock, payer: Side) -> Result<(), Reject> {
+        let max = limits::locks_max(payer);
+        if self.locks.len() >= max {
+            return Err(Reject::LocksTooMany { max });
         }
         let total = self.total.plus(lock.amount)?;
         if total.0 > limits::AMOUNT_MAX {
@@ -178,7 +162,9 @@ impl LockSet {
         Tree::new(self.locks.values().map(|member| member.leaf).collect())
     }
 
-    /// The opening of the commitment; `None` without locks.
+    /// The opening of the commitment; `None` without locks. Every pair of the tree is hashed: [`Half::opening`] keeps it.
+    ///
+    /// [`Half::opening`]: crate::channel::Half::opening
     #[must_use]
     pub fn opening(&self) -> Option<LocksOpening> {
         let max_expiry = self.iter().map(|lock| lock.expiry).max()?;

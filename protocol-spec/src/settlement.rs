@@ -176,14 +176,21 @@ impl Adjudication {
         }
     }
 
+    /// R17: whether a lock that is proven in the stored commitment would count, as [`Adjudication::resolve`] has it.
+    #[must_use]
+    pub fn counts(&self, payer: Side, leaf: &Digest, in_time: bool) -> bool {
+        let stored = self.direction(payer);
+        let counted_in = self.marks.get(&(payer, *leaf)).copied();
+        (in_time || counted_in.is_some()) && counted_in != Some(stored.seq) && stored.live.is_some()
+    }
+
     /// R17: counts a lock of `amount` that is proven in the stored commitment. `in_time` says that the witness was
     /// shown before the expiry; without it only a marked leaf counts. Returns false when nothing was counted.
     pub fn resolve(&mut self, payer: Side, leaf: Digest, amount: Amount, in_time: bool) -> bool {
-        let seq = self.direction(payer).seq;
-        let counted_in = self.marks.get(&(payer, leaf)).copied();
-        if !(in_time || counted_in.is_some()) || counted_in == Some(seq) {
+        if !self.counts(payer, &leaf, in_time) {
             return false;
         }
+        let seq = self.direction(payer).seq;
         let Some(live) = self.direction_mut(payer).live.as_mut() else {
             return false;
         };

@@ -250,16 +250,16 @@ mod tests {
         }
         assert!(needed.iter().all(|permille| *permille <= 200), "{needed:?}");
         // One channel's locks within `act` and a tenth of every block: what a payee needs that comes back late.
-        let one = table["dispute answered with 150 of 480 locks, warm floors"]
+        let one = table["dispute answered with 150 of 4096 locks, warm floors"]
             .parse::<u64>()
             .unwrap();
         let each = one.div_ceil(150);
         let fit = delays.act_s / BLOCK_S * BLOCK_GAS / 10 / each;
         println!(
             "within act, a tenth of every block: {fit} locks of one channel, which holds at most {}",
-            limits::LOCKS_MAX
+            limits::LOCKS_FROM_HUB_MAX
         );
         assert!(one < 1 << 24, "EIP-7825");
-        assert!(limits::LOCKS_MAX as u64 <= fit);
+        assert!(limits::LOCKS_FROM_HUB_MAX as u64 <= fit);
     }
 }

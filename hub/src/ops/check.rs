@@ -146,7 +146,8 @@ fn locks(config: &Config, problems: &mut Problems) {
         )
     });
     problems.range("locks.life_max_s", locks.life_max_s, 0..=limits::LOCK_LIFE_MAX_S);
-    problems.range("locks.per_client_max", locks.per_client_max, 0..=480);
+    let most = u32::try_from(limits::LOCKS_FROM_CLIENT_MAX).unwrap_or(u32::MAX);
+    problems.range("locks.per_client_max", locks.per_client_max, 0..=most);
     problems.range("locks.total_max", locks.total_max, 0..=1_000_000);
     problems.unless(!locks.resolvers.contains(&Address::ZERO), || {
         "locks.resolvers: the zero address is no contract; locks on preimages need no entry".to_owned()

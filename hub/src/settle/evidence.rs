@@ -231,7 +231,8 @@ impl Checker {
             None => None,
         };
         let commitment = voucher.as_ref().map_or(Digest::ZERO, |v| v.voucher().locks);
-        let opening = locks(which, file, commitment)?;
+        let payer = if payer_is_hub { Side::Hub } else { Side::Client };
+        let opening = locks(which, payer, file, commitment)?;
         Ok(CheckedDirection {
             voucher,
             witnesses: witnesses(file)?,
@@ -290,6 +291,7 @@ pub(super) fn key_of(
 /// Checks the list and the opening against the voucher's word; computes the opening when only the list is there.
 fn locks(
     which: &'static str,
+    payer: Side,
     file: &DirectionEvidence,
     commitment: Digest,
 ) -> Result<Option<LocksOpening>, EvidenceError> {
@@ -297,12 +299,9 @@ fn locks(
     if !file.locks.is_sorted_by(|a, b| a.id < b.id) {
         return refuse("ids must be strictly ascending".to_owned());
     }
-    if file.locks.len() > limits::LOCKS_MAX {
-        return refuse(format!(
-            "{} locks, at most {}",
-            file.locks.len(),
-            limits::LOCKS_MAX
-        ));
+    let most = limits::locks_max(payer);
+    if file.locks.len() > most {
+        return refuse(format!("{} locks, at most {most}", file.locks.len()));
     }
     let listed = match listed_opening(&file.locks) {
         Ok(listed) => listed,

@@ -147,14 +147,14 @@ fn unlocks(
     for lock in locks {
         let known = received.witnesses.contains_key(&lock.id) && !view.refused.contains(&lock.id);
         let in_time = known && view.head.time < lock.expiry;
-        let mut trial = after.clone();
-        if !trial.resolve(payer, lock.leaf(), lock.amount, in_time) {
+        let leaf = lock.leaf();
+        if !after.counts(payer, &leaf, in_time) {
             continue;
         }
         if !room.take(lock) {
             return (counted, true);
         }
-        *after = trial;
+        after.resolve(payer, leaf, lock.amount, in_time);
         counted.insert(lock.id);
     }
     (counted, false)

@@ -24,7 +24,7 @@ const rows = [
   ["dispute started, voucher with 1 lock shown and resolved, fresh floors", of("dispute started with 1 lock, fresh floors"), null],
   ["dispute answered, 1 lock resolved, fresh floors", of("dispute answered with 1 lock, fresh floors"), null],
   ["dispute answered, 64 locks resolved, fresh floors, per lock", each("dispute answered with 64 locks, fresh floors", 64), null],
-  ["dispute answered, 150 of 480 locks resolved, per lock", each("dispute answered with 150 of 480 locks, warm floors", 150), null],
+  ["dispute answered, 150 of 4096 locks resolved, per lock", each("dispute answered with 150 of 4096 locks, warm floors", 150), null],
   ["dispute + finalize, direct, fresh floors", of("dispute, direct, fresh floors") + of("finalize"), 130_000],
   [
     "dispute + finalize, 10-deep proof, fresh floors, recipient new to the token",

@@ -198,8 +198,8 @@ contract GasTest is Base {
             _contested(n, n, true, false);
             vm.snapshotGasLastCall("adjudicator", string.concat("dispute answered with ", locks, ", warm floors"));
         }
-        _contested(480, 150, true, false);
-        vm.snapshotGasLastCall("adjudicator", "dispute answered with 150 of 480 locks, warm floors");
+        _contested(4096, 150, true, false);
+        vm.snapshotGasLastCall("adjudicator", "dispute answered with 150 of 4096 locks, warm floors");
     }
 
     /// A channel of its own in which `count` locks are contested and the first `known` resolved.

@@ -1,7 +1,9 @@
 //! One direction: its newest voucher's facts and the step that operations make from it (R2, R5, history).
 
 use super::Clock;
-use crate::{Amount, ChannelId, Digest, History, Lock, LockSet, Op, Reject, Seq, Side, Voucher, limits};
+use crate::{
+    Amount, ChannelId, Digest, History, Lock, LockSet, LocksOpening, Op, Reject, Seq, Side, Voucher, limits,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::collections::VecDeque;
 
@@ -20,12 +22,13 @@ pub struct Half {
     pub ack_seq: Seq,
     /// Its `ack_paid`.
     pub ack_paid: Amount,
-    /// Its locks.
+    /// Its locks. Not in the Borsh form: see `channel::record`.
+    #[borsh(skip)]
     pub locks: LockSet,
     /// Highest lock id ever used in this direction.
     pub newest_lock: u64,
-    /// Its `locks`: the commitment to them.
-    pub commitment: Digest,
+    /// The opening of its commitment; `None` without locks.
+    pub opening: Option<Box<LocksOpening>>,
     /// EIP-712 digest of the newest voucher.
     pub digest: Digest,
 }
@@ -47,7 +50,10 @@ pub(super) struct Step {
 }
 
 pub(super) struct LockStep {
+    payer: Side,
     pub(super) set: LockSet,
+    /// Of `set`, once every operation was applied.
+    opening: Option<Box<LocksOpening>>,
     pub(super) newest: u64,
     pub(super) converted: Vec<Lock>,
     pub(super) dropped: Vec<Lock>,
@@ -64,9 +70,15 @@ impl Half {
             ack_paid: Amount::ZERO,
             locks: LockSet::default(),
             newest_lock: 0,
-            commitment: Digest::ZERO,
+            opening: None,
             digest: Digest::ZERO,
         }
+    }
+
+    /// The newest voucher's `locks`: the commitment to them, zero without locks.
+    #[must_use]
+    pub fn commitment(&self) -> Digest {
+        commitment(self.opening.as_deref())
     }
 
     /// The newest voucher; `None` before the first. It is kept as its facts only.
@@ -77,7 +89,7 @@ impl Half {
             paid: self.paid,
             ack_seq: self.ack_seq,
             ack_paid: self.ack_paid,
-            locks: self.commitment,
+            locks: self.commitment(),
             history: self.history,
         })
     }
@@ -108,12 +120,17 @@ impl Half {
             };
             step.paid = step.paid.plus(added)?;
         }
+        if let Some(locks) = &mut step.locks {
+            locks.opening = locks.set.opening().map(Box::new);
+        }
         Ok(step)
     }
 
     fn lock_step<'a>(&self, slot: &'a mut Option<LockStep>) -> &'a mut LockStep {
         slot.get_or_insert_with(|| LockStep {
+            payer: self.payer,
             set: self.locks.clone(),
+            opening: None,
             newest: self.newest_lock,
             converted: Vec::new(),
             dropped: Vec::new(),
@@ -124,8 +141,8 @@ impl Half {
     /// voucher's.
     pub(super) fn locked_after(&self, step: &Step) -> (Amount, Digest) {
         match &step.locks {
-            Some(locks) => (locks.set.total(), locks.set.commitment()),
-            None => (self.locks.total(), self.commitment),
+            Some(locks) => (locks.set.total(), commitment(locks.opening.as_deref())),
+            None => (self.locks.total(), self.commitment()),
         }
     }
 
@@ -136,10 +153,10 @@ impl Half {
         self.history = voucher.history;
         self.ack_seq = voucher.ack_seq;
         self.ack_paid = voucher.ack_paid;
-        self.commitment = voucher.locks;
         self.digest = digest;
         if let Some(step) = locks {
             self.locks = step.set;
+            self.opening = step.opening;
             self.newest_lock = step.newest;
         }
     }
@@ -152,7 +169,7 @@ impl LockStep {
             Op::LockAdd { lock, .. } => {
                 self.check_new(lock, clock)?;
                 self.newest = lock.id;
-                self.set.add(lock.clone())?;
+                self.set.add(lock.clone(), self.payer)?;
                 Ok(Amount::ZERO)
             }
             Op::LockConvert { id, witness } => {
@@ -195,6 +212,10 @@ impl LockStep {
         }
         Ok(())
     }
+}
+
+fn commitment(opening: Option<&LocksOpening>) -> Digest {
+    opening.map_or(Digest::ZERO, LocksOpening::commitment)
 }
 
 fn nonzero(amount: Amount) -> Result<Amount, Reject> {

@@ -8,6 +8,7 @@ mod cooperative;
 mod half;
 mod issue;
 mod phase;
+mod record;
 mod restore;
 mod witness;
 
@@ -15,6 +16,7 @@ pub use accept::Accepted;
 pub use half::{Half, Outgoing};
 pub use issue::{Draft, Issued};
 pub use phase::{Event, MOVES, Phase};
+pub use record::{LockFacts, LockKey};
 
 use crate::{
     Amount, ChannelId, Config, Digest, Domain, History, Reject, Side, SignedVoucher, UnixSeconds, Voucher,
@@ -76,16 +78,21 @@ pub struct Channel {
     /// True when a voucher with operations was accepted since the last own voucher.
     unanswered: bool,
     pending_withdraw: Option<Box<PendingWithdraw>>,
-    /// Witnesses told in time for own locks (R8), by lock id.
+    /// Witnesses told in time for own locks (R8), by lock id. What is known of locks is not in the Borsh form: see `record`.
+    #[borsh(skip)]
     told: BTreeMap<u64, Witness>,
     /// Witnesses this party knew in time for locks of the other side, by lock id.
+    #[borsh(skip)]
     known: BTreeMap<u64, Witness>,
     /// Own locks whose removal the other side consented to.
+    #[borsh(skip)]
     consents_received: BTreeSet<u64>,
     /// Locks of the other side whose removal this party consented to (R11).
+    #[borsh(skip)]
     consents_given: BTreeSet<u64>,
-    /// Locks with an in-time mark on chain (R17): (payer, lock id).
-    marked: BTreeSet<(Side, u64)>,
+    /// Locks with an in-time mark on chain (R17).
+    #[borsh(skip)]
+    marked: BTreeSet<LockKey>,
 }
 
 impl Channel {
@@ -233,30 +240,11 @@ impl Channel {
         let mut adjudication = Adjudication::default();
         for (payer, half) in [(self.me, &self.outgoing.half), (self.me.other(), &self.incoming)] {
             if let Some(voucher) = half.voucher(self.id) {
-                adjudication.submit(payer, &voucher, half.locks.opening().as_ref());
+                adjudication.submit(payer, &voucher, half.opening.as_deref());
             }
         }
         adjudication.balances(&self.funds)
     }
-
-    /// Versioned bytes for the store.
-    #[must_use]
-    pub fn to_record(&self) -> Vec<u8> {
-        // Writing to a Vec cannot fail.
-        borsh::to_vec(&(Self::RECORD_VERSION, self)).unwrap_or_default()
-    }
-
-    /// From the store. Errors: [`Reject::RecordCorrupt`], also for a newer version.
-    pub fn from_record(bytes: &[u8]) -> Result<Self, Reject> {
-        let (version, channel): (u8, Self) = borsh::from_slice(bytes).map_err(|_| Reject::RecordCorrupt)?;
-        if version == Self::RECORD_VERSION {
-            Ok(channel)
-        } else {
-            Err(Reject::RecordCorrupt)
-        }
-    }
-
-    const RECORD_VERSION: u8 = 3;
 
     fn require_open(&self) -> Result<(), Reject> {
         match &self.phase {

@@ -4,9 +4,10 @@ use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
     Address, Amount, Channel, Digest, Lock, Op, Opened, Seq, Side, UnixSeconds, Witness, batch,
-    channel::{Accepted, Delays, Event},
+    channel::{Accepted, Delays, Event, LockFacts, LockKey},
     limits,
 };
+use std::collections::BTreeMap;
 
 const E: u64 = START + 5000;
 
@@ -153,20 +154,80 @@ fn r05_boundary_a_preimage_learnt_at_the_expiry_is_too_late() {
 }
 
 #[test]
-fn r05_boundary_480_locks() {
+fn r05_boundary_480_locks_of_a_client_and_4096_of_the_hub() {
+    for (payer, most) in [
+        (Client, limits::LOCKS_FROM_CLIENT_MAX),
+        (Hub, limits::LOCKS_FROM_HUB_MAX),
+    ] {
+        let mut w = World::new();
+        for channel in [&mut w.client, &mut w.hub] {
+            channel.deposit_confirmed(Hub, Amount(10_000));
+        }
+        let ids: Vec<u64> = (1..=most as u64).collect();
+        for some in ids.chunks(limits::OPS_PER_FRAME_MAX) {
+            w.send(
+                payer,
+                &some.iter().map(|id| add(lock(*id, 1, E))).collect::<Vec<_>>(),
+            );
+        }
+        let one_more = w.forge(payer, &[add(lock(most as u64 + 1, 1, E))], |_| {});
+        assert_eq!(name(w.deliver(payer, &one_more)), "LocksTooMany");
+        let locks = &w.of(payer.other()).received().locks;
+        assert_eq!(locks.len(), most);
+        let proof = locks.proof(most as u64).unwrap();
+        assert!(proof.len() <= limits::PROOF_DEPTH_MAX);
+    }
+}
+
+/// A store that keeps locks in rows of their own gives back the same channel, and takes no row less, more or changed.
+#[test]
+fn r05_a_record_and_its_locks_belong_together() {
     let mut w = World::new();
-    w.send(
-        Client,
-        &(1..=240).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>(),
-    );
-    w.send(
-        Client,
-        &(241..=480).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>(),
-    );
-    let one_more = w.forge(Client, &[add(lock(481, 1, E))], |_| {});
-    assert_eq!(name(w.deliver(Client, &one_more)), "LocksTooMany");
-    let proof = w.hub.received().locks.proof(480).unwrap();
-    assert!(proof.len() <= limits::PROOF_DEPTH_MAX);
+    w.send(Client, &(1..=7).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>());
+    w.client.told_witness(4, &opened(4), w.clock).unwrap();
+    w.hub.learn_witness(4, &opened(4), w.clock).unwrap();
+    w.hub.consent(5).unwrap();
+    w.client.consented(5).unwrap();
+    w.hub.mark(Client, 4);
+    w.hub.mark(Client, 99);
+    for channel in [&w.client, &w.hub] {
+        let (record, facts) = (channel.to_record_without_locks(), channel.lock_facts());
+        let back = |facts| Channel::from_record_and_locks(&record, facts);
+        assert_eq!(back(facts.clone()).as_ref(), Ok(channel));
+        assert_eq!(facts[&(Client, 4)].witness.as_ref(), Some(opened(4).witness()));
+        assert!(facts[&(Client, 5)].given_up);
+        let changed = |change: &dyn Fn(&mut BTreeMap<LockKey, LockFacts>)| {
+            let mut facts = facts.clone();
+            change(&mut facts);
+            back(facts).map(drop).map_err(|reject| reject.name())
+        };
+        let corrupt = Err("RecordCorrupt");
+        assert_eq!(changed(&|facts| drop(facts.remove(&(Client, 3)))), corrupt);
+        assert_eq!(
+            changed(&|facts| facts.get_mut(&(Client, 3)).unwrap().lock = None),
+            corrupt
+        );
+        let more = |facts: &mut BTreeMap<LockKey, LockFacts>| {
+            let lock = Some(lock(8, 1, E));
+            facts.insert(
+                (Client, 8),
+                LockFacts {
+                    lock,
+                    ..LockFacts::default()
+                },
+            );
+        };
+        assert_eq!(changed(&more), corrupt);
+        let dearer = |facts: &mut BTreeMap<LockKey, LockFacts>| {
+            facts.get_mut(&(Client, 3)).unwrap().lock.as_mut().unwrap().amount = Amount(2);
+        };
+        assert_eq!(changed(&dearer), corrupt);
+        let moved = |facts: &mut BTreeMap<LockKey, LockFacts>| {
+            let three = facts.remove(&(Client, 3)).unwrap();
+            facts.insert((Client, 30), three);
+        };
+        assert_eq!(changed(&moved), corrupt);
+    }
 }
 
 /// What is kept between vouchers must say what the list itself does: with and without lock operations, read back from a
@@ -179,7 +240,7 @@ fn r05_a_commitment_is_always_that_of_the_listed_locks() {
         let root = batch::Tree::new(locks.iter().map(Lock::leaf).collect()).root();
         let opening = channel.received().locks.opening().unwrap();
         assert_eq!(opening.root, root);
-        assert_eq!(channel.received().commitment, opening.commitment());
+        assert_eq!(channel.received().commitment(), opening.commitment());
         opening.commitment()
     };
     w.send(Client, &(1..=7).map(|id| add(lock(id, 1, E))).collect::<Vec<_>>());

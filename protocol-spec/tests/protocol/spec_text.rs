@@ -95,7 +95,7 @@ fn types() -> String {
 }
 
 fn limits_table() -> String {
-    let rows: [(&str, u128, &str); 17] = [
+    let rows: [(&str, u128, &str); 18] = [
         ("largest seq", limits::SEQ_MAX.into(), "2^36 - 1; 0 means none"),
         (
             "largest amount, `paid`, deposit, lock total",
@@ -109,7 +109,16 @@ fn limits_table() -> String {
             limits::UNACKED_MAX as u128,
             "then nothing is issued",
         ),
-        ("locks live in one direction", limits::LOCKS_MAX as u128, ""),
+        (
+            "locks of a client live in a channel",
+            limits::LOCKS_FROM_CLIENT_MAX as u128,
+            "",
+        ),
+        (
+            "locks of the hub live in a channel",
+            limits::LOCKS_FROM_HUB_MAX as u128,
+            "",
+        ),
         (
             "MAX_LOCK (R5)",
             limits::LOCK_LIFE_MAX_S.into(),

@@ -163,7 +163,7 @@ impl Ledger {
         let full = from.forwarded_weight().saturating_add(weight) > u64::from(policy.per_client_max)
             || self.forwarded.saturating_add(weight) > u64::from(policy.total_max)
             || from.channel.received().locks.total() > value_max
-            || to.locks_to_be() >= limits::LOCKS_MAX
+            || to.locks_to_be() >= limits::LOCKS_FROM_HUB_MAX
             // After an adoption the ids that were used are not known.
             || to.channel.sent().newest_lock == u64::MAX;
         if full {

@@ -43,7 +43,7 @@ pub async fn from_store(store: &dyn Store) -> Result<Vec<Evidence>, StoreError> 
     let channels = rows::channels(store).await?;
     Ok(channels
         .iter()
-        .map(|(channel, _, _)| of(channel, &domain, None))
+        .map(|stored| of(&stored.channel, &domain, None))
         .collect())
 }
 

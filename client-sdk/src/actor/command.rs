@@ -238,9 +238,9 @@ impl Actor {
             Ok(channel) => channel,
             Err(reject) => return Ok(Err(reject)),
         };
-        let entry = Entry::new(channel);
-        let write = rows::put_channel(&id, &entry.row());
-        self.store.commit(vec![write]).await?;
+        let mut entry = Entry::new(channel);
+        let writes = entry.writes();
+        self.store.commit(writes).await?;
         self.entries.insert(id, entry);
         self.watch_channels();
         self.start_session(id);

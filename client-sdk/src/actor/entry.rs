@@ -4,19 +4,21 @@ use super::{
     Outcome, PayReply,
     cooperate::Cooperation,
     defence::Progress,
-    locks::{LockNews, LockOrder, LockReply},
+    locks::{LockNews, LockOrder, LockReply, LocksIn},
     retries::Retries,
     session::Session,
     sight::Sight,
     stream::StreamState,
 };
 use crate::{
-    FaultKind, HubFault, PayError, Store, StoreError,
-    store::rows::{self, ChannelRow, CreditRow, FrameRow, PaymentRow},
+    FaultKind, HubFault, PayError,
+    store::rows::{CreditRow, LockRow, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, Channel, ChannelId, Digest, Op, Payee, Payment, PaymentId, Seq, Signature,
-    SignedVoucher, UnixSeconds, Voucher, VoucherSignature, channel::Phase, message::Frame,
+    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, Seq, Signature, SignedVoucher,
+    UnixSeconds, Voucher, VoucherSignature,
+    channel::{LockKey, Phase},
+    message::Frame,
 };
 use std::{
     cmp::Ordering,
@@ -135,9 +137,11 @@ pub(super) struct Entry {
     /// Own locks, by id, until the hub has acknowledged the voucher that converted or dropped them.
     pub(super) locked: BTreeMap<u64, LockedPayment>,
     /// Payments and invoices of the hub's locks that pay own invoices, opened already or held until they are released.
-    pub(super) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
+    pub(super) locks_in: LocksIn,
+    /// The rows of locks as they are in the store.
+    pub(super) stored_locks: BTreeMap<LockKey, LockRow>,
     /// What the hub must be told about its locks.
-    pub(super) lock_news: Vec<LockNews>,
+    pub(super) lock_news: VecDeque<LockNews>,
     /// The hub could not take the news: when to tell again.
     pub(super) lock_news_at: Option<Instant>,
     /// Locks whose owner was warned.
@@ -210,8 +214,9 @@ impl Entry {
             open: BTreeMap::new(),
             lock_queue: VecDeque::new(),
             locked: BTreeMap::new(),
-            locks_in: BTreeMap::new(),
-            lock_news: Vec::new(),
+            locks_in: LocksIn::default(),
+            stored_locks: BTreeMap::new(),
+            lock_news: VecDeque::new(),
             lock_news_at: None,
             alarmed: BTreeSet::new(),
             in_flight: Amount::ZERO,
@@ -243,80 +248,6 @@ impl Entry {
             ever_disputed: None,
             defence: Progress::default(),
             wants_register: false,
-        }
-    }
-
-    pub(super) fn restore(channel: Channel, row: ChannelRow, frames: Vec<FrameRow>) -> Self {
-        let own = |row: FrameRow| OwnFrame {
-            voucher: row.voucher,
-            ops: row.ops,
-            signature: None,
-            sent: false,
-        };
-        Self {
-            fault: row.fault,
-            credits_lost_until: row.credits_lost_until,
-            keep_capacity_until: row.keep_capacity_until,
-            confirmed: row.confirmed,
-            locks_in: row.locks_in,
-            acknowledged: row.acknowledged,
-            frames: frames.into_iter().map(own).collect(),
-            accepted: channel.received().ack_seq,
-            close_left_open: matches!(channel.phase(), Phase::Closing { .. }),
-            // It may have been told of one just before the process ended.
-            close_called_off: *channel.phase() == Phase::Open,
-            withdrawal_left_open: channel.is_withdraw_pending() && row.countersigned.is_none(),
-            countersigned: row.countersigned,
-            // What a tower has is not stored: it is handed over again.
-            package_due: channel.received_signed().is_some(),
-            ..Self::new(channel)
-        }
-    }
-
-    /// Opens again the payments of the frames that are not acknowledged, and of `locks`.
-    pub(super) async fn load_payments(
-        &mut self,
-        store: &dyn Store,
-        locks: &[(u64, PaymentId)],
-    ) -> Result<(), StoreError> {
-        for (id, payment) in locks {
-            if let Some(row) = rows::payment(store, payment).await? {
-                let (reply, deadline) = (None, Instant::now());
-                self.locked.insert(*id, LockedPayment { row, reply, deadline });
-            }
-        }
-        for frame in &self.frames {
-            for payment in payments(&frame.ops) {
-                let Some(row) = rows::payment(store, &payment.payment_id).await? else {
-                    continue;
-                };
-                self.in_flight = Amount(self.in_flight.0.saturating_add(cost(payment).0));
-                let open = OpenPayment {
-                    row,
-                    replies: Vec::new(),
-                    deadline: Instant::now(),
-                };
-                self.open.insert(payment.payment_id, open);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn row(&self) -> ChannelRow {
-        ChannelRow {
-            record: self.channel.to_record(),
-            fault: self.fault.clone(),
-            credits_lost_until: self.credits_lost_until,
-            confirmed: self.confirmed,
-            locks_out: self
-                .locked
-                .iter()
-                .map(|(id, locked)| (*id, locked.row.payment.payment_id))
-                .collect(),
-            locks_in: self.locks_in.clone(),
-            acknowledged: self.acknowledged.clone(),
-            keep_capacity_until: self.keep_capacity_until,
-            countersigned: self.countersigned.filter(|_| self.channel.is_withdraw_pending()),
         }
     }
 

@@ -78,7 +78,7 @@ impl Actor {
         }
         entry
             .lock_news
-            .push(LockNews::Reveal(lock.id, opened.witness().clone()));
+            .push_back(LockNews::Reveal(lock.id, opened.witness().clone()));
         self.releasing.entry(hash).or_default().push(reply);
     }
 
@@ -95,8 +95,8 @@ impl Actor {
         let lock_id = entry.held_for(&hash).next().map(|(lock, _)| lock.id);
         let lock_id = lock_id.ok_or(ChannelError::NotHeld)?;
         entry.channel.consent(lock_id)?;
-        entry.locks_in.remove(&lock_id);
-        entry.lock_news.push(LockNews::Consent(lock_id));
+        entry.locks_in.remove(lock_id);
+        entry.lock_news.push_back(LockNews::Consent(lock_id));
         entry.dirty = true;
         Ok(())
     }
@@ -147,11 +147,10 @@ impl Actor {
 impl Entry {
     /// Locks of the hub that pay the own invoice on `hash`, with their payments.
     fn held_for(&self, hash: &Digest) -> impl Iterator<Item = (&Lock, PaymentId)> {
-        let locks = self.locks_in.iter().filter_map(|(id, (payment_id, _))| {
-            let lock = self.channel.received().locks.lock(*id)?;
-            Some((lock, *payment_id))
-        });
-        locks.filter(move |(lock, _)| lock.hash == *hash)
+        self.locks_in.with_hash(hash).filter_map(|(id, paying)| {
+            let lock = self.channel.received().locks.lock(id)?;
+            Some((lock, paying.payment_id))
+        })
     }
 
     /// True when another lock pays the same invoice already.

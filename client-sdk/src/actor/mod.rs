@@ -19,6 +19,7 @@ mod retries;
 mod samples;
 mod session;
 mod sight;
+mod stored;
 mod stream;
 mod towers;
 mod view;
@@ -140,10 +141,9 @@ impl Actor {
     /// Loads the store's channels. They are looked after whether or not there is a connection.
     pub(crate) async fn load(setup: Setup) -> Result<Self, ConnectError> {
         let mut entries = BTreeMap::new();
-        for (channel, row, frames) in rows::channels(setup.store.as_ref()).await? {
-            let locks = row.locks_out.clone();
-            let mut entry = Entry::restore(channel, row, frames);
-            entry.load_payments(setup.store.as_ref(), &locks).await?;
+        for stored in rows::channels(setup.store.as_ref()).await? {
+            let mut entry = Entry::restore(stored);
+            entry.load_payments(setup.store.as_ref()).await?;
             entries.insert(entry.channel.id(), entry);
         }
         let resolvers = Resolvers::new(setup.chain.clone());
@@ -265,9 +265,9 @@ impl Actor {
     }
 
     fn store_dirty(&mut self) {
-        for (id, entry) in &mut self.entries {
+        for entry in self.entries.values_mut() {
             if std::mem::take(&mut entry.dirty) {
-                self.batch.push(rows::put_channel(id, &entry.row()));
+                self.batch.extend(entry.writes());
             }
         }
     }

@@ -165,7 +165,7 @@ impl Entry {
     /// R28 forbids it while a marked lock is unconverted. Marks come into being in disputes only, and this client does not
     /// follow them: in a channel that was ever disputed, vouchers with locks are not handed over.
     fn leave(&self) -> Leave {
-        if self.channel.received().commitment == Digest::ZERO {
+        if self.channel.received().commitment() == Digest::ZERO {
             return Leave::Yes;
         }
         match self.ever_disputed {

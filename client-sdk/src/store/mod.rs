@@ -21,6 +21,8 @@ pub enum Table {
     Meta,
     /// Channel records by channel id.
     Channels,
+    /// Locks by channel id, payer and lock id (big-endian).
+    Locks,
     /// Own frames not acknowledged yet, by channel id and seq (big-endian).
     Frames,
     /// Own payments by payment id.
@@ -37,9 +39,10 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Meta,
         Self::Channels,
+        Self::Locks,
         Self::Frames,
         Self::Payments,
         Self::Credits,
@@ -54,6 +57,7 @@ impl Table {
         match self {
             Self::Meta => "meta",
             Self::Channels => "channels",
+            Self::Locks => "locks",
             Self::Frames => "frames",
             Self::Payments => "payments",
             Self::Credits => "credits",

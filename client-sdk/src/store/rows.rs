@@ -4,8 +4,9 @@ use super::{Store, Table, Write};
 use crate::{HubFault, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
+    Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq, Side,
     Signature, SignedVoucher, UnixSeconds, Voucher, Witness,
+    channel::{LockFacts, LockKey},
     message::{Cursor, Frame, HubInfo},
 };
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 /// A channel with what the SDK adds to it.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(crate) struct ChannelRow {
-    /// `Channel::to_record`.
+    /// `Channel::to_record_without_locks`.
     pub(crate) record: Vec<u8>,
     /// Set once: nothing is signed any more.
     pub(crate) fault: Option<HubFault>,
@@ -21,16 +22,31 @@ pub(crate) struct ChannelRow {
     pub(crate) credits_lost_until: Seq,
     /// Seen open on chain with enough confirmations.
     pub(crate) confirmed: bool,
-    /// Payments of own locks, by lock id.
-    pub(crate) locks_out: Vec<(u64, PaymentId)>,
-    /// Payments and invoices of the hub's locks, by lock id.
-    pub(crate) locks_in: BTreeMap<u64, (PaymentId, Digest)>,
     /// Newest own voucher that the hub acknowledged.
     pub(crate) acknowledged: Option<SignedVoucher>,
     /// The hub was paid for its reserve: no release is agreed to before.
     pub(crate) keep_capacity_until: UnixSeconds,
     /// Both signatures of the pending withdrawal: own, hub's.
     pub(crate) countersigned: Option<(Signature, Signature)>,
+}
+
+/// A lock of either side, with what the SDK adds to it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub(crate) struct LockRow {
+    pub(crate) facts: LockFacts,
+    /// What it pays: an own lock, or one that pays an own invoice.
+    pub(crate) payment: Option<PaymentId>,
+    /// The own invoice, of a lock of the hub.
+    pub(crate) invoice: Option<Digest>,
+}
+
+/// All that is stored of one channel.
+pub(crate) struct Stored {
+    pub(crate) channel: Channel,
+    pub(crate) row: ChannelRow,
+    pub(crate) locks: BTreeMap<LockKey, LockRow>,
+    /// Not acknowledged, in ascending seq.
+    pub(crate) frames: Vec<FrameRow>,
 }
 
 /// An own frame without its signature, which is made again deterministically.
@@ -128,6 +144,26 @@ fn frame_key(channel: &ChannelId, seq: Seq) -> Vec<u8> {
     [channel.0.as_slice(), &seq.0.to_be_bytes()].concat()
 }
 
+fn lock_key(channel: &ChannelId, (payer, id): LockKey) -> Vec<u8> {
+    let payer = match payer {
+        Side::Client => 0,
+        Side::Hub => 1,
+    };
+    [channel.0.as_slice(), &[payer], &id.to_be_bytes()].concat()
+}
+
+fn read_lock_key(key: &[u8]) -> Option<(ChannelId, LockKey)> {
+    let (channel, rest) = key.split_first_chunk::<32>()?;
+    let (payer, id) = rest.split_first()?;
+    let payer = match payer {
+        0 => Side::Client,
+        1 => Side::Hub,
+        _ => return None,
+    };
+    let id = u64::from_be_bytes(id.try_into().ok()?);
+    Some((ChannelId(*channel), (payer, id)))
+}
+
 /// Key of a credit.
 pub(crate) fn credit_key(channel: &ChannelId, payment_id: &PaymentId, payer: &Digest) -> Vec<u8> {
     [channel.0.as_slice(), &payment_id.0, &payer.0].concat()
@@ -140,6 +176,18 @@ pub(crate) fn put_hub(info: &HubInfo) -> Write {
 
 pub(crate) fn put_channel(id: &ChannelId, row: &ChannelRow) -> Write {
     put(Table::Channels, id.0.to_vec(), row)
+}
+
+pub(crate) fn put_lock(id: &ChannelId, key: LockKey, row: &LockRow) -> Write {
+    put(Table::Locks, lock_key(id, key), row)
+}
+
+pub(crate) fn delete_lock(id: &ChannelId, key: LockKey) -> Write {
+    Write {
+        table: Table::Locks,
+        key: lock_key(id, key),
+        value: None,
+    }
 }
 
 pub(crate) fn put_frame(id: &ChannelId, row: &FrameRow) -> Write {
@@ -211,26 +259,37 @@ pub(crate) fn read_cursor(value: &[u8]) -> Result<Cursor, StoreError> {
     read("cursor", value)
 }
 
-/// The channels with their unacknowledged frames in ascending seq.
-pub(crate) async fn channels(
-    store: &dyn Store,
-) -> Result<Vec<(Channel, ChannelRow, Vec<FrameRow>)>, StoreError> {
-    let mut frames = Vec::new();
+/// The channels with everything that is stored of each.
+pub(crate) async fn channels(store: &dyn Store) -> Result<Vec<Stored>, StoreError> {
+    let corrupt = |why: String| StoreError::Corrupt {
+        path: "store".to_owned(),
+        why,
+    };
+    let mut frames: BTreeMap<ChannelId, Vec<FrameRow>> = BTreeMap::new();
     for (_, value) in store.scan(Table::Frames).await? {
-        frames.push(read::<FrameRow>("frame", &value)?);
+        let frame = read::<FrameRow>("frame", &value)?;
+        frames.entry(frame.voucher.channel_id).or_default().push(frame);
+    }
+    let mut locks: BTreeMap<ChannelId, BTreeMap<LockKey, LockRow>> = BTreeMap::new();
+    for (key, value) in store.scan(Table::Locks).await? {
+        let (id, key) = read_lock_key(&key).ok_or_else(|| corrupt("key of a lock".to_owned()))?;
+        locks.entry(id).or_default().insert(key, read("lock", &value)?);
     }
     let mut all = Vec::new();
-    for (_, value) in store.scan(Table::Channels).await? {
+    for (key, value) in store.scan(Table::Channels).await? {
         let row: ChannelRow = read("channel", &value)?;
-        let channel = Channel::from_record(&row.record).map_err(|error| StoreError::Corrupt {
-            path: "store".to_owned(),
-            why: error.to_string(),
-        })?;
-        let own = frames
-            .iter()
-            .filter(|frame| frame.voucher.channel_id == channel.id());
-        let own = own.cloned().collect();
-        all.push((channel, row, own));
+        let id = <[u8; 32]>::try_from(key.as_slice()).map(ChannelId);
+        let id = id.map_err(|_| corrupt("key of a channel".to_owned()))?;
+        let locks = locks.remove(&id).unwrap_or_default();
+        let facts = locks.iter().map(|(key, row)| (*key, row.facts.clone()));
+        let channel = Channel::from_record_and_locks(&row.record, facts.collect())
+            .map_err(|error| corrupt(format!("channel {id}: {error}")))?;
+        all.push(Stored {
+            channel,
+            row,
+            locks,
+            frames: frames.remove(&id).unwrap_or_default(),
+        });
     }
     Ok(all)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ChannelError, ClientEvent, LockHeld, LockedReceived,
-    actor::{Actor, session::Pending, sight::Sight},
+    actor::{Actor, entry::Entry, locks::Paying, session::Pending, sight::Sight},
     store::rows::{self, InvoiceRow},
 };
 use protocol_spec::{
@@ -16,6 +16,10 @@ use tokio::sync::oneshot;
 
 pub(in crate::actor) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
 pub(in crate::actor) type HeldReply = oneshot::Sender<Result<LockHeld, ChannelError>>;
+
+/// Calls about locks that wait for their answers on one connection: after a resume there may be news of thousands, and a hub
+/// takes 512 calls at once of everything together.
+const NEWS_AT_ONCE: usize = 64;
 
 /// What the hub must be told about its own locks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,24 +109,29 @@ impl Actor {
                 .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))
         });
         entry.dirty = true;
+        let paying = Paying {
+            payment_id,
+            invoice,
+            hash: lock.hash,
+        };
         match opened {
             // Told only who sees the chain: [`Actor::open_locks`] goes on.
             Some(Some(_)) if !good => {
-                entry.locks_in.insert(lock.id, (payment_id, invoice));
+                entry.locks_in.insert(lock.id, paying);
             }
             Some(Some(opened)) if entry.channel.learn_witness(lock.id, &opened, clock).is_ok() => {
-                entry.locks_in.insert(lock.id, (payment_id, invoice));
+                entry.locks_in.insert(lock.id, paying);
                 let told = LockNews::Reveal(lock.id, opened.witness().clone());
-                entry.lock_news.push(told);
+                entry.lock_news.push_back(told);
             }
             Some(None) => {
-                entry.locks_in.insert(lock.id, (payment_id, invoice));
+                entry.locks_in.insert(lock.id, paying);
                 self.lock_held(id, lock, payment_id);
             }
             _ => {
                 // Never known, so it cannot be refused.
                 let _ = entry.channel.consent(lock.id);
-                entry.lock_news.push(LockNews::Consent(lock.id));
+                entry.lock_news.push_back(LockNews::Consent(lock.id));
             }
         }
     }
@@ -138,9 +147,9 @@ impl Actor {
         let decided: BTreeSet<u64> = known.chain(channel.consents_given()).collect();
         let open = |lock: &&Lock| !decided.contains(&lock.id) && !lock.condition().has_resolver();
         let locks = channel.received().locks.iter().filter(open);
-        let offered = locks.filter_map(|lock| Some((lock.clone(), *entry.locks_in.get(&lock.id)?)));
-        for (lock, (payment_id, invoice)) in offered.collect::<Vec<_>>() {
-            self.lock_offered(id, &lock, payment_id, invoice, clock);
+        let offered = locks.filter_map(|lock| Some((lock.clone(), *entry.locks_in.get(lock.id)?)));
+        for (lock, paying) in offered.collect::<Vec<_>>() {
+            self.lock_offered(id, &lock, paying.payment_id, paying.invoice, clock);
         }
     }
 
@@ -149,9 +158,12 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let Some((payment_id, invoice)) = entry.locks_in.remove(&lock.id) else {
+        let Some(paying) = entry.locks_in.remove(lock.id) else {
             return;
         };
+        let Paying {
+            payment_id, invoice, ..
+        } = paying;
         entry.dirty = true;
         let row = rows::CreditRow {
             seq,
@@ -180,7 +192,7 @@ impl Actor {
 
     pub(in crate::actor) fn lock_dropped_by_hub(&mut self, id: &ChannelId, lock_id: u64) {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.dirty |= entry.locks_in.remove(&lock_id).is_some();
+            entry.dirty |= entry.locks_in.remove(lock_id).is_some();
         }
     }
 
@@ -195,16 +207,24 @@ impl Actor {
         entry.lock_news = reveals.chain(consents).collect();
     }
 
-    /// Tells the hub what was decided about its locks. Only after the turn's commit.
+    /// Tells the hub what was decided about its locks, so much at a time. Only after the turn's commit.
     pub(in crate::actor) fn send_lock_news(&mut self) {
-        let ids: Vec<ChannelId> = self.entries.keys().copied().collect();
-        for channel_id in ids {
-            let news = match self.entries.get_mut(&channel_id) {
-                Some(entry) if entry.live() && entry.sight > Sight::Stale => {
-                    std::mem::take(&mut entry.lock_news)
-                }
-                _ => continue,
+        let due = |entry: &Entry| entry.live() && entry.sight > Sight::Stale && !entry.lock_news.is_empty();
+        let due = self.entries.iter().filter(|(_, entry)| due(entry));
+        let due: Vec<ChannelId> = due.map(|(id, _)| *id).collect();
+        if due.is_empty() {
+            return;
+        }
+        let lock_calls = self.calls.values();
+        let lock_calls = lock_calls.filter(|(pending, _)| matches!(pending, Pending::Lock(_)));
+        let mut room = NEWS_AT_ONCE.saturating_sub(lock_calls.count());
+        for channel_id in due {
+            let Some(entry) = self.entries.get_mut(&channel_id) else {
+                continue;
             };
+            let count = room.min(entry.lock_news.len());
+            let news: Vec<LockNews> = entry.lock_news.drain(..count).collect();
+            room = room.saturating_sub(count);
             for one in news {
                 let request = match one {
                     LockNews::Reveal(lock_id, witness) => Request::Reveal(Reveal {

@@ -1,7 +1,8 @@
 //! Hostile roles against a real hub on the embedded chain and on anvil: whoever follows the protocol gets at least its
 //! fair balance. Prints a table of cases and amounts.
 //!
-//! `ROLES=locks` leaves the roles without locks out, `REORGS=all` tries all reorganisations, `MASS_EXIT_CHANNELS=1000` makes the mass exit one of that size. The chain tools are those of `npm ci`, or at `ANVIL`; `CHANNELHUB_SKIP_ANVIL=1` skips the second test.
+//! `ROLES=locks` leaves the roles without locks out, `REORGS=all` tries all reorganisations, `MASS_EXIT_CHANNELS=1000` makes the mass exit one of that size,
+//! `LOCKS_COLLECTED=4096` has so many locks of one channel collected. The chain tools are those of `npm ci`, or at `ANVIL`; `CHANNELHUB_SKIP_ANVIL=1` skips the second test.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -36,6 +37,8 @@ mod reorgs;
 mod resolvers;
 #[path = "roles/spike.rs"]
 mod spike;
+#[path = "roles/thousands.rs"]
+mod thousands;
 #[path = "support/world.rs"]
 mod world;
 
@@ -95,6 +98,17 @@ async fn a_lock_at_risk_is_collected_by_the_client_alone() {
     if let Some(world) = World::on_anvil(dir.path()).await {
         locks::collects_alone(&world, true, &mut cases).await;
     }
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_locks_wait_in_one_channel() {
+    let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
+    let world = World::embedded(dir.path()).await;
+    thousands::let_many_wait(&world);
+    let count = |name: &str, usual: usize| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    thousands::told_after_a_resume(&world, count("LOCKS_TOLD", 4_096), &mut cases).await;
+    thousands::collected_alone(&world, count("LOCKS_COLLECTED", 600), &mut cases).await;
     judge(&cases);
 }
 

@@ -31,7 +31,7 @@ pub(crate) const AMOUNT: u128 = 100_000;
 pub(crate) const BEFORE: u128 = 1_000;
 const LIFE: Duration = Duration::from_secs(4 * 3600);
 /// How much earlier than the lock's expiry the hub must act.
-const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
+pub(crate) const ACT_S: u64 = protocol_spec::limits::ACT_DEFAULT_S;
 const LAG_S: u64 = protocol_spec::limits::LAG_DEFAULT_S;
 
 /// Passes everything on, until it is muted: then what the client says is swallowed. And it puts words into both mouths.
@@ -284,7 +284,7 @@ pub(crate) async fn collects_alone(world: &World, restart: bool, cases: &mut Vec
     });
 }
 
-async fn until_time(world: &World, time: u64) {
+pub(crate) async fn until_time(world: &World, time: u64) {
     let now = world.bank.head().await.unwrap().timestamp_s;
     pass(world, time.saturating_sub(now)).await;
 }

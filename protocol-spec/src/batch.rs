@@ -21,7 +21,7 @@ fn pair_bytes(a: &Digest, b: &Digest) -> [u8; 64] {
 }
 
 /// All levels of a tree, leaves first.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tree {
     levels: Vec<Vec<Digest>>,
 }
@@ -47,6 +47,45 @@ impl Tree {
             levels.push(next);
         }
         Self { levels }
+    }
+
+    /// One leaf more; to be repaired from it on.
+    pub(crate) fn push(&mut self, leaf: Digest) {
+        match self.levels.first_mut() {
+            Some(leaves) => leaves.push(leaf),
+            None => self.levels.push(vec![leaf]),
+        }
+    }
+
+    /// Takes out the leaf at `index`, which must be there; to be repaired from it on.
+    pub(crate) fn remove(&mut self, index: usize) {
+        if let Some(leaves) = self.levels.first_mut() {
+            leaves.remove(index);
+        }
+    }
+
+    /// Hashes again what hangs on the leaves from `from` on; those before it have not changed.
+    pub(crate) fn repair(&mut self, mut from: usize) {
+        let mut depth = 0_usize;
+        while let Some(level) = self.levels.get(depth).filter(|level| level.len() > 1) {
+            from >>= 1;
+            let changed = level.get(from << 1..).unwrap_or_default();
+            let (pairs, odd) = changed.as_chunks::<2>();
+            let nodes: Vec<Digest> = pairs
+                .iter()
+                .map(|[a, b]| pair(a, b))
+                .chain(odd.iter().copied())
+                .collect();
+            depth = depth.saturating_add(1);
+            match self.levels.get_mut(depth) {
+                Some(above) => {
+                    above.truncate(from);
+                    above.extend(nodes);
+                }
+                None => self.levels.push(nodes),
+            }
+        }
+        self.levels.truncate(depth.saturating_add(1));
     }
 
     /// The root.

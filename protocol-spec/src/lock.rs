@@ -5,7 +5,7 @@ use alloy_primitives::B256;
 use alloy_sol_types::SolValue;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// An amount promised on a condition until `expiry`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -86,25 +86,25 @@ impl LocksOpening {
 }
 
 /// The locks of one direction that are part of its newest voucher.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LockSet {
-    locks: BTreeMap<u64, Member>,
+    /// In ascending id.
+    locks: Vec<Lock>,
     total: Amount,
+    /// Over their leaves. Many changes are hashed once, by [`LockSet::settle`].
+    tree: Tree,
+    /// The first leaf that the upper levels of the tree do not follow.
+    stale: Option<usize>,
 }
 
-/// A lock and its leaf, which is most of the work of a commitment and never changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Member {
-    lock: Lock,
-    leaf: Digest,
-}
-
-impl From<Lock> for Member {
-    fn from(lock: Lock) -> Self {
-        let leaf = lock.leaf();
-        Self { lock, leaf }
+impl PartialEq for LockSet {
+    fn eq(&self, other: &Self) -> bool {
+        // Everything else follows from them.
+        self.locks == other.locks
     }
 }
+
+impl Eq for LockSet {}
 
 impl LockSet {
     /// Sum of all amounts.
@@ -128,48 +128,68 @@ impl LockSet {
     /// The lock with `id`.
     #[must_use]
     pub fn lock(&self, id: u64) -> Option<&Lock> {
-        self.locks.get(&id).map(|member| &member.lock)
+        self.locks.get(self.place(id)?)
     }
 
     /// All locks in ascending id.
     pub fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.values().map(|member| &member.lock)
+        self.locks.iter()
     }
 
-    /// Adds a lock of `payer`. Errors: too many, or the sum leaves the adjudicator's range.
+    fn place(&self, id: u64) -> Option<usize> {
+        self.locks.binary_search_by_key(&id, |lock| lock.id).ok()
+    }
+
+    /// Adds a lock of `payer`. Errors: too many, an id that is not the newest, or a sum beyond the adjudicator's range.
     pub(crate) fn add(&mut self, lock: Lock, payer: Side) -> Result<(), Reject> {
         let max = limits::locks_max(payer);
         if self.locks.len() >= max {
             return Err(Reject::LocksTooMany { max });
+        }
+        if let Some(newest) = self.locks.last().filter(|newest| newest.id >= lock.id) {
+            return Err(Reject::LockIdReused {
+                newest: newest.id,
+                got: lock.id,
+            });
         }
         let total = self.total.plus(lock.amount)?;
         if total.0 > limits::AMOUNT_MAX {
             return Err(Reject::AmountOverflow);
         }
         self.total = total;
-        self.locks.insert(lock.id, lock.into());
+        self.changed(self.locks.len());
+        self.tree.push(lock.leaf());
+        self.locks.push(lock);
         Ok(())
     }
 
     /// Removes a lock. Errors: unknown id.
     pub(crate) fn remove(&mut self, id: u64) -> Result<Lock, Reject> {
-        let Member { lock, .. } = self.locks.remove(&id).ok_or(Reject::LockUnknown { id })?;
+        let place = self.place(id).ok_or(Reject::LockUnknown { id })?;
+        let lock = self.locks.remove(place);
+        self.tree.remove(place);
+        self.changed(place);
         self.total = self.total.minus(lock.amount)?;
         Ok(lock)
     }
 
-    fn tree(&self) -> Tree {
-        Tree::new(self.locks.values().map(|member| member.leaf).collect())
+    /// Hashes what changed: the tree is whole afterwards.
+    pub(crate) fn settle(&mut self) {
+        if let Some(from) = self.stale.take() {
+            self.tree.repair(from);
+        }
     }
 
-    /// The opening of the commitment; `None` without locks. Every pair of the tree is hashed: [`Half::opening`] keeps it.
-    ///
-    /// [`Half::opening`]: crate::channel::Half::opening
+    fn changed(&mut self, place: usize) {
+        self.stale = Some(self.stale.map_or(place, |first| first.min(place)));
+    }
+
+    /// The opening of the commitment; `None` without locks.
     #[must_use]
     pub fn opening(&self) -> Option<LocksOpening> {
         let max_expiry = self.iter().map(|lock| lock.expiry).max()?;
         Some(LocksOpening {
-            root: self.tree().root(),
+            root: self.whole().root(),
             total: self.total,
             max_expiry,
         })
@@ -185,7 +205,15 @@ impl LockSet {
     /// Merkle proof of the lock with `id`.
     #[must_use]
     pub fn proof(&self, id: u64) -> Option<Vec<Digest>> {
-        let index = self.locks.keys().position(|key| *key == id)?;
-        Some(self.tree().proof(index))
+        let place = self.place(id)?;
+        Some(self.whole().proof(place))
+    }
+
+    fn whole(&self) -> Cow<'_, Tree> {
+        let mut tree = Cow::Borrowed(&self.tree);
+        if let Some(from) = self.stale {
+            tree.to_mut().repair(from);
+        }
+        tree
     }
 }

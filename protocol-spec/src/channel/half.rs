@@ -121,6 +121,7 @@ impl Half {
             step.paid = step.paid.plus(added)?;
         }
         if let Some(locks) = &mut step.locks {
+            locks.set.settle();
             locks.opening = locks.set.opening().map(Box::new);
         }
         Ok(step)

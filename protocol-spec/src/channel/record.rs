@@ -98,7 +98,8 @@ impl Channel {
             given_up.extend(facts.given_up.then_some(id));
             self.marked.extend(facts.marked.then_some((payer, id)));
         }
-        for (half, set) in [(&mut self.outgoing.half, own), (&mut self.incoming, others)] {
+        for (half, mut set) in [(&mut self.outgoing.half, own), (&mut self.incoming, others)] {
+            set.settle();
             // One row lost or too many, and what is signed would not be what is kept.
             if set.opening() != half.opening.as_deref().copied() {
                 return Err(Reject::RecordCorrupt);

@@ -296,3 +296,54 @@ fn r06_boundary_lag_and_act_are_below_the_challenge_period() {
     assert_eq!(name(new(86_399, 1)), "ConfigInvalid");
     assert_eq!(name(new(u64::MAX, 1)), "ConfigInvalid");
 }
+
+/// The tree that is mended where locks came and went is the one made anew, whatever came and went together.
+#[test]
+fn r05_a_mended_tree_is_that_of_the_listed_locks() {
+    let mut w = World::new();
+    let mut next = 1_u64;
+    let mut seed = 7_u64;
+    let mut draw = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for round in 0..300 {
+        let ids: Vec<u64> = w.hub.received().locks.iter().map(|lock| lock.id).collect();
+        let (mut drops, mut adds) = (Vec::new(), Vec::new());
+        let leave = match round % 50 {
+            49 => ids.len() as u64 + 1,
+            _ => draw(ids.len() as u64 / 2 + 2),
+        };
+        for id in ids.iter().filter(|_| leave > draw(ids.len() as u64 + 1)) {
+            w.hub.consent(*id).unwrap();
+            w.client.consented(*id).unwrap();
+            drops.push(drop_lock(*id));
+        }
+        for _ in 0..draw(9) {
+            adds.push(add(lock(next, 1, E)));
+            next += 1;
+        }
+        let ops = match draw(2) {
+            0 => [drops, adds].concat(),
+            _ => [adds, drops].concat(),
+        };
+        if ops.is_empty() {
+            continue;
+        }
+        w.send(Client, &ops);
+        let locks: Vec<Lock> = w.hub.received().locks.iter().cloned().collect();
+        let tree = batch::Tree::new(locks.iter().map(Lock::leaf).collect());
+        assert_eq!(
+            w.hub
+                .received()
+                .opening
+                .as_ref()
+                .map_or(Digest::ZERO, |opening| opening.root),
+            tree.root()
+        );
+        for (index, lock) in locks.iter().enumerate() {
+            assert_eq!(w.hub.received().locks.proof(lock.id), Some(tree.proof(index)));
+        }
+    }
+    assert!(next > 800, "{next} locks");
+}

@@ -16,6 +16,7 @@ mod court;
 mod hub_faults;
 mod pay;
 mod ports;
+mod refused;
 mod resolvers;
 mod retries;
 mod stale;

@@ -160,10 +160,10 @@ impl Actor {
             .extract_if(.., |other, task| *other == id && task.gives_way == gives_way)
             .for_each(drop);
         entry.defence.disputed_last = matches!(step, Step::Dispute { .. });
-        if matches!(result, Ok(Some(_)) | Err(ChainError::Reverted { .. })) {
+        let something_else = entry.heard(&step, result.as_ref().err());
+        if !something_else && matches!(result, Ok(Some(_)) | Err(ChainError::Reverted { .. })) {
             entry.spent(&step, self.options.chain_poll, Instant::now());
         }
-        entry.defence.fewer.heard(&step, result.as_ref().err());
         match result {
             Ok(transaction) => {
                 entry.defence.retries.succeeded();
@@ -185,10 +185,11 @@ impl Actor {
                 }
             }
             Err(error) => {
-                let wait = entry
-                    .defence
-                    .retries
-                    .failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
+                let retries = &mut entry.defence.retries;
+                let wait = match something_else {
+                    true => RETRY_MIN,
+                    false => retries.failed(&self.options.ports, RETRY_MIN, RETRY_MAX),
+                };
                 entry.defence.next = Some(later(wait));
                 // Not final yet, or the hub was faster: nobody needs to do anything about it.
                 match step {

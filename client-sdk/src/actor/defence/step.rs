@@ -2,12 +2,13 @@
 
 use super::{fewer::Fewer, rest::Rests};
 use crate::{
+    ChainError,
     actor::{Retries, cooperate::WITHDRAW_LIFE_S, entry::Entry},
     chain::{Facts, Shown},
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Amount, DirectionEvidence, Lock, Seq, Side, Signature, UnixSeconds, abi::IAdjudicator, calls,
+    Address, Amount, DirectionEvidence, Lock, Seq, Side, Signature, UnixSeconds, abi::IAdjudicator, calls,
     channel::Phase,
 };
 use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
@@ -97,7 +98,7 @@ impl Entry {
             let (_, locks) = self.unshown(&Shown::default(), seen.now);
             let left = self.first_expiry(&locks).0.saturating_sub(seen.now.0);
             let left = Duration::from_secs(left);
-            let locks = self.defence.fewer.of(true, locks);
+            let locks = self.fewer(true, &locks);
             return Some(Step::Dispute { locks, left });
         }
         let (disputes, now) = (seen.disputes, seen.now);
@@ -115,7 +116,7 @@ impl Entry {
                 left_s = left_s.max(facts.shown.window_end.0.saturating_sub(now.0));
             }
         }
-        let locks = self.defence.fewer.of(voucher, locks);
+        let locks = self.fewer(voucher, &locks);
         if voucher || !locks.is_empty() {
             let left = Duration::from_secs(left_s);
             return Some(Step::Show { voucher, locks, left });
@@ -165,6 +166,23 @@ impl Entry {
         expiries.min().unwrap_or_default()
     }
 
+    fn fewer(&mut self, voucher: bool, locks: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let all = &self.channel.received().locks;
+        let locks = locks.iter().filter_map(|id| all.lock(*id));
+        self.defence.fewer.of(voucher, locks)
+    }
+
+    /// How a step ended. True when what is tried next is something else, for the first time.
+    pub(super) fn heard(&mut self, step: &Step, failed: Option<&ChainError>) -> bool {
+        let (Step::Show { locks, .. } | Step::Dispute { locks, .. }) = step else {
+            return false;
+        };
+        let all = &self.channel.received().locks;
+        let first = locks.iter().find_map(|id| all.lock(*id));
+        let resolver = first.map_or(Address::ZERO, |lock| lock.resolver);
+        self.defence.fewer.heard(step, resolver, failed)
+    }
+
     /// Whether the newest voucher adds something to what was shown.
     fn adds(&self, shown: &Shown) -> bool {
         let newest = self.channel.received();
@@ -208,8 +226,7 @@ impl Entry {
             return (voucher, BTreeSet::new());
         }
         let mut known: Vec<&Lock> = self.openable(now).collect();
-        // Those that were refused last.
-        known.sort_by_key(|lock| (self.defence.fewer.waits(lock.id), lock.expiry));
+        known.sort_by_key(|lock| self.defence.fewer.rank(lock));
         let sum = known
             .iter()
             .fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));

@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A defence that no block takes within this time offers more.
 const RAISE_AFTER: Duration = Duration::from_secs(60);
+/// So often a defence that no endpoint takes offers more while one of them names more.
+const REFUSED_MAX: u32 = 16;
 /// A receipt is asked for again at once: an endpoint that hangs holds nobody up.
 const RECEIPT_MAX: Duration = Duration::from_secs(5);
 /// Transactions whose receipts are asked for at once.
@@ -61,8 +63,9 @@ impl Call {
 /// Whether a call is worth what it costs also when endpoints are divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Urgency {
-    /// A defence: not sending it costs more. When as many endpoints say that it works as that it does not, it is sent.
-    Defence,
+    /// A defence: not sending it costs more. When as many endpoints say that it works as that it does not, it is sent. It needs
+    /// no more gas than that, whatever they name: the account must hold what the limit costs.
+    Defence { gas_most: u64 },
     /// Everything else: more must say that it works than that it does not, and at least half of all must answer.
     CanWait,
 }
@@ -119,13 +122,16 @@ impl Quotes {
 
     /// An error when the call is not to be sent.
     fn terms(&self, endpoints: usize, urgency: Urgency) -> Result<Terms, ChainError> {
-        let urgent = urgency == Urgency::Defence;
+        let (urgent, gas_most) = match urgency {
+            Urgency::Defence { gas_most } => (true, gas_most),
+            Urgency::CanWait => (false, GAS_MAX),
+        };
         let (works, fails) = (self.gas.len(), self.reverts.len());
         let half = |count: usize| urgent || count.saturating_mul(2) >= endpoints;
         let enough = half(self.nonces.len()) && half(self.fees.len()) && half(works.saturating_add(fails));
         let wanted = works > fails || (urgent && works == fails);
         let nonce = upper_middle(self.nonces.clone());
-        let gas = upper_middle(self.gas.clone());
+        let gas = upper_middle(self.gas.clone()).map(|gas| gas.min(gas_most));
         match (nonce, gas) {
             (Some(nonce), Some(gas)) if enough && wanted => {
                 let mut nonces = vec![nonce];
@@ -142,6 +148,15 @@ impl Quotes {
             }),
         }
     }
+}
+
+/// One attempt at a defence.
+struct Offered {
+    fees: Fees,
+    /// An endpoint names more than twice that.
+    more_named: bool,
+    /// Why no endpoint has ever taken it.
+    refused: Option<ChainError>,
 }
 
 /// A signed transaction.
@@ -218,7 +233,17 @@ impl ChainAccess {
             let (begun, use_for) = (Instant::now(), use_for.unwrap_or(self.timeout));
             while begun.elapsed() < use_for {
                 match self.offer(&call, (fees, attempts), urgency, &mut sent).await {
-                    Ok(offered) => fees = Some(offered),
+                    Ok(Offered {
+                        fees: now, refused, ..
+                    }) if refused.is_none() => fees = Some(now),
+                    // Of two one may have named too little. What nobody takes costs nothing.
+                    Ok(offered) if offered.more_named && attempts < REFUSED_MAX => {
+                        fees = Some(offered.fees);
+                        attempts = attempts.saturating_add(1);
+                        sleep(self.poll).await;
+                        continue;
+                    }
+                    Ok(offered) => return Err(offered.refused.unwrap_or(ChainError::NotConfigured)),
                     // An earlier one may still be mined, or be why this one is refused.
                     Err(error) if sent.is_empty() => return Err(error),
                     Err(error) => tracing::debug!(%error, "a defence cannot be raised now"),
@@ -241,8 +266,8 @@ impl ChainAccess {
         before: (Option<Fees>, u32),
         urgency: Urgency,
         sent: &mut Vec<B256>,
-    ) -> Result<Fees, ChainError> {
-        let (terms, fees) = self.terms(call, before, urgency, !sent.is_empty()).await?;
+    ) -> Result<Offered, ChainError> {
+        let (terms, fees, more_named) = self.terms(call, before, urgency, !sent.is_empty()).await?;
         let mut failed = None;
         for nonce in &terms.nonces {
             let signed = self.sign(call, *nonce, terms.gas, fees).await?;
@@ -251,14 +276,15 @@ impl ChainAccess {
                 Err(error) => failed = Some(error),
             }
         }
-        match failed {
-            Some(error) if sent.is_empty() => Err(error),
-            _ => Ok(fees),
-        }
+        Ok(Offered {
+            fees,
+            more_named,
+            refused: failed.filter(|_| sent.is_empty()),
+        })
     }
 
     async fn send(&self, call: Call) -> Result<B256, ChainError> {
-        let (terms, fees) = self.terms(&call, (None, 0), Urgency::CanWait, false).await?;
+        let (terms, fees, _) = self.terms(&call, (None, 0), Urgency::CanWait, false).await?;
         let nonce = terms.nonces.first().copied().ok_or(ChainError::NotConfigured)?;
         let signed = self.sign(&call, nonce, terms.gas, fees).await?;
         self.hand_over(&signed).await?;
@@ -267,14 +293,15 @@ impl ChainAccess {
             .map_err(|_| ChainError::Timeout("the transaction was not mined"))?
     }
 
-    /// What the call is sent with now; an error when it is not. `again`: in the place of what waits.
+    /// What the call is sent with now, and whether somebody names more than twice that; an error when it is not sent. `again`: in
+    /// the place of what waits.
     async fn terms(
         &self,
         call: &Call,
         (before, attempts): (Option<Fees>, u32),
         urgency: Urgency,
         again: bool,
-    ) -> Result<(Terms, Fees), ChainError> {
+    ) -> Result<(Terms, Fees, bool), ChainError> {
         let from = self.sender().ok_or(ChainError::NoSender)?;
         let asked = self.nodes.iter().map(|node| quote(node, from, call, again));
         let quotes = Quotes::of(join_all(asked).await);
@@ -285,7 +312,10 @@ impl ChainAccess {
             *market
         };
         match market.offer(&quotes.fees, before, attempts) {
-            Some(fees) => Ok((terms, fees)),
+            Some(fees) => {
+                let more_named = quotes.fees.iter().any(|named| named.max >> 1 > fees.max);
+                Ok((terms, fees, more_named))
+            }
             None => Err(quotes.failed.unwrap_or(ChainError::NotConfigured)),
         }
     }

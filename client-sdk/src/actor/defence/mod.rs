@@ -117,6 +117,7 @@ impl Actor {
             return;
         }
         let data = entry.calldata(&step);
+        let gas_most = entry.gas_most(&step);
         let (sender, channel_id) = (self.defences.sender.clone(), *id);
         let work = async move {
             let waits = || {
@@ -124,7 +125,7 @@ impl Actor {
                 // Full: what is in it says enough.
                 let _ = sender.try_send(Done { channel_id, news });
             };
-            let result = carry_out(&chain, &step, &config, data, waits).await;
+            let result = carry_out(&chain, &step, &config, (data, gas_most), waits).await;
             let done = Done {
                 channel_id,
                 news: News::Over(step, result),
@@ -230,12 +231,13 @@ async fn carry_out(
     chain: &ChainAccess,
     step: &Step,
     config: &Config,
-    data: Vec<u8>,
+    (data, gas_most): (Vec<u8>, u64),
     waits: impl Fn() + Send + Sync,
 ) -> Result<Option<String>, ChainError> {
+    let defence = Urgency::Defence { gas_most };
     let sent = match step {
         Step::Dispute { left, .. } | Step::Show { left, .. } => {
-            chain.defend(data, Some(*left), Urgency::Defence, waits).await
+            chain.defend(data, Some(*left), defence, waits).await
         }
         Step::Withdraw { left } => chain.defend(data, Some(*left), Urgency::CanWait, waits).await,
         Step::Finalize => chain.defend(data, None, Urgency::CanWait, waits).await,

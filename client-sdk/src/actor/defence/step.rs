@@ -16,6 +16,10 @@ use tokio::time::Instant;
 
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
+/// Starting a dispute or showing a voucher takes less gas than this, without locks; one more of weight one less than that.
+const SHOW_GAS_MAX: u64 = 500_000;
+const LOCK_GAS_MAX: u64 = 100_000;
+const _: () = assert!(SHOW_GAS_MAX + LOCKS_PER_TX_MAX * LOCK_GAS_MAX < 1 << 24);
 
 /// What the newest blocks of the endpoints show of a channel.
 pub(super) struct Sighting<'a> {
@@ -274,6 +278,19 @@ impl Entry {
                 signed.map(|signed| call(signed).abi_encode()).unwrap_or_default()
             }
         }
+    }
+
+    /// What a step that shows evidence needs at most.
+    pub(super) fn gas_most(&self, step: &Step) -> u64 {
+        let (Step::Show { locks, .. } | Step::Dispute { locks, .. }) = step else {
+            return u64::MAX;
+        };
+        let all = &self.channel.received().locks;
+        let weights = locks
+            .iter()
+            .filter_map(|id| Some(all.lock(*id)?.condition().weight()));
+        let weight = weights.fold(0, u64::saturating_add);
+        SHOW_GAS_MAX.saturating_add(LOCK_GAS_MAX.saturating_mul(weight))
     }
 
     /// The newest voucher, with the witnesses of these locks.

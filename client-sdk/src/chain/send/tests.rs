@@ -7,11 +7,16 @@ use super::{
 use crate::Rpc;
 use alloy::{
     consensus::{Transaction as _, TxEnvelope},
+    eips::eip2718::Decodable2718 as _,
     network::Ethereum,
     primitives::U64,
-    providers::{DynProvider, ProviderCall, RootProvider, RpcWithBlock},
+    providers::{
+        DynProvider, PendingTransactionBuilder, ProviderCall, RootProvider, RpcWithBlock,
+        utils::Eip1559Estimation,
+    },
     rpc::types::{BlockNumberOrTag, Transaction},
     signers::local::PrivateKeySigner,
+    transports::{TransportErrorKind, TransportResult},
 };
 use hub_chain::embedded::{DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig};
 use serde_json::{Value, json};
@@ -37,6 +42,56 @@ impl Provider for Wrong {
     fn get_transaction_count(&self, _: Address) -> RpcWithBlock<Address, U64, u64> {
         let nonce = self.nonce;
         RpcWithBlock::new_provider(move |_| ProviderCall::BoxedFuture(Box::pin(async move { Ok(nonce) })))
+    }
+}
+
+type Sent = TransportResult<PendingTransactionBuilder<Ethereum>>;
+
+/// A node that takes no transaction which pays less than the base fee, as many do; or none at all, and names no fee worth the name.
+struct Priced {
+    inner: DynProvider,
+    lies: bool,
+}
+
+impl Provider for Priced {
+    fn root(&self) -> &RootProvider<Ethereum> {
+        self.inner.root()
+    }
+
+    fn estimate_eip1559_fees_with<'life0, 'async_trait>(
+        &'life0 self,
+        estimator: Eip1559Estimator,
+    ) -> BoxFuture<'async_trait, TransportResult<Eip1559Estimation>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            match self.lies {
+                true => Ok(node_rpc::market_fees(1, &[])),
+                false => self.inner.estimate_eip1559_fees_with(estimator).await,
+            }
+        })
+    }
+
+    fn send_raw_transaction<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        encoded_tx: &'life1 [u8],
+    ) -> BoxFuture<'async_trait, Sent>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let signed = TxEnvelope::decode_2718(&mut &*encoded_tx).unwrap();
+            let block = self.inner.get_block_by_number(BlockNumberOrTag::Latest).await?;
+            let base_fee = block.unwrap().header.base_fee_per_gas.unwrap();
+            match self.lies || signed.max_fee_per_gas() < u128::from(base_fee) {
+                true => Err(TransportErrorKind::custom_str("less than the base fee")),
+                false => self.inner.send_raw_transaction(encoded_tx).await,
+            }
+        })
     }
 }
 
@@ -70,11 +125,7 @@ impl World {
 
     fn defend(&self, use_for: Duration) -> tokio::task::JoinHandle<Result<B256, ChainError>> {
         let access = self.access.clone();
-        tokio::spawn(async move {
-            access
-                .defend(vec![1, 2, 3], Some(use_for), Urgency::Defence, || ())
-                .await
-        })
+        tokio::spawn(async move { access.defend(vec![1, 2, 3], Some(use_for), DEFENCE, || ()).await })
     }
 
     async fn ask(&self, method: &'static str, params: Value) {
@@ -99,6 +150,8 @@ impl World {
             .collect()
     }
 }
+
+const DEFENCE: Urgency = Urgency::Defence { gas_most: 100_000 };
 
 /// So late in each minute.
 const LATE: Duration = Duration::from_secs(30);
@@ -186,6 +239,24 @@ async fn one_node_that_is_wrong_about_the_nonce_keeps_no_defence_from_a_block() 
     }
 }
 
+/// Of two one names next to nothing, which the other refuses: every attempt began there again.
+#[tokio::test(start_paused = true)]
+async fn a_defence_that_is_refused_because_one_of_two_named_too_little_offers_more_at_once() {
+    let world = World::with(|node| {
+        let node = |lies| {
+            let inner = node();
+            Priced { inner, lies }.erased()
+        };
+        vec![node(true), node(false)]
+    })
+    .await;
+    let defence = world.defend(Duration::from_secs(600));
+    sleep(LATE).await;
+    assert_eq!(world.waiting().await.len(), 1);
+    world.ask("evm_mine", json!([])).await;
+    defence.await.unwrap().unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_defence_that_waits_says_so() {
     let world = World::new().await;
@@ -195,7 +266,7 @@ async fn a_defence_that_waits_says_so() {
     };
     let ended = world
         .access
-        .defend(vec![1], Some(RAISE_AFTER * 3), Urgency::Defence, waits)
+        .defend(vec![1], Some(RAISE_AFTER * 3), DEFENCE, waits)
         .await;
     assert!(matches!(ended, Err(ChainError::Timeout(_))), "{ended:?}");
     assert_eq!(heard.into_inner(), 3);
@@ -223,13 +294,24 @@ fn terms_are_those_in_the_middle() {
         quotes.terms(3, Urgency::CanWait).unwrap(),
         Terms { nonces, gas: 50 }
     );
-    assert!(Quotes::of([]).terms(1, Urgency::Defence).is_err());
+    assert!(Quotes::of([]).terms(1, DEFENCE).is_err());
+}
+
+/// Of two the larger counts, as of three when one is behind: an account that cannot pay for it could not defend itself.
+#[test]
+fn who_names_too_much_gas_keeps_no_defence_away() {
+    for other in [down(), reverts(7, 10)] {
+        let quotes = Quotes::of([answer(7, 60_000, 10), answer(7, GAS_MAX, 10), other]);
+        assert_eq!(quotes.terms(3, DEFENCE).unwrap().gas, 100_000);
+        let quotes = Quotes::of([answer(7, 60_000, 10), answer(7, 1, 10)]);
+        assert_eq!(quotes.terms(2, DEFENCE).unwrap().gas, 60_000);
+    }
 }
 
 /// The one that says it works decided gas and fee alone, and emptied the account of a channel that nobody disputed.
 #[test]
 fn what_most_say_does_nothing_is_not_sent_and_fees_are_named_by_all() {
-    for urgency in [Urgency::Defence, Urgency::CanWait] {
+    for urgency in [DEFENCE, Urgency::CanWait] {
         let lie = || answer(7, 26_500, 1_000_000);
         assert!(
             Quotes::of([lie(), reverts(7, 10), reverts(7, 10)])
@@ -244,9 +326,9 @@ fn what_most_say_does_nothing_is_not_sent_and_fees_are_named_by_all() {
             "who does not estimate names its fee all the same"
         );
         let divided = Quotes::of([lie(), reverts(7, 10)]).terms(2, urgency);
-        assert_eq!(divided.is_ok(), urgency == Urgency::Defence);
+        assert_eq!(divided.is_ok(), urgency == DEFENCE);
         let alone = Quotes::of([answer(7, 50, 10), down(), down()]).terms(3, urgency);
-        assert_eq!(alone.is_ok(), urgency == Urgency::Defence);
+        assert_eq!(alone.is_ok(), urgency == DEFENCE);
         let half = Quotes::of([answer(7, 50, 10), down()]).terms(2, urgency);
         assert!(half.is_ok(), "of two one may be down");
     }

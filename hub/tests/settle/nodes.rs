@@ -1,6 +1,10 @@
 //! Nodes that are stuck, lie or are dead: what `settle` believes, and that it says so.
 
-use crate::{cli::settle, vouchers::STRANGER, world::World};
+use crate::{
+    cli::settle,
+    vouchers::{STRANGER, key},
+    world::World,
+};
 use axum::{Json, Router, extract::State, routing::post};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -48,7 +52,34 @@ async fn frozen(world: &Arc<World>) -> String {
         world: world.clone(),
         at: format!("{at:#x}"),
     });
-    let router = Router::new().route("/", post(answer)).with_state(state);
+    serve(Router::new().route("/", post(answer)).with_state(state)).await
+}
+
+/// A node before anvil that names this tip for every block, and of which everything else is true. Its URL.
+async fn tipping(world: &Arc<World>, tip: u128) -> String {
+    let names = move |State(world): State<Arc<World>>, Json(call): Json<Value>| async move {
+        use alloy::providers::Provider as _;
+        let method = call["method"].as_str().unwrap().to_owned();
+        let fees = method == "eth_feeHistory";
+        let params = call["params"].clone();
+        let mut answer: Result<Value, _> = world.provider.raw_request(method.into(), params).await;
+        if let Some(tips) = answer.as_mut().ok().filter(|_| fees) {
+            let blocks = tips["gasUsedRatio"].as_array().unwrap().len();
+            tips["reward"] = json!(vec![[format!("{tip:#x}")]; blocks]);
+        }
+        Json(match answer {
+            Ok(result) => json!({"jsonrpc": "2.0", "id": call["id"], "result": result}),
+            Err(error) => {
+                let said = error.as_error_resp().unwrap();
+                json!({"jsonrpc": "2.0", "id": call["id"], "error": said})
+            }
+        })
+    };
+    let router = Router::new().route("/", post(names)).with_state(world.clone());
+    serve(router).await
+}
+
+async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -101,6 +132,49 @@ async fn a_node_that_hides_a_dispute_is_outvoted() {
     );
     let shown = world.settle("status", &file, &["--json"]).json();
     assert_eq!(shown["outcomes"][0]["you"], "1400");
+}
+
+/// Wherever it stands among three: the tower pays what the honest ones ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_names_a_tip_does_not_empty_the_towers_account() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let world = Arc::new(world);
+    let account = key(STRANGER).address();
+    let liar = tipping(&world, world.coins(account).await / 500_000).await;
+    let honest = world.url.as_str();
+    let dir = world.subdirectory("tower");
+    let (tower, key_file) = (dir.display().to_string(), world.key_file(STRANGER));
+    world.stale_dispute().await;
+    for (at, paid) in [(0, 900), (1, 950), (2, 1_000)] {
+        let newest = world.received(5 + at, paid);
+        let package = dir.join("alice.json");
+        world.export(&newest, STRANGER, &package, &[]).exits(0);
+        let mut nodes = vec![honest, honest];
+        nodes.insert(usize::try_from(at).unwrap(), liar.as_str());
+        let nodes = nodes.join(",");
+        let before = world.coins(account).await;
+        let watch = [
+            "watch",
+            "--dir",
+            &tower,
+            "--rpc-url",
+            &nodes,
+            "--key-file",
+            &key_file,
+        ];
+        settle(&[&watch[..], &["--broadcast", "--once", "--ndjson"]].concat()).exits(0);
+        let spent = before - world.coins(account).await;
+        assert!(spent > 0 && spent < before / 100, "{spent} of {before} wei");
+        let shown = world.settle("status", &world.file(&newest), &["--json"]).json();
+        assert_eq!(shown["outcomes"][0]["you"], (500 + paid).to_string());
+    }
+    // What it could do alone.
+    let file = world.file(&world.received(9, 1_100));
+    let alone = at("submit", &file, &[&liar], &[]).exits(0).json();
+    let most = alone["cost_max_wei"].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(most > world.coins(account).await / 20, "{most}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

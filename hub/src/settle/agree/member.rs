@@ -16,6 +16,9 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(6);
 /// One that takes longer is not waited for the next time.
 const SLOW: Duration = Duration::from_secs(3);
+/// Most parts of an answer that is looked at: a part of two bytes takes hundreds in memory. The longest honest answers are blocks
+/// of so many transactions.
+const PARTS_MAX: usize = 1 << 15;
 /// First rest of a node that is slow; each one in a row is twice as long.
 const REST_MIN: Duration = Duration::from_secs(2);
 /// Longest rest.
@@ -74,6 +77,11 @@ impl Member {
     async fn request(&self, method: String, params: &Value) -> Answer {
         let params = RawValue::from_string(params.to_string()).map_err(RpcError::ser_err)?;
         let answer = self.node.raw_request_dyn(method.into(), &params).await?;
+        if parts(answer.get()) > PARTS_MAX {
+            return Err(TransportErrorKind::custom_str(
+                "the node's answer has more parts than any honest one",
+            ));
+        }
         serde_json::from_str(answer.get()).map_err(|error| RpcError::deser_err(error, answer.get()))
     }
 
@@ -96,4 +104,11 @@ impl Member {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// No fewer than there are in the JSON text.
+fn parts(text: &str) -> usize {
+    text.bytes()
+        .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
+        .count()
 }

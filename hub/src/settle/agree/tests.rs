@@ -140,3 +140,26 @@ async fn a_transaction_goes_to_every_node_and_waits_for_one() {
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(hangs.asked.load(Ordering::Relaxed), before + 1);
 }
+
+/// 4 MB of `{"a":0}` took 350 MB, sixteen at once a watchtower's machine.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_more_parts_than_any_honest_one_is_not_looked_at() {
+    let asked = |says: Value| async {
+        let node = Fake {
+            says,
+            ..Fake::new(PROMPT_MS, 7)
+        };
+        let member = Arc::new(Member::new(node.provider()));
+        let answer = member.ask("eth_getBlockByNumber".to_owned(), json!([])).await;
+        answer.map_err(|error| error.to_string())
+    };
+    let hash = format!("0x{}", "ab".repeat(32));
+    let block = json!({"transactions": vec![hash; 20_000], "number": "0x7"});
+    assert_eq!(asked(block.clone()).await, Ok(block));
+    for many in [
+        json!(vec![json!({"a": 0}); 20_000]),
+        json!(vec![json!([]); 20_000]),
+    ] {
+        assert!(asked(many).await.unwrap_err().contains("more parts"));
+    }
+}

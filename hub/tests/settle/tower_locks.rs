@@ -1,6 +1,7 @@
 //! Locks and watchtowers: what the adjudicator lets a submitter do, and who collects what the payee had revealed.
 
 use crate::{
+    cli::Running,
     locks::locked,
     vouchers::{CLIENT_SIGNER, HUB, PERIOD_S, STRANGER, key, lock},
     world::World,
@@ -10,7 +11,7 @@ use alloy::{
     rpc::types::TransactionRequest, sol_types::SolCall as _, sol_types::SolError as _,
 };
 use hub::settle::CheckedEvidence;
-use protocol_spec::{DirectionEvidence, Evidence, Side, abi::IAdjudicator, calls};
+use protocol_spec::{DirectionEvidence, Evidence, Lock, Side, Witness, abi::IAdjudicator, calls};
 
 /// What the adjudicator says to a submitter who knows the preimages: the countersigned voucher, then every lock in it.
 async fn resolve_by(
@@ -85,4 +86,59 @@ async fn a_tower_keeps_the_dispute_open_until_the_payees_own_machine_has_resolve
     world.pass(2 * PERIOD_S).await;
     world.watch_once(&tower, STRANGER, &[]).exits(0);
     assert_eq!(world.balance(p.config.client).await, 1000 + 100 + 20 + 30);
+}
+
+/// Yes when asked, no in a transaction.
+const TWO_FACED: &str = "0x3a1560005260206000f3";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_that_are_refused_in_a_transaction_keep_nothing_else_back() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    let (yes, no) = (Address::repeat_byte(0x51), Address::repeat_byte(0x52));
+    world.set_code(yes, "0x600160005260206000f3").await;
+    world.set_code(no, TWO_FACED).await;
+    let on = |resolver, lock: Lock| Lock { resolver, ..lock };
+    let expiry = now + 3 * PERIOD_S;
+    let locks = vec![
+        lock(1, 20, expiry),
+        on(no, lock(2, 30, expiry)),
+        on(yes, lock(3, 50, expiry)),
+        on(no, lock(4, 90, expiry)),
+    ];
+    let mut received = locked(p, locks, &[1]);
+    for id in ["2", "3", "4"] {
+        let witness = Witness::new(vec![7; 40]).unwrap();
+        received.witnesses.push((id.to_owned(), witness));
+    }
+    let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
+    let own = world.subdirectory("own");
+    std::fs::copy(world.file(&evidence), own.join("me.json")).unwrap();
+    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
+    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+
+    let (dir, key_file) = (own.display().to_string(), world.key_file(CLIENT_SIGNER));
+    let args = [
+        "watch",
+        "--dir",
+        &dir,
+        "--rpc-url",
+        &world.url,
+        "--key-file",
+        &key_file,
+    ];
+    let watch = Running::start(&[&args[..], &["--broadcast", "--ndjson", "--every", "1"]].concat());
+    let file = world.file(&evidence);
+    let balance = || world.settle("status", &file, &["--json"]).json()["outcomes"][0]["you"].clone();
+    let began = std::time::Instant::now();
+    while balance() != "1170" && began.elapsed().as_secs() < 20 {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    watch.kill();
+    let sent = world.nonce(key(CLIENT_SIGNER).address()).await;
+    assert_eq!(balance(), "1170", "{sent} transactions");
+    assert!(sent < 8, "{sent} transactions");
 }

@@ -31,6 +31,16 @@ impl Shown {
             unlocks: offer.unlocks.clone(),
         }
     }
+
+    /// Ids of the locks in it.
+    pub(super) fn unlocks(&self) -> &BTreeSet<u64> {
+        &self.unlocks
+    }
+
+    /// One lock, and no voucher.
+    pub(super) fn is_one_lock(&self) -> bool {
+        self.voucher == Digest::ZERO && self.unlocks.len() == 1
+    }
 }
 
 #[derive(Debug)]
@@ -38,6 +48,8 @@ struct Last {
     shown: Shown,
     /// It is in a block.
     mined: bool,
+    /// It is in a block, where it failed.
+    reverted: bool,
     /// How often it was mined in vain.
     in_vain: u32,
     not_before: Option<Instant>,
@@ -64,6 +76,7 @@ impl Again {
             in_vain: before.map_or(0, |last| last.in_vain),
             shown,
             mined: false,
+            reverted: false,
             not_before: None,
         };
         self.0.insert(ward, last);
@@ -76,6 +89,21 @@ impl Again {
         if let Some(last) = last {
             last.mined = true;
         }
+    }
+
+    /// It is in a block, and failed.
+    pub(super) fn reverted(&mut self, entry: &Entry) {
+        let ward = entry.purpose.channels.first().zip(entry.shown_side());
+        let last = ward.and_then(|(id, side)| self.0.get_mut(&(*id, side)));
+        if let Some(last) = last {
+            last.reverted = true;
+        }
+    }
+
+    /// What was shown last and reverted; told once.
+    pub(super) fn take_reverted(&mut self, ward: Ward) -> Option<Shown> {
+        let last = self.0.get_mut(&ward)?;
+        std::mem::take(&mut last.reverted).then(|| last.shown.clone())
     }
 
     /// Whether `shown` may be sent at chain time `now`; it must be there before `until`. `every`: between two looks.

@@ -4,6 +4,7 @@ mod again;
 mod door;
 mod event;
 mod folder;
+mod reverted;
 mod send;
 mod told;
 mod tower;

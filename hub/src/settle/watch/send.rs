@@ -130,6 +130,10 @@ impl Sender {
             .iter()
             .filter(|one| one.done().is_some())
             .for_each(|one| again.mined(&one.entry));
+        looked
+            .iter()
+            .filter(|one| matches!(&one.fate, Fate::Included(found) if !found.receipt.status()))
+            .for_each(|one| again.reverted(&one.entry));
         for one in looked {
             let name = match &one.fate {
                 Fate::Pending => continue,

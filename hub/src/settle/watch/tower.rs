@@ -4,6 +4,7 @@ use super::{
     again::{Again, Shown, Turn},
     event::Event,
     folder::{Folder, Ward, seq, ward},
+    reverted::Reverted,
     send::{Pending, Sender},
     told::Told,
     trust::Trust,
@@ -76,6 +77,7 @@ pub(super) struct Tower {
     checked: BTreeSet<(u64, Address)>,
     told: BTreeMap<Ward, Told>,
     again: Again,
+    reverted: Reverted,
     /// The last look found the newest block too old.
     stale: bool,
     every: Duration,
@@ -100,6 +102,7 @@ impl Tower {
             checked: BTreeSet::new(),
             told: BTreeMap::new(),
             again: Again::default(),
+            reverted: Reverted::default(),
             stale: false,
             every: Duration::from_secs(args.every),
             format,
@@ -274,7 +277,10 @@ impl Tower {
 
     /// R21. True when it is to be finalized.
     async fn defend(&mut self, evidence: &CheckedEvidence, looked: &mut Looked) -> Result<bool, SettleError> {
-        let view = View::read(&self.node, evidence).await?;
+        let mut view = View::read(&self.node, evidence).await?;
+        if let Some(shown) = self.again.take_reverted(ward(evidence)) {
+            self.reverted.add(ward(evidence), evidence, &shown);
+        }
         let Phase::Disputed {
             window_end, final_at, ..
         } = view.phase
@@ -291,10 +297,24 @@ impl Tower {
         if now >= final_at {
             return Ok(true);
         }
-        let (verb, offer, until) = match now < window_end {
-            true => (Verb::Submit, offer(&view, evidence, false), window_end),
-            false => (Verb::Resolve, offer_locks(&view, evidence), final_at),
+        let (verb, until) = match now < window_end {
+            true => (Verb::Submit, window_end),
+            false => (Verb::Resolve, final_at),
         };
+        let offered = |view: &View| match now < window_end {
+            true => offer(view, evidence, false),
+            false => offer_locks(view, evidence),
+        };
+        let (suspects, said_no) = (self.reverted.all(ward(evidence)), view.refused.clone());
+        let due = offered(&view).unlocks;
+        view.refused.extend(&suspects);
+        if offered(&view).is_empty()
+            && let Some(one) = self.reverted.next(ward(evidence), |id| due.contains(&id))
+        {
+            view.refused = said_no;
+            view.refused.extend(suspects.iter().filter(|id| **id != one));
+        }
+        let offer = offered(&view);
         if offer.is_empty() {
             return Ok(false);
         }

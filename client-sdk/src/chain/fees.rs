@@ -54,7 +54,11 @@ impl Fees {
 
 /// What most endpoints agreed on last: one that lies can move it by no more than an honest one is wrong.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Market(Option<Fees>);
+pub(super) struct Market {
+    agreed: Option<Fees>,
+    /// What was told last, they did not agree on.
+    divided: bool,
+}
 
 impl Market {
     /// What all who answered `named`; `endpoints` counts those that did not, too. The one in the middle is agreed on when more
@@ -68,8 +72,9 @@ impl Market {
             middle.times(OVER_MARKET_MAX).max,
         );
         let near = |fees: &&Fees| (least..=most).contains(&fees.max);
-        if named.iter().filter(near).count() > endpoints >> 1 {
-            self.0 = Some(middle);
+        self.divided = named.iter().filter(near).count() <= endpoints >> 1;
+        if !self.divided {
+            self.agreed = Some(middle);
         }
     }
 
@@ -78,7 +83,7 @@ impl Market {
     /// Before that, than eight times the lowest, and as much again with every attempt: what no block takes was named too low.
     pub(super) fn offer(self, named: &[Fees], before: Option<Fees>, attempts: u32) -> Option<Fees> {
         let lowest = || Fees::by(named, |all| all.into_iter().min());
-        let most = match self.0 {
+        let most = match self.agreed {
             Some(agreed) => agreed.times(OVER_MARKET_MAX),
             None => {
                 let factor = OVER_MARKET_MAX.saturating_pow(attempts.saturating_add(1));
@@ -86,7 +91,8 @@ impl Market {
                 lowest()?.at_least(floor).times(factor)
             }
         };
-        let now = Fees::by(named, lower_middle)?;
+        let least = self.agreed.filter(|_| self.divided).unwrap_or_default();
+        let now = Fees::by(named, lower_middle)?.at_least(least);
         let wanted = match before {
             None => now,
             Some(before) => before.raised().at_least(Fees::by(named, upper_middle)?),
@@ -131,13 +137,13 @@ mod tests {
 
     #[test]
     fn one_that_lies_moves_no_market() {
-        assert_eq!(agreed(&[10, 1_000_000, 12], 3).0, Some(fees(&[12])[0]));
-        assert_eq!(agreed(&[10, 0, 12], 3).0, Some(fees(&[10])[0]));
-        assert_eq!(agreed(&[10, 1_000_000], 3).0, None, "they agree on nothing");
-        assert_eq!(agreed(&[10, 1_000_000], 2).0, None);
-        assert_eq!(agreed(&[1_000_000], 3).0, None, "one alone is not most");
-        assert_eq!(agreed(&[10, 12], 3).0, Some(fees(&[10])[0]));
-        assert_eq!(agreed(&[10], 1).0, Some(fees(&[10])[0]));
+        assert_eq!(agreed(&[10, 1_000_000, 12], 3).agreed, Some(fees(&[12])[0]));
+        assert_eq!(agreed(&[10, 0, 12], 3).agreed, Some(fees(&[10])[0]));
+        assert_eq!(agreed(&[10, 1_000_000], 3).agreed, None, "they agree on nothing");
+        assert_eq!(agreed(&[10, 1_000_000], 2).agreed, None);
+        assert_eq!(agreed(&[1_000_000], 3).agreed, None, "one alone is not most");
+        assert_eq!(agreed(&[10, 12], 3).agreed, Some(fees(&[10])[0]));
+        assert_eq!(agreed(&[10], 1).agreed, Some(fees(&[10])[0]));
     }
 
     /// The one that lies is alone for a moment, or one of two: an absolute bound holds whatever it says.
@@ -151,6 +157,19 @@ mod tests {
             before = Some(now);
         }
         assert_eq!(most, 80);
+    }
+
+    #[test]
+    fn while_they_are_divided_no_less_is_offered_than_was_agreed_on() {
+        let mut market = agreed(&[100, 100], 2);
+        for named in [[0, 100], [100, 0], [1, 90]] {
+            market.told(&fees(&named), 2);
+            assert_eq!(offered(market, &named, None, 0), 100);
+        }
+        market.told(&fees(&[100, 1_000_000]), 2);
+        assert_eq!(offered(market, &[100, 1_000_000], None, 0), 100);
+        market.told(&fees(&[10, 12]), 2);
+        assert_eq!(offered(market, &[10, 12], None, 0), 10, "it has fallen");
     }
 
     /// Of two one names nothing: a defence is mined in the end all the same.

@@ -2,7 +2,7 @@
 //! other locks go first, then they go one by one.
 
 use super::{again::Shown, folder::Ward};
-use crate::settle::evidence::CheckedEvidence;
+use crate::settle::{evidence::CheckedEvidence, outlook::Offer, view::View};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -34,18 +34,24 @@ impl Reverted {
         suspects.together.extend(resolved);
     }
 
-    /// What is left out at first.
-    pub(super) fn all(&self, ward: Ward) -> BTreeSet<u64> {
-        let suspects = self.0.get(&ward);
-        suspects
-            .map(|suspects| suspects.together.clone())
-            .unwrap_or_default()
-    }
-
-    /// The next that goes alone, when nothing else is to be shown, of those that are due.
-    pub(super) fn next(&self, ward: Ward, is_due: impl Fn(u64) -> bool) -> Option<u64> {
-        let suspects = self.0.get(&ward)?;
+    /// What is to be shown now: `offered` without what reverted, or one lock of that when nothing else is left. `view` leaves
+    /// out the rest.
+    pub(super) fn offer(&self, ward: Ward, view: &mut View, offered: impl Fn(&View) -> Offer) -> Offer {
+        let Some(suspects) = self.0.get(&ward) else {
+            return offered(view);
+        };
+        let (due, said_no) = (offered(view).unlocks, view.refused.clone());
+        view.refused.extend(&suspects.together);
+        let without = offered(view);
         let untried = suspects.together.difference(&suspects.alone);
-        untried.copied().find(|id| is_due(*id))
+        match untried.copied().find(|id| due.contains(id)) {
+            Some(one) if without.is_empty() => {
+                view.refused = said_no;
+                view.refused
+                    .extend(suspects.together.iter().filter(|id| **id != one));
+                offered(view)
+            }
+            _ => without,
+        }
     }
 }

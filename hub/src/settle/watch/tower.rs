@@ -305,16 +305,7 @@ impl Tower {
             true => offer(view, evidence, false),
             false => offer_locks(view, evidence),
         };
-        let (suspects, said_no) = (self.reverted.all(ward(evidence)), view.refused.clone());
-        let due = offered(&view).unlocks;
-        view.refused.extend(&suspects);
-        if offered(&view).is_empty()
-            && let Some(one) = self.reverted.next(ward(evidence), |id| due.contains(&id))
-        {
-            view.refused = said_no;
-            view.refused.extend(suspects.iter().filter(|id| **id != one));
-        }
-        let offer = offered(&view);
+        let offer = self.reverted.offer(ward(evidence), &mut view, offered);
         if offer.is_empty() {
             return Ok(false);
         }

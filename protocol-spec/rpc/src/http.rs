@@ -8,7 +8,7 @@ use alloy::{
     rpc::json_rpc::{RequestPacket, ResponsePacket, RpcError},
     transports::{
         TransportError, TransportErrorKind, TransportFut,
-        http::reqwest::{Client, Response, Url, header::RETRY_AFTER},
+        http::reqwest::{Client, Response, Url, header::RETRY_AFTER, redirect::Policy},
     },
 };
 use std::{
@@ -31,6 +31,8 @@ impl Http {
     pub(crate) fn new(url: Url, host: String, asks: Asks) -> Result<Self, BadUrl> {
         // Decompression is a feature that some other package could turn on.
         let client = Client::builder().no_gzip().no_brotli().no_deflate().no_zstd();
+        // Or a node could have others asked in our name, also those that only we can reach.
+        let client = client.redirect(Policy::none());
         Ok(Self {
             client: client.build().map_err(|_| BadUrl)?,
             url,
@@ -45,6 +47,10 @@ impl Http {
         let sent = post.headers(request.headers()).send().await;
         let response = sent.map_err(|error| Failure::lost(&self.host, &error))?;
         let (status, wait) = (response.status(), retry_after(&response));
+        if status.is_redirection() {
+            let elsewhere = "it sends elsewhere, which is not followed; use the address that it means";
+            return Err(Failure::because(&self.host, elsewhere).into());
+        }
         let body = self.read(response, bytes_max).await;
         if status.is_success() {
             let body = body?;

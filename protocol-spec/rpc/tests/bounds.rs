@@ -100,6 +100,19 @@ async fn an_error_page_does_not_tell_the_key() {
 }
 
 #[tokio::test]
+async fn nobody_else_is_asked_because_a_node_says_so() {
+    let other = Node::start(Way::Honest).await;
+    let node = Node::start(Way::Elsewhere(other.address)).await;
+    let client = client(&node.url("http"), Asks::State).unwrap();
+    let error = ask(&client, "eth_call").await.unwrap_err().to_string();
+    assert!(
+        error.contains("sends elsewhere") && !error.contains("key"),
+        "{error}"
+    );
+    assert_eq!(other.connections.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn nothing_is_asked_compressed_or_decompressed() {
     let node = Node::start(Way::Gzip).await;
     let client = client(&node.url("http"), Asks::State).unwrap();

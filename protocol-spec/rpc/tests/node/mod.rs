@@ -45,6 +45,8 @@ pub(crate) enum Way {
     EndlessRefusal,
     /// With status 404 and the path that was asked for.
     Echo,
+    /// With status 307, to another one.
+    Elsewhere(SocketAddr),
     Gzip,
     /// A byte now and then.
     Drip,
@@ -172,6 +174,11 @@ impl Line {
                 let page = format!("cannot POST {path}");
                 let head = format!("HTTP/1.1 404 X\r\ncontent-length: {}\r\n\r\n", page.len());
                 self.write(stream, (head + &page).as_bytes()).await
+            }
+            Way::Elsewhere(address) => {
+                let head =
+                    format!("HTTP/1.1 307 X\r\nlocation: http://{address}/\r\ncontent-length: 0\r\n\r\n");
+                self.write(stream, head.as_bytes()).await
             }
             Way::Gzip => {
                 let length = GZIP.len();

@@ -212,10 +212,10 @@ abstract contract Base is Test {
         r.payer = payer;
         r.opening = _opening(locks);
         r.unlocks = new Unlock[](which.length);
-        bytes32[] memory leaves = _leaves(locks);
+        bytes32[][] memory proofs = Tree.proofs(_leaves(locks), which);
         for (uint256 i = 0; i < which.length; ++i) {
             Lock memory lock = locks[which[i]];
-            r.unlocks[i] = Unlock(lock, abi.encode(_preimage(lock.id)), Tree.proof(leaves, which[i]));
+            r.unlocks[i] = Unlock(lock, abi.encode(_preimage(lock.id)), proofs[i]);
         }
     }
 

@@ -14,13 +14,21 @@ library Tree {
         return level[0];
     }
 
-    function proof(bytes32[] memory level, uint256 index) internal pure returns (bytes32[] memory path) {
-        path = new bytes32[](0);
-        while (level.length > 1) {
-            uint256 sibling = index ^ 1;
-            if (sibling < level.length) path = _append(path, level[sibling]);
+    function proof(bytes32[] memory level, uint256 index) internal pure returns (bytes32[] memory) {
+        uint256[] memory which = new uint256[](1);
+        which[0] = index;
+        return proofs(level, which)[0];
+    }
+
+    /// The same for many leaves: each pair is hashed once.
+    function proofs(bytes32[] memory level, uint256[] memory which) internal pure returns (bytes32[][] memory paths) {
+        paths = new bytes32[][](which.length);
+        for (uint256 depth = 0; level.length > 1; ++depth) {
+            for (uint256 i = 0; i < which.length; ++i) {
+                uint256 sibling = (which[i] >> depth) ^ 1;
+                if (sibling < level.length) paths[i] = _append(paths[i], level[sibling]);
+            }
             level = _up(level);
-            index /= 2;
         }
     }
 

@@ -9,20 +9,25 @@ use alloy_primitives::{B256, Bytes};
 use alloy_sol_types::SolCall;
 
 /// Gas that must be left before the static call, as in the adjudicator's `Payout.requireGas`.
-const GAS_NEEDED: u64 = limits::RESOLVER_GAS + limits::RESOLVER_GAS / 63 + 60_000;
+pub(crate) const GAS_NEEDED: u64 = limits::RESOLVER_GAS + limits::RESOLVER_GAS / 63 + 60_000;
 
 /// Creation code that asks `condition.resolver` whether `witness` opens the condition. Run it by `eth_call` without a
 /// receiver, and give the output to [`answer`].
 #[must_use]
 pub fn code(condition: &Condition, witness: &Witness) -> Bytes {
+    let query = query(condition, witness);
+    let mut code = program(condition, query.len());
+    code.extend(query);
+    code.into()
+}
+
+/// The calldata of `check`.
+pub(crate) fn query(condition: &Condition, witness: &Witness) -> Vec<u8> {
     let query = IResolver::checkCall {
         hash: B256::from(condition.hash.0),
         witness: Bytes::copy_from_slice(witness.as_bytes()),
     };
-    let query = query.abi_encode();
-    let mut code = program(condition, query.len());
-    code.extend(query);
-    code.into()
+    query.abi_encode()
 }
 
 /// What the output of [`code`] says; `None`: it is no output of that code.

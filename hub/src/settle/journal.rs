@@ -20,12 +20,13 @@ use protocol_spec::{ChannelId, Seq, Side, abi::IAdjudicator};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
-/// Largest journal read, bytes: some hundred thousand transactions.
-const BYTES_MAX: u64 = 256 << 20;
+/// Longest line, bytes: nodes take no transaction above 128 KiB, here twice as long in hex. A journal has no largest size:
+/// that of a hundred channels with all the locks they may hold is 600 MiB.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a transaction is for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -208,34 +209,34 @@ impl Journal {
     }
 
     fn load(&mut self) -> Result<(), SettleError> {
-        let mut bytes = Vec::new();
-        let read = (&self.file)
-            .take(BYTES_MAX.saturating_add(1))
-            .read_to_end(&mut bytes);
-        read.map_err(|error| cannot(&self.path, &error))?;
-        if bytes.len() as u64 > BYTES_MAX {
-            return Err(self.corrupt(0, "it is larger than 256 MiB"));
-        }
-        let whole = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at.saturating_add(1));
-        let lines = bytes
-            .get(..whole)
-            .unwrap_or_default()
-            .split(|byte| *byte == b'\n');
-        for (index, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
-            let number = index.saturating_add(1);
-            let line =
-                serde_json::from_slice(line).map_err(|error| self.corrupt(number, &error.to_string()))?;
-            self.take(number, line)?;
+        let file = self
+            .file
+            .try_clone()
+            .map_err(|error| cannot(&self.path, &error))?;
+        let (mut reader, mut bytes) = (BufReader::new(file), Vec::new());
+        for number in 1_usize.. {
+            bytes.clear();
+            let mut line = (&mut reader).take(LINE_BYTES_MAX);
+            let read = line.read_until(b'\n', &mut bytes);
+            let read = read.map_err(|error| cannot(&self.path, &error))? as u64;
+            let Some(line) = bytes.strip_suffix(b"\n") else {
+                match read == LINE_BYTES_MAX {
+                    true => return Err(self.corrupt(number, "a line of more than 1 MiB")),
+                    false => break,
+                }
+            };
+            if !line.is_empty() {
+                let line =
+                    serde_json::from_slice(line).map_err(|error| self.corrupt(number, &error.to_string()))?;
+                self.take(number, line)?;
+            }
+            self.length = self.length.saturating_add(read);
         }
         // What a crash tore was never sent. A file of somebody else has no header, and is not touched.
-        if whole == 0 && !bytes.is_empty() && !bytes.starts_with(b"{\"line\":\"header\"") {
+        if self.length == 0 && !bytes.is_empty() && !bytes.starts_with(b"{\"line\":\"header\"") {
             return Err(self.corrupt(1, "it is no journal of settle"));
         }
-        self.length = whole as u64;
-        if whole == 0 {
+        if self.length == 0 {
             let format = Self::FORMAT.to_owned();
             self.append(&Line::Header { format })?;
             sync_directory(&self.path).map_err(|error| cannot(&self.path, &error))?;

@@ -211,6 +211,9 @@ async fn a_journal_that_is_corrupt_in_use_or_torn() {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), bad);
         assert_eq!(world.nonce(key(CLIENT_SIGNER).address()).await, 0);
     }
+    // A line without an end is not read to its end.
+    std::fs::write(&path, format!("{good}{}", "x".repeat(1 << 20))).unwrap();
+    send().exits(2).says("(line 3): a line of more than 1 MiB");
     // In use by another run.
     std::fs::write(&path, &good).unwrap();
     let used = Journal::open(&path).unwrap();

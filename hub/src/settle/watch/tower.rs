@@ -23,7 +23,7 @@ use crate::settle::{
 use alloy::{eips::BlockId, primitives::B256};
 use futures::{StreamExt as _, stream};
 use protocol_spec::{
-    Address, ChannelId,
+    Address, ChannelId, Domain,
     abi::{ChannelState, IAdjudicator, Status},
 };
 use serde_json::json;
@@ -220,20 +220,23 @@ impl Tower {
     /// Reads every channel's state, tells what changed, and returns those in a dispute.
     async fn states(&mut self, looked: &mut Looked) -> Result<Vec<(Ward, ChannelState)>, SettleError> {
         let mut good = Vec::new();
-        let guarded: Vec<_> = self.folder.wards().values().cloned().collect();
+        let guarded = self.folder.wards().iter();
+        let guarded: Vec<_> = guarded
+            .map(|(ward, evidence)| (*ward, *evidence.domain()))
+            .collect();
         // One that does not answer must not keep the channels of the others waiting.
         let mut faults: BTreeMap<(u64, Address), SettleError> = BTreeMap::new();
-        for evidence in guarded {
-            let domain = (evidence.raw().chain_id, evidence.raw().adjudicator);
-            let checked = match faults.get(&domain) {
+        for (ward, domain) in guarded {
+            let adjudicator = (domain.chain_id, domain.adjudicator);
+            let checked = match faults.get(&adjudicator) {
                 Some(error) => Err(error.clone()),
-                None => self.check(&evidence).await,
+                None => self.check(&domain).await,
             };
             match checked {
-                Ok(()) => good.push((ward(&evidence), evidence.raw().adjudicator)),
+                Ok(()) => good.push((ward, domain.adjudicator)),
                 Err(error) => {
-                    faults.insert(domain, error.clone());
-                    self.failed(ward(&evidence), error, looked);
+                    faults.insert(adjudicator, error.clone());
+                    self.failed(ward, error, looked);
                 }
             }
         }
@@ -266,11 +269,11 @@ impl Tower {
         Ok(disputed)
     }
 
-    async fn check(&mut self, evidence: &CheckedEvidence) -> Result<(), SettleError> {
-        let domain = (evidence.raw().chain_id, evidence.raw().adjudicator);
-        if !self.checked.contains(&domain) {
-            self.trust.check(evidence.domain()).await?;
-            self.checked.insert(domain);
+    async fn check(&mut self, domain: &Domain) -> Result<(), SettleError> {
+        let adjudicator = (domain.chain_id, domain.adjudicator);
+        if !self.checked.contains(&adjudicator) {
+            self.trust.check(domain).await?;
+            self.checked.insert(adjudicator);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use protocol_spec::{
     Address, Amount, ChannelId, Digest, DirectionEvidence, Domain, Evidence, Lock, LocksOpening, Reject, Seq,
     Side, SignedVoucher, VerifiedVoucher, VoucherSignature, Witness, batch, limits,
 };
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One direction of checked evidence.
@@ -34,6 +35,13 @@ pub struct CheckedEvidence {
     accept: Option<SignedAccept>,
 }
 
+/// What every version has; the rest is skipped.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    format: serde_json::Value,
+}
+
 impl CheckedEvidence {
     /// Reads the file's bytes and checks them: evidence, or a watchtower's [`Package`].
     ///
@@ -43,9 +51,9 @@ impl CheckedEvidence {
         let malformed = |error: serde_json::Error| EvidenceError::Malformed {
             text: error.to_string(),
         };
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
+        let named: Named = serde_json::from_slice(bytes).map_err(malformed)?;
         // The format first, so that a later version is named rather than called malformed.
-        match value.get("format").and_then(serde_json::Value::as_str) {
+        match named.format.as_str() {
             Some(Package::FORMAT) => {
                 return check_package(serde_json::from_slice(bytes).map_err(malformed)?);
             }
@@ -347,7 +355,9 @@ fn witnesses(file: &DirectionEvidence) -> Result<BTreeMap<u64, Witness>, Evidenc
         if !seen.insert(number) {
             return refuse("it is listed twice");
         }
-        match file.locks.iter().find(|lock| lock.id == number) {
+        // They were found to ascend.
+        let found = file.locks.binary_search_by_key(&number, |lock| lock.id);
+        match found.ok().and_then(|at| file.locks.get(at)) {
             None => {
                 return refuse("no listed lock has this id; remove the entry if the lock was folded since");
             }

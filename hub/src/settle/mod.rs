@@ -20,6 +20,7 @@ mod hd_path;
 mod journal;
 mod key;
 mod node;
+mod on_chain;
 mod outbox;
 mod outlook;
 mod output;

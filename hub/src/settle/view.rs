@@ -4,6 +4,7 @@ use super::{
     evidence::{CheckedDirection, CheckedEvidence},
     exit::SettleError,
     node::{Head, Node},
+    on_chain::{self, Marks},
 };
 use alloy::{
     eips::BlockId,
@@ -12,9 +13,8 @@ use alloy::{
 };
 use futures::future::BoxFuture;
 use protocol_spec::{
-    Amount, Digest, Lock, Side, UnixSeconds,
+    Amount, Digest, Side, UnixSeconds,
     abi::{ChannelState, IAdjudicator, LocksState, Status},
-    probe,
     settlement::{Adjudication, Direction, Funds, LiveLocks},
 };
 use std::collections::BTreeSet;
@@ -26,6 +26,9 @@ sol! {
         function symbol() external view returns (string);
     }
 }
+
+/// Locks that a sentence names.
+const NAMED_MAX: usize = 20;
 
 /// How amounts of a token are shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +101,7 @@ impl View {
             let state = reader.state().await?;
             let config = &evidence.raw().config;
             let account = config.account(evidence.side());
-            let (token, claimable, vault, adjudication, refused, final_at) = tokio::try_join!(
+            let (token, claimable, vault, (adjudication, refused), final_at) = tokio::try_join!(
                 token_info(node, config.token, reader.block),
                 reader.amount(IAdjudicator::claimableCall {
                     token: config.token,
@@ -109,7 +112,6 @@ impl View {
                     hub: config.hub
                 }),
                 reader.adjudication(&state),
-                reader.refused(),
                 reader.final_at(),
             )?;
             let view = Self {
@@ -136,11 +138,15 @@ impl View {
     /// For people: what resolvers do not take.
     #[must_use]
     pub fn refused_note(&self) -> Option<String> {
-        let ids: Vec<String> = self.refused.iter().map(u64::to_string).collect();
-        (!ids.is_empty()).then(|| {
+        let named: Vec<String> = self.refused.iter().take(NAMED_MAX).map(u64::to_string).collect();
+        let rest = match self.refused.len().saturating_sub(named.len()) {
+            0 => String::new(),
+            rest => format!(" and {rest} more"),
+        };
+        (!named.is_empty()).then(|| {
             format!(
-                "locks {}: the resolver does not take the witness in this file; they are left out",
-                ids.join(", ")
+                "locks {}{rest}: the resolver does not take the witness in this file; they are left out",
+                named.join(", ")
             )
         })
     }
@@ -198,62 +204,23 @@ impl Reader<'_> {
         Ok(Amount(self.read(&call).await?.saturating_to()))
     }
 
-    async fn adjudication(&self, state: &ChannelState) -> Result<Adjudication, SettleError> {
+    /// The adjudicator's memory, and which locks resolvers refuse.
+    async fn adjudication(&self, state: &ChannelState) -> Result<(Adjudication, BTreeSet<u64>), SettleError> {
+        // A lock can be marked only after a dispute.
+        let marks = match state.disputeNo > 0 {
+            true => on_chain::marks(self.node, self.evidence, self.block).await?,
+            false => Marks::default(),
+        };
+        let refused = on_chain::refused(self.node, self.evidence, &marks, self.block).await?;
         let mut adjudication = Adjudication {
             client: direction(state.clientSeq, state.clientPaid, &state.clientLocks),
             hub: direction(state.hubSeq, state.hubPaid, &state.hubLocks),
-            ..Adjudication::default()
+            marks,
         };
         let mine = self.evidence.side();
-        let locks = [
-            (mine.other(), self.evidence.received()),
-            (mine, self.evidence.sent()),
-        ];
-        for (payer, direction) in &locks {
-            supply_total(&mut adjudication, *payer, direction);
-        }
-        // A lock can be marked only after a dispute.
-        for (payer, direction) in locks.into_iter().filter(|_| state.disputeNo > 0) {
-            for leaf in direction.locks.iter().map(Lock::leaf) {
-                let call = IAdjudicator::markCall {
-                    channelId: B256::from(self.evidence.id().0),
-                    payer: payer.index(),
-                    leaf: B256::from(leaf.0),
-                };
-                let mark: u64 = self.read(&call).await?.saturating_to();
-                if let Some(seq) = mark.checked_sub(1) {
-                    adjudication.marks.insert((payer, leaf), seq);
-                }
-            }
-        }
-        Ok(adjudication)
-    }
-
-    /// Asks every resolver of a received lock about the witness, as the adjudicator would.
-    async fn refused(&self) -> Result<BTreeSet<u64>, SettleError> {
-        let received = self.evidence.received();
-        let mut refused = BTreeSet::new();
-        for lock in &received.locks {
-            let condition = lock.condition();
-            let Some(witness) = received
-                .witnesses
-                .get(&lock.id)
-                .filter(|_| condition.has_resolver())
-            else {
-                continue;
-            };
-            let code = probe::code(&condition, witness);
-            let output = self.node.create(code, self.block).await?;
-            let opens = probe::answer(&output).ok_or_else(|| {
-                SettleError::Refused(
-                    "the node does not run creation code in eth_call; use another node".to_owned(),
-                )
-            })?;
-            if !opens {
-                refused.insert(lock.id);
-            }
-        }
-        Ok(refused)
+        supply_total(&mut adjudication, mine.other(), self.evidence.received());
+        supply_total(&mut adjudication, mine, self.evidence.sent());
+        Ok((adjudication, refused))
     }
 
     /// What this settle computes must be what the adjudicator computes, or its forecasts are worth nothing.

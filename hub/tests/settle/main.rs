@@ -23,6 +23,7 @@ mod exits;
 mod fleet;
 mod ledger;
 mod locks;
+mod many_calls;
 mod nodes;
 mod offline;
 mod packages;

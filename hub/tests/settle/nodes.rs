@@ -9,31 +9,25 @@ use axum::{Json, Router, extract::State, routing::post};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A node before anvil that shows nothing after one block: whoever asks it alone learns of no dispute.
-struct Frozen {
+/// What a node before anvil does to a request: it changes it, or answers itself.
+type Faulty = Box<dyn Fn(&str, &mut Vec<Value>) -> Option<Value> + Send + Sync>;
+
+struct Before {
     world: Arc<World>,
-    at: String,
+    faulty: Faulty,
 }
 
-async fn answer(State(frozen): State<Arc<Frozen>>, Json(mut call): Json<Value>) -> Json<Value> {
+async fn answer(State(before): State<Arc<Before>>, Json(mut call): Json<Value>) -> Json<Value> {
     let id = call["id"].clone();
     let method = call["method"].as_str().unwrap().to_owned();
     let mut params = call["params"]
         .as_array_mut()
         .map(std::mem::take)
         .unwrap_or_default();
-    for block in &mut params {
-        let later = block.as_str().is_some_and(|block| {
-            let number = block.strip_prefix("0x").filter(|digits| digits.len() < 16);
-            let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            let frozen = u64::from_str_radix(&frozen.at[2..], 16).unwrap();
-            block == "latest" || block == "pending" || number.is_some_and(|number| number > frozen)
-        });
-        if later {
-            *block = json!(frozen.at);
-        }
+    if let Some(result) = (before.faulty)(&method, &mut params) {
+        return Json(json!({"jsonrpc": "2.0", "id": id, "result": result}));
     }
-    let provider = &frozen.world.provider;
+    let provider = &before.world.provider;
     use alloy::providers::Provider as _;
     let answer: Result<Value, _> = provider.raw_request(method.into(), json!(params)).await;
     Json(match answer {
@@ -46,11 +40,10 @@ async fn answer(State(frozen): State<Arc<Frozen>>, Json(mut call): Json<Value>) 
 }
 
 /// Its URL.
-async fn frozen(world: &Arc<World>) -> String {
-    let at = world.block().await;
-    let state = Arc::new(Frozen {
+async fn before(world: &Arc<World>, faulty: Faulty) -> String {
+    let state = Arc::new(Before {
         world: world.clone(),
-        at: format!("{at:#x}"),
+        faulty,
     });
     serve(Router::new().route("/", post(answer)).with_state(state)).await
 }
@@ -86,10 +79,38 @@ async fn serve(router: Router) -> String {
     url
 }
 
+/// A node that shows nothing after the newest block: whoever asks it alone learns of no dispute.
+async fn frozen(world: &Arc<World>) -> String {
+    let at = world.block().await;
+    let faulty = move |_: &str, params: &mut Vec<Value>| {
+        for block in params {
+            let later = block.as_str().is_some_and(|block| {
+                let number = block.strip_prefix("0x").filter(|digits| digits.len() < 16);
+                let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                block == "latest" || block == "pending" || number.is_some_and(|number| number > at)
+            });
+            if later {
+                *block = json!(format!("{at:#x}"));
+            }
+        }
+        None
+    };
+    before(world, Box::new(faulty)).await
+}
+
+/// A node that answers nothing when creation code is to be run.
+pub(crate) async fn without_creation(world: &Arc<World>) -> String {
+    let faulty = |method: &str, params: &mut Vec<Value>| {
+        let creates = method == "eth_call" && params[0]["to"].is_null();
+        creates.then(|| json!("0x"))
+    };
+    before(world, Box::new(faulty)).await
+}
+
 const DEAD: &str = "http://127.0.0.1:1";
 
 /// `settle VERB` at these nodes.
-fn at(verb: &str, file: &str, urls: &[&str], args: &[&str]) -> crate::cli::Output {
+pub(crate) fn at(verb: &str, file: &str, urls: &[&str], args: &[&str]) -> crate::cli::Output {
     let nodes: Vec<&str> = urls.iter().flat_map(|url| ["--rpc-url", *url]).collect();
     settle(&[&[verb, "--evidence", file, "--json"], &nodes[..], args].concat())
 }

@@ -102,7 +102,8 @@ pub struct TxArgs {
     /// Send it. Without this nothing leaves: the call is simulated and priced.
     #[arg(long)]
     pub broadcast: bool,
-    /// After sending, wait for this many confirmations (1 when no number is given) and check receipt and event.
+    /// After sending, wait for this many confirmations (1 when no number is given) and check receipt and event. Locks that do
+    /// not fit one transaction then follow in others, each sent when the one before is in a block.
     #[arg(long, value_name = "CONFIRMATIONS", num_args = 0..=1, require_equals = true,
         default_missing_value = "1", requires = "broadcast")]
     pub wait: Option<u64>,

@@ -42,7 +42,8 @@ pub enum Command {
     Status(ChainArgs),
     /// Who gets what under each course of events, every step with its gas, every deadline. Sends nothing, needs no key.
     Plan(PlanArgs),
-    /// Start a dispute and show the evidence in the same transaction. Pays out after the challenge period.
+    /// Start a dispute, show the evidence and resolve its locks in the same transaction; with --wait, in as many as the locks
+    /// need. Pays out after the challenge period.
     Dispute(DisputeArgs),
     /// Show evidence: in the window of a dispute, or as a checkpoint while the channel is open.
     Submit(SubmitArgs),

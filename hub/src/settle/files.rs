@@ -1,13 +1,22 @@
 //! Files in, files out, and words to stderr.
 
 use super::{evidence::CheckedEvidence, exit::SettleError};
+use protocol_spec::limits;
 use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
-/// Largest evidence, package, message or receipt file, bytes.
+/// Largest message or receipt file, bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Largest evidence or package, bytes: all locks that a channel may hold, each with the longest witness, indented.
+const EVIDENCE_BYTES_MAX: u64 = 16 << 20;
+/// What a lock and its witness take in it, bytes: the witness in hex, and around it all numbers at their longest.
+const LOCK_BYTES: usize = 2 * limits::WITNESS_BYTES_MAX + 600;
+const _: () = assert!(
+    ((limits::LOCKS_FROM_HUB_MAX + limits::LOCKS_FROM_CLIENT_MAX) * LOCK_BYTES + (64 << 10)) as u64
+        <= EVIDENCE_BYTES_MAX
+);
 
 /// Words to stderr; nobody listening is no failure.
 pub(super) fn say(text: &str) {
@@ -16,18 +25,23 @@ pub(super) fn say(text: &str) {
 
 /// The bytes of a file that was named by `--what`.
 pub(super) fn read(what: &str, path: &Path) -> Result<Vec<u8>, SettleError> {
+    read_to(FILE_BYTES_MAX, what, path)
+}
+
+fn read_to(bytes_max: u64, what: &str, path: &Path) -> Result<Vec<u8>, SettleError> {
     let unreadable =
         |error: std::io::Error| SettleError::Usage(format!("--{what} {}: {error}", path.display()));
     let mut bytes = Vec::new();
     // The length that the file system tells is not asked: a pipe or a device has none.
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_BYTES_MAX.saturating_add(1))
+    file.take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    if bytes.len() as u64 > bytes_max {
         return Err(SettleError::Usage(format!(
-            "--{what} {}: larger than 4 MiB",
-            path.display()
+            "--{what} {}: larger than {} MiB",
+            path.display(),
+            bytes_max >> 20
         )));
     }
     Ok(bytes)
@@ -35,7 +49,8 @@ pub(super) fn read(what: &str, path: &Path) -> Result<Vec<u8>, SettleError> {
 
 /// Checked evidence, or a checked package.
 pub(super) fn load(path: &Path) -> Result<CheckedEvidence, SettleError> {
-    Ok(CheckedEvidence::from_json(&read("evidence", path)?)?)
+    let bytes = read_to(EVIDENCE_BYTES_MAX, "evidence", path)?;
+    Ok(CheckedEvidence::from_json(&bytes)?)
 }
 
 /// The evidence files of a directory: every `*.json`, by name.

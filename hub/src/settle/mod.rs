@@ -34,6 +34,7 @@ mod render_forecast;
 mod render_verified;
 mod resume;
 mod run;
+mod run_broadcast;
 mod run_export;
 mod run_send;
 mod run_verify;

@@ -4,12 +4,19 @@ use super::{
     evidence::{CheckedDirection, CheckedEvidence},
     view::{Phase, View, share},
 };
-use protocol_spec::{Amount, Lock, Side, settlement::Adjudication};
+use protocol_spec::{Amount, Lock, Side, limits, settlement::Adjudication};
 use std::collections::BTreeSet;
 
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
 const _: () = assert!(LOCKS_PER_TX_MAX * 100_000 < 1 << 24, "below 100,000 gas each");
+/// Calldata of a lock on a preimage: 11 words and its proof. One with a resolver takes less than four times that.
+const LOCK_BYTES: u64 = 32 * (11 + limits::LOCKS_FROM_HUB_MAX.next_power_of_two().ilog2() as u64);
+const _: () = assert!(
+    LOCK_BYTES + limits::WITNESS_BYTES_MAX as u64 <= LOCK_BYTES * limits::RESOLVER_LOCK_WEIGHT
+        && LOCKS_PER_TX_MAX * LOCK_BYTES + (8 << 10) <= 128 << 10,
+    "nodes keep no transaction above 128 KiB in their pools"
+);
 
 /// Room for locks in one transaction.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +29,12 @@ impl Default for Room {
 }
 
 impl Room {
+    /// How many transactions locks of this weight in all need at most.
+    pub(super) const fn transactions(weight: u64) -> u64 {
+        // What is left of a transaction does not fit the next lock.
+        weight.div_ceil(LOCKS_PER_TX_MAX - limits::RESOLVER_LOCK_WEIGHT + 1)
+    }
+
     /// Takes the room that resolving `lock` needs; false when there is not enough left.
     pub fn take(&mut self, lock: &Lock) -> bool {
         let left = self.0.checked_sub(lock.condition().weight());

@@ -198,10 +198,6 @@ impl Planner<'_> {
             plan.notes
                 .push("the channel is open: this is a checkpoint, it stays open".to_owned());
         }
-        if offer.more {
-            plan.notes
-                .push("more locks remain: run it again afterwards".to_owned());
-        }
         Ok(plan)
     }
 
@@ -369,9 +365,15 @@ impl Planner<'_> {
         let late = (offer.is_some() && missed > 0).then(|| {
             format!("{missed} locks with a known witness have expired and count only if marked in time")
         });
+        let more = offer.filter(|offer| offer.more).map(|offer| {
+            format!(
+                "{} locks are resolved by it, more remain: with --wait they follow, else `settle resolve` afterwards",
+                offer.unlocks.len()
+            )
+        });
         let refused = self.view.refused_note();
         let warnings = self.evidence.warnings().into_iter();
-        warnings.chain(late).chain(refused).collect()
+        warnings.chain(late).chain(more).chain(refused).collect()
     }
 
     /// How many locks with a known witness have expired.

@@ -4,14 +4,12 @@ use super::{
     evidence::CheckedEvidence,
     exit::SettleError,
     journal::Entry,
-    plan::Plan,
-    send::Cost,
+    run_send::Done,
     status::Status,
     text::{self, decimal, moment},
     view::{Phase, TokenInfo, share},
     wait::Mined,
 };
-use alloy::primitives::TxHash;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use protocol_spec::Amount;
 use serde_json::{Value, json};
@@ -19,11 +17,11 @@ use serde_json::{Value, json};
 /// What a sending command arrived at.
 pub(super) struct Sent<'a> {
     pub(super) evidence: &'a CheckedEvidence,
-    pub(super) plan: &'a Plan,
-    pub(super) cost: &'a Cost,
     pub(super) token: &'a TokenInfo,
-    pub(super) hash: Option<TxHash>,
-    pub(super) mined: Option<Mined>,
+    /// What was asked for.
+    pub(super) first: &'a Done,
+    /// What followed because the locks were more than fit one transaction.
+    pub(super) further: &'a [Done],
 }
 
 pub(crate) fn table(header: &[&str]) -> Table {
@@ -168,9 +166,9 @@ pub(super) fn token_json(token: &TokenInfo) -> Value {
 
 /// A plan, or what became of it, for people.
 pub(super) fn sent_table(sent: &Sent<'_>) -> String {
-    let (plan, cost) = (sent.plan, sent.cost);
+    let (plan, cost) = (&sent.first.plan, &sent.first.cost);
     let mut table = table(&[]);
-    let result = match (sent.hash, sent.mined) {
+    let result = match (sent.first.hash, sent.first.mined) {
         (_, Some(mined)) => format!("mined in block {}, {} seen", mined.block, plan.proof.name),
         (Some(_), None) => "sent, not yet seen in a block".to_owned(),
         (None, None) => "dry run: nothing was sent; add --broadcast".to_owned(),
@@ -186,7 +184,7 @@ pub(super) fn sent_table(sent: &Sent<'_>) -> String {
     if plan.unlocks > 0 {
         table.add_row(["locks resolved", &plan.unlocks.to_string()]);
     }
-    match sent.mined {
+    match sent.first.mined {
         Some(mined) => table.add_row(["gas", &format!("{} used, {} wei paid", mined.gas_used, mined.wei)]),
         None => table.add_row([
             "gas",
@@ -199,35 +197,62 @@ pub(super) fn sent_table(sent: &Sent<'_>) -> String {
             ),
         ]),
     };
-    if let Some(hash) = sent.hash {
+    if let Some(hash) = sent.first.hash {
         table.add_row(["transaction", &hash.to_string()]);
+    }
+    if let Some(last) = sent.further.last() {
+        let count = |count: fn(&Done) -> u64| sent.further.iter().map(count).fold(0, u64::saturating_add);
+        let locks = count(|done| done.plan.unlocks as u64);
+        let gas = count(|done| done.mined.map_or(0, |mined| mined.gas_used));
+        let text = format!(
+            "{} more transactions: {locks} locks resolved, {gas} gas used",
+            sent.further.len()
+        );
+        table.add_row(["then", &text]);
+        if let Some((client, hub)) = last.plan.after {
+            table.add_row(["after these", &pair(sent.token, client, hub)]);
+        }
     }
     table.to_string()
 }
 
 /// A plan, or what became of it, for programs.
 pub(super) fn sent_json(sent: &Sent<'_>) -> Value {
-    let shares =
-        |shares: Option<(Amount, Amount)>| shares.map(|(client, hub)| json!({"client": client, "hub": hub}));
-    let mined = sent.mined.as_ref().map(mined_json);
+    let (plan, cost) = (&sent.first.plan, &sent.first.cost);
     json!({
-        "command": sent.plan.command,
+        "command": plan.command,
         "channel_id": sent.evidence.id(),
-        "sender": sent.plan.sender,
-        "to": sent.plan.to,
-        "calldata": sent.plan.calldata,
-        "now": shares(sent.plan.now),
-        "after": shares(sent.plan.after),
-        "locks_resolved": sent.plan.unlocks,
-        "gas_estimate": sent.cost.gas_estimate.to_string(),
-        "gas_limit": sent.cost.gas_limit.to_string(),
-        "fee_per_gas_max_wei": sent.cost.fee_per_gas_max.to_string(),
-        "cost_max_wei": sent.cost.wei_max().to_string(),
-        "broadcast": sent.hash.is_some(),
-        "transaction": sent.hash,
-        "mined": mined,
-        "notes": sent.plan.notes,
+        "sender": plan.sender,
+        "to": plan.to,
+        "calldata": plan.calldata,
+        "now": shares_json(plan.now),
+        "after": shares_json(plan.after),
+        "locks_resolved": plan.unlocks,
+        "gas_estimate": cost.gas_estimate.to_string(),
+        "gas_limit": cost.gas_limit.to_string(),
+        "fee_per_gas_max_wei": cost.fee_per_gas_max.to_string(),
+        "cost_max_wei": cost.wei_max().to_string(),
+        "broadcast": sent.first.hash.is_some(),
+        "transaction": sent.first.hash,
+        "mined": sent.first.mined.as_ref().map(mined_json),
+        "further": sent.further.iter().map(further_json).collect::<Vec<_>>(),
+        "notes": plan.notes,
     })
+}
+
+/// Without the calldata, which is 110 kB with 150 locks and can be read in the transaction.
+fn further_json(done: &Done) -> Value {
+    json!({
+        "command": done.plan.command,
+        "after": shares_json(done.plan.after),
+        "locks_resolved": done.plan.unlocks,
+        "transaction": done.hash,
+        "mined": done.mined.as_ref().map(mined_json),
+    })
+}
+
+fn shares_json(shares: Option<(Amount, Amount)>) -> Option<Value> {
+    shares.map(|(client, hub)| json!({"client": client, "hub": hub}))
 }
 
 /// What an earlier run sent and this one found, for people.

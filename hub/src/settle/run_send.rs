@@ -1,21 +1,18 @@
-//! The commands that send: plan, simulate, write down, send, wait. A dry run stops after the second.
+//! The commands that send: what each plans, its price, and what is said of it. A dry run ends here.
 
 use super::{
     CheckedEvidence, Intent, Mined, Node, Plan, Settle, SettleError, TokenInfo, Verb,
     args::{Format, KeyArgs, SendArgs},
     cooperative::CooperativeFile,
-    files::{journal_beside, say},
-    journal::{Journal, Purpose},
-    outbox::Outbox,
-    output::{Output, Teller},
+    files::say,
+    output::Output,
     relay, render,
-    resume::{self, Fate, Resumed},
     run::open,
     send::{Cost, Fees},
     signer::Signer,
     view::{self, View},
 };
-use alloy::{eips::BlockId, network::EthereumWallet, primitives::TxHash};
+use alloy::{eips::BlockId, primitives::TxHash};
 use protocol_spec::Address;
 
 /// What is to be sent.
@@ -31,14 +28,26 @@ pub(super) enum What {
 }
 
 impl What {
-    fn command(&self) -> &'static str {
+    pub(super) fn command(&self) -> &'static str {
         match self {
             Self::Verb { verb, .. } => verb.name(),
             Self::Message { file, .. } => file.message.command(),
         }
     }
 
-    async fn plan(&self, settle: &Settle, sender: Address) -> Result<Plan, SettleError> {
+    /// What does the rest of a channel's locks when they are more than fit one transaction.
+    pub(super) fn rest(&self) -> Option<Self> {
+        let resolves = |verb: &Verb| matches!(verb, Verb::Dispute | Verb::Submit | Verb::Resolve);
+        matches!(self, Self::Verb { verb, without_evidence: false, .. } if resolves(verb)).then_some(
+            Self::Verb {
+                verb: Verb::Resolve,
+                force: false,
+                without_evidence: false,
+            },
+        )
+    }
+
+    pub(super) async fn plan(&self, settle: &Settle, sender: Address) -> Result<Plan, SettleError> {
         match self {
             Self::Verb {
                 verb,
@@ -109,20 +118,35 @@ pub(super) async fn send(args: &SendArgs, format: Format, what: What) -> Result<
         None => {
             let plan = what.plan(&settle, run.sender).await?;
             let cost = run.price(&plan).await?;
-            run.output(&what, &plan, &cost, None, None).await
+            let planned = Done {
+                plan,
+                cost,
+                hash: None,
+                mined: None,
+            };
+            run.output(&what, &planned, &[]).await
         }
     }
 }
 
-struct Run<'a> {
-    args: &'a SendArgs,
-    format: Format,
-    settle: &'a Settle,
-    sender: Address,
+/// A plan, priced, and what became of it: the hash when it was sent, the rest when it was waited for.
+pub(super) struct Done {
+    pub(super) plan: Plan,
+    pub(super) cost: Cost,
+    pub(super) hash: Option<TxHash>,
+    pub(super) mined: Option<Mined>,
+}
+
+/// One run of a command.
+pub(super) struct Run<'a> {
+    pub(super) args: &'a SendArgs,
+    pub(super) format: Format,
+    pub(super) settle: &'a Settle,
+    pub(super) sender: Address,
 }
 
 impl Run<'_> {
-    async fn price(&self, plan: &Plan) -> Result<Cost, SettleError> {
+    pub(super) async fn price(&self, plan: &Plan) -> Result<Cost, SettleError> {
         plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
         let fees = Fees {
             fee_per_gas_max: self.args.tx.fees.max_fee_gwei,
@@ -145,131 +169,27 @@ impl Run<'_> {
         Ok(cost)
     }
 
-    async fn broadcast(&self, what: &What, wallet: &EthereumWallet) -> Result<Output, SettleError> {
-        let path = match &self.args.tx.journal {
-            Some(path) => path.clone(),
-            None => journal_beside(&self.args.chain.evidence)?,
-        };
-        let mut journal = Journal::open(&path)?;
-        let chain_id = self.settle.evidence().raw().chain_id;
-        let resumed = self.resume(&mut journal, chain_id).await?;
-        let earlier = resumed.iter().rev().find(|one| {
-            let purpose = &one.entry.purpose;
-            let channel = self.settle.evidence().id();
-            one.done().is_some() && purpose.command == what.command() && purpose.channels.contains(&channel)
-        });
-        let plan = match (what.plan(self.settle, self.sender).await, earlier) {
-            (Ok(plan), _) => plan,
-            // The earlier run's transaction did what was asked, so there is nothing left to do.
-            (
-                Err(SettleError::NothingToDo(_) | SettleError::NotNow(_) | SettleError::TooLate(_)),
-                Some(earlier),
-            ) => {
-                return self.resumed(what, earlier).await;
-            }
-            (Err(error), _) => return Err(error),
-        };
-        let cost = self.price(&plan).await?;
-        let mut outbox = Outbox {
-            node: self.settle.node(),
-            wallet,
-            journal: &mut journal,
-            chain_id,
-        };
-        let nonce = match self.args.nonce {
-            Some(nonce) => nonce,
-            None => outbox.next_nonce(self.sender).await?,
-        };
-        let call = plan.transaction();
-        let purpose = Purpose::of(&plan, self.settle.evidence().id());
-        let entry = outbox.send(purpose, &call, &cost, nonce).await?;
-        say(&format!("sent {}", entry.hash));
-        let mined = match self.args.tx.wait {
-            Some(confirmations) => {
-                let mut teller = Teller::new(self.format)
-                    .until(plan.deadline, plan.at)
-                    .about(entry.hash);
-                let mut tell = |progress| teller.tell(progress);
-                Some(outbox.wait(&entry, &call, confirmations, &mut tell).await?)
-            }
-            None => None,
-        };
-        self.output(what, &plan, &cost, Some(entry.hash), mined).await
-    }
-
-    /// Goes on with what an earlier run left open. Nothing new is sent while that is pending, unless it is to be replaced.
-    async fn resume(&self, journal: &mut Journal, chain_id: u64) -> Result<Vec<Resumed>, SettleError> {
-        let node = self.settle.node();
-        if journal.open_entries().is_empty() {
-            return Ok(Vec::new());
-        }
-        let looked = resume::look(node, journal, chain_id).await?;
-        let pending = looked.iter().find(|one| matches!(one.fate, Fate::Pending));
-        let resumed = match (pending, self.args.tx.wait) {
-            (None, _) => looked,
-            (Some(one), _) if self.args.nonce == Some(one.entry.nonce.0) => looked,
-            (Some(one), None) => {
-                return Err(SettleError::NotIncluded(format!(
-                    "{}: add --wait, or replace it with --nonce {} and higher fees",
-                    one.text(),
-                    one.entry.nonce
-                )));
-            }
-            (Some(one), Some(confirmations)) => {
-                say(&format!("{}; waiting", one.text()));
-                let mut teller = Teller::new(self.format).about(one.entry.hash);
-                let mut tell = |progress| teller.tell(progress);
-                let waited = resume::finish(node, journal, chain_id, confirmations, &mut tell).await?;
-                let ended = looked
-                    .into_iter()
-                    .filter(|one| !matches!(one.fate, Fate::Pending));
-                ended.chain(waited).collect()
-            }
-        };
-        resumed.iter().for_each(|one| say(&one.text()));
-        Ok(resumed)
-    }
-
-    /// What an earlier run sent is the result.
-    async fn resumed(&self, what: &What, earlier: &Resumed) -> Result<Output, SettleError> {
-        let Some(found) = earlier.done() else {
-            return Err(SettleError::Internal("not done".to_owned()));
-        };
-        let mined = match earlier.entry.transaction() {
-            Some(call) => found.proven(&call)?,
-            None => found.mined(),
-        };
-        self.next(what, true).await;
-        Ok(Output::done(
-            render::resumed_table(self.settle.evidence(), &earlier.entry, &mined),
-            render::resumed_json(self.settle.evidence(), &earlier.entry, &mined),
-        ))
-    }
-
-    async fn output(
+    pub(super) async fn output(
         &self,
         what: &What,
-        plan: &Plan,
-        cost: &Cost,
-        hash: Option<TxHash>,
-        mined: Option<Mined>,
+        first: &Done,
+        further: &[Done],
     ) -> Result<Output, SettleError> {
-        if hash.is_some() {
-            self.next(what, mined.is_some()).await;
+        let last = further.last().unwrap_or(first);
+        if last.hash.is_some() {
+            self.next(what, last.mined.is_some()).await;
         }
         let sent = render::Sent {
             evidence: self.settle.evidence(),
-            plan,
-            cost,
             token: &token(self.settle, what).await?,
-            hash,
-            mined,
+            first,
+            further,
         };
         Ok(Output::done(render::sent_table(&sent), render::sent_json(&sent)))
     }
 
     /// What to do next. The transaction is what counts, so a failure here is not one of the command.
-    async fn next(&self, what: &What, mined: bool) {
+    pub(super) async fn next(&self, what: &What, mined: bool) {
         if !mined {
             return say("not waited for: run `settle status` to see it happen");
         }

@@ -28,12 +28,17 @@ const FIRST: u8 = 0x60;
 impl Fleet {
     /// Opens `count` channels, and funds their signers' keys with coins.
     pub(crate) async fn open(world: World, count: u8) -> Self {
+        Self::reserved(world, count, RESERVE).await
+    }
+
+    /// The same; the hub reserves `reserve` for each.
+    pub(crate) async fn reserved(world: World, count: u8, reserve: u128) -> Self {
         let p = &world.parties;
         let (to, token) = (p.domain.adjudicator, p.config.token);
         let native = token.is_zero();
         let channels: Vec<_> = (0..count).map(|number| channel(p, FIRST + number)).collect();
         let deposits = DEPOSIT * u128::from(count);
-        let reserves = RESERVE * u128::from(count);
+        let reserves = reserve * u128::from(count);
         for (seed, amount) in [(CLIENT, deposits), (HUB, reserves)] {
             if native {
                 continue;
@@ -62,14 +67,14 @@ impl Fleet {
                 client: config.client,
                 clientSigner: config.clientSigner,
                 salt: config.salt,
-                amount: RESERVE,
+                amount: reserve,
             }
         });
-        let reserve = IAdjudicator::reserveCall {
+        let call = IAdjudicator::reserveCall {
             side: calls::hub_side(&p.config),
             items: items.collect(),
         };
-        world.call(HUB, to, 0, &reserve).await;
+        world.call(HUB, to, 0, &call).await;
         Self { world, channels }
     }
 

@@ -24,6 +24,7 @@ mod fleet;
 mod ledger;
 mod locks;
 mod many_calls;
+mod many_locks;
 mod nodes;
 mod offline;
 mod packages;

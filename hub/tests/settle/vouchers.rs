@@ -122,7 +122,7 @@ impl Parties {
 }
 
 pub(crate) fn preimage(id: u64) -> Preimage {
-    Preimage([u8::try_from(id).unwrap(); 32])
+    Preimage(id.to_be_bytes().repeat(4).try_into().unwrap())
 }
 
 pub(crate) fn lock(id: u64, amount: u128, expiry: u64) -> Lock {

@@ -88,6 +88,11 @@ impl Group {
         self.0.iter().map(|item| item.at).collect()
     }
 
+    /// Whether it leaves locks for another transaction.
+    pub(super) fn leaves_locks(&self) -> bool {
+        self.0.iter().any(|item| item.planned.plan.more)
+    }
+
     pub(super) fn sender(&self) -> Address {
         self.0
             .first()

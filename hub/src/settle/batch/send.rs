@@ -75,11 +75,11 @@ pub(super) async fn run(
         rows,
         stopped: None,
     };
+    let name = batch.task.name();
     match args.tx.broadcast {
         true => batch.send().await?,
         false => batch.dry().await,
     }
-    let name = batch.task.name();
     let mut json = render::sent_json(name, &batch.rows);
     warn(&batch.node, &mut json).await;
     Ok(Output {
@@ -246,6 +246,9 @@ impl Batch<'_> {
                 return Ok(());
             };
             channels = self.wait(&mut outbox, sent, confirmations).await?;
+            if let Some(rest) = self.task.rest() {
+                self.task = rest;
+            }
         }
         Ok(())
     }
@@ -318,7 +321,9 @@ impl Batch<'_> {
 
     fn resumed(&mut self, one: &Resumed) {
         let purpose = &one.entry.purpose;
-        let ours = purpose.command == self.task.name();
+        let rest = self.task.rest();
+        let ours = [Some(&self.task), rest.as_ref()].map(|task| task.map(Task::name));
+        let ours = ours.contains(&Some(purpose.command.as_str()));
         for (at, evidence) in self.good() {
             if !purpose.channels.contains(&evidence.id()) {
                 continue;
@@ -355,6 +360,9 @@ impl Batch<'_> {
             let (deadline, at) = sent.group.deadline();
             let mut teller = Teller::new(self.format).until(deadline, at).about(hash);
             let mut tell = |progress| teller.tell(progress);
+            let follows = self.task.rest().is_some() && sent.group.leaves_locks();
+            // What follows is not kept waiting until this one is certain: their nonces follow each other.
+            let confirmations = if follows { 1 } else { confirmations };
             let found = match self.node.wait_included(hash, confirmations, &mut tell).await {
                 Ok(found) => found,
                 Err(error) => {
@@ -387,7 +395,7 @@ impl Batch<'_> {
                     row.earlier = Some((good.word.clone(), hash));
                 }
                 self.put(item.at, result);
-                if done && item.planned.plan.more && self.task.goes_on() {
+                if done && item.planned.plan.more && self.task.rest().is_some() {
                     again.push((item.at, item.evidence));
                 }
             }
@@ -398,7 +406,7 @@ impl Batch<'_> {
 
 /// Words for a channel of which a transaction leaves locks.
 fn more(group: &Group) -> &'static str {
-    match group.0.iter().any(|item| item.planned.plan.more) {
+    match group.leaves_locks() {
         true => "; more locks remain: then `batch resolve`",
         false => "",
     }

@@ -63,10 +63,10 @@ impl Task {
         }
     }
 
-    /// True when what one transaction leaves of a channel's locks is for another one of the same task.
-    pub(super) fn goes_on(&self) -> bool {
-        let resolves = |verb: &Verb| matches!(verb, Verb::Submit | Verb::Resolve);
-        matches!(self, Self::Verb { verb, .. } if resolves(verb))
+    /// What does the rest of a channel's locks when they are more than fit one transaction.
+    pub(super) fn rest(&self) -> Option<Self> {
+        let resolves = |verb: &Verb| matches!(verb, Verb::Dispute | Verb::Submit | Verb::Resolve);
+        matches!(self, Self::Verb { verb, .. } if resolves(verb)).then(|| Self::verb(Verb::Resolve))
     }
 
     /// Who sends for `evidence`.

@@ -14,17 +14,20 @@ use super::{
     Exit, Node, SettleError,
     args::{Format, WatchArgs},
     journal::Journal,
+    outlook::Room,
     output::Output,
     run_send::signer,
 };
 use event::Event;
+use protocol_spec::limits;
 use serde_json::json;
 use std::time::Duration;
 use tower::{Looked, Tower};
 use trust::Trust;
 
-/// Rounds of one `--once`: what one round sends may make another due.
-const ROUNDS_MAX: usize = 4;
+/// Rounds of one `--once`: what one round sends may make another due, and so do locks that do not fit one transaction.
+const ROUNDS_MAX: u64 =
+    4 + Room::transactions(limits::LOCKS_FROM_HUB_MAX as u64 * limits::RESOLVER_LOCK_WEIGHT);
 
 /// Watches until a signal, or looks once.
 pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, SettleError> {

@@ -369,9 +369,9 @@ impl Planner<'_> {
         let late = (offer.is_some() && missed > 0).then(|| {
             format!("{missed} locks with a known witness have expired and count only if marked in time")
         });
-        let refused = self.view.refused_note();
+        let unshown = self.view.unshown_notes();
         let warnings = self.evidence.warnings().into_iter();
-        warnings.chain(late).chain(refused).collect()
+        warnings.chain(late).chain(unshown).collect()
     }
 
     /// How many locks with a known witness have expired.

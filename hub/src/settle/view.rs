@@ -71,6 +71,8 @@ pub struct View {
     pub adjudication: Adjudication,
     /// Received locks whose resolvers refuse the witness in the evidence.
     pub refused: BTreeSet<u64>,
+    /// Received locks that are not to be shown although nothing refuses them.
+    pub left_out: BTreeSet<u64>,
     /// The channel's token.
     pub token: TokenInfo,
     /// What failed payouts left for the evidence's account, in this token.
@@ -118,6 +120,7 @@ impl View {
                 funds: funds(&state)?,
                 adjudication,
                 refused,
+                left_out: BTreeSet::new(),
                 token,
                 claimable,
                 vault,
@@ -133,16 +136,23 @@ impl View {
         self.adjudication.balances(&self.funds)
     }
 
-    /// For people: what resolvers do not take.
+    /// False for a received lock that is not to be shown.
     #[must_use]
-    pub fn refused_note(&self) -> Option<String> {
-        let ids: Vec<String> = self.refused.iter().map(u64::to_string).collect();
-        (!ids.is_empty()).then(|| {
-            format!(
-                "locks {}: the resolver does not take the witness in this file; they are left out",
-                ids.join(", ")
-            )
+    pub fn shows(&self, lock: u64) -> bool {
+        !self.refused.contains(&lock) && !self.left_out.contains(&lock)
+    }
+
+    /// For people: what is not shown, and why.
+    #[must_use]
+    pub fn unshown_notes(&self) -> Vec<String> {
+        let refused = "the resolver does not take the witness in this file; they are left out";
+        let notes = [(&self.refused, refused), (&self.left_out, "left out, as told")];
+        let some = notes.into_iter().filter(|(locks, _)| !locks.is_empty());
+        some.map(|(locks, why)| {
+            let ids: Vec<String> = locks.iter().map(u64::to_string).collect();
+            format!("locks {}: {why}", ids.join(", "))
         })
+        .collect()
     }
 
     /// True while vouchers are taken: open, or disputed before the window's end.

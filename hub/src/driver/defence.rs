@@ -489,7 +489,8 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
 }
 
 /// The voucher, if it is newer and has its window, with the locks in `open`. Those that may expire before the next block go in a
-/// transaction of their own: one that came too late takes nothing down with it.
+/// transaction of their own, and so do those of each resolver, which may say yes when it is asked and no there: what came too
+/// late or is refused takes nothing else down with it.
 fn shown(
     defence: &Defence,
     window: Option<UnixSeconds>,
@@ -498,38 +499,65 @@ fn shown(
     now: u64,
 ) -> Vec<Part> {
     let soon = now.saturating_add(SOON_S);
-    let (near, far): (Vec<&Lock>, Vec<&Lock>) = open
-        .iter()
-        .copied()
-        .partition(|lock| !marks.contains_key(&lock.id) && lock.expiry.0 <= soon);
-    let part = |locks: &[&Lock], window: Option<UnixSeconds>, gas_limit: Option<u64>| {
-        let unmarked = locks.iter().filter(|lock| !marks.contains_key(&lock.id));
-        let deadline = unmarked.map(|lock| lock.expiry).chain(window).min();
-        let ids: BTreeSet<u64> = locks.iter().map(|lock| lock.id).collect();
-        let mut received = defence.received.clone();
-        let shows = |id: &String| id.parse().is_ok_and(|id| ids.contains(&id));
-        received.witnesses.retain(|(id, _)| shows(id));
-        let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
-        if window.is_none() {
-            submissions.clear();
-        }
-        Part {
-            call: IAdjudicator::submitCall {
-                config: defence.config.to_abi(),
-                submissions,
-                resolutions,
-            },
-            gas_limit,
-            deadline,
-        }
-    };
-    if near.is_empty() || (far.is_empty() && window.is_none()) {
-        return vec![part(open, window, None)];
+    let mut apart: BTreeMap<(Address, bool), Vec<&Lock>> = BTreeMap::new();
+    for lock in open {
+        // Of a marked lock neither time nor witness counts.
+        let key = match marks.contains_key(&lock.id) {
+            true => (Address::ZERO, false),
+            false => (lock.resolver, lock.expiry.0 <= soon),
+        };
+        apart.entry(key).or_default().push(lock);
     }
-    let weights = near.iter().map(|lock| lock.condition().weight());
+    if window.is_some() {
+        apart.entry((Address::ZERO, false)).or_default();
+    }
+    let parts = apart.into_iter().enumerate();
+    let parts = parts.map(|(place, ((resolver, _), locks))| {
+        let window = window.filter(|_| place == 0);
+        let estimated = place == 0 && resolver.is_zero();
+        part(
+            defence,
+            window,
+            &locks,
+            marks,
+            (!estimated).then(|| gas_of(&locks)),
+        )
+    });
+    parts.collect()
+}
+
+fn gas_of(locks: &[&Lock]) -> u64 {
+    let weights = locks.iter().map(|lock| lock.condition().weight());
     let weight = weights.fold(0, u64::saturating_add);
-    let gas = weight.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS);
-    vec![part(&far, window, None), part(&near, None, Some(gas))]
+    weight.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS)
+}
+
+fn part(
+    defence: &Defence,
+    window: Option<UnixSeconds>,
+    locks: &[&Lock],
+    marks: &BTreeMap<u64, u64>,
+    gas_limit: Option<u64>,
+) -> Part {
+    let unmarked = locks.iter().filter(|lock| !marks.contains_key(&lock.id));
+    let deadline = unmarked.map(|lock| lock.expiry).chain(window).min();
+    let ids: BTreeSet<u64> = locks.iter().map(|lock| lock.id).collect();
+    let mut received = defence.received.clone();
+    let shows = |id: &String| id.parse().is_ok_and(|id| ids.contains(&id));
+    received.witnesses.retain(|(id, _)| shows(id));
+    let (mut submissions, resolutions) = calls::evidence(Side::Client, &received);
+    if window.is_none() {
+        submissions.clear();
+    }
+    Part {
+        call: IAdjudicator::submitCall {
+            config: defence.config.to_abi(),
+            submissions,
+            resolutions,
+        },
+        gas_limit,
+        deadline,
+    }
 }
 
 #[cfg(test)]
@@ -707,6 +735,41 @@ mod tests {
             shows(4, &[(1, 4), (2, 4)]),
             [(1, vec![1, 2, 3])],
             "resolved in time already"
+        );
+    }
+
+    #[test]
+    fn a_resolver_that_refuses_in_a_transaction_takes_nothing_else_down_with_it() {
+        let on = |resolver, lock: Lock| Lock {
+            resolver: Address::repeat_byte(resolver),
+            ..lock
+        };
+        let locks = || {
+            vec![
+                on(7, lock(1, NOW + SOON_S + 1)),
+                lock(2, NOW + SOON_S + 2),
+                on(8, lock(3, NOW + SOON_S)),
+                on(7, lock(4, NOW + SOON_S + 3)),
+            ]
+        };
+        let shows = |stored, marks: &[(u64, u64)]| parts(answer(look(stored, locks(), marks), NOW));
+        assert_eq!(shows(4, &[]), [(1, vec![2]), (0, vec![1, 4]), (0, vec![3])]);
+        assert_eq!(shows(5, &[(2, 5)]), [(0, vec![1, 4]), (0, vec![3])]);
+        assert_eq!(
+            shows(4, &[(2, 4), (1, 4), (4, 4), (3, 4)]),
+            [(1, vec![1, 2, 3, 4])],
+            "no witness is looked at any more"
+        );
+        let only = || vec![on(7, lock(1, NOW + SOON_S + 1))];
+        let parts = answer(look(4, only(), &[]), NOW).map(|answer| answer.what);
+        let Some(What::Evidence(parts)) = parts else {
+            panic!("no evidence");
+        };
+        let limits: Vec<bool> = parts.iter().map(|part| part.gas_limit.is_some()).collect();
+        assert_eq!(
+            limits,
+            [false, true],
+            "an estimate would fail before the first is in a block"
         );
     }
 

@@ -144,12 +144,35 @@ pub struct PlanArgs {
     pub from: Option<Address>,
 }
 
+/// What is not shown.
+#[derive(Args, Debug)]
+pub struct LocksArgs {
+    /// Do not resolve these locks, by their numbers in the evidence. A resolver can say yes when it is asked and no in a
+    /// transaction, and one such lock makes the whole call revert, with the voucher and every other lock in it.
+    #[arg(long, value_name = "ID[,ID]", value_delimiter = ',')]
+    pub leave_out_locks: Vec<u64>,
+}
+
+/// `resolve`.
+#[derive(Args, Debug)]
+pub struct ResolveArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub send: SendArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub locks: LocksArgs,
+}
+
 /// `submit`.
 #[derive(Args, Debug)]
 pub struct SubmitArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the flattened options have their own")]
     pub send: SendArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub locks: LocksArgs,
     /// Go on although it would lose money.
     #[arg(long)]
     pub force: bool,
@@ -161,6 +184,9 @@ pub struct DisputeArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "the flattened options have their own")]
     pub send: SendArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the flattened options have their own")]
+    pub locks: LocksArgs,
     /// Go on although it would lose money.
     #[arg(long)]
     pub force: bool,

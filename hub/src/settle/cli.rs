@@ -48,7 +48,7 @@ pub enum Command {
     /// Show evidence: in the window of a dispute, or as a checkpoint while the channel is open.
     Submit(SubmitArgs),
     /// Count the locks whose witnesses are known, in a running dispute, without showing a voucher.
-    Resolve(SendArgs),
+    Resolve(ResolveArgs),
     /// Pay out a dispute whose time is over. Anybody may.
     Finalize(SendArgs),
     /// Fetch a payout that could not be delivered.

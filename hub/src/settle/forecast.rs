@@ -242,9 +242,10 @@ impl Stepper<'_> {
     /// The first lock with a known witness that expires.
     fn first_expiry(&self) -> Option<UnixSeconds> {
         let received = self.settle.evidence().received();
-        let known = received.locks.iter().filter(|lock| {
-            received.witnesses.contains_key(&lock.id) && !self.view.refused.contains(&lock.id)
-        });
+        let known = received
+            .locks
+            .iter()
+            .filter(|lock| received.witnesses.contains_key(&lock.id) && self.view.shows(lock.id));
         known
             .map(|lock| lock.expiry)
             .filter(|expiry| *expiry > self.view.head.time)

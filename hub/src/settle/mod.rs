@@ -67,12 +67,14 @@ pub use wait::{Mined, Progress};
 
 use alloy::{eips::BlockId, network::EthereumWallet};
 use protocol_spec::{Address, abi::IAdjudicator};
+use std::collections::BTreeSet;
 
 /// Checked evidence and a node that was checked against it.
 #[derive(Clone, Debug)]
 pub struct Settle {
     node: Node,
     evidence: CheckedEvidence,
+    left_out: BTreeSet<u64>,
 }
 
 impl Settle {
@@ -82,7 +84,34 @@ impl Settle {
     /// [`SettleError::Refused`] for another chain or no adjudicator there, [`SettleError::Unreachable`].
     pub async fn open(node: Node, evidence: CheckedEvidence) -> Result<Self, SettleError> {
         node.check(evidence.domain()).await?;
-        Ok(Self { node, evidence })
+        Ok(Self {
+            node,
+            evidence,
+            left_out: BTreeSet::new(),
+        })
+    }
+
+    /// The same without showing the received locks `ids`: one that is refused in a transaction keeps the whole call back.
+    ///
+    /// # Errors
+    /// [`SettleError::Usage`] for a lock that the evidence does not have.
+    pub fn leaving_out(mut self, ids: &[u64]) -> Result<Self, SettleError> {
+        let locks = &self.evidence.received().locks;
+        match ids.iter().find(|id| locks.iter().all(|lock| lock.id != **id)) {
+            Some(id) => Err(SettleError::Usage(format!(
+                "--leave-out-locks {id}: no received lock of this evidence has that number"
+            ))),
+            None => {
+                self.left_out.extend(ids);
+                Ok(self)
+            }
+        }
+    }
+
+    async fn view(&self) -> Result<View, SettleError> {
+        let mut view = View::read(&self.node, &self.evidence).await?;
+        view.left_out.clone_from(&self.left_out);
+        Ok(view)
     }
 
     /// The evidence.
@@ -102,7 +131,7 @@ impl Settle {
     /// # Errors
     /// As [`View::read`].
     pub async fn status(&self) -> Result<Status, SettleError> {
-        let view = View::read(&self.node, &self.evidence).await?;
+        let view = self.view().await?;
         let stale = self.node.stale(view.head);
         let mut status = Status::new(view, &self.evidence);
         status.warnings.extend(stale);
@@ -114,7 +143,7 @@ impl Settle {
     /// # Errors
     /// As [`plan()`], and as [`View::read`].
     pub async fn plan(&self, intent: Intent) -> Result<Plan, SettleError> {
-        let view = View::read(&self.node, &self.evidence).await?;
+        let view = self.view().await?;
         if let Verb::Claim { token, .. } = intent.verb {
             require_claimable(&self.node, &self.evidence, token, intent.sender).await?;
         }

@@ -143,7 +143,7 @@ pub fn offer_locks(view: &View, evidence: &CheckedEvidence) -> Offer {
     }
 }
 
-/// Counts in `after` what can be counted: known in time and not refused, or marked before; earliest expiry first.
+/// Counts in `after` what can be counted: known in time and to be shown, or marked before; earliest expiry first.
 fn unlocks(
     after: &mut Adjudication,
     payer: Side,
@@ -158,7 +158,7 @@ fn unlocks(
     locks.sort_by_key(|lock| lock.expiry);
     let (mut counted, mut room) = (BTreeSet::new(), Room::default());
     for lock in locks {
-        let known = received.witnesses.contains_key(&lock.id) && !view.refused.contains(&lock.id);
+        let known = received.witnesses.contains_key(&lock.id) && view.shows(lock.id);
         let in_time = known && view.head.time < lock.expiry;
         let leaf = lock.leaf();
         if !after.counts(payer, &leaf, in_time) {

@@ -371,9 +371,9 @@ impl Planner<'_> {
                 offer.unlocks.len()
             )
         });
-        let refused = self.view.refused_note();
+        let unshown = self.view.unshown_notes();
         let warnings = self.evidence.warnings().into_iter();
-        warnings.chain(late).chain(more).chain(refused).collect()
+        warnings.chain(late).chain(more).chain(unshown).collect()
     }
 
     /// How many locks with a known witness have expired.

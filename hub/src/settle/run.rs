@@ -2,7 +2,7 @@
 
 use super::{
     Exit, Node, Settle, SettleError, Verb,
-    args::{ChainArgs, ClaimArgs, CooperativeArgs, Format, KeyArgs, PlanArgs},
+    args::{ChainArgs, ClaimArgs, CooperativeArgs, Format, KeyArgs, LocksArgs, PlanArgs},
     batch,
     cli::{Cli, Command},
     cooperative::CooperativeFile,
@@ -58,6 +58,13 @@ async fn dispatch(command: Command, format: Format) -> Result<Output, SettleErro
         verb,
         force,
         without_evidence: false,
+        left_out: Vec::new(),
+    };
+    let showing = |verb, force, locks: LocksArgs| What::Verb {
+        verb,
+        force,
+        without_evidence: false,
+        left_out: locks.leave_out_locks,
     };
     match command {
         Command::Status(args) => status(&args).await,
@@ -67,11 +74,15 @@ async fn dispatch(command: Command, format: Format) -> Result<Output, SettleErro
                 verb: Verb::Dispute,
                 force: args.force,
                 without_evidence: args.without_evidence,
+                left_out: args.locks.leave_out_locks,
             };
             send(&args.send, format, what).await
         }
-        Command::Submit(args) => send(&args.send, format, verb(Verb::Submit, args.force)).await,
-        Command::Resolve(args) => send(&args, format, verb(Verb::Resolve, false)).await,
+        Command::Submit(args) => {
+            let what = showing(Verb::Submit, args.force, args.locks);
+            send(&args.send, format, what).await
+        }
+        Command::Resolve(args) => send(&args.send, format, showing(Verb::Resolve, false, args.locks)).await,
         Command::Finalize(args) => send(&args, format, verb(Verb::Finalize, false)).await,
         Command::Claim(args) => claim(&args, format).await,
         Command::Close(args) => cooperate(&args, format, "close").await,
@@ -144,6 +155,7 @@ async fn claim(args: &ClaimArgs, format: Format) -> Result<Output, SettleError> 
         verb: Verb::Claim { token, to: args.to },
         force: false,
         without_evidence: false,
+        left_out: Vec::new(),
     };
     send(&args.send, format, what).await
 }

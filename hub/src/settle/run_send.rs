@@ -22,6 +22,8 @@ pub(super) enum What {
         verb: Verb,
         force: bool,
         without_evidence: bool,
+        /// Received locks that are not shown.
+        left_out: Vec<u64>,
     },
     /// By a message of both sides.
     Message { file: Box<CooperativeFile>, force: bool },
@@ -43,8 +45,16 @@ impl What {
                 verb: Verb::Resolve,
                 force: false,
                 without_evidence: false,
+                left_out: Vec::new(),
             },
         )
+    }
+
+    fn left_out(&self) -> &[u64] {
+        match self {
+            Self::Verb { left_out, .. } => left_out,
+            Self::Message { .. } => &[],
+        }
     }
 
     pub(super) async fn plan(&self, settle: &Settle, sender: Address) -> Result<Plan, SettleError> {
@@ -53,6 +63,7 @@ impl What {
                 verb,
                 force,
                 without_evidence,
+                ..
             } => {
                 let intent = Intent {
                     verb: *verb,
@@ -101,7 +112,7 @@ pub(super) async fn signer(args: &KeyArgs, broadcast: bool) -> Result<Option<Sig
 /// Runs the command.
 pub(super) async fn send(args: &SendArgs, format: Format, what: What) -> Result<Output, SettleError> {
     let signer = signer(&args.tx.key, args.tx.broadcast).await?;
-    let settle = open(&args.chain).await?;
+    let settle = open(&args.chain).await?.leaving_out(what.left_out())?;
     let config = &settle.evidence().raw().config;
     let account = config.account(settle.evidence().side());
     let run = Run {

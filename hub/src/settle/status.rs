@@ -27,7 +27,7 @@ impl Status {
     pub fn new(view: View, evidence: &CheckedEvidence) -> Self {
         let mut warnings = evidence.warnings();
         warnings.extend(deposit_warning(&view, evidence));
-        warnings.extend(view.refused_note());
+        warnings.extend(view.unshown_notes());
         Self {
             outcomes: outcomes(&view, evidence),
             next: next(&view, evidence),

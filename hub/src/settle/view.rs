@@ -74,6 +74,8 @@ pub struct View {
     pub adjudication: Adjudication,
     /// Received locks whose resolvers refuse the witness in the evidence.
     pub refused: BTreeSet<u64>,
+    /// Received locks that are not to be shown although nothing refuses them.
+    pub left_out: BTreeSet<u64>,
     /// The channel's token.
     pub token: TokenInfo,
     /// What failed payouts left for the evidence's account, in this token.
@@ -120,6 +122,7 @@ impl View {
                 funds: funds(&state)?,
                 adjudication,
                 refused,
+                left_out: BTreeSet::new(),
                 token,
                 claimable,
                 vault,
@@ -135,20 +138,27 @@ impl View {
         self.adjudication.balances(&self.funds)
     }
 
-    /// For people: what resolvers do not take.
+    /// False for a received lock that is not to be shown.
     #[must_use]
-    pub fn refused_note(&self) -> Option<String> {
-        let named: Vec<String> = self.refused.iter().take(NAMED_MAX).map(u64::to_string).collect();
-        let rest = match self.refused.len().saturating_sub(named.len()) {
-            0 => String::new(),
-            rest => format!(" and {rest} more"),
-        };
-        (!named.is_empty()).then(|| {
-            format!(
-                "locks {}{rest}: the resolver does not take the witness in this file; they are left out",
-                named.join(", ")
-            )
+    pub fn shows(&self, lock: u64) -> bool {
+        !self.refused.contains(&lock) && !self.left_out.contains(&lock)
+    }
+
+    /// For people: what is not shown, and why.
+    #[must_use]
+    pub fn unshown_notes(&self) -> Vec<String> {
+        let refused = "the resolver does not take the witness in this file; they are left out";
+        let notes = [(&self.refused, refused), (&self.left_out, "left out, as told")];
+        let some = notes.into_iter().filter(|(locks, _)| !locks.is_empty());
+        some.map(|(locks, why)| {
+            let named: Vec<String> = locks.iter().take(NAMED_MAX).map(u64::to_string).collect();
+            let rest = match locks.len().saturating_sub(named.len()) {
+                0 => String::new(),
+                rest => format!(" and {rest} more"),
+            };
+            format!("locks {}{rest}: {why}", named.join(", "))
         })
+        .collect()
     }
 
     /// True while vouchers are taken: open, or disputed before the window's end.

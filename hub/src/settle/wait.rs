@@ -233,7 +233,10 @@ impl Node {
             Err(SettleError::Reverted(reason)) => {
                 SettleError::Reverted(format!("in block {block}: {reason}"))
             }
-            _ => SettleError::Reverted(format!("in block {block}; run `settle status` and plan again")),
+            _ => SettleError::Reverted(format!(
+                "in block {block}; run `settle status` and plan again. When that simulates well and reverts again, a resolver says \
+                 yes when it is asked and no in a transaction: `settle submit --leave-out-locks ID[,ID]` goes without its locks"
+            )),
         }
     }
 }

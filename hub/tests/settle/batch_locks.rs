@@ -105,6 +105,39 @@ async fn locks_of_many_clients_are_resolved_each_with_its_own_key() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_files_of_one_channel_the_newest_is_shown_whatever_its_name() {
+    let (world, _chain, _served) = world_on_embedded().await;
+    let expiry = world.now().await + 3 * PERIOD_S;
+    let fleet = Fleet::open(world, 2).await;
+    let world = &fleet.world;
+    fleet.write("exits", |_, channel| evidence(channel, 3, expiry));
+    let p = &fleet.channels[0].parties;
+    let older = p.evidence(
+        Side::Client,
+        p.paid(Side::Hub, (1, 5), (0, 0)),
+        DirectionEvidence::default(),
+    );
+    world.named("exits/00-older.json", &older);
+    // The same voucher, and one of its witnesses is not known there yet.
+    let mut less = evidence(&fleet.channels[1], 3, expiry);
+    less.received.witnesses.pop();
+    world.named("exits/00-less.json", &less);
+    hub_disputes(&fleet).await;
+    let keys = fleet.keys("keys", &[0, 1]);
+    let send = ["--keys", keys.as_str(), "--broadcast", "--wait", "--json"];
+    let shown = fleet.batch("submit", "exits", &send).exits(9).json();
+    assert_eq!((&shown["done"], &shown["failed"]), (&2.into(), &2.into()));
+    let unused = row(&shown, "00-older.json")["error"]["text"].as_str().unwrap();
+    assert!(unused.contains("exits/00.json, which is used"), "{unused}");
+    world.pass(3 * PERIOD_S).await;
+    fleet.batch("finalize", "exits", &send).exits(9);
+    for (number, channel) in fleet.channels.iter().enumerate() {
+        let got = world.balance(channel.parties.config.client).await;
+        assert_eq!(got, DEPOSIT + 100 + 3, "channel {number}");
+    }
+}
+
 /// Kills the program as soon as the sender's pool holds a transaction.
 async fn killed(world: &World, arguments: &[String], sender: protocol_spec::Address) {
     let mut child = Command::new(program())

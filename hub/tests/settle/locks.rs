@@ -1,6 +1,7 @@
 //! Locks in the evidence: what is resolved, when it is too late, and that a stale lock dies.
 
 use crate::{
+    tower_locks::TWO_FACED,
     vouchers::{CLIENT, HUB, PERIOD_S, Parties, lock, opening, preimage},
     world::World,
 };
@@ -164,4 +165,54 @@ async fn resolvers_are_asked_and_what_they_refuse_is_left_out() {
     world.pass(2 * PERIOD_S).await;
     world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
     assert_eq!(world.balance(p.config.client).await, 1000 + 100 + 20 + 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_refused_in_a_transaction_can_be_left_out_by_hand() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    let no = Address::repeat_byte(0x52);
+    world.set_code(no, TWO_FACED).await;
+    let bad = Lock {
+        resolver: no,
+        ..lock(2, 30, now + 7200)
+    };
+    let locks = vec![lock(1, 20, now + 7200), bad, lock(3, 50, now + 7200)];
+    let mut received = locked(p, locks, &[1, 3]);
+    let witness = Witness::new(vec![7; 40]).unwrap();
+    received.witnesses.push(("2".to_owned(), witness));
+    let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
+    let file = world.file(&evidence);
+    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
+    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+
+    // Every check before it is sent says yes.
+    world.settle("submit", &file, &[]).exits(0);
+    world
+        .send_as(CLIENT, "submit", &file, &[])
+        .exits(8)
+        .says("--leave-out-locks");
+    world
+        .send_as(CLIENT, "submit", &file, &["--leave-out-locks", "2,9"])
+        .exits(2)
+        .says("--leave-out-locks 9");
+    let without = ["--leave-out-locks", "2", "--json"];
+    let sent = world
+        .send_as(CLIENT, "submit", &file, &without)
+        .exits(0)
+        .says("locks 2: left out, as told")
+        .json();
+    assert_eq!(
+        (&sent["locks_resolved"], &sent["after"]["client"]),
+        (&2.into(), &"1170".into())
+    );
+    // The bad one is all that is left; without it there is nothing to do.
+    world.send_as(CLIENT, "resolve", &file, &[]).exits(8);
+    world.send_as(CLIENT, "resolve", &file, &without).exits(4);
+    world.pass(2 * PERIOD_S).await;
+    world.send_as(CLIENT, "finalize", &file, &[]).exits(0);
+    assert_eq!(world.balance(p.config.client).await, 1170);
 }

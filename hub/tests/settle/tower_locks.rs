@@ -89,7 +89,7 @@ async fn a_tower_keeps_the_dispute_open_until_the_payees_own_machine_has_resolve
 }
 
 /// Yes when asked, no in a transaction.
-const TWO_FACED: &str = "0x3a1560005260206000f3";
+pub(crate) const TWO_FACED: &str = "0x3a1560005260206000f3";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn locks_that_are_refused_in_a_transaction_keep_nothing_else_back() {

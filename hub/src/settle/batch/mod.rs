@@ -12,7 +12,7 @@ use super::{
     Exit, Node, SettleError, Verb,
     args::Format,
     args_batch::{BatchMessageArgs, BatchPlanArgs, BatchVerb},
-    evidence::CheckedEvidence,
+    evidence::{CheckedDirection, CheckedEvidence},
     files::{load, named_files, say},
     outlook::{Outcome, outcomes},
     output::Output,
@@ -137,10 +137,11 @@ async fn rows(named: &[PathBuf], node: &Node) -> Result<Vec<Row>, SettleError> {
     let mut once = BTreeSet::new();
     paths.retain(|path| once.insert(path.clone()));
     let mut checked: BTreeMap<(u64, Address), Result<(), SettleError>> = BTreeMap::new();
-    let mut seen: BTreeMap<ChannelId, PathBuf> = BTreeMap::new();
+    let files: Vec<_> = paths.into_iter().map(|file| (load(&file), file)).collect();
+    let best = best_of(&files);
     let mut rows = Vec::new();
-    for file in paths {
-        let (evidence, result) = match load(&file) {
+    for (loaded, file) in files {
+        let (evidence, result) = match loaded {
             Err(error) => (None, Err(error)),
             Ok(evidence) => {
                 let domain = (evidence.raw().chain_id, evidence.raw().adjudicator);
@@ -152,13 +153,12 @@ async fn rows(named: &[PathBuf], node: &Node) -> Result<Vec<Row>, SettleError> {
                         answer
                     }
                 };
-                let first = seen.entry(evidence.id()).or_insert_with(|| file.clone());
-                let result = match *first == file {
-                    true => fine.map(|()| Good::default()),
-                    false => Err(SettleError::Usage(format!(
-                        "of the same channel as {}: keep the newer one only",
-                        first.display()
+                let result = match best.get(&evidence.id()) {
+                    Some((_, better)) if *better != file => Err(SettleError::Usage(format!(
+                        "of the same channel as {}, which is used: keep that one only",
+                        better.display()
                     ))),
+                    _ => fine.map(|()| Good::default()),
                 };
                 (Some(evidence), result)
             }
@@ -171,6 +171,33 @@ async fn rows(named: &[PathBuf], node: &Node) -> Result<Vec<Row>, SettleError> {
         });
     }
     Ok(rows)
+}
+
+/// What evidence can do: a voucher that is newer, pays more, is no package (whose locks nobody resolves), has more witnesses,
+/// has what was sent later.
+type Reach = (u64, u128, bool, usize, u64);
+
+/// Of several files of one channel the one that can do most, the first of those alike: an older file must not keep it back.
+fn best_of(
+    files: &[(Result<CheckedEvidence, SettleError>, PathBuf)],
+) -> BTreeMap<ChannelId, (Reach, PathBuf)> {
+    let mut best: BTreeMap<ChannelId, (Reach, PathBuf)> = BTreeMap::new();
+    for (loaded, file) in files {
+        let Ok(evidence) = loaded else { continue };
+        let received = evidence.received();
+        let newest = |direction: &CheckedDirection| {
+            let voucher = direction.voucher.as_ref().map(|voucher| voucher.voucher());
+            voucher.map_or((0, 0), |voucher| (voucher.seq.0, voucher.paid.0))
+        };
+        let ((seq, paid), (sent_seq, _)) = (newest(received), newest(evidence.sent()));
+        let own = evidence.accept().is_none();
+        let reach = (seq, paid, own, received.witnesses.len(), sent_seq);
+        let held = best.get(&evidence.id());
+        if held.is_none_or(|(most, _)| reach > *most) {
+            best.insert(evidence.id(), (reach, file.clone()));
+        }
+    }
+    best
 }
 
 /// Reads every good channel.

@@ -40,15 +40,13 @@ impl Reverted {
         let Some(suspects) = self.0.get(&ward) else {
             return offered(view);
         };
-        let (due, said_no) = (offered(view).unlocks, view.refused.clone());
-        view.refused.extend(&suspects.together);
+        let due = offered(view).unlocks;
+        view.left_out.clone_from(&suspects.together);
         let without = offered(view);
         let untried = suspects.together.difference(&suspects.alone);
         match untried.copied().find(|id| due.contains(id)) {
             Some(one) if without.is_empty() => {
-                view.refused = said_no;
-                view.refused
-                    .extend(suspects.together.iter().filter(|id| **id != one));
+                view.left_out.remove(&one);
                 offered(view)
             }
             _ => without,

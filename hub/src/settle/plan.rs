@@ -44,6 +44,12 @@ impl Verb {
             Self::Claim { .. } => "claim",
         }
     }
+
+    /// What does the rest of a channel's locks when they are more than fit one transaction of this.
+    #[must_use]
+    pub fn rest(self) -> Option<Self> {
+        matches!(self, Self::Dispute | Self::Submit | Self::Resolve).then_some(Self::Resolve)
+    }
 }
 
 /// Who sends, and what may be overridden.

@@ -39,15 +39,19 @@ impl What {
 
     /// What does the rest of a channel's locks when they are more than fit one transaction.
     pub(super) fn rest(&self) -> Option<Self> {
-        let resolves = |verb: &Verb| matches!(verb, Verb::Dispute | Verb::Submit | Verb::Resolve);
-        matches!(self, Self::Verb { verb, without_evidence: false, .. } if resolves(verb)).then_some(
+        match self {
             Self::Verb {
-                verb: Verb::Resolve,
+                verb,
+                without_evidence: false,
+                ..
+            } => verb.rest().map(|verb| Self::Verb {
+                verb,
                 force: false,
                 without_evidence: false,
                 left_out: Vec::new(),
-            },
-        )
+            }),
+            _ => None,
+        }
     }
 
     fn left_out(&self) -> &[u64] {

@@ -65,8 +65,10 @@ impl Task {
 
     /// What does the rest of a channel's locks when they are more than fit one transaction.
     pub(super) fn rest(&self) -> Option<Self> {
-        let resolves = |verb: &Verb| matches!(verb, Verb::Dispute | Verb::Submit | Verb::Resolve);
-        matches!(self, Self::Verb { verb, .. } if resolves(verb)).then(|| Self::verb(Verb::Resolve))
+        match self {
+            Self::Verb { verb, .. } => verb.rest().map(Self::verb),
+            _ => None,
+        }
     }
 
     /// Who sends for `evidence`.

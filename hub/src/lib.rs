@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod backup;
+mod bounded_listener;
 pub use hub_chain as chain;
 pub mod cli;
 mod digests;

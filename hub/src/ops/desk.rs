@@ -4,7 +4,10 @@
 //! `ops.allow_remote` says, and only to who sends the token of this start along: 32 random bytes in a file of `data_dir`
 //! that only the hub's user can read. A web page cannot read it, whatever name it came under.
 
-use crate::driver::{Operator, SettleNow};
+use crate::{
+    bounded_listener::Peer,
+    driver::{Operator, SettleNow},
+};
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Request, State},
@@ -19,7 +22,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -125,11 +128,11 @@ impl Desk {
 
 async fn guard(
     State(desk): State<Desk>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refused> {
-    desk.admit(peer.ip(), request.headers())?;
+    desk.admit(peer, request.headers())?;
     Ok(next.run(request).await)
 }
 

@@ -2,12 +2,15 @@
 //! [`super::desk`] answers to who has its token.
 
 use super::{Readiness, Shutdown, desk::Desk};
+use crate::bounded_listener::{BoundedListener, Peer};
 use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 use tokio::net::TcpListener;
 
+/// Connections at once: a few scrapers and operators.
+const CONNECTIONS_MAX: usize = 32;
 /// How often histograms are folded, so that an unscraped hub does not grow.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Buckets of all histograms, seconds: 50 us to 5 s.
@@ -83,10 +86,10 @@ pub fn serve(
             .route("/readyz", get(ready))
             .with_state(Facts { metrics, readiness })
             .merge(desk.router())
-            .into_make_service_with_connect_info::<SocketAddr>();
+            .into_make_service_with_connect_info::<Peer>();
         // Not axum's graceful end: it waits for scrapers that keep their connection.
         tokio::select! {
-            served = axum::serve(listener, router) => served,
+            served = axum::serve(BoundedListener::new(listener, CONNECTIONS_MAX), router) => served,
             () = upkeep => Ok(()),
             () = shutdown.triggered() => Ok(()),
         }

@@ -34,6 +34,8 @@ pub struct Head {
     pub number: u64,
     /// Chain time.
     pub time: UnixSeconds,
+    /// Gas of all its transactions at most.
+    pub gas_limit: u64,
 }
 
 /// Age of the newest block from which on a node is said to be stuck, seconds, unless told otherwise.
@@ -243,6 +245,7 @@ impl Node {
             Ok(Head {
                 number: block.header.number,
                 time: UnixSeconds(block.header.timestamp),
+                gas_limit: block.header.gas_limit,
             })
         })
     }

@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 
 /// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
 const LOCKS_PER_TX_MAX: u64 = 150;
-const _: () = assert!(LOCKS_PER_TX_MAX * 100_000 < 1 << 24, "below 100,000 gas each");
+/// A dispute with its voucher takes less gas than this without locks, and less than that more with each of weight one.
+const SHOW_GAS_MAX: u64 = 500_000;
+const LOCK_GAS_MAX: u64 = 100_000;
+const _: () = assert!(SHOW_GAS_MAX + LOCKS_PER_TX_MAX * LOCK_GAS_MAX < 1 << 24);
 /// Calldata of a lock on a preimage: 11 words and its proof. One with a resolver takes less than four times that.
 const LOCK_BYTES: u64 = 32 * (11 + limits::LOCKS_FROM_HUB_MAX.next_power_of_two().ilog2() as u64);
 const _: () = assert!(
@@ -29,6 +32,13 @@ impl Default for Room {
 }
 
 impl Room {
+    /// The room in a block of so much gas. One lock of any kind always fits: nothing less can be tried.
+    #[must_use]
+    pub fn in_block(gas_limit: u64) -> Self {
+        let locks = gas_limit.saturating_sub(SHOW_GAS_MAX) / LOCK_GAS_MAX;
+        Self(locks.clamp(limits::RESOLVER_LOCK_WEIGHT, LOCKS_PER_TX_MAX))
+    }
+
     /// How many transactions locks of this weight in all need at most.
     pub(super) const fn transactions(weight: u64) -> u64 {
         // What is left of a transaction does not fit the next lock.
@@ -156,7 +166,7 @@ fn unlocks(
     });
     let mut locks: Vec<&Lock> = received.locks.iter().filter(|_| opened).collect();
     locks.sort_by_key(|lock| lock.expiry);
-    let (mut counted, mut room) = (BTreeSet::new(), Room::default());
+    let (mut counted, mut room) = (BTreeSet::new(), Room::in_block(view.head.gas_limit));
     for lock in locks {
         let known = received.witnesses.contains_key(&lock.id) && view.shows(lock.id);
         let in_time = known && view.head.time < lock.expiry;

@@ -164,7 +164,8 @@ impl Node {
     pub fn simulate<'a>(&'a self, call: &'a Transaction) -> BoxFuture<'a, Result<Cost, SettleError>> {
         Box::pin(async move {
             self.call(Self::request(call), BlockId::latest()).await?;
-            let (estimate, balance) = tokio::try_join!(
+            let (head, estimate, balance) = tokio::try_join!(
+                self.head(),
                 timed("eth_estimateGas", async {
                     // Not on the pending state: there a transaction that is to be replaced has been mined already.
                     let estimate = self.provider.estimate_gas(Self::request(call));
@@ -175,12 +176,14 @@ impl Node {
                 }),
             )?;
             let (fee, tip) = self.fees().await?;
+            // Nodes refuse what asks for more than a whole block.
+            let most = GAS_MAX.min(head.gas_limit);
             let gas_limit = estimate
                 .saturating_add(estimate.div_ceil(GAS_MARGIN_PART))
-                .min(GAS_MAX);
+                .min(most);
             if estimate > gas_limit {
                 return Err(SettleError::Refused(format!(
-                    "it needs {estimate} gas, one transaction may use {GAS_MAX}: show fewer locks at once"
+                    "it needs {estimate} gas, one transaction may use {most} (EIP-7825, and a block's limit)"
                 )));
             }
             Ok(Cost {

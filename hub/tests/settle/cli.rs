@@ -122,8 +122,18 @@ impl Drop for Running {
 impl Running {
     /// Starts it; its stdout is `--ndjson`.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(program())
-            .args(args)
+        Self::spawn(Command::new(program()).args(args))
+    }
+
+    /// The same with so many files at most.
+    pub(crate) fn with_files(files: u32, args: &[&str]) -> Self {
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        Self::spawn(command.args(["-c", &script]).arg(program()).args(args))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .env_remove("SETTLE_RPC_URL")
             .stdout(std::process::Stdio::piped())
             .spawn()

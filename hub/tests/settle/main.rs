@@ -32,6 +32,7 @@ mod plan;
 mod refusals;
 mod resume;
 mod signers;
+mod small_blocks;
 mod stuck;
 mod tower_foes;
 mod tower_locks;

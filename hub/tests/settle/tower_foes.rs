@@ -2,7 +2,7 @@
 
 use crate::{
     vouchers::{CLIENT_SIGNER, HUB, HUB_SIGNER, PERIOD_S, STRANGER, key, lock, opening},
-    watch::{http, listening},
+    watch::{http, listening, listening_with_files},
     world::World,
 };
 use alloy::providers::Provider as _;
@@ -313,4 +313,27 @@ async fn what_was_mined_and_changed_nothing_is_an_alarm_and_is_shown_again() {
     watch.expect("sent");
     watch.expect("mined");
     assert_eq!(outcome(&world), "1400");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_many_connections_open_neither_blinds_it_nor_closes_its_door() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let dir = world.subdirectory("tower");
+    let (mut watch, address) = listening_with_files(&world, &dir, 120);
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        held.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let newest = package(&world, CLIENT_SIGNER, &world.received(5, 900));
+    assert_eq!(http(&address, &newest).await.0, 200);
+    watch.expect("guarding");
+    for _ in 0..300 {
+        held.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    world.stale_dispute().await;
+    watch.expect("mined");
+    assert_eq!(outcome(&world), "1400");
+    drop(held);
 }

@@ -336,15 +336,26 @@ async fn a_watchtower_without_node_directory_or_key_says_so() {
 
 /// A watchtower over `dir` that runs until it is killed.
 pub(crate) fn start(world: &World, dir: &std::path::Path, more: &[&str]) -> Running {
-    let mut args = watching(world, &dir.display().to_string());
-    args.extend(more.iter().map(|word| (*word).to_owned()));
+    let args = watching(world, &dir.display().to_string());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    Running::start(&args)
+    Running::start(&[&args, more].concat())
 }
 
 /// A watchtower over `dir` that takes packages, and where.
 pub(crate) fn listening(world: &World, dir: &std::path::Path, more: &[&str]) -> (Running, String) {
-    let mut watch = start(world, dir, &[&["--listen", "127.0.0.1:0"], more].concat());
+    listens(start(world, dir, &[&LISTEN, more].concat()))
+}
+
+/// The same with so many files at most.
+pub(crate) fn listening_with_files(world: &World, dir: &std::path::Path, files: u32) -> (Running, String) {
+    let args = watching(world, &dir.display().to_string());
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(LISTEN).collect();
+    listens(Running::with_files(files, &args))
+}
+
+const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+fn listens(mut watch: Running) -> (Running, String) {
     let address = watch.expect("listening")["address"].as_str().unwrap().to_owned();
     (watch, address)
 }

@@ -5,12 +5,15 @@ use super::{
     folder::{Comparison, Ward, compare, seq, ward},
     trust::Trust,
 };
-use crate::settle::{
-    Node, SettleError,
-    evidence::CheckedEvidence,
-    files::{evidence_files, load, replace},
-    package::{SignedAccept, seal_package},
-    text,
+use crate::{
+    bounded_listener::BoundedListener,
+    settle::{
+        Node, SettleError,
+        evidence::CheckedEvidence,
+        files::{evidence_files, load, replace},
+        package::{SignedAccept, seal_package},
+        text,
+    },
 };
 use alloy::{eips::BlockId, primitives::B256};
 use axum::{
@@ -33,6 +36,8 @@ use tokio::{net::TcpListener, sync::Mutex};
 
 /// Largest package taken, bytes. One with a batch signature takes 3,000.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 64;
 /// Most files in the directory.
 const FILES_MAX: usize = 100_000;
 
@@ -59,7 +64,7 @@ pub(super) async fn listen(address: SocketAddr, desk: Desk) -> Result<SocketAddr
         .route("/packages", post(take))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(desk));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(async move { axum::serve(BoundedListener::new(listener, CONNECTIONS_MAX), router).await });
     Ok(bound)
 }
 

@@ -346,9 +346,9 @@ impl Tower {
         Ok(false)
     }
 
+    /// Pays these channels out in one transaction. When the chain does not take that, or it needs more gas than a block has,
+    /// in halves, so that what is wrong with one does not stop the others.
     async fn finalize(&mut self, chunk: &[CheckedEvidence], looked: &mut Looked) -> Result<(), SettleError> {
-        let channels: Vec<_> = chunk.iter().collect();
-        let (call, purpose) = sweep::finalize(&channels, self.key)?;
         let Some(sender) = &mut self.sender else {
             for evidence in chunk {
                 Event::new("due", "finalize is due; --broadcast would send it")
@@ -357,13 +357,21 @@ impl Tower {
             }
             return Ok(());
         };
-        match sender.post(purpose, &call).await {
-            Ok(()) => looked.sent = looked.sent.saturating_add(1),
-            Err(error) => {
-                if let Some(first) = chunk.first() {
-                    self.failed(ward(first), error, looked);
+        let (mut left, mut failed) = (vec![chunk], Vec::new());
+        while let Some(part) = left.pop() {
+            let channels: Vec<_> = part.iter().collect();
+            let (call, purpose) = sweep::finalize(&channels, self.key)?;
+            match (sender.post(purpose, &call).await, part) {
+                (Ok(()), _) => looked.sent = looked.sent.saturating_add(1),
+                (Err(SettleError::Refused(_) | SettleError::Reverted(_)), [_, _, ..]) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    left.extend([second, first]);
                 }
+                (Err(error), _) => failed.extend(part.first().map(|first| (ward(first), error))),
             }
+        }
+        for (ward, error) in failed {
+            self.failed(ward, error, looked);
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! The operator's HTTP door: `/metrics`, `/livez` and `/readyz`, on loopback by default because they have no login, and what
 //! [`super::desk`] answers to who has its token.
 
-use super::{Readiness, Shutdown, desk::Desk};
-use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
+use super::{Readiness, Shutdown, desk::Desk, guests::Guests};
+use axum::{
+    Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get,
+    serve::ListenerExt,
+};
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use std::{io, net::SocketAddr, time::Duration};
@@ -33,6 +36,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     metrics::describe_counter!(
         "hub_session_handshakes_evicted_total",
         "Slow handshakes dropped for newer ones"
+    );
+    metrics::describe_counter!(
+        "hub_session_turned_away_total",
+        "TCP connections closed at once: all sockets for clients were taken"
     );
     metrics::describe_counter!("hub_logins_total", "Logins by outcome");
     metrics::describe_counter!("hub_session_messages_received_total", "Data messages received");
@@ -84,9 +91,11 @@ pub fn serve(
             .with_state(Facts { metrics, readiness })
             .merge(desk.router())
             .into_make_service_with_connect_info::<SocketAddr>();
+        // Only what is tapped tells addresses.
+        let guests = Guests::at(listener).tap_io(|_| ());
         // Not axum's graceful end: it waits for scrapers that keep their connection.
         tokio::select! {
-            served = axum::serve(listener, router) => served,
+            served = axum::serve(guests, router) => served,
             () = upkeep => Ok(()),
             () = shutdown.triggered() => Ok(()),
         }

@@ -73,7 +73,7 @@ pub(crate) enum Urgency {
 /// What one endpoint says of a call.
 enum Estimate {
     Gas(u64),
-    /// It does nothing at the newest block, and why.
+    /// It does nothing at the newest block, or needs more gas than a block has, and why.
     Reverts(String),
     Failed(ChainError),
 }
@@ -344,11 +344,22 @@ impl ChainAccess {
             let provider = node.provider().await?;
             within(async { provider.send_raw_transaction(&signed.raw).await }).await
         });
-        let mut results = join_all(all).await.into_iter();
-        match results.any(|result| result.is_ok()) {
-            true => Ok(()),
-            // Taken perhaps, without an answer: whoever waits sees it.
-            false => self.known(signed.hash).await,
+        let results = join_all(all).await;
+        if results.iter().any(Result::is_ok) {
+            return Ok(());
+        }
+        // Taken perhaps, without an answer: whoever waits sees it.
+        let known = self.known(signed.hash).await;
+        let mut too_large = results.iter().filter_map(|result| match result {
+            Err(ChainError::Rpc(said)) if is_too_much_gas(said) => Some(said.clone()),
+            _ => None,
+        });
+        let count = too_large.clone().count();
+        match too_large.next() {
+            Some(said) if known.is_err() && count.saturating_mul(2) >= results.len() => {
+                Err(ChainError::WouldRevert(said))
+            }
+            _ => known,
         }
     }
 
@@ -437,7 +448,10 @@ async fn estimate(provider: &DynProvider, request: TransactionRequest) -> Estima
         Ok(Err(error)) => {
             let payload = error.as_error_resp();
             let reverts = payload.is_some_and(|payload| {
-                payload.code == 3 || payload.message.contains("revert") || payload.as_revert_data().is_some()
+                payload.code == 3
+                    || payload.message.contains("revert")
+                    || payload.as_revert_data().is_some()
+                    || is_too_much_gas(&payload.message)
             });
             match reverts {
                 true => Estimate::Reverts(said(error)),
@@ -446,6 +460,13 @@ async fn estimate(provider: &DynProvider, request: TransactionRequest) -> Estima
         }
         Err(_) => Estimate::Failed(ChainError::Rpc("no answer in time".to_owned())),
     }
+}
+
+/// A block has less gas than the transaction needs, or may ask for: something smaller may do.
+fn is_too_much_gas(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let words = ["out of gas", "gas required exceeds", "gas limit", "gas_limit"];
+    words.iter().any(|words| said.contains(words))
 }
 
 /// Whether the transaction succeeded; `None`: it is in no block.

@@ -10,6 +10,7 @@ pub(super) fn block_ref(block: &Block) -> BlockRef {
         hash: block.header.hash,
         parent_hash: block.header.parent_hash,
         timestamp_s: block.header.timestamp,
+        gas_limit: block.header.gas_limit,
     }
 }
 

@@ -14,6 +14,8 @@ pub struct BlockRef {
     pub parent_hash: B256,
     /// Timestamp, seconds since the Unix epoch.
     pub timestamp_s: u64,
+    /// Most gas of all its transactions.
+    pub gas_limit: u64,
 }
 
 /// A log in a block, not decoded.

@@ -35,6 +35,10 @@ mod process;
 mod reorgs;
 #[path = "roles/resolvers.rs"]
 mod resolvers;
+#[path = "roles/siege.rs"]
+mod siege;
+#[path = "roles/small_blocks.rs"]
+mod small_blocks;
 #[path = "roles/spike.rs"]
 mod spike;
 #[path = "roles/thousands.rs"]
@@ -167,5 +171,23 @@ async fn an_answer_gets_into_a_block_also_when_gas_is_dear() {
     let dir = tempfile::tempdir().unwrap();
     let mut cases = Vec::new();
     spike::while_the_answer_waits(&World::embedded(dir.path()).await, &mut cases).await;
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispute_is_answered_while_strangers_hold_all_sockets() {
+    let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
+    siege::dispute_is_answered(&World::embedded(dir.path()).await, &mut cases).await;
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_are_collected_in_blocks_too_small_for_a_batch() {
+    let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
+    let Some(world) = World::on_anvil(dir.path()).await else {
+        return;
+    };
+    thousands::let_many_wait(&world);
+    small_blocks::are_enough(&world, 160, &mut cases).await;
     judge(&cases);
 }

@@ -190,7 +190,7 @@ pub fn serve_engine<'a>(
         let settings = Settings {
             allowed_hosts: config.server.allowed_hosts.clone(),
             allowed_origins: config.server.allowed_origins.clone(),
-            limits: config.limits,
+            limits: ops::files::fit(config.limits),
             ..Settings::default()
         };
         let address = listener.local_addr()?;

@@ -11,32 +11,18 @@ use alloy::{primitives::Bytes, sol_types::SolCall};
 use protocol_spec::{ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
 use std::{collections::BTreeSet, time::Duration};
 
-/// Channels in one batch transaction, at most: stays far below 2^24 gas.
-pub(super) const BATCH_MAX: usize = 100;
-
-/// Channels paid out by one transaction, at most: 14M gas with [`PAYOUT_GAS`].
-pub(super) const PAYOUTS_MAX: usize = 50;
-
-/// Gas for one payout in a batch, whatever its receiver or token does with the most that it is given. An estimate would
-/// believe a receiver that burns its gas only when it counts, and then the whole batch would fail.
-const PAYOUT_GAS: u64 = 280_000;
-/// For what is around payouts and locks.
-pub(super) const BASE_GAS: u64 = 200_000;
-
-/// The limit of a batch with so many payouts; none: estimated.
-pub(super) fn payout_gas(count: usize) -> Option<u64> {
-    let count = u64::try_from(count).ok().filter(|count| *count > 0)?;
-    Some(count.saturating_mul(PAYOUT_GAS).saturating_add(BASE_GAS))
-}
-
 /// What one transaction at chain time `now` can show of the evidence: locks that have not expired and whose resolvers do
 /// not refuse, the first to expire first. The rest follows when the chain has marked these.
-fn bounded(received: &DirectionEvidence, refused: &BTreeSet<u64>, now: u64) -> DirectionEvidence {
+fn bounded(
+    received: &DirectionEvidence,
+    refused: &BTreeSet<u64>,
+    mut room: Room,
+    now: u64,
+) -> DirectionEvidence {
     let mut part = received.clone();
     let lock = |id: &str| received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
     part.witnesses
         .sort_by_key(|(id, _)| lock(id).map_or(0, |lock| lock.expiry.0));
-    let mut room = Room::default();
     part.witnesses.retain(|(id, _)| {
         let lock = lock(id).filter(|lock| lock.expiry.0 > now && !refused.contains(&lock.id));
         lock.is_some_and(|lock| room.take(lock))
@@ -70,7 +56,7 @@ impl Driver {
         for defence in overdue {
             let id = defence.config.id(&self.options.domain);
             let refused = self.refused(&defence).await;
-            let received = bounded(&defence.received, &refused, head.timestamp_s);
+            let received = bounded(&defence.received, &refused, self.sizes().room(), head.timestamp_s);
             let after = self.options.resend_after;
             if !received.witnesses.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
                 tracing::warn!(channel = %id, "disputing: a lock was not converted in time");

@@ -3,14 +3,13 @@
 
 use super::{
     Driver,
-    act::{BASE_GAS, BATCH_MAX, PAYOUTS_MAX, payout_gas},
     outgoing::{LOCK_GAS, Urgency},
+    sizes::{BASE_GAS, Sizes, payout_gas},
     standing::{Newest, Standing},
 };
 use crate::{
     chain::ChainError,
     ledger::{Defence, Input},
-    settle::Room,
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -51,6 +50,8 @@ struct Answer {
     at_risk: u128,
     /// The last moment; `None`: whenever.
     deadline: Option<UnixSeconds>,
+    /// Locks are left that did not fit.
+    more: bool,
 }
 
 enum What {
@@ -74,6 +75,8 @@ struct Part {
 struct Call {
     what: &'static str,
     data: Vec<u8>,
+    /// Instead, when that is refused, because it needs too much gas for instance: the locks follow.
+    voucher_alone: Option<Vec<u8>>,
     gas_limit: Option<u64>,
     deadline: Option<UnixSeconds>,
 }
@@ -90,6 +93,8 @@ struct Rest {
     since: Option<Instant>,
     /// What carries the answer: all of them must be on their way.
     hashes: Vec<B256>,
+    /// Locks are left that did not fit: they follow as soon as these are in a block.
+    more: bool,
     /// When it is too late for them, chain time.
     until: Option<UnixSeconds>,
     /// Chain time at which there is something to do whatever happens; zero: none is known.
@@ -105,7 +110,8 @@ impl Rests {
             let late = rest.until.is_some_and(|until| until.0 <= now);
             let carried = !rest.hashes.is_empty() && !late;
             let on_its_way = carried && rest.hashes.iter().all(|hash| driver.in_flight.waits(Some(*hash)));
-            rest.mark != mark || awake || (lapsed && !on_its_way)
+            let follows = rest.more && !driver.in_flight.wait_any(&rest.hashes);
+            rest.mark != mark || awake || follows || (lapsed && !on_its_way)
         })
     }
 
@@ -115,15 +121,16 @@ impl Rests {
             mark,
             since,
             hashes: Vec::new(),
+            more: false,
             until: None,
             wake,
         };
         self.0.insert(id, rest);
     }
 
-    fn carried(&mut self, id: &ChannelId, hashes: &[B256], until: Option<UnixSeconds>) {
+    fn carried(&mut self, id: &ChannelId, hashes: &[B256], until: Option<UnixSeconds>, more: bool) {
         if let Some(rest) = self.0.get_mut(id) {
-            (rest.hashes, rest.until) = (hashes.to_vec(), until);
+            (rest.hashes, rest.until, rest.more) = (hashes.to_vec(), until, more);
         }
     }
 
@@ -194,7 +201,7 @@ impl Driver {
                 continue;
             }
             self.rests.rest(look.id, mark(&look.defence), wake(&look, now));
-            answers.extend(answer(look, now));
+            answers.extend(answer(look, self.sizes(), now));
         }
         let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
         answers.sort_by_key(|one| {
@@ -287,15 +294,16 @@ impl Driver {
     async fn send_answers(&mut self, answers: Vec<Answer>, urgent_until: UnixSeconds) {
         let mut groups: Vec<Vec<Answer>> = Vec::new();
         let mut open: HashMap<(Address, u64, bool, bool), usize> = HashMap::new();
+        let sizes = self.sizes();
         for one in answers {
             // The urgent keep to themselves: a batch is as urgent as its first.
             let urgent = one.deadline.is_some_and(|deadline| deadline <= urgent_until);
             let (key, max) = match &one.what {
                 What::Voucher(side, _) => {
                     let key = (side.token, side.challengePeriodS, false, urgent);
-                    (Some(key), BATCH_MAX)
+                    (Some(key), sizes.batch)
                 }
-                What::Finalize(_) => (Some((Address::ZERO, 0, true, false)), PAYOUTS_MAX),
+                What::Finalize(_) => (Some((Address::ZERO, 0, true, false)), sizes.payouts),
                 What::Evidence(_) => (None, 1),
             };
             let place = key.and_then(|key| open.get(&key).copied());
@@ -319,11 +327,18 @@ impl Driver {
         let saved = group.iter().map(|one| (one.token, one.at_risk));
         let budget_wei = self.options.budget.of_all(saved);
         let until = group.iter().filter_map(|one| one.deadline).min();
+        let more = group.iter().any(|one| one.more);
         let (mut hashes, mut failed) = (Vec::new(), None);
         for call in calls_of(group) {
             let deadline = call.deadline;
             let urgency = Urgency { deadline, budget_wei };
-            match self.send(call.what, call.data, call.gas_limit, urgency).await {
+            let mut sent = self.send(call.what, call.data, call.gas_limit, urgency).await;
+            if let Err(ChainError::Reverted { .. } | ChainError::Rejected { .. }) = &sent
+                && let Some(voucher) = call.voucher_alone
+            {
+                sent = self.send(call.what, voucher, call.gas_limit, urgency).await;
+            }
+            match sent {
                 Ok(sent) => hashes.push(sent.hash),
                 Err(error) => {
                     failed = Some(error);
@@ -333,7 +348,7 @@ impl Driver {
         }
         for id in ids {
             match &failed {
-                None => self.rests.carried(&id, &hashes, until),
+                None => self.rests.carried(&id, &hashes, until, more),
                 // What reverts or is too dear now is so again at once: then it waits its turn.
                 Some(ChainError::Reverted { .. } | ChainError::TooDear { .. }) => {}
                 Some(_) => drop(self.rests.0.remove(&id)),
@@ -378,6 +393,7 @@ fn calls_of(group: Vec<Answer>) -> Vec<Call> {
     vec![Call {
         what,
         data,
+        voucher_alone: None,
         gas_limit,
         deadline,
     }]
@@ -385,9 +401,17 @@ fn calls_of(group: Vec<Answer>) -> Vec<Call> {
 
 impl Part {
     fn call(self) -> Call {
+        let data = self.call.abi_encode();
+        let both = !self.call.submissions.is_empty() && !self.call.resolutions.is_empty();
+        let voucher_alone = both.then(|| {
+            let mut call = self.call;
+            call.resolutions.clear();
+            call.abi_encode()
+        });
         Call {
             what: "submit",
-            data: self.call.abi_encode(),
+            data,
+            voucher_alone,
             gas_limit: self.gas_limit,
             deadline: self.deadline,
         }
@@ -421,7 +445,7 @@ fn wake(look: &Look, now: u64) -> u64 {
 }
 
 /// What the channel needs at chain time `now`.
-fn answer(look: Look, now: u64) -> Option<Answer> {
+fn answer(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
     if !matches!(look.state.status, abi::Status::Disputed) {
         return None;
     }
@@ -433,13 +457,14 @@ fn answer(look: Look, now: u64) -> Option<Answer> {
             what: What::Finalize(look.defence.config.to_abi()),
             at_risk: look.share,
             deadline: None,
+            more: false,
         });
     }
-    evidence(look, now)
+    evidence(look, sizes, now)
 }
 
 /// The voucher when it adds to what is stored, and the locks that do not count yet.
-fn evidence(look: Look, now: u64) -> Option<Answer> {
+fn evidence(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
     let Look {
         defence,
         id,
@@ -455,16 +480,16 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
     if standing == Standing::Older || (due && now >= state.windowEnd) {
         return None;
     }
-    let mut room = Room::default();
-    let open: Vec<_> = openable(&defence)
+    let unresolved: Vec<_> = openable(&defence)
         .into_iter()
         .filter(|_| standing.counts_locks())
         .filter(|lock| match marks.get(&lock.id) {
             Some(counted_in) => due || *counted_in != seq,
             None => lock.expiry.0 > now && !refused.contains(&lock.id),
         })
-        .filter(|lock| room.take(lock))
         .collect();
+    let (all, mut room) = (unresolved.len(), sizes.room());
+    let open: Vec<_> = unresolved.into_iter().filter(|lock| room.take(lock)).collect();
     if !due && open.is_empty() {
         return None;
     }
@@ -485,6 +510,7 @@ fn evidence(look: Look, now: u64) -> Option<Answer> {
         what,
         at_risk,
         deadline,
+        more: open.len() < all,
     })
 }
 
@@ -644,6 +670,30 @@ mod tests {
         }
     }
 
+    fn answer(look: Look, now: u64) -> Option<Answer> {
+        super::answer(look, Sizes::of_block(30_000_000), now)
+    }
+
+    #[test]
+    fn locks_beyond_what_a_block_takes_follow_later_and_the_voucher_goes_alone_if_it_must() {
+        let locks = (1..=40).map(|id| lock(id, NOW + SOON_S + id)).collect();
+        let answer = super::answer(look(4, locks, &[]), Sizes::of_block(3_000_000), NOW).unwrap();
+        let What::Evidence(parts) = answer.what else {
+            panic!("no evidence");
+        };
+        let calls: Vec<Call> = parts.into_iter().map(Part::call).collect();
+        let [call] = calls.as_slice() else {
+            panic!("{} transactions", calls.len());
+        };
+        let shown = |data: &[u8]| {
+            let call = IAdjudicator::submitCall::abi_decode(data).unwrap();
+            let unlocks = call.resolutions.iter().map(|one| one.unlocks.len());
+            (call.submissions.len(), unlocks.sum::<usize>())
+        };
+        assert_eq!(shown(&call.data), (1, 28));
+        assert_eq!(shown(call.voucher_alone.as_ref().unwrap()), (1, 0));
+    }
+
     /// Vouchers and locks shown, by transaction.
     fn parts(answer: Option<Answer>) -> Vec<(usize, Vec<u64>)> {
         match answer.map(|answer| answer.what) {
@@ -692,7 +742,7 @@ mod tests {
             let mut other = look(stored, vec![lock(1, NOW + SOON_S + 1)], &[]);
             other.state.clientPaid = 99;
             other.state.clientLocks.live = true;
-            let answer = super::answer(other, NOW);
+            let answer = self::answer(other, NOW);
             assert_eq!(
                 shown(answer),
                 Some((1, vec![])),

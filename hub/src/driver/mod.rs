@@ -16,6 +16,7 @@ mod resolver;
 #[cfg(test)]
 mod samples;
 mod settlement;
+mod sizes;
 mod standing;
 mod windows;
 

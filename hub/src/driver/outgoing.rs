@@ -174,6 +174,11 @@ impl InFlight {
         hash.is_some_and(|hash| self.waiting.contains(&hash))
     }
 
+    /// Whether one of these was in no block at the last look.
+    pub(super) fn wait_any(&self, hashes: &[B256]) -> bool {
+        hashes.iter().any(|hash| self.waiting.contains(hash))
+    }
+
     /// At the last look; false before the first.
     pub(super) fn wallet_is_short(&self) -> bool {
         self.wallet.as_ref().is_some_and(|wallet| wallet.short)

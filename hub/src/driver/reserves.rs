@@ -1,7 +1,7 @@
 //! Carries out the liquidity manager's plan: tells the ledger what the vault holds, sends refills in batches, asks
 //! clients for releases. What is on its way counts against the vault until it is in a block.
 
-use super::{Driver, act::BATCH_MAX, earlier::Earlier, outgoing::Urgency, reorg::money};
+use super::{Driver, earlier::Earlier, outgoing::Urgency, reorg::money};
 use crate::{
     chain::ChainError,
     engine::Reserves,
@@ -315,8 +315,9 @@ impl Driver {
         if !self.tell_refills(alike.values().flatten()).await {
             return;
         }
+        let sizes = self.sizes();
         for ((token, _), needs) in alike {
-            for chunk in needs.chunks(BATCH_MAX) {
+            for chunk in needs.chunks(sizes.batch) {
                 self.reserve_chunk(token, chunk).await;
             }
         }

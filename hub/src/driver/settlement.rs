@@ -1,11 +1,7 @@
 //! Co-operative transactions and checkpoints: gathered, and sent when the policy says so.
 
 use super::{
-    Driver, SettleNow, Settled,
-    act::{BATCH_MAX, PAYOUTS_MAX, payout_gas},
-    defence::all_of,
-    outgoing::Urgency,
-    pending::call_of,
+    Driver, SettleNow, Settled, defence::all_of, outgoing::Urgency, pending::call_of, sizes::payout_gas,
 };
 use crate::{
     ledger::{PendingTx, TxKind, Unsettled},
@@ -72,16 +68,16 @@ impl Driver {
                 others.push(pending);
             }
         }
-        let price = self.settlement_gas_price().await;
+        let (price, sizes) = (self.settlement_gas_price().await, self.sizes());
         for (_, closes) in closes {
-            for closes in self.closes_due(closes, price, now).await.chunks(PAYOUTS_MAX) {
+            for closes in self.closes_due(closes, price, now).await.chunks(sizes.payouts) {
                 let several = if closes.len() > 1 { closes.len() } else { 0 };
                 self.send_alike(closes, payout_gas(several), &mut settled).await;
             }
         }
         // A release pays nobody but the vault: no receiver can burn the gas that an estimate gives.
         for releases in releases.into_values() {
-            for releases in self.all_due(releases).await.chunks(BATCH_MAX) {
+            for releases in self.all_due(releases).await.chunks(sizes.batch) {
                 self.send_alike(releases, None, &mut settled).await;
             }
         }
@@ -238,9 +234,9 @@ impl Driver {
     }
 
     async fn send_checkpoints(&mut self, groups: Group<Unsettled>) -> Settled {
-        let mut settled = Settled::default();
+        let (mut settled, sizes) = (Settled::default(), self.sizes());
         for group in groups.into_values() {
-            for chunk in group.chunks(BATCH_MAX) {
+            for chunk in group.chunks(sizes.batch) {
                 let item = |one: &Unsettled| calls::client_voucher(&one.config, &one.signed);
                 let items: Vec<_> = chunk.iter().filter_map(item).collect();
                 let Some(side) = chunk.first().map(|one| calls::hub_side(&one.config)) else {

@@ -37,6 +37,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         "hub_session_handshakes_evicted_total",
         "Slow handshakes dropped for newer ones"
     );
+    metrics::describe_counter!(
+        "hub_session_turned_away_total",
+        "TCP connections closed at once: all sockets for clients were taken"
+    );
     metrics::describe_counter!("hub_logins_total", "Logins by outcome");
     metrics::describe_counter!("hub_session_messages_received_total", "Data messages received");
     metrics::describe_counter!("hub_session_messages_sent_total", "Messages sent");

@@ -131,6 +131,34 @@ impl SessionLimits {
     };
 }
 
+impl SessionLimits {
+    /// Sockets at once, at most, with those that were refused or closed and linger.
+    #[must_use]
+    pub fn sockets(&self) -> u64 {
+        let lingering = self.handshakes_max;
+        let all = [self.connections_max, self.handshakes_max, lingering];
+        all.into_iter().map(u64::from).sum()
+    }
+
+    /// The same with no more than so many sockets: an eighth of them shake hands, an eighth linger.
+    #[must_use]
+    pub fn within(self, sockets: u64) -> Self {
+        if self.sockets() <= sockets {
+            return self;
+        }
+        let eighth = u32::try_from(sockets >> 3).unwrap_or(u32::MAX).max(1);
+        let handshakes_max = self.handshakes_max.min(eighth);
+        let rest = sockets.saturating_sub(u64::from(handshakes_max) << 1);
+        let rest = u32::try_from(rest).unwrap_or(u32::MAX).max(1);
+        Self {
+            connections_max: self.connections_max.min(rest),
+            handshakes_max,
+            handshakes_per_address_max: self.handshakes_per_address_max.min(handshakes_max),
+            ..self
+        }
+    }
+}
+
 impl Default for SessionLimits {
     fn default() -> Self {
         Self::DEFAULT
@@ -156,3 +184,21 @@ const _: () = assert!(SessionLimits::DEFAULT.ping_after_s * 2 < SessionLimits::D
 const _: () =
     assert!(SessionLimits::DEFAULT.handshakes_per_address_max < SessionLimits::DEFAULT.handshakes_max);
 const _: () = assert!(SessionLimits::DEFAULT.bytes_per_s as usize >= BYTES_PER_MESSAGE_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_fit_into_the_sockets_that_there_are() {
+        let all = SessionLimits::DEFAULT;
+        assert_eq!(all.within(all.sockets()), all);
+        for sockets in [3, 10, 96, 864, 10_000, all.sockets() - 1] {
+            let few = all.within(sockets);
+            assert!(few.sockets() <= sockets, "{few:?}");
+            assert!(few.connections_max > 0 && few.handshakes_per_address_max > 0);
+            assert!(few.handshakes_per_address_max <= few.handshakes_max);
+            assert_eq!(few.messages_per_s, all.messages_per_s);
+        }
+    }
+}

@@ -112,6 +112,7 @@ pub async fn serve(
 async fn accept_all(listener: &mut impl Listener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
     let rate = shared.limits.accepts_per_s;
     let mut accepts = Bucket::new(rate, rate, Instant::now());
+    let sockets = usize::try_from(shared.limits.sockets()).unwrap_or(usize::MAX);
     loop {
         while let Some(ended) = connections.try_join_next() {
             report(ended);
@@ -121,6 +122,10 @@ async fn accept_all(listener: &mut impl Listener, shared: &Arc<Shared>, connecti
             continue;
         }
         match listener.accept().await {
+            // Those who linger are not counted by the gate, but have sockets.
+            Ok(_) if connections.len() >= sockets => {
+                metrics::counter!("hub_session_turned_away_total").increment(1);
+            }
             Ok((stream, address)) => {
                 metrics::counter!("hub_session_accepted_total").increment(1);
                 let pending = shared.gate.knock(address);

@@ -23,18 +23,16 @@ const _: () = assert!(
 
 /// Room for locks in one transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Room(u64);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(LOCKS_PER_TX_MAX)
-    }
-}
+pub(crate) struct Room(u64);
 
 impl Room {
+    /// For locks of so much weight in all.
+    pub(crate) const fn of(weight: u64) -> Self {
+        Self(weight)
+    }
+
     /// The room in a block of so much gas. One lock of any kind always fits: nothing less can be tried.
-    #[must_use]
-    pub fn in_block(gas_limit: u64) -> Self {
+    fn in_block(gas_limit: u64) -> Self {
         let locks = gas_limit.saturating_sub(SHOW_GAS_MAX) / LOCK_GAS_MAX;
         Self(locks.clamp(limits::RESOLVER_LOCK_WEIGHT, LOCKS_PER_TX_MAX))
     }
@@ -46,7 +44,7 @@ impl Room {
     }
 
     /// Takes the room that resolving `lock` needs; false when there is not enough left.
-    pub fn take(&mut self, lock: &Lock) -> bool {
+    pub(crate) fn take(&mut self, lock: &Lock) -> bool {
         let left = self.0.checked_sub(lock.condition().weight());
         self.0 = left.unwrap_or(self.0);
         left.is_some()

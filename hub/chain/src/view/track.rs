@@ -247,6 +247,7 @@ mod tests {
             hash: hash(side(number), number),
             parent_hash: hash(side(parent), parent),
             timestamp_s: number,
+            gas_limit: 30_000_000,
         }
     }
 

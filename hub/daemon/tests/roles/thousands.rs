@@ -21,17 +21,17 @@ use std::{
 use tokio::task::JoinHandle;
 
 /// Of one lock: all of them fit the merchant's part of a channel.
-const AMOUNT: u128 = 100;
-const LIFE: Duration = Duration::from_secs(4 * 3600);
+pub(crate) const AMOUNT: u128 = 100;
+pub(crate) const LIFE: Duration = Duration::from_secs(4 * 3600);
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// So many locks of the hub whose preimages the merchant knows and the hub has not heard.
-struct Queue {
-    line: Line,
-    merchant: Person,
+pub(crate) struct Queue {
+    pub(crate) line: Line,
+    pub(crate) merchant: Person,
     name: String,
-    payers: Client,
-    paying: Vec<JoinHandle<Result<LockedPaid, PayError>>>,
+    pub(crate) payers: Client,
+    pub(crate) paying: Vec<JoinHandle<Result<LockedPaid, PayError>>>,
 }
 
 /// The hub forwards as many locks of one channel as the protocol lets it have.
@@ -45,7 +45,7 @@ pub(crate) fn let_many_wait(world: &World) {
 }
 
 impl Queue {
-    async fn up(world: &World, name: &str, count: usize, defend: bool) -> Self {
+    pub(crate) async fn up(world: &World, name: &str, count: usize, defend: bool) -> Self {
         let line = Line::start(world.listen).await;
         let options = |builder: ClientBuilder| {
             let builder = builder.evidence_dir(&world.dir);

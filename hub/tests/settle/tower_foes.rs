@@ -337,3 +337,22 @@ async fn who_holds_many_connections_open_neither_blinds_it_nor_closes_its_door()
     assert_eq!(outcome(&world), "1400");
     drop(held);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_pay_says_so_and_answers_when_it_is_funded() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let dir = world.subdirectory("tower");
+    let tower = key(STRANGER).address();
+    world.empty(tower).await;
+    let (mut watch, address) = listening(&world, &dir, &[]);
+    let newest = package(&world, CLIENT_SIGNER, &world.received(5, 900));
+    assert_eq!(http(&address, &newest).await.0, 200);
+    world.stale_dispute().await;
+    let cannot = watch.expect("cannot");
+    assert!(cannot["text"].as_str().unwrap().contains("fund it"), "{cannot}");
+    world.fund(tower).await;
+    watch.expect("mined");
+    assert_eq!(outcome(&world), "1400");
+}

@@ -90,7 +90,7 @@ impl Ledger {
                 Op::Pay(_) => payers.next().copied(),
                 _ => None,
             };
-            if let Some(bounce) = self.settle_accepted(index, seq, op, tag, &offline, clock, commit) {
+            if let Some(bounce) = self.settle_accepted(index, seq, (op, tag), &offline, clock, commit) {
                 bounced.push(bounce);
             }
         }
@@ -116,8 +116,7 @@ impl Ledger {
         &mut self,
         payer: usize,
         seq: Seq,
-        op: &Op,
-        tag: Option<Digest>,
+        (op, tag): (&Op, Option<Digest>),
         offline: &[u64],
         clock: Clock,
         commit: &mut Commit,

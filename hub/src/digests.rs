@@ -1,13 +1,21 @@
 //! Keccak-256 of many equal messages at a time, as `hub-verify` does it: EIP-712 digests and Merkle trees.
 
 use hub_verify::keccak256_each;
-use protocol_spec::{Digest, Domain, EncodedStruct, batch::Tree};
+use protocol_spec::{ChannelId, Credit, Digest, Domain, EncodedStruct, PaymentId, batch::Tree};
 
 /// EIP-712 digests of encoded structs, in their order.
 pub(crate) fn of_structs(domain: &Domain, encoded: &[EncodedStruct]) -> Vec<Digest> {
     let hashes = keccak_each(encoded);
     let preimages: Vec<[u8; 66]> = hashes.iter().map(|hash| domain.preimage(&hash.0)).collect();
     keccak_each(&preimages)
+}
+
+/// What `Credit::payer_of` is for each payment, in their order.
+pub(crate) fn payers(payments: &[(ChannelId, PaymentId)]) -> Vec<Digest> {
+    let preimages = payments
+        .iter()
+        .map(|(channel, id)| Credit::payer_preimage(channel, id));
+    keccak_each(&preimages.collect::<Vec<_>>())
 }
 
 /// The Merkle tree over `leaves`.
@@ -24,7 +32,7 @@ fn keccak_each<const N: usize>(messages: &[[u8; N]]) -> Vec<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol_spec::{Address, Amount, ChannelId, PaymentId, Receipt, Seq, UnixSeconds, Voucher};
+    use protocol_spec::{Address, Amount, Receipt, Seq, UnixSeconds, Voucher};
 
     fn voucher(number: u8) -> Voucher {
         Voucher {
@@ -63,6 +71,18 @@ mod tests {
             let expected: Vec<_> = receipts.iter().map(|one| domain.digest(&one.to_abi())).collect();
             assert_eq!(of_structs(&domain, &encoded), expected);
         }
+    }
+
+    #[test]
+    fn payers_are_those_of_the_protocol() {
+        let payments: Vec<_> = (0..9)
+            .map(|number| (ChannelId([number; 32]), PaymentId([number | 64; 16])))
+            .collect();
+        let expected: Vec<_> = payments
+            .iter()
+            .map(|(channel, id)| Credit::payer_of(channel, id))
+            .collect();
+        assert_eq!(payers(&payments), expected);
     }
 
     #[test]

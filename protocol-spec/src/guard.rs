@@ -1,7 +1,7 @@
 //! The signing guard: one seq is never signed twice with different content.
 
 use crate::{ChannelId, Digest, Seq};
-use alloy_primitives::map::HashMap;
+use alloy_primitives::map::{Entry, HashMap};
 use thiserror::Error;
 
 /// A refusal of the guard. A programmer's or operator's error (two processes on one key): stop signing.
@@ -40,20 +40,29 @@ pub struct SigningGuard {
 impl SigningGuard {
     /// Permits signing `digest` for `seq`, and remembers it. The same pair again is permitted.
     pub fn permit(&mut self, channel: ChannelId, seq: Seq, digest: Digest) -> Result<(), GuardError> {
-        match self.newest.get(&channel) {
-            Some((newest, signed)) if *newest == seq && *signed != digest => Err(GuardError::SecondDigest {
+        // One look-up: with many channels it is a miss of the cache.
+        let known = match self.newest.entry(channel) {
+            Entry::Vacant(new) => {
+                new.insert((seq, digest));
+                return Ok(());
+            }
+            Entry::Occupied(known) => known.into_mut(),
+        };
+        let (newest, signed) = *known;
+        match () {
+            () if newest == seq && signed != digest => Err(GuardError::SecondDigest {
                 channel,
                 seq,
-                signed: *signed,
+                signed,
                 asked: digest,
             }),
-            Some((newest, _)) if *newest > seq => Err(GuardError::OlderSeq {
+            () if newest > seq => Err(GuardError::OlderSeq {
                 channel,
-                newest: *newest,
+                newest,
                 asked: seq,
             }),
-            _ => {
-                self.newest.insert(channel, (seq, digest));
+            () => {
+                *known = (seq, digest);
                 Ok(())
             }
         }

@@ -68,11 +68,17 @@ impl Credit {
     /// `keccak(payer_channel || payment_id)`.
     #[must_use]
     pub fn payer_of(channel: &ChannelId, payment_id: &PaymentId) -> Digest {
+        Digest(crate::hash::keccak(&Self::payer_preimage(channel, payment_id)))
+    }
+
+    /// The bytes whose Keccak-256 [`Credit::payer_of`] is: for whoever hashes many at once.
+    #[must_use]
+    pub fn payer_preimage(channel: &ChannelId, payment_id: &PaymentId) -> [u8; 48] {
         let mut bytes = [0; 48];
         let (head, tail) = bytes.split_at_mut(32);
         head.copy_from_slice(&channel.0);
         tail.copy_from_slice(&payment_id.0);
-        Digest(crate::hash::keccak(&bytes))
+        bytes
     }
 }
 

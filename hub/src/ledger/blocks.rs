@@ -37,6 +37,10 @@ impl<T> Blocks<T> {
         self.head.front()
     }
 
+    pub(super) fn back(&self) -> Option<&T> {
+        self.rest.back().unwrap_or(&self.head).back()
+    }
+
     /// The block of an item and its place there.
     fn find(&self, at: usize) -> Option<(&VecDeque<T>, usize)> {
         let Some(behind) = at.checked_sub(self.head.len()) else {

@@ -1,13 +1,14 @@
 //! A commit: inputs are applied one by one, then every touched channel gets its voucher.
 
 use super::{
-    Input, Ledger, Output,
+    Input, Ledger, Output, ahead,
     entry::{Entry, EventRow, Issue},
     input::{Change, Changes, Record},
     output::{EventOut, FrameOut},
     touched::Indices,
 };
 use crate::{digests, engine::SessionId};
+use hub_verify::prefetch;
 use protocol_spec::{
     Digest, Op, Receipt, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher,
     channel::{Clock, Draft},
@@ -19,6 +20,9 @@ const EVENTS_PER_COMMIT_MAX: u64 = 256;
 /// Channels that get their vouchers together: enough to hash them side by side, few enough to stay in the near cache
 /// from the first look at them to the last.
 const ISSUED_TOGETHER: usize = 64;
+
+/// So many channels ahead of the draft of a voucher its channel is loaded.
+const LOADED_BEFORE: usize = 4;
 
 /// What a commit made.
 #[derive(Debug, Default)]
@@ -60,8 +64,18 @@ impl Ledger {
         };
         let now = self.clock(now).now;
         self.look_for_rollback(&inputs, now, &mut commit);
-        for input in inputs {
-            self.apply(input, self.clock(now), &mut commit);
+        let mut inputs = inputs.into_iter();
+        while !inputs.as_slice().is_empty() {
+            let together = inputs.as_slice();
+            let together = together.get(..ahead::TOGETHER).unwrap_or(together);
+            self.load(together);
+            let payers = ahead::payers(together);
+            let mut payers = payers.as_slice();
+            for input in inputs.by_ref().take(ahead::TOGETHER) {
+                let (own, rest) = payers.split_at_checked(ahead::count(&input)).unwrap_or_default();
+                payers = rest;
+                self.apply(input, own, self.clock(now), &mut commit);
+            }
         }
         self.finish(now, ready, &mut commit);
         commit
@@ -166,14 +180,17 @@ impl Ledger {
             .ok_or(Reject::RecordCorrupt)?;
         let signer = self.entry(index)?.channel.config().client_signer;
         let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, signer);
-        self.accept_frame(index, &voucher, ops, offline, clock, commit)
+        self.accept_frame(index, &voucher, ops, &[], offline, clock, commit)
             .map(drop)
     }
 
-    fn apply(&mut self, input: Input, clock: Clock, commit: &mut Commit) {
+    /// `payers`: those of the input, see [`ahead::payers`].
+    fn apply(&mut self, input: Input, payers: &[Digest], clock: Clock, commit: &mut Commit) {
         match input {
             Input::Policy(policy) => self.set_policy(policy, clock, commit),
-            Input::Frame { origin, voucher, ops } => self.frame(origin, &voucher, ops, clock, commit),
+            Input::Frame { origin, voucher, ops } => {
+                self.frame(origin, &voucher, ops, payers, clock, commit);
+            }
             Input::Login(origin) => self.login(origin, commit),
             Input::Register(origin, call) => self.register(origin, &call, commit),
             Input::Resume(origin, resumption) => self.resume(origin, &resumption, clock, commit),
@@ -235,10 +252,13 @@ impl Ledger {
             .outputs
             .reserve(touched.len().saturating_add(commit.replies.len()));
         for some in touched.chunks(ISSUED_TOGETHER) {
-            let drafts: Vec<Drafted> = some
-                .iter()
-                .filter_map(|index| self.draft(*index, clock))
-                .collect();
+            let mut drafts: Vec<Drafted> = Vec::with_capacity(some.len());
+            let mut soon = some.iter().skip(LOADED_BEFORE);
+            for index in some {
+                let next = soon.next().and_then(|index| self.entries.get(*index));
+                next.into_iter().for_each(prefetch);
+                drafts.extend(self.draft(*index, clock));
+            }
             let encoded: Vec<_> = drafts
                 .iter()
                 .map(|drafted| drafted.draft.voucher().encoded())

@@ -5,7 +5,7 @@ use super::{
     payments::{Known, Outcome},
 };
 use protocol_spec::{
-    Amount, Credit, Op, Payee, Payment, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
+    Amount, Credit, Digest, Op, Payee, Payment, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
     canary::{Canary, planted},
     channel::{Clock, Phase},
     limits,
@@ -20,12 +20,14 @@ struct Route {
 
 impl Ledger {
     /// Delivers the payment or returns its money; `Some(reason)` when it bounced.
-    /// Errors are programmer's errors: the sums were checked when the voucher was accepted.
+    /// Errors are programmer's errors: the sums were checked when the voucher was accepted. `tag`: `Credit::payer_of`, if it
+    /// is known already.
     pub(super) fn settle_payment(
         &mut self,
         payer: usize,
         seq: Seq,
         payment: &Payment,
+        tag: Option<Digest>,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Option<ReturnReason>, Reject> {
@@ -40,7 +42,11 @@ impl Ledger {
         let bounced = match route {
             Ok(route) => {
                 match route.payee {
-                    Some(payee) => self.credit(payer, payee, payment, clock, commit)?,
+                    Some(payee) => {
+                        let channel = self.entry(payer)?.channel.id();
+                        let tag = tag.unwrap_or_else(|| Credit::payer_of(&channel, &payment.payment_id));
+                        self.credit(payee, payment, tag, clock, commit)?;
+                    }
                     None => self.order(payer, clock)?,
                 }
                 self.give_back(
@@ -146,7 +152,10 @@ impl Ledger {
             () if to.stored.leaving_until > now => Err(ReturnReason::PayeeClosed),
             () if self.uncertain(index) => Err(ReturnReason::Unavailable),
             // One place is kept for the acknowledgement and the returns of the payee's own payments.
-            () if to.channel.unacked().saturating_add(RESERVED_PLACES) >= limits::UNACKED_MAX => {
+            () if to
+                .channel
+                .has_unacked(limits::UNACKED_MAX.saturating_sub(RESERVED_PLACES)) =>
+            {
                 Err(ReturnReason::PayeeBacklog)
             }
             () if to.capacity() < amount || !to.fits(amount) => Err(ReturnReason::InsufficientReserve),
@@ -172,15 +181,15 @@ impl Ledger {
 
     fn credit(
         &mut self,
-        payer: usize,
         payee: usize,
         payment: &Payment,
+        tag: Digest,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         let credit = Credit {
             payment_id: payment.payment_id,
-            payer: Credit::payer_of(&self.entry(payer)?.channel.id(), &payment.payment_id),
+            payer: tag,
             amount: payment.amount,
             invoice: payment.invoice,
         };

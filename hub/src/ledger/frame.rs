@@ -5,7 +5,7 @@ use super::{
     questions::QUOTE_LIFE_S,
 };
 use protocol_spec::{
-    Amount, Channel, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
+    Amount, Channel, Digest, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
     canary::{Canary, planted},
     channel::{Accepted, Clock},
     limits,
@@ -18,10 +18,11 @@ impl Ledger {
         origin: Origin,
         voucher: &VerifiedVoucher,
         ops: Vec<Op>,
+        payers: &[Digest],
         clock: Clock,
         commit: &mut Commit,
     ) {
-        let result = self.try_frame(origin, voucher, ops, clock, commit);
+        let result = self.try_frame(origin, voucher, ops, payers, clock, commit);
         commit.replies.push(Output::Reply(
             origin,
             result.map(|reply| Box::new(Reply::Voucher(reply))),
@@ -33,6 +34,7 @@ impl Ledger {
         origin: Origin,
         voucher: &VerifiedVoucher,
         ops: Vec<Op>,
+        payers: &[Digest],
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<VoucherReply, RpcError> {
@@ -46,7 +48,7 @@ impl Ledger {
         }
         let offline = self.offline_locks(index, &ops);
         let bounced = self
-            .accept_frame(index, voucher, ops, offline, clock, commit)
+            .accept_frame(index, voucher, ops, payers, offline, clock, commit)
             .map_err(|reject| RpcError::from(&reject))?;
         Ok(VoucherReply {
             seq: voucher.voucher().seq,
@@ -55,11 +57,17 @@ impl Ledger {
     }
 
     /// R24: accepts the voucher and delivers its payments. State is unchanged on an error.
+    /// `payers`: see [`super::ahead::payers`]; what is missing is hashed here.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a frame with what was made of it before"
+    )]
     pub(super) fn accept_frame(
         &mut self,
         index: usize,
         voucher: &VerifiedVoucher,
         ops: Vec<Op>,
+        payers: &[Digest],
         offline: Vec<u64>,
         clock: Clock,
         commit: &mut Commit,
@@ -76,8 +84,13 @@ impl Ledger {
         commit.touched.insert(index);
         let seq = voucher.voucher().seq;
         let mut bounced = Vec::new();
+        let mut payers = payers.iter();
         for op in &ops {
-            if let Some(bounce) = self.settle_accepted(index, seq, op, &offline, clock, commit) {
+            let tag = match op {
+                Op::Pay(_) => payers.next().copied(),
+                _ => None,
+            };
+            if let Some(bounce) = self.settle_accepted(index, seq, (op, tag), &offline, clock, commit) {
                 bounced.push(bounce);
             }
         }
@@ -103,14 +116,14 @@ impl Ledger {
         &mut self,
         payer: usize,
         seq: Seq,
-        op: &Op,
+        (op, tag): (&Op, Option<Digest>),
         offline: &[u64],
         clock: Clock,
         commit: &mut Commit,
     ) -> Option<Bounce> {
         let settled = match op {
             Op::Pay(payment) => self
-                .settle_payment(payer, seq, payment, clock, commit)
+                .settle_payment(payer, seq, payment, tag, clock, commit)
                 .map(|bounced| bounced.map(|reason| (payment.payment_id, reason))),
             Op::LockAdd { payment_id, .. } => NewLock::of(op).map_or(Ok(None), |new| {
                 self.take_lock(payer, seq, &new, offline, clock, commit)
@@ -162,7 +175,7 @@ impl Ledger {
 
 /// A client that sends but never takes the hub's vouchers is told to, before the hub runs out of numbers to keep.
 fn check_backlog(channel: &Channel, voucher: &Voucher) -> Result<(), Reject> {
-    let full = channel.unacked().saturating_add(MARGIN) >= limits::UNACKED_MAX;
+    let full = channel.has_unacked(limits::UNACKED_MAX.saturating_sub(MARGIN));
     if full && voucher.seq > channel.received().seq && voucher.ack_seq <= channel.received().ack_seq {
         return Err(Reject::TooManyUnacked {
             max: limits::UNACKED_MAX,

@@ -57,6 +57,10 @@ impl<T> Log<T> {
         self.items.front()
     }
 
+    pub(super) fn back(&self) -> Option<&T> {
+        self.items.back()
+    }
+
     pub(super) fn get(&self, position: u64) -> Option<&T> {
         let at = position.checked_sub(self.from)?;
         self.items.get(usize::try_from(at).ok()?)

@@ -4,6 +4,7 @@
 //! record; replaying the records gives the same state and the same vouchers. At most one voucher (more only when
 //! a frame is full) leaves each touched channel per commit: it carries credits, returns and the acknowledgement.
 
+mod ahead;
 mod blocks;
 mod chain_facts;
 mod checkpoint;

@@ -2,11 +2,11 @@
 
 use super::limits;
 use crate::engine::Signer;
+use alloy::primitives::map::HashMap;
 use protocol_spec::{
     Address, ChannelId,
     message::{ChannelInfo, ErrorCode, LoginReply, Message, Reply, Request, ResumeReply, RpcError},
 };
-use std::collections::HashMap;
 
 /// The signers of one connection. With one signer it decides nothing: the ledger does.
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@
     reason = "constant bounds over arrays; lengths are checked at the entry"
 )]
 
-use crate::lanes::Lanes;
 #[cfg(test)]
 use crate::lanes::emulated::Emulated;
+use crate::lanes::{self, Lanes};
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{
     avx2::Avx2,
@@ -18,6 +18,8 @@ use crate::lanes::{
 
 /// Bytes that one permutation absorbs.
 const RATE: usize = 136;
+/// The same in words.
+const WORDS: usize = RATE / 8;
 const ROUNDS: [u64; 24] = [
     0x0000_0000_0000_0001,
     0x0000_0000_0000_8082,
@@ -84,10 +86,13 @@ fn each_avx2(messages: &[u8], length: usize, digests: &mut [[u8; 32]]) {
 /// Words of several states side by side.
 trait Words: Copy {
     const WIDTH: usize;
-    fn zero() -> Self;
-    /// Lane i is `word(i)`.
-    fn gather(word: impl Fn(usize) -> u64) -> Self;
-    fn lane(&self, lane: usize) -> u64;
+    fn splat(word: u64) -> Self;
+    /// Lane i of word j is word `from + j` of row i.
+    fn columns(rows: &[[u64; WORDS]; 8], from: usize) -> [Self; 8];
+    /// Lane i of the result is word `at` of row i.
+    fn column(rows: &[[u64; WORDS]; 8], at: usize) -> Self;
+    /// The lanes, and nothing behind them.
+    fn store(self) -> [u64; 8];
     fn xor(self, other: Self) -> Self;
     fn xor3(self, b: Self, c: Self) -> Self;
     /// self ^ (!b & c).
@@ -100,25 +105,33 @@ macro_rules! words_of_lanes {
         impl Words for $type {
             const WIDTH: usize = 8;
             #[inline(always)]
-            fn zero() -> Self {
-                Self::splat(0)
+            fn splat(word: u64) -> Self {
+                Lanes::splat(word)
             }
             #[inline(always)]
-            fn gather(word: impl Fn(usize) -> u64) -> Self {
-                Self::load(&[
-                    word(0),
-                    word(1),
-                    word(2),
-                    word(3),
-                    word(4),
-                    word(5),
-                    word(6),
-                    word(7),
+            fn columns(rows: &[[u64; WORDS]; 8], from: usize) -> [Self; 8] {
+                let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+                lanes::transpose([
+                    eight(r0, from),
+                    eight(r1, from),
+                    eight(r2, from),
+                    eight(r3, from),
+                    eight(r4, from),
+                    eight(r5, from),
+                    eight(r6, from),
+                    eight(r7, from),
                 ])
             }
             #[inline(always)]
-            fn lane(&self, lane: usize) -> u64 {
-                self.store()[lane]
+            fn column(rows: &[[u64; WORDS]; 8], at: usize) -> Self {
+                let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+                Self::load(&[
+                    r0[at], r1[at], r2[at], r3[at], r4[at], r5[at], r6[at], r7[at],
+                ])
+            }
+            #[inline(always)]
+            fn store(self) -> [u64; 8] {
+                Lanes::store(self)
             }
             #[inline(always)]
             fn xor(self, other: Self) -> Self {
@@ -151,16 +164,30 @@ struct One(u64);
 impl Words for One {
     const WIDTH: usize = 1;
     #[inline(always)]
-    fn zero() -> Self {
-        Self(0)
+    fn splat(word: u64) -> Self {
+        Self(word)
     }
     #[inline(always)]
-    fn gather(word: impl Fn(usize) -> u64) -> Self {
-        Self(word(0))
+    fn columns(rows: &[[u64; WORDS]; 8], from: usize) -> [Self; 8] {
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = *eight(&rows[0], from);
+        [
+            Self(w0),
+            Self(w1),
+            Self(w2),
+            Self(w3),
+            Self(w4),
+            Self(w5),
+            Self(w6),
+            Self(w7),
+        ]
     }
     #[inline(always)]
-    fn lane(&self, _lane: usize) -> u64 {
-        self.0
+    fn column(rows: &[[u64; WORDS]; 8], at: usize) -> Self {
+        Self(rows[0][at])
+    }
+    #[inline(always)]
+    fn store(self) -> [u64; 8] {
+        [self.0, 0, 0, 0, 0, 0, 0, 0]
     }
     #[inline(always)]
     fn xor(self, other: Self) -> Self {
@@ -184,16 +211,31 @@ impl Words for One {
 impl Words for Avx2 {
     const WIDTH: usize = 4;
     #[inline(always)]
-    fn zero() -> Self {
-        Self::load(&[0; 4])
+    fn splat(word: u64) -> Self {
+        Self::load(&[word; 4])
     }
     #[inline(always)]
-    fn gather(word: impl Fn(usize) -> u64) -> Self {
-        Self::load(&[word(0), word(1), word(2), word(3)])
+    fn columns(rows: &[[u64; WORDS]; 8], from: usize) -> [Self; 8] {
+        [
+            Self::column(rows, from),
+            Self::column(rows, from + 1),
+            Self::column(rows, from + 2),
+            Self::column(rows, from + 3),
+            Self::column(rows, from + 4),
+            Self::column(rows, from + 5),
+            Self::column(rows, from + 6),
+            Self::column(rows, from + 7),
+        ]
     }
     #[inline(always)]
-    fn lane(&self, lane: usize) -> u64 {
-        self.store()[lane]
+    fn column(rows: &[[u64; WORDS]; 8], at: usize) -> Self {
+        let [r0, r1, r2, r3, ..] = rows;
+        Self::load(&[r0[at], r1[at], r2[at], r3[at]])
+    }
+    #[inline(always)]
+    fn store(self) -> [u64; 8] {
+        let [a, b, c, d] = Avx2::store(self);
+        [a, b, c, d, 0, 0, 0, 0]
     }
     #[inline(always)]
     fn xor(self, other: Self) -> Self {
@@ -213,52 +255,75 @@ impl Words for Avx2 {
     }
 }
 
+/// No closures in here: they would not be inlined into code for other CPU features.
 #[inline(always)]
 fn each<W: Words>(messages: &[u8], length: usize, digests: &mut [[u8; 32]]) {
+    let mut rows = [[0; WORDS]; 8];
     for (at, digests) in digests.chunks_mut(W::WIDTH).enumerate() {
-        // Behind the last message it is the last one again.
-        let last = digests.len() - 1;
-        let message = |lane: usize| &messages[(at * W::WIDTH + lane.min(last)) * length..][..length];
-        let mut state = [W::zero(); 25];
+        let mut state = [W::splat(0); 25];
         for block in 0..=length / RATE {
-            for word in 0..RATE / 8 {
-                let from = block * RATE + word * 8;
-                state[word] = state[word].xor(W::gather(|lane| padded_word(message(lane), from, block)));
+            // What lanes without a message hash is thrown away.
+            for lane in 0..digests.len() {
+                let message = &messages[(at * W::WIDTH + lane) * length..][..length];
+                rows[lane] = padded(&message[block * RATE..]);
             }
+            for from in [0, 8] {
+                let columns = W::columns(&rows, from);
+                for word in 0..8 {
+                    state[from + word] = state[from + word].xor(columns[word]);
+                }
+            }
+            state[16] = state[16].xor(W::column(&rows, 16));
             permute(&mut state);
         }
+        let words = [
+            state[0].store(),
+            state[1].store(),
+            state[2].store(),
+            state[3].store(),
+        ];
         for (lane, digest) in digests.iter_mut().enumerate() {
             for (word, bytes) in digest.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                *bytes = state[word].lane(lane).to_le_bytes();
+                *bytes = words[word][lane].to_le_bytes();
             }
         }
     }
 }
 
-/// Eight bytes of the padded message: a one bit behind its end, another at the end of its last block.
+/// Eight words of a row.
 #[inline(always)]
-fn padded_word(message: &[u8], from: usize, block: usize) -> u64 {
-    if let Some(bytes) = message.get(from..).and_then(|rest| rest.first_chunk()) {
-        return u64::from_le_bytes(*bytes);
+fn eight(row: &[u64; WORDS], from: usize) -> &[u64; 8] {
+    match row[from..].first_chunk() {
+        Some(words) => words,
+        None => unreachable!("eight words from {from} on"),
     }
-    let mut bytes = [0; 8];
-    if from <= message.len() {
-        let rest = &message[from..];
-        bytes[..rest.len()].copy_from_slice(rest);
-        bytes[rest.len()] = 1;
+}
+
+/// The next block of a message of which `rest` is left: behind the message's end a one bit, and another at the end of
+/// the block.
+#[inline(always)]
+fn padded(rest: &[u8]) -> [u64; WORDS] {
+    let mut bytes = [0; RATE];
+    match rest.first_chunk() {
+        Some(whole) => bytes = *whole,
+        None => {
+            bytes[..rest.len()].copy_from_slice(rest);
+            bytes[rest.len()] = 1;
+            bytes[RATE - 1] |= 0x80;
+        }
     }
-    if from + 8 == (block + 1) * RATE {
-        bytes[7] |= 0x80;
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
     }
-    u64::from_le_bytes(bytes)
+    words
 }
 
 /// Keccak-f[1600].
 #[inline(always)]
 fn permute<W: Words>(a: &mut [W; 25]) {
     for constant in ROUNDS {
-        // No closures: they would not be inlined into code for other CPU features.
-        let mut c = [W::zero(); 5];
+        let mut c = [W::splat(0); 5];
         let mut d = c;
         for x in 0..5 {
             c[x] = a[x].xor3(a[x + 5], a[x + 10]).xor3(a[x + 15], a[x + 20]);
@@ -314,7 +379,7 @@ fn permute<W: Words>(a: &mut [W; 25]) {
                 a[5 * y + x] = rows[y][x].chi(rows[y][(x + 1) % 5], rows[y][(x + 2) % 5]);
             }
         }
-        a[0] = a[0].xor(W::gather(|_| constant));
+        a[0] = a[0].xor(W::splat(constant));
     }
 }
 

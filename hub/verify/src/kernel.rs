@@ -19,6 +19,7 @@ use crate::{
     lanes::{self, Lanes, Quads},
     layout::{LEAVES, LEAVES_ALL, Pick},
     order,
+    prefetch::prefetch,
     sum::{Point, Source, Sums},
     table::{BaseTable, SignerTable, TablePoint},
     words,
@@ -70,8 +71,7 @@ impl<'a> Leaves<'a> {
                 &signer[pick.index()]
             };
             // Tables of many signers are in no near cache, nor are those of G.
-            #[cfg(target_arch = "x86_64")]
-            avx2::prefetch(point);
+            prefetch(point);
             block.points[leaf][lane] = point;
             block.negative[leaf] |= u8::from(pick.negative()) << lane;
         }

@@ -34,8 +34,8 @@
 //! **Tables** are shared by all threads: a signer's vouchers may be verified by any of them, and a copy per thread would
 //! double the memory. Reading takes a shared lock once for each 64 signatures.
 //!
-//! **Unsafe code** is in `lanes/avx512.rs` and `lanes/avx2.rs`, one instruction per function, and where functions compiled for CPU features
-//! are called. The kernel is generic over the lanes: the tests run it over portable code that computes what Intel specifies for
+//! **Unsafe code** is in `lanes/avx512.rs`, `lanes/avx2.rs` and `prefetch.rs`, one instruction per function, and where functions
+//! compiled for CPU features are called. The kernel is generic over the lanes: the tests run it over portable code that computes what Intel specifies for
 //! each instruction, everywhere, and over the instructions themselves where the CPU has them (the test prints whether).
 //! On a CPU without AVX-512 IFMA, or without AVX2 and FMA, those functions are compiled and not run.
 
@@ -54,6 +54,7 @@ mod lanes;
 mod layout;
 mod order;
 mod portable;
+mod prefetch;
 mod reference;
 mod sum;
 mod table;
@@ -65,5 +66,6 @@ pub use item::{Counts, Engine, Item, Signature, Verdict};
 pub use keccak::keccak256_each;
 pub use key::Key;
 pub use portable::Portable;
+pub use prefetch::prefetch;
 pub use reference::Reference;
 pub use tables::Tables;

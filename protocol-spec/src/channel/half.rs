@@ -296,6 +296,11 @@ impl Outgoing {
         Some((least.max(acknowledged_paid), most))
     }
 
+    /// Own vouchers kept: all that are not acknowledged, and one more at most.
+    pub(super) fn kept(&self) -> usize {
+        self.sent.len()
+    }
+
     pub(super) fn unacked_after(&self, ack: Seq) -> usize {
         // At most one of those is kept.
         let known = self.sent.iter().take_while(|sent| sent.seq <= ack).count();

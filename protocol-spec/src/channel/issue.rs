@@ -52,7 +52,7 @@ impl Channel {
         if ops.is_empty() && !self.must_ack() {
             return Err(Reject::NothingToSay);
         }
-        if self.unacked() >= limits::UNACKED_MAX {
+        if self.has_unacked(limits::UNACKED_MAX) {
             return Err(Reject::TooManyUnacked {
                 max: limits::UNACKED_MAX,
             });

@@ -194,6 +194,12 @@ impl Channel {
         self.outgoing.unacked_after(self.incoming.ack_seq)
     }
 
+    /// Whether there are `count` of them or more. Cheap while there are few.
+    #[must_use]
+    pub fn has_unacked(&self, count: usize) -> bool {
+        self.outgoing.kept() >= count && self.unacked() >= count
+    }
+
     /// R12: withdrawn by `side`, counting what this party signed as done.
     #[must_use]
     pub fn withdrawn(&self, side: Side) -> Amount {

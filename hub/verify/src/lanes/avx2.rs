@@ -22,13 +22,6 @@ pub(crate) fn available() -> bool {
         && is_x86_feature_detected!("adx")
 }
 
-/// Starts to load a cache line.
-#[inline(always)]
-pub(crate) fn prefetch<T>(line: &T) {
-    // SAFETY: an instruction of every x86-64 CPU; it changes no value, whatever the address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) }
-}
-
 /// One instruction. SAFETY: the CPU has avx2, and fma for [`Quads`], by the promise of [`Avx2`]; no instruction touches
 /// memory but `load` and `store`, through valid references.
 macro_rules! instruction {

@@ -117,7 +117,7 @@ impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
 #[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
-    use axum::{Router, extract::ConnectInfo, routing::get};
+    use axum::{Router, body::Bytes, extract::ConnectInfo, routing::any};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -125,10 +125,8 @@ mod tests {
     async fn served(most: usize) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route(
-            "/",
-            get(|peer: ConnectInfo<Peer>| async move { peer.0.0.to_string() }),
-        );
+        let answer = |peer: ConnectInfo<Peer>, _: Bytes| async move { peer.0.0.to_string() };
+        let router = Router::new().route("/", any(answer));
         let service = router.into_make_service_with_connect_info::<Peer>();
         tokio::spawn(async move { axum::serve(BoundedListener::new(listener, most), service).await });
         address

@@ -21,6 +21,8 @@ mod clients;
 mod court;
 #[path = "roles/hubs.rs"]
 mod hubs;
+#[path = "roles/liar.rs"]
+mod liar;
 #[path = "roles/locks.rs"]
 mod locks;
 #[path = "roles/mass.rs"]
@@ -43,6 +45,8 @@ mod small_blocks;
 mod spike;
 #[path = "roles/thousands.rs"]
 mod thousands;
+#[path = "roles/wire.rs"]
+mod wire;
 #[path = "support/world.rs"]
 mod world;
 
@@ -189,5 +193,15 @@ async fn locks_are_collected_in_blocks_too_small_for_a_batch() {
     };
     thousands::let_many_wait(&world);
     small_blocks::are_enough(&world, 160, &mut cases).await;
+    judge(&cases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_lies_on_the_wire_costs_nobody() {
+    let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
+    let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let (seed, victims) = (number("LIAR_SEED", 1), number("LIAR_VICTIMS", 4));
+    let world = World::embedded(dir.path()).await;
+    liar::is_no_loss(&world, seed, victims, number("LIAR_S", 8), &mut cases).await;
     judge(&cases);
 }

@@ -35,8 +35,21 @@ impl Actor {
             fault: fault.clone(),
         };
         self.spent = self.spent.saturating_minus(entry.queued);
+        let queued = std::mem::take(&mut entry.lock_queue);
+        let locked = entry.locked.values_mut().filter_map(|locked| {
+            let reply = locked.reply.take()?;
+            Some((reply, locked.row.payment.payment_id))
+        });
+        let locked: Vec<_> = locked.collect();
         entry.fail_all(why, &mut self.outcomes);
         entry.fail_cooperation(&fault);
+        for order in queued {
+            self.after_commit(order.reply, Err(why()));
+        }
+        // Signed: the chain may still show a witness.
+        for (reply, payment_id) in locked {
+            self.after_commit(reply, Err(PayError::Unknown { payment_id }));
+        }
         self.emit(ClientEvent::HubMisbehaved {
             channel_id: *id,
             fault,

@@ -1,6 +1,6 @@
 //! Own locks that a resolver opens: the chain is asked, and its "no" is not for ever.
 
-use crate::common::{Hub, Node, attached, builder, eventually, key};
+use crate::common::{Hub, Node, Spoil, attached, builder, eventually, key};
 use client_sdk::{
     ChannelId, Client, Condition, Digest, LockOptions, LockedPaid, MemoryStore, PayError, SignedInvoice,
 };
@@ -104,4 +104,15 @@ async fn many_witnesses_of_one_lock_are_one_question() {
     eventually("paid", || locked.paying.is_finished()).await;
     let paid = locked.paying.await.unwrap().unwrap();
     assert_eq!(paid.witness.as_bytes(), b"the last one");
+}
+
+/// The lock is signed, so the chain may still show a witness; the payment's id is what to ask with later.
+#[tokio::test]
+async fn who_waits_for_a_lock_is_told_its_id_when_the_channel_freezes() {
+    let world = locked().await;
+    world.hub.state().spoil = Some(Spoil::Signature);
+    let other = world.client.pay(Address::repeat_byte(0x77), 10).await;
+    assert!(matches!(other, Err(PayError::Unknown { .. })), "{other:?}");
+    let told = world.paying.await.unwrap();
+    assert!(matches!(told, Err(PayError::Unknown { .. })), "{told:?}");
 }

@@ -11,10 +11,8 @@ pub(crate) fn of_structs(domain: &Domain, encoded: &[EncodedStruct]) -> Vec<Dige
 }
 
 /// What `Credit::payer_of` is for each payment, in their order.
-pub(crate) fn payers(payments: &[(ChannelId, PaymentId)]) -> Vec<Digest> {
-    let preimages = payments
-        .iter()
-        .map(|(channel, id)| Credit::payer_preimage(channel, id));
+pub(crate) fn payers(payments: impl Iterator<Item = (ChannelId, PaymentId)>) -> Vec<Digest> {
+    let preimages = payments.map(|(channel, id)| Credit::payer_preimage(&channel, &id));
     keccak_each(&preimages.collect::<Vec<_>>())
 }
 
@@ -82,7 +80,7 @@ mod tests {
             .iter()
             .map(|(channel, id)| Credit::payer_of(channel, id))
             .collect();
-        assert_eq!(payers(&payments), expected);
+        assert_eq!(payers(payments.into_iter()), expected);
     }
 
     #[test]

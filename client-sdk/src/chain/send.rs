@@ -350,14 +350,14 @@ impl ChainAccess {
         }
         // Taken perhaps, without an answer: whoever waits sees it.
         let known = self.known(signed.hash).await;
-        let mut too_large = results.iter().filter_map(|result| match result {
-            Err(ChainError::Rpc(said)) if is_too_much_gas(said) => Some(said.clone()),
+        let too_large = results.iter().filter_map(|result| match result {
+            Err(ChainError::Rpc(said)) if is_too_much_gas(said) => Some(said),
             _ => None,
         });
-        let count = too_large.clone().count();
-        match too_large.next() {
-            Some(said) if known.is_err() && count.saturating_mul(2) >= results.len() => {
-                Err(ChainError::WouldRevert(said))
+        let too_large: Vec<&String> = too_large.collect();
+        match too_large.first() {
+            Some(said) if known.is_err() && too_large.len().saturating_mul(2) >= results.len() => {
+                Err(ChainError::WouldRevert((*said).clone()))
             }
             _ => known,
         }

@@ -22,6 +22,8 @@ mod anvil;
 mod clock;
 #[path = "fire/disk.rs"]
 mod disk;
+#[path = "support/files.rs"]
+mod files;
 #[path = "kill_loop/judge.rs"]
 mod judge;
 #[path = "kill_loop/log.rs"]

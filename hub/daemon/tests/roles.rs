@@ -19,6 +19,8 @@ mod anvil;
 mod clients;
 #[path = "roles/court.rs"]
 mod court;
+#[path = "support/files.rs"]
+mod files;
 #[path = "roles/hubs.rs"]
 mod hubs;
 #[path = "roles/liar.rs"]

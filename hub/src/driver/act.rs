@@ -5,10 +5,9 @@ use crate::{
     chain::{CallRequest, ChainError},
     engine::Snapshot,
     ledger::Defence,
-    settle::Room,
 };
 use alloy::{primitives::Bytes, sol_types::SolCall};
-use protocol_spec::{ChannelId, DirectionEvidence, Side, abi, abi::IAdjudicator, calls};
+use protocol_spec::{ChannelId, DirectionEvidence, Room, Side, abi, abi::IAdjudicator, calls};
 use std::{collections::BTreeSet, time::Duration};
 
 /// What one transaction at chain time `now` can show of the evidence: locks that have not expired and whose resolvers do
@@ -56,7 +55,7 @@ impl Driver {
         for defence in overdue {
             let id = defence.config.id(&self.options.domain);
             let refused = self.refused(&defence).await;
-            let received = bounded(&defence.received, &refused, self.sizes().room(), head.timestamp_s);
+            let received = bounded(&defence.received, &refused, self.sizes().locks, head.timestamp_s);
             let after = self.options.resend_after;
             if !received.witnesses.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
                 tracing::warn!(channel = %id, "disputing: a lock was not converted in time");

@@ -3,7 +3,7 @@
 
 use super::{
     Driver,
-    outgoing::{LOCK_GAS, Urgency},
+    outgoing::Urgency,
     sizes::{BASE_GAS, Sizes, payout_gas},
     standing::{Newest, Standing},
 };
@@ -13,7 +13,9 @@ use crate::{
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use protocol_spec::{Address, Amount, ChannelId, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls};
+use protocol_spec::{
+    Address, Amount, ChannelId, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls, limits,
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -109,8 +111,9 @@ impl Rests {
             let lapsed = rest.since.is_none_or(|since| since.elapsed() >= after);
             let late = rest.until.is_some_and(|until| until.0 <= now);
             let carried = !rest.hashes.is_empty() && !late;
-            let on_its_way = carried && rest.hashes.iter().all(|hash| driver.in_flight.waits(Some(*hash)));
-            let follows = rest.more && !driver.in_flight.wait_any(&rest.hashes);
+            let waits = |hash: &B256| driver.in_flight.waits(Some(*hash));
+            let on_its_way = carried && rest.hashes.iter().all(waits);
+            let follows = rest.more && !rest.hashes.iter().any(waits);
             rest.mark != mark || awake || follows || (lapsed && !on_its_way)
         })
     }
@@ -488,7 +491,7 @@ fn evidence(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
             None => lock.expiry.0 > now && !refused.contains(&lock.id),
         })
         .collect();
-    let (all, mut room) = (unresolved.len(), sizes.room());
+    let (all, mut room) = (unresolved.len(), sizes.locks);
     let open: Vec<_> = unresolved.into_iter().filter(|lock| room.take(lock)).collect();
     if !due && open.is_empty() {
         return None;
@@ -555,7 +558,9 @@ fn shown(
 fn gas_of(locks: &[&Lock]) -> u64 {
     let weights = locks.iter().map(|lock| lock.condition().weight());
     let weight = weights.fold(0, u64::saturating_add);
-    weight.saturating_mul(LOCK_GAS).saturating_add(BASE_GAS)
+    weight
+        .saturating_mul(limits::LOCK_GAS_MAX)
+        .saturating_add(BASE_GAS)
 }
 
 fn part(

@@ -6,7 +6,7 @@ use crate::{
     engine::Snapshot,
 };
 use alloy::primitives::{B256, U256};
-use protocol_spec::{Address, Amount, ChannelId, UnixSeconds};
+use protocol_spec::{Address, Amount, ChannelId, UnixSeconds, limits};
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -15,8 +15,6 @@ use tokio::time::Instant;
 
 /// Gas that answering a dispute takes, for one channel of a batch (GAS.md: 17,532 warm, 34,439 with fresh words).
 const ANSWER_GAS: u64 = 35_000;
-/// Gas that one lock takes on chain (GAS.md: 73,796; its voucher 95,023).
-pub(super) const LOCK_GAS: u64 = 100_000;
 /// How often the wallet is looked at.
 const WALLET_EVERY: Duration = Duration::from_secs(30);
 /// What was sent is remembered for so many times the time after which it is sent again.
@@ -174,11 +172,6 @@ impl InFlight {
         hash.is_some_and(|hash| self.waiting.contains(&hash))
     }
 
-    /// Whether one of these was in no block at the last look.
-    pub(super) fn wait_any(&self, hashes: &[B256]) -> bool {
-        hashes.iter().any(|hash| self.waiting.contains(hash))
-    }
-
     /// At the last look; false before the first.
     pub(super) fn wallet_is_short(&self) -> bool {
         self.wallet.as_ref().is_some_and(|wallet| wallet.short)
@@ -312,7 +305,7 @@ fn count(tended: &Tended) {
 
 fn needed_gas(channels: usize, locks: usize) -> u128 {
     let each = |count: usize, gas: u64| (count as u128).saturating_mul(u128::from(gas));
-    each(channels, ANSWER_GAS).saturating_add(each(locks, LOCK_GAS))
+    each(channels, ANSWER_GAS).saturating_add(each(locks, limits::LOCK_GAS_MAX))
 }
 
 fn milli(name: &'static str, wei: u128) {

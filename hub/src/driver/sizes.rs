@@ -1,15 +1,12 @@
 //! How much goes into one transaction: it must fit a block of this chain.
 
-use super::{Driver, outgoing::LOCK_GAS};
-use crate::settle::Room;
-use protocol_spec::limits;
+use super::Driver;
+use protocol_spec::Room;
 
 /// Channels in one batch transaction, at most: stays far below 2^24 gas.
 const BATCH_MAX: u64 = 100;
 /// Channels paid out by one transaction, at most: 14M gas with [`PAYOUT_GAS`].
 const PAYOUTS_MAX: u64 = 50;
-/// Locks on preimages in one transaction, at most: stays far below 2^24 gas.
-const LOCKS_MAX: u64 = 150;
 /// Gas for one channel of a batch that pays nobody: 34,439 to answer a dispute, more to pay a reserve in, and a fifth that is added
 /// to an estimate.
 const BATCHED_GAS: u64 = 70_000;
@@ -32,26 +29,23 @@ pub(super) struct Sizes {
     pub(super) batch: usize,
     /// Channels in a batch that pays out.
     pub(super) payouts: usize,
-    /// Weight of locks.
-    locks: u64,
+    /// Room for the locks of one transaction.
+    pub(super) locks: Room,
 }
 
 impl Sizes {
     /// For blocks of so much gas. One of everything is tried in any.
     pub(super) fn of_block(gas: u64) -> Self {
         let room = gas.saturating_sub(BASE_GAS);
-        let fits = |each: u64, most: u64| room.checked_div(each).unwrap_or(0).min(most);
-        let count = |each, most| usize::try_from(fits(each, most).max(1)).unwrap_or(1);
+        let count = |each: u64, most: u64| {
+            let fits = room.checked_div(each).unwrap_or(0).min(most);
+            usize::try_from(fits.max(1)).unwrap_or(1)
+        };
         Self {
             batch: count(BATCHED_GAS, BATCH_MAX),
             payouts: count(PAYOUT_GAS, PAYOUTS_MAX),
-            locks: fits(LOCK_GAS, LOCKS_MAX).max(limits::RESOLVER_LOCK_WEIGHT),
+            locks: Room::of_gas(room),
         }
-    }
-
-    /// Room for the locks of one transaction.
-    pub(super) const fn room(self) -> Room {
-        Room::of(self.locks)
     }
 }
 
@@ -75,7 +69,7 @@ mod tests {
                 payouts,
                 locks,
             } = Sizes::of_block(gas);
-            (batch, payouts, locks)
+            (batch, payouts, locks.left())
         };
         assert_eq!(of(u64::MAX), (100, 50, 150));
         assert_eq!(of(30_000_000), (100, 50, 150));

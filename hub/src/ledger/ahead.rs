@@ -14,8 +14,7 @@ const PAYEES_MAX: usize = 4;
 
 /// `Credit::payer_of` for each payment of `inputs`, in their order.
 pub(super) fn payers(inputs: &[Input]) -> Vec<Digest> {
-    let all = frames(inputs).flat_map(|(channel, ops)| payments(channel, ops));
-    digests::payers(&all.collect::<Vec<_>>())
+    digests::payers(frames(inputs).flat_map(|(channel, ops)| payments(channel, ops)))
 }
 
 /// How many of them belong to one input.

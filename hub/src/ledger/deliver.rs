@@ -43,8 +43,10 @@ impl Ledger {
             Ok(route) => {
                 match route.payee {
                     Some(payee) => {
-                        let channel = self.entry(payer)?.channel.id();
-                        let tag = tag.unwrap_or_else(|| Credit::payer_of(&channel, &payment.payment_id));
+                        let tag = match tag {
+                            Some(tag) => tag,
+                            None => Credit::payer_of(&self.entry(payer)?.channel.id(), &payment.payment_id),
+                        };
                         self.credit(payee, payment, tag, clock, commit)?;
                     }
                     None => self.order(payer, clock)?,

@@ -55,7 +55,6 @@ pub use exit::{Exit, SettleError};
 pub use forecast::{Forecast, Price, Step, forecast};
 pub use journal::{Ending, Entry, Journal, Purpose};
 pub use node::{Head, Node};
-pub(crate) use outlook::Room;
 pub use outlook::{Offer, Outcome, offer, offer_locks, outcomes, unanswered};
 pub use package::{Package, Permission, SignedAccept, check_package, countersign, seal_package};
 pub use plan::{Intent, Plan, Proof, Verb, plan};

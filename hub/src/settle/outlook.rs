@@ -4,52 +4,8 @@ use super::{
     evidence::{CheckedDirection, CheckedEvidence},
     view::{Phase, View, share},
 };
-use protocol_spec::{Amount, Lock, Side, limits, settlement::Adjudication};
+use protocol_spec::{Amount, Lock, Room, SHOW_GAS_MAX, Side, settlement::Adjudication};
 use std::collections::BTreeSet;
-
-/// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
-const LOCKS_PER_TX_MAX: u64 = 150;
-/// A dispute with its voucher takes less gas than this without locks, and less than that more with each of weight one.
-const SHOW_GAS_MAX: u64 = 500_000;
-const LOCK_GAS_MAX: u64 = 100_000;
-const _: () = assert!(SHOW_GAS_MAX + LOCKS_PER_TX_MAX * LOCK_GAS_MAX < 1 << 24);
-/// Calldata of a lock on a preimage: 11 words and its proof. One with a resolver takes less than four times that.
-const LOCK_BYTES: u64 = 32 * (11 + limits::LOCKS_FROM_HUB_MAX.next_power_of_two().ilog2() as u64);
-const _: () = assert!(
-    LOCK_BYTES + limits::WITNESS_BYTES_MAX as u64 <= LOCK_BYTES * limits::RESOLVER_LOCK_WEIGHT
-        && LOCKS_PER_TX_MAX * LOCK_BYTES + (8 << 10) <= 128 << 10,
-    "nodes keep no transaction above 128 KiB in their pools"
-);
-
-/// Room for locks in one transaction.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room(u64);
-
-impl Room {
-    /// For locks of so much weight in all.
-    pub(crate) const fn of(weight: u64) -> Self {
-        Self(weight)
-    }
-
-    /// The room in a block of so much gas. One lock of any kind always fits: nothing less can be tried.
-    fn in_block(gas_limit: u64) -> Self {
-        let locks = gas_limit.saturating_sub(SHOW_GAS_MAX) / LOCK_GAS_MAX;
-        Self(locks.clamp(limits::RESOLVER_LOCK_WEIGHT, LOCKS_PER_TX_MAX))
-    }
-
-    /// How many transactions locks of this weight in all need at most.
-    pub(super) const fn transactions(weight: u64) -> u64 {
-        // What is left of a transaction does not fit the next lock.
-        weight.div_ceil(LOCKS_PER_TX_MAX - limits::RESOLVER_LOCK_WEIGHT + 1)
-    }
-
-    /// Takes the room that resolving `lock` needs; false when there is not enough left.
-    pub(crate) fn take(&mut self, lock: &Lock) -> bool {
-        let left = self.0.checked_sub(lock.condition().weight());
-        self.0 = left.unwrap_or(self.0);
-        left.is_some()
-    }
-}
 
 /// What of the evidence a transaction would show, and what the adjudicator would then hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -164,7 +120,8 @@ fn unlocks(
     });
     let mut locks: Vec<&Lock> = received.locks.iter().filter(|_| opened).collect();
     locks.sort_by_key(|lock| lock.expiry);
-    let (mut counted, mut room) = (BTreeSet::new(), Room::in_block(view.head.gas_limit));
+    let mut room = Room::of_gas(view.head.gas_limit.saturating_sub(SHOW_GAS_MAX));
+    let mut counted = BTreeSet::new();
     for lock in locks {
         let known = received.witnesses.contains_key(&lock.id) && view.shows(lock.id);
         let in_time = known && view.head.time < lock.expiry;

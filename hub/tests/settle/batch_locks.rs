@@ -6,10 +6,10 @@ use crate::{
     cli::program,
     fleet::{Channel, DEPOSIT, Fleet},
     locks::locked,
-    vouchers::{HUB, PERIOD_S, STRANGER, key, lock},
+    vouchers::{PERIOD_S, STRANGER, key, lock},
     world::World,
 };
-use protocol_spec::{DirectionEvidence, Evidence, Side, calls};
+use protocol_spec::{DirectionEvidence, Evidence, Side};
 use serde_json::Value;
 use std::process::{Command, Stdio};
 
@@ -28,9 +28,7 @@ fn evidence(channel: &Channel, count: u64, expiry: u64) -> Evidence {
 /// The hub disputes and shows nothing.
 async fn hub_disputes(fleet: &Fleet) {
     for channel in &fleet.channels {
-        let p = &channel.parties;
-        let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-        fleet.world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+        fleet.world.empty_dispute(&channel.parties).await;
     }
 }
 

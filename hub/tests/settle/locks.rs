@@ -5,7 +5,7 @@ use crate::{
     vouchers::{CLIENT, HUB, PERIOD_S, Parties, lock, opening, preimage},
     world::World,
 };
-use protocol_spec::{Address, DirectionEvidence, Lock, Side, Witness, calls};
+use protocol_spec::{Address, DirectionEvidence, Evidence, Lock, Side, Witness, calls};
 
 /// The hub paid 100 and locked `locks`; the preimages of `known` are known.
 pub(crate) fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionEvidence {
@@ -19,6 +19,13 @@ pub(crate) fn locked(p: &Parties, locks: Vec<Lock>, known: &[u64]) -> DirectionE
             .map(|id| (id.to_string(), preimage(*id).into()))
             .collect(),
     }
+}
+
+/// What a client holds of whom paid it 100 and locked `count` times `amount` of the lock's id until `expiry`: it knows all preimages.
+pub(crate) fn all_known(p: &Parties, count: u64, amount: impl Fn(u64) -> u128, expiry: u64) -> Evidence {
+    let ids: Vec<u64> = (1..=count).collect();
+    let locks = ids.iter().map(|id| lock(*id, amount(*id), expiry)).collect();
+    p.evidence(Side::Client, locked(p, locks, &ids), DirectionEvidence::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,8 +193,7 @@ async fn a_lock_that_is_refused_in_a_transaction_can_be_left_out_by_hand() {
     received.witnesses.push(("2".to_owned(), witness));
     let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
     let file = world.file(&evidence);
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
 
     // Every check before it is sent says yes.
     world.settle("submit", &file, &[]).exits(0);

@@ -4,8 +4,8 @@ use crate::{
     batch::world_on_embedded,
     cli::{Running, settle, write},
     fleet::{Channel, DEPOSIT, Fleet},
-    locks::locked,
-    vouchers::{HUB, PERIOD_S, Parties, lock, opening},
+    locks::all_known,
+    vouchers::{PERIOD_S, Parties, opening},
     world::World,
 };
 use alloy::{
@@ -14,7 +14,7 @@ use alloy::{
     providers::Provider as _,
 };
 use protocol_spec::{
-    Amount, DirectionEvidence, Evidence, Lock, Side, SignedVoucher, UnixSeconds, Witness, calls, limits,
+    Amount, DirectionEvidence, Evidence, Lock, Side, SignedVoucher, UnixSeconds, Witness, limits,
 };
 use std::time::Instant;
 
@@ -27,9 +27,7 @@ fn amount(id: u64) -> u128 {
 }
 
 pub(crate) fn received(p: &Parties, expiry: u64) -> Evidence {
-    let ids: Vec<u64> = (1..=limits::LOCKS_FROM_HUB_MAX as u64).collect();
-    let locks = ids.iter().map(|id| lock(*id, amount(*id), expiry)).collect();
-    p.evidence(Side::Client, locked(p, locks, &ids), DirectionEvidence::default())
+    all_known(p, limits::LOCKS_FROM_HUB_MAX as u64, amount, expiry)
 }
 
 /// Gas used and bytes of calldata of every transaction of `sender` after block `from`.
@@ -132,22 +130,10 @@ async fn a_watch_from_cron_and_a_batch_resolve_more_locks_than_a_few_transaction
     let fleet = Fleet::reserved(world, 2, RESERVE).await;
     let world = &fleet.world;
     let nonce = async |channel: &Channel| world.nonce(channel.parties.config.client_signer).await;
-    let some = |channel: &Channel, count| {
-        let p = &channel.parties;
-        let ids: Vec<u64> = (1..=count).collect();
-        let locks = ids.iter().map(|id| lock(*id, amount(*id), expiry)).collect();
-        p.evidence(Side::Client, locked(p, locks, &ids), DirectionEvidence::default())
-    };
+    let some = |channel: &Channel, count| all_known(&channel.parties, count, amount, expiry);
     // The hub disputes and shows nothing; a watch with the signer's key answers with all.
     let watched = &fleet.channels[0];
-    let nothing = calls::dispute(
-        &watched.parties.config,
-        Side::Client,
-        &DirectionEvidence::default(),
-    );
-    world
-        .call(HUB, watched.parties.domain.adjudicator, 0, &nothing)
-        .await;
+    world.empty_dispute(&watched.parties).await;
     let dir = world.subdirectory("own");
     world.named("own/me.json", &some(watched, 620));
     world.watch_once(&dir, watched.seed + 50, &[]).exits(0);

@@ -6,7 +6,7 @@ use crate::{
     world::World,
 };
 use hub::settle::{CheckedEvidence, Permission, SignedAccept, check_package, countersign, seal_package};
-use protocol_spec::{Address, DirectionEvidence, Evidence, Side, calls};
+use protocol_spec::{Address, DirectionEvidence, Evidence, Side};
 use serde_json::Value;
 
 fn evidence(world: &World) -> Evidence {
@@ -43,8 +43,7 @@ async fn only_the_named_submitter_can_use_a_package_and_only_as_it_permits() {
         .send_as(STRANGER, "dispute", &package, &[])
         .exits(3)
         .says("does not permit to start");
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
     world
         .send_as(HUB, "submit", &package, &[])
         .exits(3)
@@ -195,8 +194,7 @@ async fn locks_go_into_a_package_as_their_opening_only_and_not_while_one_is_mark
         (Some(opening), 0)
     );
     // Shown by the submitter, opened by it: the dispute stays open until the client is back to resolve.
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
     let package = out.display().to_string();
     world.send_as(STRANGER, "submit", &package, &[]).exits(0);
     world.pass(PERIOD_S + 60).await;

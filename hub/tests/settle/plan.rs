@@ -1,10 +1,10 @@
 //! `settle plan`: who gets what, steps, gas and deadlines, in every phase.
 
 use crate::{
-    vouchers::{CLIENT, HUB, PERIOD_S, STRANGER},
+    vouchers::{CLIENT, PERIOD_S, STRANGER},
     world::World,
 };
-use protocol_spec::{DirectionEvidence, Side, calls};
+use protocol_spec::{DirectionEvidence, Side};
 use serde_json::Value;
 
 fn row<'a>(plan: &'a Value, list: &str, key: &str, name: &str) -> &'a Value {
@@ -99,9 +99,7 @@ async fn a_plan_says_why_a_step_makes_no_sense() {
     let unshown = |text: &Value| text.as_str().unwrap().contains("dispute --without-evidence");
     assert!(unshown(&dispute["text"]) && unshown(&plan["next"]), "{plan:#}");
     // The hub has started one with nothing: answering it is the step, and it has an end.
-    let to = p.domain.adjudicator;
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, to, 0, &nothing).await;
+    world.empty_dispute(p).await;
     let received = p.evidence(
         Side::Client,
         p.paid(Side::Hub, (3, 300), (0, 0)),

@@ -2,11 +2,11 @@
 
 use crate::{
     fleet::{Channel, DEPOSIT, Fleet},
-    locks::locked,
-    vouchers::{HUB, PERIOD_S, STRANGER, key, lock},
+    locks::all_known,
+    vouchers::{PERIOD_S, STRANGER, key},
     world::World,
 };
-use protocol_spec::{DirectionEvidence, Evidence, Side, calls};
+use protocol_spec::Evidence;
 
 const RESERVE: u128 = 1_000;
 const PAID: u128 = 100;
@@ -15,10 +15,7 @@ const LOCKS: u64 = 60;
 const GAS: u64 = 2_000_000;
 
 fn received(channel: &Channel, expiry: u64) -> Evidence {
-    let ids: Vec<u64> = (1..=LOCKS).collect();
-    let locks = ids.iter().map(|id| lock(*id, 1, expiry)).collect();
-    let p = &channel.parties;
-    p.evidence(Side::Client, locked(p, locks, &ids), DirectionEvidence::default())
+    all_known(&channel.parties, LOCKS, |_| 1, expiry)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,14 +45,7 @@ async fn locks_and_payouts_go_in_parts_that_a_small_block_takes() {
             .exits(0);
     }
     // The hub disputes one of them and shows nothing.
-    let nothing = calls::dispute(
-        &watched.parties.config,
-        Side::Client,
-        &DirectionEvidence::default(),
-    );
-    world
-        .call(HUB, watched.parties.domain.adjudicator, 0, &nothing)
-        .await;
+    world.empty_dispute(&watched.parties).await;
     world.block_gas_limit(GAS).await;
     world.mine().await;
 

@@ -2,11 +2,11 @@
 
 use crate::{
     cli::Running,
-    vouchers::{CLIENT, CLIENT_SIGNER, HUB, STRANGER, key},
+    vouchers::{CLIENT, CLIENT_SIGNER, STRANGER, key},
     world::World,
 };
 use alloy::providers::Provider as _;
-use protocol_spec::{DirectionEvidence, Side, calls};
+use protocol_spec::{DirectionEvidence, Side};
 
 async fn base_fee(world: &World, gwei: u64) {
     let wei = format!("{:#x}", gwei * 1_000_000_000);
@@ -33,8 +33,7 @@ async fn the_watchtower_outbids_a_fee_spike_under_the_same_nonce() {
     world
         .export(&evidence, STRANGER, &dir.join("alice.json"), &[])
         .exits(0);
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
     world.automine(false).await;
     let (tower, key_file) = (dir.display().to_string(), world.key_file(STRANGER));
     let args = [

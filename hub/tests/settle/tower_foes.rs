@@ -6,7 +6,7 @@ use crate::{
     world::World,
 };
 use alloy::providers::Provider as _;
-use protocol_spec::{DirectionEvidence, Evidence, Side, calls};
+use protocol_spec::{DirectionEvidence, Evidence, Side};
 use serde_json::Value;
 use std::path::Path;
 
@@ -15,13 +15,6 @@ fn hubs(world: &World, seq: u64) -> Evidence {
     let p = &world.parties;
     let received = p.paid(Side::Client, (seq, 500), (0, 0));
     p.evidence(Side::Hub, received, DirectionEvidence::default())
-}
-
-/// The hub starts a dispute and shows nothing: what it wants shown it has handed to the tower.
-async fn empty_dispute(world: &World) {
-    let p = &world.parties;
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
 }
 
 fn package(world: &World, signer: u8, evidence: &Evidence) -> String {
@@ -85,7 +78,7 @@ async fn the_other_side_cannot_displace_a_package_by_its_own() {
         [format!("{id}.client.json"), format!("{id}.hub.json")]
     );
 
-    empty_dispute(&world).await;
+    world.empty_dispute(&world.parties).await;
     watch.expect("mined");
     watch.expect("mined");
     assert_eq!(outcome(&world), "1400", "1000, less 500 paid, and 900 received");
@@ -113,7 +106,7 @@ async fn in_a_directory_each_side_is_guarded_by_its_own_newest_package() {
     };
     put("a.json", CLIENT_SIGNER, &world.received(6, 900));
     put("b.json", HUB_SIGNER, &hubs(&world, 42));
-    empty_dispute(&world).await;
+    world.empty_dispute(&world.parties).await;
     let answered = world.watch_once(&dir, STRANGER, &[]).exits(0);
     let sent: Vec<_> = answered
         .events()
@@ -259,7 +252,7 @@ async fn what_one_side_makes_the_tower_pay_for_has_an_end_and_costs_the_other_si
         let path = dir.join(name);
         world.export_as(signer, evidence, STRANGER, &path, &[]).exits(0);
     };
-    empty_dispute(&world).await;
+    world.empty_dispute(&world.parties).await;
     let limit = ["--max-gas-per-channel", "200000"];
     let mut sent = 0;
     for seq in 1..=5 {

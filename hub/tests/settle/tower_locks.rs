@@ -3,7 +3,7 @@
 use crate::{
     cli::Running,
     locks::locked,
-    vouchers::{CLIENT_SIGNER, HUB, PERIOD_S, STRANGER, key, lock},
+    vouchers::{CLIENT_SIGNER, PERIOD_S, STRANGER, key, lock},
     world::World,
 };
 use alloy::{
@@ -55,8 +55,7 @@ async fn a_tower_keeps_the_dispute_open_until_the_payees_own_machine_has_resolve
     let out = tower.join("package.json");
     let node = ["--rpc-url", world.url.as_str()];
     world.export(&evidence, STRANGER, &out, &node).exits(0);
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
 
     // Only the payee's account or signer: with countersignature, preimages and proofs a submitter is refused.
     let package = CheckedEvidence::from_json(&std::fs::read(&out).unwrap()).unwrap();
@@ -117,8 +116,7 @@ async fn locks_that_are_refused_in_a_transaction_keep_nothing_else_back() {
     let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
     let own = world.subdirectory("own");
     std::fs::copy(world.file(&evidence), own.join("me.json")).unwrap();
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
 
     let (dir, key_file) = (own.display().to_string(), world.key_file(CLIENT_SIGNER));
     let args = [

@@ -5,7 +5,7 @@ use crate::{
     vouchers::{CLIENT, HUB, PERIOD_S, STRANGER, key, lock, opening, preimage},
     world::{VAULT_REST, World},
 };
-use protocol_spec::{DirectionEvidence, Evidence, Side, calls};
+use protocol_spec::{DirectionEvidence, Evidence, Side};
 
 /// The command line of a watchtower that runs until it is killed.
 fn watching(world: &World, dir: &str) -> Vec<String> {
@@ -193,8 +193,7 @@ async fn with_its_own_key_a_party_also_has_its_locks_resolved_in_time() {
         world.named("own/me.json", &evidence);
     };
     put(&received);
-    let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
-    world.call(HUB, p.domain.adjudicator, 0, &nothing).await;
+    world.empty_dispute(p).await;
     world.watch_once(&dir, CLIENT, &[]).exits(0);
     // The second preimage is learnt after the window.
     world.pass(PERIOD_S + 60).await;

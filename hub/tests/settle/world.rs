@@ -17,7 +17,7 @@ use alloy::{
     sol_types::{SolCall, SolValue as _},
 };
 use protocol_spec::{
-    Evidence, Side, SignerKey,
+    DirectionEvidence, Evidence, Side, SignerKey,
     abi::{ClientReserve, HubSide, IAdjudicator},
     calls,
 };
@@ -169,6 +169,12 @@ impl World {
         let stale = p.paid(Side::Client, (1, 500), (0, 0));
         let dispute = calls::dispute(&p.config, Side::Client, &stale);
         self.call(HUB, p.domain.adjudicator, 0, &dispute).await;
+    }
+
+    /// The hub starts a dispute of that channel and shows nothing.
+    pub(crate) async fn empty_dispute(&self, p: &Parties) {
+        let nothing = calls::dispute(&p.config, Side::Client, &DirectionEvidence::default());
+        self.call(HUB, p.domain.adjudicator, 0, &nothing).await;
     }
 
     pub(crate) async fn fund(&self, account: Address) {

@@ -8,18 +8,11 @@ use crate::{
 };
 use alloy::sol_types::SolCall;
 use protocol_spec::{
-    Address, Amount, DirectionEvidence, Lock, Seq, Side, Signature, UnixSeconds, abi::IAdjudicator, calls,
-    channel::Phase,
+    Address, Amount, DirectionEvidence, Lock, Room, SHOW_GAS_MAX, Seq, Side, Signature, UnixSeconds,
+    abi::IAdjudicator, calls, channel::Phase, limits,
 };
 use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
-
-/// Locks on preimages resolved in one transaction, so that it stays far below 2^24 gas (EIP-7825).
-const LOCKS_PER_TX_MAX: u64 = 150;
-/// Starting a dispute or showing a voucher takes less gas than this, without locks; one more of weight one less than that.
-const SHOW_GAS_MAX: u64 = 500_000;
-const LOCK_GAS_MAX: u64 = 100_000;
-const _: () = assert!(SHOW_GAS_MAX + LOCKS_PER_TX_MAX * LOCK_GAS_MAX < 1 << 24);
 
 /// What the newest blocks of the endpoints show of a channel.
 pub(super) struct Sighting<'a> {
@@ -237,16 +230,10 @@ impl Entry {
         if !voucher && shown.counted >= Amount(sum) {
             return (false, BTreeSet::new());
         }
-        let (mut room, mut chosen) = (LOCKS_PER_TX_MAX, BTreeSet::new());
-        let resolved = &self.defence.resolved.2;
-        for lock in known.into_iter().filter(|lock| !resolved.contains(&lock.id)) {
-            match room.checked_sub(lock.condition().weight()) {
-                Some(left) => room = left,
-                None => break,
-            }
-            chosen.insert(lock.id);
-        }
-        (voucher, chosen)
+        let (mut room, resolved) = (Room::default(), &self.defence.resolved.2);
+        let left = known.into_iter().filter(|lock| !resolved.contains(&lock.id));
+        let chosen = left.take_while(|lock| room.take(lock)).map(|lock| lock.id);
+        (voucher, chosen.collect())
     }
 
     pub(super) fn calldata(&self, step: &Step) -> Vec<u8> {
@@ -290,7 +277,7 @@ impl Entry {
             .iter()
             .filter_map(|id| Some(all.lock(*id)?.condition().weight()));
         let weight = weights.fold(0, u64::saturating_add);
-        SHOW_GAS_MAX.saturating_add(LOCK_GAS_MAX.saturating_mul(weight))
+        SHOW_GAS_MAX.saturating_add(limits::LOCK_GAS_MAX.saturating_mul(weight))
     }
 
     /// The newest voucher, with the witnesses of these locks.

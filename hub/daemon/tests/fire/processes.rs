@@ -1,6 +1,7 @@
 //! Signals, limits, a second process, a storm.
 
 use super::{
+    files,
     process::Hub,
     range::{Range, obedient},
     raw::{Session, upgraded},
@@ -10,7 +11,6 @@ use protocol_spec::SignerKey;
 use rustix::process::Signal;
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
@@ -52,12 +52,7 @@ pub(crate) async fn stopped(range: &mut Range) -> String {
 /// H1: more sockets than descriptors; those who are in go on.
 pub(crate) async fn few_descriptors(range: &mut Range) -> String {
     range.hub.kill();
-    let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        "ulimit -n 256 && exec \"$0\" \"$@\"",
-        env!("CARGO_BIN_EXE_hub"),
-    ]);
+    let mut command = files::hub_with(256);
     range.orders.load_into(&mut command);
     range.again_with(command).await;
     let before = range.log.counts().acked;

@@ -1,14 +1,13 @@
 //! Where the hub is shot at: the world, the people who pay meanwhile, and the table.
 
 use super::{
-    judge,
+    files, judge,
     log::Log,
     orders::Orders,
     people::{MERCHANTS, PAYERS, People},
     process::Hub,
     world::World,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     path::Path,
     process::Command,
@@ -41,13 +40,7 @@ pub(crate) struct Range {
 
 impl Range {
     pub(crate) async fn begin(dir: &Path) -> Self {
-        let limit = getrlimit(Resource::Nofile);
-        let wanted = limit.maximum.map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
-        let raised = Rlimit {
-            current: Some(wanted.max(limit.current.unwrap_or(0))),
-            ..limit
-        };
-        setrlimit(Resource::Nofile, raised).unwrap();
+        files::raise(DESCRIPTORS);
         let world = World::embedded(dir).await;
         let log = Arc::new(Log::create(&dir.join("clients.log")));
         let orders = Orders::new(dir);

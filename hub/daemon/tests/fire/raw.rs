@@ -1,5 +1,6 @@
 //! Clients that obey no library: bytes on a socket, and sessions without the SDK.
 
+use super::files::UPGRADE;
 use futures::{SinkExt, StreamExt};
 use hub::session::login_digest;
 use protocol_spec::{
@@ -18,10 +19,6 @@ use tokio_tungstenite::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What an upgrade to a WebSocket says.
-pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: channelhub.v1+json\r\n\r\n";
 
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -1,8 +1,9 @@
 //! Attacks by those who can reach the port.
 
 use super::{
+    files::UPGRADE,
     range::Range,
-    raw::{End, Session, UPGRADE, frame, pour, upgraded},
+    raw::{End, Session, frame, pour, upgraded},
 };
 use protocol_spec::{SignerKey, limits::MESSAGE_BYTES_MAX};
 use std::{

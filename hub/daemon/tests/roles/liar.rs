@@ -71,7 +71,7 @@ impl Victim {
 
     /// Does what there is to do, whatever comes of it. What was tried to be paid, with fees.
     async fn live(&self, until: Instant) -> (u128, Words) {
-        self.liar.on.store(1, Ordering::Release);
+        self.liar.on.store(true, Ordering::Release);
         let mut dice = StdRng::seed_from_u64(self.seed);
         let (mut tried, mut words) = (0, Words::new());
         let mut hear = |word: String| {

@@ -3,12 +3,12 @@
 
 use crate::{
     court::{Case, closed, dispute, pass, purse, until},
+    files::{self, UPGRADE},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
     world::{CHALLENGE_PERIOD_S, World},
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::{net::SocketAddr, process::Command, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -22,18 +22,12 @@ const FILES: usize = 256;
 const BESIEGERS: usize = 600;
 /// Of this process.
 const OWN_FILES: u64 = 4_096;
-/// An upgrade to a WebSocket, after which nothing is said.
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: channelhub.v1+json\r\n\r\n";
-
 pub(crate) async fn dispute_is_answered(world: &World, cases: &mut Vec<Case>) {
-    let limit = getrlimit(Resource::Nofile);
-    let current = Some(limit.maximum.map_or(OWN_FILES, |most| most.min(OWN_FILES)));
-    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+    files::raise(OWN_FILES);
     let config = std::fs::read_to_string(&world.config).unwrap();
     let curt = curt_node(&world.rpc_url).await;
     std::fs::write(&world.config, config.replace(&world.rpc_url, &curt)).unwrap();
-    let mut hub = starved(world);
+    let mut hub = Hub::spawn_with(world, files::hub_with(FILES));
     hub.ready();
     let shop = Person::arrive(world, "siege-shop", world.listen).await;
     let cheat = Person::arrive(world, "siege-cheat", world.listen).await;
@@ -69,13 +63,6 @@ pub(crate) async fn dispute_is_answered(world: &World, cases: &mut Vec<Case>) {
     late.client.shutdown().await;
     hub.stop();
     std::fs::write(&world.config, config).unwrap();
-}
-
-fn starved(world: &World) -> Hub {
-    let mut command = Command::new("sh");
-    let limited = format!("ulimit -n {FILES} && exec \"$0\" \"$@\"");
-    command.args(["-c", &limited, env!("CARGO_BIN_EXE_hub")]);
-    Hub::spawn_with(world, command)
 }
 
 /// Holds as many sockets as it can, and comes again for each that is thrown out.

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,15 +37,15 @@ pub(crate) struct Liar {
     pub(crate) address: SocketAddr,
     /// Lies told.
     pub(crate) done: Arc<AtomicU64>,
-    /// It lies from when this is not zero.
-    pub(crate) on: Arc<AtomicU64>,
+    /// Whether it lies.
+    pub(crate) on: Arc<AtomicBool>,
 }
 
 impl Liar {
     pub(crate) async fn start(hub: SocketAddr, plan: Plan) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (done, on) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (done, on) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, switch) = (done.clone(), on.clone());
         tokio::spawn(async move {
             let mut dice = StdRng::seed_from_u64(plan.seed);
@@ -81,7 +81,7 @@ async fn carry(
     (mut from, mut to): (OwnedReadHalf, OwnedWriteHalf),
     mut dice: StdRng,
     (of_1000, changes): (u32, bool),
-    (done, on): (Arc<AtomicU64>, Arc<AtomicU64>),
+    (done, on): (Arc<AtomicU64>, Arc<AtomicBool>),
     kept: Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
 ) -> Option<()> {
     let mut head = Vec::new();
@@ -93,7 +93,7 @@ async fn carry(
     loop {
         let frame = read_frame(&mut from).await?;
         let is_message = matches!(frame[0] & 15, 1 | 2);
-        let lie = is_message && on.load(Ordering::Acquire) > 0 && dice.random_ratio(of_1000, 1000);
+        let lie = is_message && on.load(Ordering::Acquire) && dice.random_ratio(of_1000, 1000);
         let mut out = vec![frame.clone()];
         if lie {
             done.fetch_add(1, Ordering::Relaxed);

@@ -14,12 +14,11 @@ use super::{
     Exit, Node, SettleError,
     args::{Format, WatchArgs},
     journal::Journal,
-    outlook::Room,
     output::Output,
     run_send::signer,
 };
 use event::Event;
-use protocol_spec::limits;
+use protocol_spec::{Room, limits};
 use serde_json::json;
 use std::time::Duration;
 use tower::{Looked, Tower};

@@ -358,21 +358,20 @@ impl Entry {
         };
         self.enter(&event);
         if event == Event::ClosedOnChain {
-            self.before_close = Some(phase);
+            self.saw_close = true;
         }
     }
 
     /// Most endpoints say that it is not closed: who said so lied, or the payout was taken away (R25).
     fn unclosed(&mut self) {
+        let signed = self.channel.signed_close();
         self.enter(&Event::PayoutGone);
-        match self.before_close.take() {
-            Some(Phase::Closing { deadline }) => {
-                self.enter(&Event::CloseLapsed);
+        if std::mem::take(&mut self.saw_close) {
+            self.enter(&Event::CloseLapsed);
+            // Only a close that was signed can still be mined.
+            if let Some(deadline) = signed {
                 self.enter(&Event::CloseSigned { deadline });
             }
-            // No close was signed that could still be mined.
-            Some(_) => self.enter(&Event::CloseLapsed),
-            None => {}
         }
     }
 
@@ -481,7 +480,7 @@ mod tests {
             entry.phase(&seen(OPEN, true), (102, 100));
             assert_eq!(*entry.channel.phase(), before);
             entry.phase(&seen(closed, false), (103, 101));
-            entry.before_close = None;
+            entry.saw_close = false;
             entry.phase(&seen(OPEN, true), (104, 102));
             assert_eq!(
                 entry.channel.phase().name(),

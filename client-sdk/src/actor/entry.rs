@@ -117,8 +117,8 @@ pub(super) struct Entry {
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
     pub(super) session: Session,
-    /// What it was before it was seen closed, in this process.
-    pub(super) before_close: Option<Phase>,
+    /// It was seen closed in this process: what it was before is known.
+    pub(super) saw_close: bool,
     /// Newest block in which a dispute was seen; after a restart the first block looked at, to be safe.
     pub(super) disputed_at: Option<u64>,
     /// Refusals of `register`, `resume` or vouchers in a row.
@@ -203,7 +203,7 @@ impl Entry {
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
-            before_close: None,
+            saw_close: false,
             disputed_at: None,
             retries: Retries::default(),
             queue: VecDeque::new(),

@@ -30,20 +30,22 @@ impl Ledger {
             }
         }
         self.chain = block.position;
-        self.tick_waiting();
+        self.tick_waiting(commit);
         self.forget_quotes();
         self.drop_expired(self.clock(now), commit);
         commit.changes.push(&Change::Chain(block));
     }
 
     /// R12, R15: what both sides signed and the chain never showed lapses after deadline + lag.
-    fn tick_waiting(&mut self) {
+    fn tick_waiting(&mut self, commit: &mut Commit) {
         let clock = self.clock(self.chain.timestamp);
         for index in self.waiting.clone() {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
+            let closing = *entry.channel.phase() != Phase::Open;
             entry.channel.tick(clock);
+            let reopened = closing && *entry.channel.phase() == Phase::Open;
             entry.tick_offer(clock.chain);
             let lag_s = entry.channel.delays().lag_s;
             if let Some(transaction) = &entry.stored.transaction
@@ -53,6 +55,9 @@ impl Ledger {
             }
             self.dirty.insert(index);
             self.note_waiting(index);
+            if reopened {
+                self.catch_up(index, clock, commit);
+            }
         }
     }
 

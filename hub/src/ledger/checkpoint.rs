@@ -25,7 +25,7 @@ struct Meta {
     former: BTreeMap<Address, FormerFee>,
 }
 
-const VERSION: u8 = 10;
+const VERSION: u8 = 11;
 const META_KEY: &[u8] = b"ledger";
 
 /// What a store holds of a ledger, each table in the order of its keys.

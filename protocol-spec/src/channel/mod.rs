@@ -70,6 +70,8 @@ pub struct Channel {
     me: Side,
     delays: Delays,
     phase: Phase,
+    /// Deadline of the close this party signed last, while it may still be mined (R15): also in a dispute and after it.
+    signed_close: Option<UnixSeconds>,
     funds: Funds,
     outgoing: Outgoing,
     incoming: Half,
@@ -111,6 +113,7 @@ impl Channel {
             me,
             delays,
             phase: Phase::Open,
+            signed_close: None,
             funds: Funds::default(),
             outgoing: Outgoing::new(Half::new(&id, me)),
             incoming: Half::new(&id, me.other()),

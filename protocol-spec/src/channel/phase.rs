@@ -38,7 +38,8 @@ pub enum Event {
         /// The contract's number of it.
         dispute_no: Seq,
     },
-    /// A cancel of this dispute is final, or a reorg removed the dispute for good.
+    /// A cancel of this dispute is final, or a reorg removed the dispute for good. A close that was signed before it may still
+    /// be mined: then the channel is closing again.
     DisputeGone,
     /// The payout is final.
     ClosedOnChain,
@@ -56,6 +57,7 @@ pub const MOVES: &[(&str, &str, &str)] = &[
     ("closing", "closed_on_chain", "closed"),
     ("disputed", "dispute_seen", "disputed"),
     ("disputed", "dispute_gone", "open"),
+    ("disputed", "dispute_gone", "closing"),
     ("disputed", "closed_on_chain", "closed"),
     ("closed", "payout_gone", "closing"),
 ];
@@ -87,10 +89,12 @@ impl Event {
         }
     }
 
-    fn target(&self) -> Phase {
+    /// `signed_close`: deadline of a close that may still be mined.
+    fn target(&self, signed_close: Option<UnixSeconds>) -> Phase {
         match self {
             Self::CloseSigned { deadline } => Phase::Closing { deadline: *deadline },
-            Self::CloseLapsed | Self::DisputeGone => Phase::Open,
+            Self::CloseLapsed => Phase::Open,
+            Self::DisputeGone => signed_close.map_or(Phase::Open, |deadline| Phase::Closing { deadline }),
             Self::DisputeSeen { dispute_no } => Phase::Disputed {
                 dispute_no: *dispute_no,
             },
@@ -106,14 +110,26 @@ impl Event {
 impl Channel {
     /// Moves to the phase that `event` leads to. Errors: [`Reject::ChannelNotOpen`] when [`MOVES`] has no such move.
     pub fn enter(&mut self, event: &Event) -> Result<(), Reject> {
-        let to = event.target();
+        let to = event.target(self.signed_close);
         if !MOVES.contains(&(self.phase.name(), event.name(), to.name())) {
             return Err(Reject::ChannelNotOpen {
                 phase: self.phase.name(),
             });
         }
+        match event {
+            Event::CloseSigned { deadline } => self.signed_close = Some(*deadline),
+            Event::CloseLapsed => self.signed_close = None,
+            _ => {}
+        }
         self.phase = to;
         Ok(())
+    }
+
+    /// Deadline of the close this party signed last, while it may still be mined: until deadline + lag by chain time,
+    /// whatever phase the channel is in.
+    #[must_use]
+    pub fn signed_close(&self) -> Option<UnixSeconds> {
+        self.signed_close
     }
 
     /// R26: a confirmed deposit; `total` is the side's gross deposit so far. Never lowers it.
@@ -153,9 +169,11 @@ impl Channel {
         {
             self.pending_withdraw = None;
         }
-        if let Phase::Closing { deadline } = self.phase
-            && lapsed(deadline)
-        {
+        let closing = matches!(self.phase, Phase::Closing { deadline } if lapsed(deadline));
+        if self.signed_close.is_some_and(lapsed) {
+            self.signed_close = None;
+        }
+        if closing {
             self.phase = Phase::Open;
         }
     }

@@ -3,7 +3,7 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
-    Amount, Close, Reject, Seq, Side, UnixSeconds, Withdraw,
+    Amount, Channel, Close, Reject, Seq, Side, UnixSeconds, Withdraw,
     channel::{Event, Phase},
     settlement::Adjudication,
 };
@@ -292,5 +292,41 @@ fn r15_boundary_closing_ends_after_deadline_plus_lag() {
         }
     );
     w.hub.tick(clock(DEADLINE + LAG + 1));
+    assert_eq!(w.hub.phase(), &Phase::Open);
+}
+
+/// The adjudicator takes a close in a dispute and after it, too: who forgot it would be paid what was spent already.
+#[test]
+fn r15_a_dispute_does_not_end_the_wait_for_a_close() {
+    let mut w = World::new();
+    let message = w.client.plan_close(UnixSeconds(DEADLINE));
+    close(&mut w, Hub, &message).unwrap();
+    w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(1) }).unwrap();
+    w.hub.tick(clock(DEADLINE + LAG));
+    let mut again = Channel::from_record(&w.hub.to_record()).unwrap();
+    for hub in [&mut w.hub, &mut again] {
+        hub.enter(&Event::DisputeGone).unwrap();
+        let deadline = UnixSeconds(DEADLINE);
+        assert_eq!(hub.phase(), &Phase::Closing { deadline });
+        assert_eq!(hub.signed_close(), Some(deadline));
+        hub.enter(&Event::DisputeSeen { dispute_no: Seq(2) }).unwrap();
+        hub.enter(&Event::DisputeGone).unwrap();
+        hub.tick(clock(DEADLINE + LAG));
+        assert_eq!(hub.phase(), &Phase::Closing { deadline });
+        hub.tick(clock(DEADLINE + LAG + 1));
+        assert_eq!((hub.phase(), hub.signed_close()), (&Phase::Open, None));
+    }
+    w.send(Client, &[pay(1, 1, 0)]);
+}
+
+#[test]
+fn r15_boundary_a_close_that_lapsed_in_a_dispute_is_over() {
+    let mut w = World::new();
+    let message = w.client.plan_close(UnixSeconds(DEADLINE));
+    close(&mut w, Hub, &message).unwrap();
+    w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(1) }).unwrap();
+    w.hub.tick(clock(DEADLINE + LAG + 1));
+    assert_eq!(w.hub.phase().name(), "disputed");
+    w.hub.enter(&Event::DisputeGone).unwrap();
     assert_eq!(w.hub.phase(), &Phase::Open);
 }

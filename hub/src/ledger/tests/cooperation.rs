@@ -173,6 +173,50 @@ fn r15_a_close_stops_the_channel_until_mined_or_lapsed() {
     world.check_replay(&tables);
 }
 
+/// The client could be paid what it spent after the cancel: by the old close, which the adjudicator still takes.
+#[test]
+fn r15_a_cancelled_dispute_does_not_end_the_wait_for_a_close() {
+    let mut world = World::new(2, 1_000);
+    pay(&mut world, 100);
+    let deadline = world.clock().now.after(3600);
+    let close = world.clients[0].channel.plan_close(deadline);
+    let origin = world.fresh_origin(0);
+    let signature = SIGNATURE;
+    let outputs = world.commit(vec![Input::Close(origin, CloseCall { close, signature })]);
+    assert_eq!(countersigned(&outputs).len(), 1);
+    let (channel, dispute_no) = (world.id(0), Seq(1));
+    world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+    let cancel = CancelDispute {
+        channel_id: channel,
+        dispute_no,
+        deadline: world.clock().now.after(60),
+    };
+    let origin = world.fresh_origin(0);
+    let call = CancelDisputeCall { cancel, signature };
+    let outputs = world.commit(vec![Input::CancelDispute(origin, call)]);
+    assert_eq!(countersigned(&outputs).len(), 1);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    world.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
+    let origin = pay(&mut world, 900);
+    assert_eq!(world.error(origin), "ChannelNotOpen");
+    let back = world.pay_op(1, 0, 10, 5);
+    let origin = world.send(1, vec![back]);
+    assert_eq!(world.voucher_reply(origin).bounced.len(), 1);
+    world.now = deadline.after(LAG_DEFAULT_S);
+    world.block(vec![]);
+    let frame = world.clients[0].unaccepted[0].clone();
+    let (origin, input) = world.input(0, frame.clone());
+    world.commit(vec![input]);
+    assert_eq!(world.error(origin), "ChannelNotOpen");
+    world.now = world.now.after(1);
+    world.block(vec![]);
+    let (origin, input) = world.input(0, frame);
+    world.commit(vec![input]);
+    world.voucher_reply(origin);
+    world.check_replay(&tables);
+}
+
 fn prepare_input(world: &mut World, client: usize, until: UnixSeconds) -> (Origin, Input) {
     let (origin, channel_id) = (world.fresh_origin(client), world.id(client));
     let call = PrepareCloseCall { channel_id, until };

@@ -235,17 +235,17 @@ impl World {
 
     /// The client takes the hub's voucher; a payee acknowledges now and then.
     fn take(&mut self, out: &FrameOut) -> Option<Input> {
-        let client = self.by_id[&out.voucher.channel_id];
+        let client = self.by_id[&out.issue.voucher.channel_id];
         assert_eq!(out.session, Some(self.clients[client].session));
         let signature = VoucherSignature::Direct(Signature([0; 65]));
         let signed = SignedVoucher {
-            voucher: out.voucher.clone(),
+            voucher: out.issue.voucher.clone(),
             signature,
         };
         let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, HUB_SIGNER);
         let channel = &mut self.clients[client].channel;
-        channel.accept(&voucher, &out.ops, CLOCK).unwrap();
-        let due = client >= self.payers && out.voucher.seq.0.is_multiple_of(64);
+        channel.accept(&voucher, &out.issue.ops, CLOCK).unwrap();
+        let due = client >= self.payers && out.issue.voucher.seq.0.is_multiple_of(64);
         due.then(|| self.frame(client, Vec::new()))
     }
 }

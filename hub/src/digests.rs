@@ -4,7 +4,8 @@ use hub_verify::keccak256_each;
 use protocol_spec::{ChannelId, Credit, Digest, Domain, EncodedStruct, PaymentId, batch::Tree};
 
 /// EIP-712 digests of encoded structs, in their order.
-pub(crate) fn of_structs(domain: &Domain, encoded: &[EncodedStruct]) -> Vec<Digest> {
+#[must_use]
+pub fn of_structs(domain: &Domain, encoded: &[EncodedStruct]) -> Vec<Digest> {
     let hashes = keccak_each(encoded);
     let preimages: Vec<[u8; 66]> = hashes.iter().map(|hash| domain.preimage(&hash.0)).collect();
     keccak_each(&preimages)

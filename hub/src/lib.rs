@@ -5,7 +5,7 @@ pub mod backup;
 mod bounded_listener;
 pub use hub_chain as chain;
 pub mod cli;
-mod digests;
+pub mod digests;
 pub mod driver;
 pub mod engine;
 pub mod execution;

@@ -17,7 +17,7 @@ mod support;
 
 use client::Client;
 use hub::{
-    engine::{Inbound, Running, SessionId, Signer, start},
+    engine::{Inbound, Mail, Running, SessionId, Signer, start},
     ledger::Input,
     store::{
         Checkpoint, Durable, Epoch, Identity, JournalRecord, Loaded, MemoryStore, RedbStore, Row, ShardId,
@@ -90,8 +90,8 @@ impl Store for Gated {
 /// A fake session: what a socket's task would hold.
 struct Session {
     id: SessionId,
-    key: Signer,
-    outbox: mpsc::Receiver<Vec<Message>>,
+    key: Arc<Signer>,
+    outbox: mpsc::Receiver<Vec<Mail>>,
     calls: u64,
     /// Batch signatures seen.
     batches: usize,
@@ -103,7 +103,7 @@ impl Session {
         running.engine.outboxes.insert(SessionId(id), sender);
         Self {
             id: SessionId(id),
-            key: Signer::new(client.key.public()).unwrap(),
+            key: Signer::new(client.key.public()).unwrap().into(),
             outbox,
             calls: 0,
             batches: 0,
@@ -114,7 +114,7 @@ impl Session {
         self.calls += 1;
         let call = Inbound::Call {
             session: self.id,
-            key: self.key,
+            key: Arc::clone(&self.key),
             id: self.calls,
             call: Box::new(call),
         };
@@ -141,12 +141,12 @@ impl Session {
     fn take(
         &mut self,
         client: &mut Client,
-        batch: Vec<Message>,
+        batch: Vec<Mail>,
         wanted: u64,
     ) -> Option<Result<Box<Reply>, RpcError>> {
         let mut answer = None;
-        for message in batch {
-            match message {
+        for mail in batch {
+            match mail.message() {
                 Message::Notification(notification) => match *notification {
                     Notification::Voucher(frame) => {
                         self.note(&frame.voucher.signature);
@@ -196,7 +196,7 @@ impl Session {
     }
 
     async fn resume(&mut self, running: &Running, client: &mut Client) {
-        let call = Request::Resume(client.resume_call());
+        let call = Request::Resume(Box::new(client.resume_call()));
         let Ok(Reply::Resume(reply)) = self.call(running, client, call).await else {
             panic!("no resume reply")
         };

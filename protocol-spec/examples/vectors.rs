@@ -461,7 +461,7 @@ fn every_op() -> Vec<Op> {
         .enumerate()
     {
         ops.push(Op::LockAdd {
-            lock: test_lock(n + 2),
+            lock: Box::new(test_lock(n + 2)),
             payment_id: payment_id(4),
             payee,
             fee_max: Amount(3),

@@ -101,14 +101,21 @@ impl Tree {
     /// The siblings from the leaf at `index` up to the root; empty for an index beyond the leaves.
     #[must_use]
     pub fn proof(&self, index: usize) -> Vec<Digest> {
-        let leaves = self.levels.first().map_or(0, Vec::len);
-        if index >= leaves {
-            return Vec::new();
-        }
         let mut proof = Vec::with_capacity(self.levels.len());
-        let levels = self.levels.iter().enumerate();
-        proof.extend(levels.filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied()));
+        proof.extend(self.siblings(index).copied());
         proof
+    }
+
+    /// What [`Tree::proof`] is made of.
+    pub fn siblings(&self, index: usize) -> impl Iterator<Item = &Digest> + Clone {
+        let leaves = self.levels.first().map_or(0, Vec::len);
+        let levels = if index < leaves {
+            self.levels.as_slice()
+        } else {
+            &[]
+        };
+        let levels = levels.iter().enumerate();
+        levels.filter_map(move |(depth, level)| level.get((index >> depth) ^ 1))
     }
 }
 

@@ -163,7 +163,7 @@ pub enum Op {
     /// Either: adds a lock.
     LockAdd {
         /// The lock; `amount` includes the fee granted.
-        lock: Lock,
+        lock: Box<Lock>,
         /// The payment it carries.
         payment_id: PaymentId,
         /// Final receiver; in the hub's leg the receiving channel itself.

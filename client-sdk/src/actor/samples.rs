@@ -67,7 +67,7 @@ pub(super) fn lock_of(amount: u128) -> Op {
         resolver: Address::ZERO,
     };
     Op::LockAdd {
-        lock,
+        lock: Box::new(lock),
         payment_id: PaymentId([1; 16]),
         payee: Payee::Account(Address::repeat_byte(4)),
         fee_max: Amount::ZERO,

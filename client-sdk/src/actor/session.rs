@@ -295,7 +295,7 @@ impl Actor {
             sent,
             received: entry.channel.received_signed(),
         };
-        self.call(Request::Resume(call), Pending::Resume(id));
+        self.call(Request::Resume(Box::new(call)), Pending::Resume(id));
     }
 
     /// A10: the hub has forgotten its own newest voucher and the one of ours that this acknowledges: both are shown. What
@@ -315,7 +315,7 @@ impl Actor {
             sent,
             received: entry.channel.received_signed(),
         };
-        self.call(Request::Resume(call), Pending::Resume(*id));
+        self.call(Request::Resume(Box::new(call)), Pending::Resume(*id));
         true
     }
 
@@ -367,7 +367,7 @@ impl Actor {
                 self.hub_channel(&info);
                 self.resume(id).await;
             }
-            (Pending::Resume(id), Ok(Reply::Resume(reply))) => self.resumed(id, reply),
+            (Pending::Resume(id), Ok(Reply::Resume(reply))) => self.resumed(id, *reply),
             (Pending::Resume(id), Err(error)) if error.is(ErrorCode::RolledBack) => {
                 if self.show_acknowledged(&id) {
                     return;

@@ -7,6 +7,7 @@
 
 mod control;
 mod journal;
+mod mail;
 mod port;
 mod run;
 mod seal;
@@ -16,6 +17,7 @@ mod threads;
 mod verify;
 
 pub use control::{Control, Reserves, Snapshot};
+pub use mail::{Leaf, Mail};
 pub use port::{Engine, Inbound, Outbox, SessionId, Signer};
 pub use signatures::{EngineChoice, Signatures};
 pub(crate) use start::restore;

@@ -1,9 +1,10 @@
 //! What a session sees of the engine: one queue in, one outbox out.
 
+use super::Mail;
 use dashmap::DashMap;
 use protocol_spec::{
     Address, PublicKey,
-    message::{HubInfo, Message, Request},
+    message::{HubInfo, Request},
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -44,7 +45,7 @@ impl Signer {
 
 /// Where the engine puts what one session must send: whole batches, in order.
 /// When it is full the engine drops the session's entry, which closes the connection (attack B3).
-pub type Outbox = mpsc::Sender<Vec<Message>>;
+pub type Outbox = mpsc::Sender<Vec<Mail>>;
 
 /// What sessions hand to the engine.
 #[allow(
@@ -58,7 +59,7 @@ pub enum Inbound {
         /// From where.
         session: SessionId,
         /// The key of the signer that asks, one of those that logged in there; vouchers are verified against it.
-        key: Signer,
+        key: Arc<Signer>,
         /// The request's id.
         id: u64,
         /// Everything but `info` and `ping`, which the session answers itself. `login`: the signer is proven.

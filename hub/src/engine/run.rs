@@ -35,10 +35,6 @@ pub(super) enum ToLedger {
 }
 
 /// What the ledger takes one by one.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved a few times; a box per payment costs more"
-)]
 enum Item {
     Verified(Verified),
     Control(Control),
@@ -160,10 +156,11 @@ impl LedgerLoop {
         for item in items {
             match item {
                 Item::Verified(Verified::Input(input)) => inputs.push(input),
-                Item::Verified(Verified::Refused(origin, error)) => {
+                Item::Verified(Verified::Refused(refusal)) => {
+                    let (origin, error) = *refusal;
                     refused.push(Output::Reply(origin, Err(error)));
                 }
-                Item::Control(Control::Chain(input)) => inputs.push(*input),
+                Item::Control(Control::Chain(input)) => inputs.push(input),
                 Item::Control(Control::Snapshot(sender)) => asked.push(sender),
                 Item::Control(question) => questions.push(question),
             }
@@ -239,7 +236,10 @@ fn commit_len(items: &VecDeque<Item>) -> usize {
 
 fn weight(item: &Item) -> usize {
     match item {
-        Item::Verified(Verified::Input(Input::Frame { ops, .. })) => ops.len().saturating_add(1),
+        Item::Verified(Verified::Input(input)) => match input.as_ref() {
+            Input::Frame { ops, .. } => ops.len().saturating_add(1),
+            _ => 1,
+        },
         Item::Control(Control::Chain(input)) => match input.as_ref() {
             Input::Chain(block) => block.facts.len().saturating_add(1),
             _ => 1,

@@ -1,6 +1,6 @@
 //! Seal: signs what is durable and fills the outboxes. One signature per batch over a Merkle root.
 
-use super::{Outbox, SessionId, journal::Sealable};
+use super::{Leaf, Mail, Outbox, SessionId, journal::Sealable, mail::Batch};
 use crate::{
     digests,
     ledger::{Adopted, Check, Countersign, Origin, Output},
@@ -10,9 +10,9 @@ use protocol_spec::{
     ChannelId, Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
     batch::batch_digest,
     limits,
-    message::{CapacityReply, Countersigned, Event, Frame, Message, Notification, Reply},
+    message::{CapacityReply, Countersigned, Message, Reply, RpcError},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Leaves under one signature: proofs stay within the depth the contract accepts.
@@ -28,8 +28,8 @@ pub(super) struct Seal {
     pub(super) checks: mpsc::Sender<Check>,
 }
 
-/// Messages of one batch, by session, in order. Sessions are woken in their order too: a replay does the same.
-type Mail = BTreeMap<SessionId, Vec<Message>>;
+/// Messages of one batch in order, sessions in theirs too: a replay wakes them in the same one.
+type Post = Vec<(SessionId, Mail)>;
 
 impl Seal {
     /// Runs until the journal is done. Errors: the guard refused to sign a second digest for one seq: stop the process.
@@ -39,97 +39,66 @@ impl Seal {
             if let Some(durable) = &batch.durable {
                 metrics::counter!("hub_durable_record").absolute(durable.number());
             }
-            let mail = self.seal(batch.outputs)?;
-            self.deliver(mail);
+            let post = self.seal(batch.outputs)?;
+            self.deliver(post);
         }
         Ok(())
     }
 
-    fn seal(&mut self, outputs: Vec<Output>) -> Result<Mail, GuardError> {
-        let mut signatures = self.sign_leaves(&outputs)?.into_iter();
-        let mut mail = Mail::new();
-        for output in outputs {
-            if let Some((session, message)) = self.message(output, &mut signatures) {
-                mail.entry(session).or_default().push(message);
-            }
-        }
-        Ok(mail)
+    fn seal(&mut self, outputs: Vec<Output>) -> Result<Post, GuardError> {
+        let mut leaves = self.sign_leaves(&outputs)?.into_iter();
+        let mut post = Vec::with_capacity(outputs.len());
+        post.extend(
+            outputs
+                .into_iter()
+                .filter_map(|output| self.mail(output, &mut leaves)),
+        );
+        post.sort_by_key(|(session, _)| *session);
+        Ok(post)
     }
 
-    /// The message an output becomes, if somebody waits for it. `signatures` are those of `sign_leaves`.
-    fn message(
-        &self,
-        output: Output,
-        signatures: &mut impl Iterator<Item = VoucherSignature>,
-    ) -> Option<(SessionId, Message)> {
-        let notify = |session, body| Some((session, Message::Notification(Box::new(body))));
-        match output {
-            Output::Frame(out) => {
-                let session = out.session?;
-                let voucher = SignedVoucher {
-                    voucher: out.voucher,
-                    signature: signatures.next()?,
-                };
-                notify(
-                    session,
-                    Notification::Voucher(Frame {
-                        voucher,
-                        ops: out.ops,
-                    }),
-                )
-            }
-            Output::Event(out) => {
-                let (cursor, receipt, signature) = (out.cursor, out.receipt, signatures.next()?);
-                notify(
-                    out.session,
-                    Notification::Event(Event {
-                        cursor,
-                        receipt,
-                        signature,
-                    }),
-                )
-            }
-            Output::Tell(session, body) => notify(session, *body),
-            Output::Reply(origin, result) => Some((
-                origin.session,
-                Message::Response {
-                    id: Some(origin.id),
-                    result,
-                },
-            )),
+    /// What an output becomes, if somebody waits for it. `leaves` are those of `sign_leaves`.
+    fn mail(&self, output: Output, leaves: &mut impl Iterator<Item = Leaf>) -> Option<(SessionId, Mail)> {
+        let (session, message) = match output {
+            Output::Frame(out) => return Some((out.session?, Mail::Voucher(out.issue, leaves.next()?))),
+            Output::Event(out) => return Some((out.session, Mail::Event(out, leaves.next()?))),
+            Output::Tell(session, body) => (session, Message::Notification(body)),
+            Output::Reply(origin, result) => answer(origin, result),
             Output::Resumed(origin, mut reply, newest) => {
                 reply.sent = newest.map(|(voucher, digest)| {
                     let signature = VoucherSignature::Direct(self.key.sign(&digest));
                     SignedVoucher { voucher, signature }
                 });
-                Some(answer(origin, Reply::Resume(*reply)))
+                answer(origin, Ok(Box::new(Reply::Resume(reply))))
             }
             Output::Quoted(origin, quote) => {
                 let signature = self.key.sign(&quote.digest(&self.domain));
                 let quote = *quote;
-                Some(answer(
-                    origin,
-                    Reply::Capacity(CapacityReply { quote, signature }),
-                ))
+                let reply = Reply::Capacity(CapacityReply { quote, signature });
+                answer(origin, Ok(Box::new(reply)))
             }
             Output::Countersign(origin, what) => {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
-                Some(answer(origin, Reply::Countersigned(Countersigned { signature })))
+                answer(
+                    origin,
+                    Ok(Box::new(Reply::Countersigned(Countersigned { signature }))),
+                )
             }
             told @ (Output::RolledBack(_) | Output::Released(..)) => {
                 tell_operator(&told);
-                None
+                return None;
             }
             Output::Drop(session) => {
                 self.outboxes.remove(&session);
-                None
+                return None;
             }
             Output::Check(check) => {
                 // Nobody asks the chain any more: the process ends.
                 let _ = self.checks.try_send(check);
-                None
+                return None;
             }
-        }
+        };
+        Some((session, Mail::Message(message)))
     }
 
     fn cooperative_digest(&self, what: &Countersign) -> Digest {
@@ -140,8 +109,8 @@ impl Seal {
         }
     }
 
-    /// Signatures of all vouchers that somebody waits for and of all receipts, in the order of the outputs.
-    fn sign_leaves(&mut self, outputs: &[Output]) -> Result<Vec<VoucherSignature>, GuardError> {
+    /// Signs all vouchers that somebody waits for and all receipts, in the order of the outputs.
+    fn sign_leaves(&mut self, outputs: &[Output]) -> Result<Vec<Leaf>, GuardError> {
         let receipts = outputs.iter().filter_map(|output| match output {
             Output::Event(out) => Some(out.receipt.encoded()),
             _ => None,
@@ -154,11 +123,12 @@ impl Seal {
                 Output::Frame(out) => {
                     // A voucher sent again was permitted when it was issued; an older one than the newest may be.
                     if !out.again {
+                        let voucher = &out.issue.voucher;
                         self.guard
-                            .permit(out.voucher.channel_id, out.voucher.seq, out.digest)?;
+                            .permit(voucher.channel_id, voucher.seq, out.issue.digest)?;
                     }
                     if out.session.is_some() {
-                        leaves.push(out.digest);
+                        leaves.push(out.issue.digest);
                     }
                 }
                 Output::Event(_) => leaves.extend(receipts.next()),
@@ -171,26 +141,26 @@ impl Seal {
             .collect())
     }
 
-    fn sign_tree(&self, leaves: &[Digest]) -> Vec<VoucherSignature> {
-        if let [leaf] = leaves {
-            return vec![VoucherSignature::Direct(self.key.sign(leaf))];
-        }
+    fn sign_tree(&self, leaves: &[Digest]) -> impl Iterator<Item = Leaf> {
         let tree = digests::tree(leaves.to_vec());
-        let root_signature = self.key.sign(&batch_digest(&self.domain, &tree.root()));
-        let signature = |index| VoucherSignature::Batch {
-            root_signature,
-            proof: tree.proof(index),
+        let signature = match leaves {
+            [alone] => self.key.sign(alone),
+            _ => self.key.sign(&batch_digest(&self.domain, &tree.root())),
         };
-        (0..leaves.len()).map(signature).collect()
+        let batch = Arc::new(Batch { signature, tree });
+        (0..leaves.len()).map(move |index| Leaf::new(Arc::clone(&batch), index))
     }
 
     /// A session that does not read loses its outbox, which ends its connection; nothing here ever waits for it.
-    fn deliver(&self, mail: Mail) {
-        for (session, messages) in mail {
-            let sent = self
-                .outboxes
-                .get(&session)
-                .map(|outbox| outbox.try_send(messages));
+    fn deliver(&self, post: Post) {
+        let mut post = post.into_iter().peekable();
+        while let Some((session, first)) = post.next() {
+            let mut batch = vec![first];
+            while let Some((_, mail)) = post.next_if(|(next, _)| *next == session) {
+                batch.push(mail);
+            }
+            let outbox = self.outboxes.get(&session);
+            let sent = outbox.map(|outbox| outbox.try_send(batch));
             if matches!(sent, Some(Err(_))) {
                 tracing::warn!(session = session.0, "outbox full: connection dropped");
                 self.outboxes.remove(&session);
@@ -199,14 +169,9 @@ impl Seal {
     }
 }
 
-fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
-    (
-        origin.session,
-        Message::Response {
-            id: Some(origin.id),
-            result: Ok(Box::new(reply)),
-        },
-    )
+fn answer(origin: Origin, result: Result<Box<Reply>, RpcError>) -> (SessionId, Message) {
+    let id = Some(origin.id);
+    (origin.session, Message::Response { id, result })
 }
 
 /// What is for the log.

@@ -11,6 +11,7 @@ use protocol_spec::{
     VoucherSignature, limits,
     message::{ErrorCode, Frame, RegisterCall, Request, ResumeCall, RpcError},
 };
+use std::sync::Arc;
 
 /// What a verifier needs to know about this hub.
 #[derive(Clone, Debug)]
@@ -37,22 +38,28 @@ struct Counters {
     rechecked: metrics::Counter,
 }
 
-/// A verified input, or the answer to a call that is not one.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved a few times; a box per payment costs more"
-)]
+/// A verified input, or the answer to a call that is not one. In a box each: they are moved from queue to queue.
 #[derive(Debug)]
 pub(super) enum Verified {
-    Input(Input),
-    Refused(Origin, RpcError),
+    Input(Box<Input>),
+    Refused(Box<(Origin, RpcError)>),
+}
+
+impl Verified {
+    fn input(input: Input) -> Self {
+        Self::Input(Box::new(input))
+    }
+
+    fn refused(origin: Origin, error: RpcError) -> Self {
+        Self::Refused(Box::new((origin, error)))
+    }
 }
 
 /// A call on its way: a voucher waits for the engine, everything else is decided.
 enum Staged {
     Voucher {
         origin: Origin,
-        signer: Signer,
+        signer: Arc<Signer>,
         frame: Frame,
     },
     Done(Verified),
@@ -103,10 +110,10 @@ impl Verifier {
                     .hub
                     .voucher(&signer, valid.map(|(_, digest)| *digest), voucher)
                 {
-                    Ok(voucher) => Verified::Input(Input::Frame { origin, voucher, ops }),
+                    Ok(voucher) => Verified::input(Input::Frame { origin, voucher, ops }),
                     Err(reject) => {
                         self.counters.refused.increment(1);
-                        Verified::Refused(origin, RpcError::from(&reject))
+                        Verified::refused(origin, RpcError::from(&reject))
                     }
                 }
             }
@@ -126,7 +133,7 @@ impl Verifier {
 
     fn stage(&self, inbound: Inbound) -> Staged {
         let (session, signer, id, call) = match inbound {
-            Inbound::Gone { session } => return Staged::Done(Verified::Input(Input::Gone(session))),
+            Inbound::Gone { session } => return Staged::Done(Verified::input(Input::Gone(session))),
             Inbound::Call {
                 session,
                 key,
@@ -148,13 +155,13 @@ impl Verifier {
                         frame,
                     };
                 }
-                Err(error) => return Staged::Done(Verified::Refused(origin, error)),
+                Err(error) => return Staged::Done(Verified::refused(origin, error)),
             },
             call => call,
         };
         Staged::Done(match self.hub.call(origin, signer.public(), call) {
-            Ok(input) => Verified::Input(input),
-            Err(error) => Verified::Refused(origin, error),
+            Ok(input) => Verified::input(input),
+            Err(error) => Verified::refused(origin, error),
         })
     }
 }
@@ -227,7 +234,7 @@ impl Hub {
         Ok(match call {
             Request::Login(_) => Input::Login(origin),
             Request::Register(call) => self.register(origin, call)?,
-            Request::Resume(call) => self.resume(origin, key, call)?,
+            Request::Resume(call) => self.resume(origin, key, *call)?,
             Request::Quote(call) => Input::Quote(origin, call),
             Request::Payment(call) => Input::Payment(origin, call),
             Request::Channel(call) => Input::Channel(origin, call.channel_id),

@@ -13,22 +13,21 @@ pub(super) const TOGETHER: usize = 16;
 const PAYEES_MAX: usize = 4;
 
 /// `Credit::payer_of` for each payment of `inputs`, in their order.
-pub(super) fn payers(inputs: &[Input]) -> Vec<Digest> {
-    digests::payers(frames(inputs).flat_map(|(channel, ops)| payments(channel, ops)))
+pub(super) fn payers(inputs: &[Box<Input>]) -> Vec<Digest> {
+    let frames = inputs.iter().filter_map(|input| frame(input));
+    digests::payers(frames.flat_map(|(channel, ops)| payments(channel, ops)))
 }
 
 /// How many of them belong to one input.
 pub(super) fn count(input: &Input) -> usize {
-    frames(std::slice::from_ref(input))
-        .map(|(channel, ops)| payments(channel, ops).count())
-        .sum()
+    frame(input).map_or(0, |(channel, ops)| payments(channel, ops).count())
 }
 
-fn frames(inputs: &[Input]) -> impl Iterator<Item = (ChannelId, &[Op])> {
-    inputs.iter().filter_map(|input| match input {
+fn frame(input: &Input) -> Option<(ChannelId, &[Op])> {
+    match input {
         Input::Frame { voucher, ops, .. } => Some((voucher.voucher().channel_id, ops.as_slice())),
         _ => None,
-    })
+    }
 }
 
 fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, PaymentId)> {
@@ -40,10 +39,10 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 
 impl Ledger {
     /// Starts to load what applying `inputs` looks at.
-    pub(super) fn load(&self, inputs: &[Input]) {
+    pub(super) fn load(&self, inputs: &[Box<Input>]) {
         let mut entries: Vec<&Entry> = Vec::with_capacity(inputs.len().saturating_mul(2));
         let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
-        for (channel, ops) in frames(inputs) {
+        for (channel, ops) in inputs.iter().filter_map(|input| frame(input)) {
             entries.extend(entry(&channel));
             for op in ops.iter().take(PAYEES_MAX) {
                 if let Op::Pay(payment) = op

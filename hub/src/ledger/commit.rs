@@ -2,9 +2,9 @@
 
 use super::{
     Input, Ledger, Output, ahead,
-    entry::{Entry, EventRow, Issue},
+    entry::{Entry, EventRow},
     input::{Change, Changes, Record},
-    output::{EventOut, FrameOut},
+    output::{EventOut, FrameOut, Issue},
     touched::Indices,
 };
 use crate::{digests, engine::SessionId};
@@ -13,6 +13,7 @@ use protocol_spec::{
     Digest, Op, Receipt, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher,
     channel::{Clock, Draft},
 };
+use std::sync::Arc;
 
 /// Events shown to one subscriber per commit, at most.
 const EVENTS_PER_COMMIT_MAX: u64 = 256;
@@ -47,13 +48,17 @@ struct Drafted {
 impl Ledger {
     /// Applies `inputs` at `now` (the own clock; the ledger takes the later of it and the chain's time).
     pub fn commit(&mut self, inputs: Vec<Input>, now: UnixSeconds) -> Commit {
-        self.commit_paced(inputs, now, &|_| true)
+        self.commit_paced(inputs.into_iter().map(Box::new).collect(), now, &|_| true)
     }
 
     /// The same, showing events only to connections that are `ready` for more; the others keep their place.
+    #[expect(
+        clippy::vec_box,
+        reason = "made on another thread; a copy costs more than the pointer"
+    )]
     pub(crate) fn commit_paced(
         &mut self,
-        inputs: Vec<Input>,
+        inputs: Vec<Box<Input>>,
         now: UnixSeconds,
         ready: &dyn Fn(SessionId) -> bool,
     ) -> Commit {
@@ -74,7 +79,7 @@ impl Ledger {
             for input in inputs.by_ref().take(ahead::TOGETHER) {
                 let (own, rest) = payers.split_at_checked(ahead::count(&input)).unwrap_or_default();
                 payers = rest;
-                self.apply(input, own, self.clock(now), &mut commit);
+                self.apply(*input, own, self.clock(now), &mut commit);
             }
         }
         self.finish(now, ready, &mut commit);
@@ -317,20 +322,18 @@ impl Ledger {
             Ok(issued) => issued,
             Err(reject) => panic!("channel {}: own voucher refused: {reject}", entry.channel.id()),
         };
-        let issue = Issue {
+        let issue = Arc::new(Issue {
             voucher: issued.voucher,
             digest: issued.digest,
             ops,
-        };
+        });
         let news = record_events(entry, &issue, clock.now, retention, max);
         if news && !entry.subscribers.is_empty() {
             self.lagging.insert(index);
         }
         commit.outputs.push(Output::Frame(FrameOut {
             session: entry.session,
-            digest: issue.digest,
-            voucher: issue.voucher.clone(),
-            ops: issue.ops.clone(),
+            issue: Arc::clone(&issue),
             again: false,
         }));
         let dropped = issue.ops.iter().any(|op| matches!(op, Op::LockDrop { .. }));
@@ -374,11 +377,11 @@ impl Ledger {
                     let Some(row) = entry.event(position) else {
                         continue;
                     };
-                    commit.outputs.push(Output::Event(EventOut {
+                    commit.outputs.push(Output::Event(Box::new(EventOut {
                         session: subscriber.session,
                         cursor: Entry::cursor(epoch, position),
                         receipt: row.receipt.clone(),
-                    }));
+                    })));
                 }
                 subscriber.next = subscriber.next.max(until.saturating_add(1));
             }

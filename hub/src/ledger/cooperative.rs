@@ -37,7 +37,7 @@ impl Ledger {
             self.set_leaving(call, clock, commit)
                 .map_err(|reject| RpcError::from(&reject))
         });
-        answer(commit, origin, result.map(Reply::Channel));
+        answer(commit, origin, result.map(|info| Reply::Channel(Box::new(info))));
     }
 
     /// The numbers returned are those that the close has to name: what had gathered is in them.

@@ -1,15 +1,18 @@
 //! One channel as the ledger keeps it.
 
-use super::{Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, log::Log, payments::Known};
+use super::{
+    Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, log::Log, output::Issue,
+    payments::Known,
+};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, ReturnReason, Seq, UnixSeconds, Voucher,
+    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, ReturnReason, Seq, UnixSeconds,
     channel::{Clock, Phase},
     limits,
     message::{Bounce, ChannelInfo, Cursor, ErrorCode, RpcError},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A channel with everything around it.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ pub(super) struct Stored {
     /// Payments to the client's account arrive here.
     pub(super) routed: bool,
     /// Own vouchers the client has not acknowledged, with their operations.
-    pub(super) backlog: Log<Issue>,
+    pub(super) backlog: Log<Arc<Issue>>,
     /// Receipts kept.
     pub(super) events: Log<EventRow>,
     /// This payer's payments in order of commit.
@@ -94,14 +97,6 @@ pub(super) struct Resting {
     pub(super) payer_tag: Digest,
     pub(super) invoice: Digest,
     pub(super) amount: Amount,
-}
-
-/// An issued voucher.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
-pub(super) struct Issue {
-    pub(super) voucher: Voucher,
-    pub(super) digest: Digest,
-    pub(super) ops: Vec<Op>,
 }
 
 /// A receipt.
@@ -256,7 +251,7 @@ impl Entry {
                 }
                 None => {
                     base = frames.last().map_or(seen, |last| last.voucher.seq);
-                    frames.push(issue.clone());
+                    frames.push(Issue::clone(issue));
                 }
             }
         }

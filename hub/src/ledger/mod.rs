@@ -34,7 +34,9 @@ pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
 pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};
 pub use locks::CHECKS_MAX;
-pub use output::{Check, Countersign, Defence, EventOut, FrameOut, Output, PendingTx, ReserveNeed, TxKind};
+pub use output::{
+    Check, Countersign, Defence, EventOut, FrameOut, Issue, Output, PendingTx, ReserveNeed, TxKind,
+};
 pub use policy::{Capacity, Levels, LockPolicy, Policy, Reserve, Tariff};
 pub use reorg::Belief;
 pub use rollback::{Adopted, Doubt};

@@ -9,6 +9,7 @@ use protocol_spec::{
 };
 
 use super::{Adopted, Origin};
+use std::sync::Arc;
 
 /// One effect of a commit, in the order in which it must be sent.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub enum Output {
     /// A hub voucher to sign, and to send if somebody listens.
     Frame(FrameOut),
     /// A receipt to sign and send to a subscriber.
-    Event(EventOut),
+    Event(Box<EventOut>),
     /// An answer.
     Reply(Origin, Result<Box<Reply>, RpcError>),
     /// The answer to `resume`, with the hub's newest unacknowledged voucher to sign again into it.
@@ -52,17 +53,24 @@ pub struct Check {
     pub witness: Witness,
 }
 
-/// A hub voucher with its operations.
+/// A voucher that the ledger issued, with what it is made of. The ledger keeps it until it is acknowledged.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub struct Issue {
+    /// The voucher.
+    pub voucher: Voucher,
+    /// What is signed.
+    pub digest: Digest,
+    /// Operations since the voucher before.
+    pub ops: Vec<Op>,
+}
+
+/// A hub voucher for whoever listens.
 #[derive(Clone, Debug)]
 pub struct FrameOut {
     /// Receiver; `None`: the client is offline and gets it when it resumes.
     pub session: Option<SessionId>,
-    /// What is signed.
-    pub digest: Digest,
-    /// The voucher.
-    pub voucher: Voucher,
-    /// Operations since the last frame sent.
-    pub ops: Vec<Op>,
+    /// What is signed and sent.
+    pub issue: Arc<Issue>,
     /// True when the voucher was issued by an earlier commit and is only sent again.
     pub again: bool,
 }

@@ -48,11 +48,8 @@ impl Ledger {
 
     pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {
         let result = self.owned(origin, id).and_then(|index| {
-            Ok(Reply::Channel(
-                self.entry(index)
-                    .map_err(|reject| RpcError::from(&reject))?
-                    .info(),
-            ))
+            let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+            Ok(Reply::Channel(Box::new(entry.info())))
         });
         answer(commit, origin, result);
     }

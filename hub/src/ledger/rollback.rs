@@ -67,9 +67,9 @@ impl Ledger {
     }
 
     /// Before anything of the commit is applied: what is accepted in it would be signed at its end.
-    pub(super) fn look_for_rollback(&mut self, inputs: &[Input], now: UnixSeconds, commit: &mut Commit) {
+    pub(super) fn look_for_rollback(&mut self, inputs: &[Box<Input>], now: UnixSeconds, commit: &mut Commit) {
         for input in inputs {
-            if let Input::Resume(origin, resumption) = input
+            if let Input::Resume(origin, resumption) = input.as_ref()
                 && let Resumption {
                     call,
                     received: Some(shown),

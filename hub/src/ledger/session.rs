@@ -16,6 +16,7 @@ use protocol_spec::{
         SubscribeCall, SubscribeReply,
     },
 };
+use std::sync::Arc;
 
 /// Connections that may stream one channel's receipts at once.
 const SUBSCRIBERS_MAX: usize = 8;
@@ -49,7 +50,8 @@ impl Ledger {
     }
 
     pub(super) fn register(&mut self, origin: Origin, call: &RegisterCall, commit: &mut Commit) {
-        let result = self.try_register(origin, call, commit).map(Reply::Channel);
+        let result = self.try_register(origin, call, commit);
+        let result = result.map(|info| Reply::Channel(Box::new(info)));
         answer(commit, origin, result);
     }
 
@@ -183,13 +185,9 @@ impl Ledger {
             .outputs
             .push(Output::Resumed(origin, Box::new(reply), newest));
         for issue in frames {
-            let session = Some(origin.session);
-            let (digest, voucher, ops) = (issue.digest, issue.voucher, issue.ops);
             commit.outputs.push(Output::Frame(FrameOut {
-                session,
-                digest,
-                voucher,
-                ops,
+                session: Some(origin.session),
+                issue: Arc::new(issue),
                 again: true,
             }));
         }

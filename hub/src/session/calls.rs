@@ -67,7 +67,7 @@ pub(crate) fn handle(shared: &Shared, state: &mut State, message: Message, now: 
     }
     match &*call {
         Request::Ping(Empty {}) => state.answer(id, Reply::Done(Empty {})),
-        Request::Info(Empty {}) => state.answer(id, Reply::Info(hub_info(shared))),
+        Request::Info(Empty {}) => state.answer(id, Reply::Info(Box::new(hub_info(shared)))),
         Request::Login(login_call) => return login(shared, state, id, login_call.clone(), now),
         other => match state.signers.key_for(other) {
             Ok(key) => {
@@ -174,12 +174,18 @@ fn further_login(
 }
 
 /// Errors: `LoginFailed`, which is held against the peer's address.
-fn check(shared: &Shared, state: &mut State, call: &LoginCall, now: Instant) -> Result<Signer, RpcError> {
+fn check(
+    shared: &Shared,
+    state: &mut State,
+    call: &LoginCall,
+    now: Instant,
+) -> Result<Arc<Signer>, RpcError> {
     let protocol = state.encoding.name();
     let checked = state
         .challenger
         .check(&shared.engine.info, protocol, call, now)
-        .and_then(|key| Signer::new(key).ok_or_else(|| RpcError::of(ErrorCode::Internal)));
+        .and_then(|key| Signer::new(key).ok_or_else(|| RpcError::of(ErrorCode::Internal)))
+        .map(Arc::new);
     if checked.is_err() {
         count_login("failed");
         shared.budget.failed(state.origin, now);
@@ -192,11 +198,17 @@ fn accept(
     shared: &Shared,
     state: &mut State,
     id: u64,
-    key: Signer,
+    key: Arc<Signer>,
     call: LoginCall,
     now: Instant,
 ) -> Result<bool, End> {
-    let accepted = forward(shared, state, id, key, Box::new(Request::Login(call)))?;
+    let accepted = forward(
+        shared,
+        state,
+        id,
+        Arc::clone(&key),
+        Box::new(Request::Login(call)),
+    )?;
     if accepted {
         count_login("accepted");
         state.log_in(shared, key, now);
@@ -228,7 +240,7 @@ fn forward(
     shared: &Shared,
     state: &mut State,
     id: u64,
-    key: Signer,
+    key: Arc<Signer>,
     call: Box<Request>,
 ) -> Result<bool, End> {
     let busy = RpcError::of(ErrorCode::Busy).retry_after_ms(limits::BUSY_RETRY_AFTER_MS);

@@ -1,5 +1,6 @@
 //! The two encodings of one connection: JSON in text frames, Borsh in binary frames.
 
+use crate::engine::Mail;
 use protocol_spec::message::{
     ErrorCode, Message, RpcError, SUBPROTOCOL_BORSH, SUBPROTOCOL_JSON, binary, json,
 };
@@ -37,11 +38,12 @@ impl Encoding {
         }
     }
 
-    /// A frame with `message`.
-    pub(crate) fn encode(self, message: &Message) -> Frame {
-        match self {
-            Self::Json => Frame::text(json::encode(message)),
-            Self::Borsh => Frame::binary(binary::encode(message)),
+    /// A frame with this message.
+    pub(crate) fn encode(self, mail: &Mail) -> Frame {
+        match (self, mail) {
+            (Self::Json, Mail::Message(message)) => Frame::text(json::encode(message)),
+            (Self::Json, mail) => Frame::text(json::encode(&mail.message())),
+            (Self::Borsh, mail) => Frame::binary(mail.borsh()),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     state::State,
 };
 use crate::{
-    engine::{Engine, SessionId},
+    engine::{Engine, Mail, SessionId},
     now::Now,
     ops::Shutdown,
 };
@@ -66,7 +66,7 @@ impl Counters {
 
 enum Happening {
     Frame(Option<Result<Frame, WsError>>),
-    Batch(Option<Vec<Message>>),
+    Batch(Option<Vec<Mail>>),
     Alarm,
     Shutdown,
 }
@@ -197,24 +197,27 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    async fn write_turn(&mut self, first: Option<Vec<Message>>, now: Instant) -> Result<(), End> {
+    async fn write_turn(&mut self, first: Option<Vec<Mail>>, now: Instant) -> Result<(), End> {
         let mut judged = Ok(());
         for message in std::mem::take(&mut self.state.replies) {
             self.shared
                 .counters
                 .errors
                 .increment(u64::from(is_error(&message)));
-            self.feed(&message).await?;
+            self.feed(&Mail::Message(message)).await?;
         }
         let mut next = first.or_else(|| self.try_receive());
         let mut left = limits::BATCHES_PER_TURN;
         while let Some(batch) = next {
-            for message in &batch {
-                let answers = matches!(message, Message::Response { .. });
-                self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(answers));
-                self.state.signers.learn(message);
-                self.feed(message).await?;
-                judged = judged.and(self.state.judge(message, now));
+            for mail in &batch {
+                if let Mail::Message(message) = mail {
+                    self.state.signers.learn(message);
+                }
+                self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
+                self.feed(mail).await?;
+                if let Mail::Message(message) = mail {
+                    judged = judged.and(self.state.judge(message, now));
+                }
             }
             left = left.saturating_sub(1);
             next = if left == 0 { None } else { self.try_receive() };
@@ -222,23 +225,23 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if judged.is_err() {
             // Why it ends.
             for message in std::mem::take(&mut self.state.replies) {
-                self.feed(&message).await?;
+                self.feed(&Mail::Message(message)).await?;
             }
         }
         self.writer.flush(&mut self.socket).await?;
         judged
     }
 
-    async fn feed(&mut self, message: &Message) -> Result<(), End> {
+    async fn feed(&mut self, mail: &Mail) -> Result<(), End> {
         // The engine dropped the outbox of a slow reader: what is left in it is not worth the wait.
         if self.state.outbox.as_ref().is_some_and(mpsc::Receiver::is_closed) {
             return Err(TOO_SLOW);
         }
         self.shared.counters.sent.increment(1);
-        self.writer.feed(&mut self.socket, message).await
+        self.writer.feed(&mut self.socket, mail).await
     }
 
-    fn try_receive(&mut self) -> Option<Vec<Message>> {
+    fn try_receive(&mut self) -> Option<Vec<Mail>> {
         self.state.outbox.as_mut()?.try_recv().ok()
     }
 
@@ -284,7 +287,7 @@ fn is_error(message: &Message) -> bool {
     matches!(message, Message::Response { result: Err(_), .. })
 }
 
-async fn receive(outbox: &mut Option<mpsc::Receiver<Vec<Message>>>) -> Option<Vec<Message>> {
+async fn receive(outbox: &mut Option<mpsc::Receiver<Vec<Mail>>>) -> Option<Vec<Mail>> {
     match outbox {
         Some(outbox) => outbox.recv().await,
         None => std::future::pending().await,

@@ -1,6 +1,7 @@
 //! Writing: encode, keep within the peer's message limit, never wait longer for a reader than the deadline.
 
 use super::{codec::Encoding, limits, metered::Metered};
+use crate::engine::Mail;
 use futures::{FutureExt, SinkExt};
 use protocol_spec::{
     limits::MESSAGE_BYTES_MAX,
@@ -61,11 +62,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Puts one message into the write buffer; waits for the reader only when the buffer is full.
-    pub(crate) async fn feed<S>(self, socket: &mut Socket<S>, message: &Message) -> Result<(), End>
+    pub(crate) async fn feed<S>(self, socket: &mut Socket<S>, mail: &Mail) -> Result<(), End>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let frame = bounded(self.encoding, message)?;
+        let frame = bounded(self.encoding, mail)?;
         self.within_deadline(socket.feed(frame)).await
     }
 
@@ -101,9 +102,9 @@ impl Writer {
     }
 }
 
-/// The frame of `message`, or of an error in its place when it exceeds what peers accept.
-fn bounded(encoding: Encoding, message: &Message) -> Result<Frame, End> {
-    let frame = encoding.encode(message);
+/// The frame of `mail`, or of an error in its place when it exceeds what peers accept.
+fn bounded(encoding: Encoding, mail: &Mail) -> Result<Frame, End> {
+    let frame = encoding.encode(mail);
     if frame.len() <= MESSAGE_BYTES_MAX {
         return Ok(frame);
     }
@@ -111,18 +112,16 @@ fn bounded(encoding: Encoding, message: &Message) -> Result<Frame, End> {
         bytes = frame.len(),
         "an outgoing message exceeds the limit of the protocol"
     );
-    match message {
-        Message::Response { id, .. } => {
+    match mail {
+        Mail::Message(Message::Response { id, .. }) => {
             let error = RpcError::because(ErrorCode::Internal, "the answer is too large for one message");
             let error = error.with(MESSAGE_BYTES_MAX, frame.len());
-            Ok(encoding.encode(&Message::Response {
+            Ok(encoding.encode(&Mail::Message(Message::Response {
                 id: *id,
                 result: Err(error),
-            }))
+            })))
         }
-        Message::Request { .. } | Message::Notification(_) => {
-            Err(End::Close(CloseCode::Error, "a notification is too large"))
-        }
+        _ => Err(End::Close(CloseCode::Error, "a notification is too large")),
     }
 }
 
@@ -172,12 +171,16 @@ mod tests {
             id: Some(4),
             result: Err(huge),
         };
-        let frame = bounded(Encoding::Json, &message).unwrap();
+        let frame = bounded(Encoding::Json, &Mail::Message(message)).unwrap();
         assert!(frame.len() < 1000 && frame.to_text().unwrap().contains("\"id\":4"));
         let small = Message::Response {
             id: Some(4),
             result: Ok(Box::new(Reply::Done(Empty {}))),
         };
-        assert!(bounded(Encoding::Borsh, &small).unwrap().is_binary());
+        assert!(
+            bounded(Encoding::Borsh, &Mail::Message(small))
+                .unwrap()
+                .is_binary()
+        );
     }
 }

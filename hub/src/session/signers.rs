@@ -5,13 +5,14 @@ use crate::engine::Signer;
 use alloy::primitives::map::HashMap;
 use protocol_spec::{
     Address, ChannelId,
-    message::{ChannelInfo, ErrorCode, LoginReply, Message, Reply, Request, ResumeReply, RpcError},
+    message::{ChannelInfo, ErrorCode, LoginReply, Message, Reply, Request, RpcError},
 };
+use std::sync::Arc;
 
 /// The signers of one connection. With one signer it decides nothing: the ledger does.
 #[derive(Debug, Default)]
 pub(crate) struct Signers {
-    keys: Vec<Signer>,
+    keys: Vec<Arc<Signer>>,
     /// Places in `keys`; empty while there is one.
     places: HashMap<Address, usize>,
     /// Places in `keys` of the channels' signers, as the ledger's answers told them.
@@ -21,7 +22,7 @@ pub(crate) struct Signers {
 impl Signers {
     /// Who has logged in.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Address> {
-        self.keys.iter().map(Signer::address)
+        self.keys.iter().map(|key| key.address())
     }
 
     /// True before the first login.
@@ -30,8 +31,8 @@ impl Signers {
     }
 
     /// The key of `signer`, if it has logged in.
-    pub(crate) fn get(&self, signer: &Address) -> Option<Signer> {
-        self.keys.get(self.place(signer)?).copied()
+    pub(crate) fn get(&self, signer: &Address) -> Option<Arc<Signer>> {
+        self.keys.get(self.place(signer)?).cloned()
     }
 
     /// Errors: `LoginFailed` when there are as many as there may be.
@@ -46,7 +47,7 @@ impl Signers {
     }
 
     /// Adds a signer that is not there yet.
-    pub(crate) fn add(&mut self, key: Signer) {
+    pub(crate) fn add(&mut self, key: Arc<Signer>) {
         if self.keys.is_empty() {
             self.keys.reserve_exact(1); // nearly all connections have one
         }
@@ -59,19 +60,19 @@ impl Signers {
     }
 
     /// The key that `call` is verified against. Errors: `NotLoggedIn`, `NotYourChannel`.
-    pub(crate) fn key_for(&self, call: &Request) -> Result<Signer, RpcError> {
+    pub(crate) fn key_for(&self, call: &Request) -> Result<Arc<Signer>, RpcError> {
         match self.keys.as_slice() {
             [] => Err(RpcError::of(ErrorCode::NotLoggedIn)),
-            [only] => Ok(*only),
+            [only] => Ok(Arc::clone(only)),
             [first, ..] => match Named::by(call) {
-                Named::Nothing => Ok(*first),
+                Named::Nothing => Ok(Arc::clone(first)),
                 Named::Signer(signer) => self.get(&signer).ok_or_else(|| {
                     let text = "the channel's `client_signer` has not logged in on this connection";
                     RpcError::because(ErrorCode::NotYourChannel, text)
                 }),
                 Named::Channel(id) => {
                     let place = self.channels.get(&id);
-                    let key = place.and_then(|place| self.keys.get(*place)).copied();
+                    let key = place.and_then(|place| self.keys.get(*place)).cloned();
                     key.ok_or_else(|| self.unknown())
                 }
             },
@@ -98,7 +99,8 @@ impl Signers {
         };
         match reply.as_ref() {
             Reply::Login(LoginReply { channels }) => channels.iter().for_each(|info| self.note(info)),
-            Reply::Channel(info) | Reply::Resume(ResumeReply { channel: info, .. }) => self.note(info),
+            Reply::Channel(info) => self.note(info),
+            Reply::Resume(reply) => self.note(&reply.channel),
             _ => {}
         }
     }

@@ -11,12 +11,12 @@ use super::{
     outgoing::End,
     signers::Signers,
 };
-use crate::engine::{SessionId, Signer};
+use crate::engine::{Mail, SessionId, Signer};
 use protocol_spec::{
     Reject,
     message::{ErrorCode, Message, Reply, RpcError},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
 
@@ -31,7 +31,7 @@ pub(crate) struct State {
     pub(crate) replies: Vec<Message>,
     pub(crate) in_flight: u32,
     pub(crate) draining: bool,
-    pub(crate) outbox: Option<mpsc::Receiver<Vec<Message>>>,
+    pub(crate) outbox: Option<mpsc::Receiver<Vec<Mail>>>,
     /// The entry of `outbox` in the engine's table.
     pub(crate) registration: Option<Registration>,
     messages: Bucket,
@@ -89,7 +89,7 @@ impl State {
     }
 
     /// The connection acts for `key`, too. From the first one on it has the limits of a known client.
-    pub(crate) fn log_in(&mut self, shared: &Shared, key: Signer, now: Instant) {
+    pub(crate) fn log_in(&mut self, shared: &Shared, key: Arc<Signer>, now: Instant) {
         if self.signers.is_empty() {
             self.messages = Bucket::new(shared.limits.messages_per_s, shared.limits.messages_burst, now);
         }

@@ -123,7 +123,7 @@ impl Gateway {
     }
 
     async fn resume(&mut self, signers: &mut [Signer], place: usize) -> Result<(), RpcError> {
-        let call = Request::Resume(signers[place].resume_call());
+        let call = Request::Resume(Box::new(signers[place].resume_call()));
         let Reply::Resume(reply) = self.call(signers, call).await? else {
             panic!("no resume reply")
         };

@@ -2,7 +2,7 @@
 
 use futures::{SinkExt, StreamExt};
 use hub::{
-    engine::{Engine, Inbound, SessionId},
+    engine::{Engine, Inbound, Mail, SessionId},
     ops::Shutdown,
     session::{self, Drained, SessionLimits, Settings, login_digest},
 };
@@ -193,7 +193,7 @@ async fn run_engine(
                     result: result.map(Box::new),
                 };
                 if let Some(outbox) = engine.outboxes.get(&session).map(|entry| entry.clone()) {
-                    let _ = outbox.try_send(vec![answer]);
+                    let _ = outbox.try_send(vec![Mail::Message(answer)]);
                 }
             }
         }
@@ -206,7 +206,7 @@ async fn flood(engine: Engine, session: SessionId) {
         let Some(outbox) = engine.outboxes.get(&session).map(|entry| entry.clone()) else {
             return;
         };
-        if outbox.try_send(vec![event(); 8]).is_err() {
+        if outbox.try_send(vec![Mail::Message(event()); 8]).is_err() {
             engine.outboxes.remove(&session);
             return;
         }

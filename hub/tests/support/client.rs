@@ -127,7 +127,7 @@ impl Client {
             resolver: Address::ZERO,
         };
         Op::LockAdd {
-            lock,
+            lock: Box::new(lock),
             payment_id: self.payment_id(),
             payee,
             fee_max: Amount(fee_max),
@@ -213,7 +213,7 @@ impl Client {
             match op {
                 Op::Credit(credit) => self.credits.push(credit.clone()),
                 Op::Return(returned) => self.returns.push(returned.clone()),
-                Op::LockAdd { lock, payment_id, .. } => self.locks.push((lock.clone(), *payment_id)),
+                Op::LockAdd { lock, payment_id, .. } => self.locks.push((Lock::clone(lock), *payment_id)),
                 Op::LockConvert { id, .. } => self.converted.push(*id),
                 Op::LockDrop { .. } => {}
                 Op::Pay(_) => panic!("the hub sent {op:?}"),

@@ -46,7 +46,7 @@ pub(super) struct Step {
     pub(super) paid: Amount,
     pub(super) history: Digest,
     /// `None` without lock operations.
-    pub(super) locks: Option<LockStep>,
+    pub(super) locks: Option<Box<LockStep>>,
 }
 
 pub(super) struct LockStep {
@@ -127,14 +127,16 @@ impl Half {
         Ok(step)
     }
 
-    fn lock_step<'a>(&self, slot: &'a mut Option<LockStep>) -> &'a mut LockStep {
-        slot.get_or_insert_with(|| LockStep {
-            payer: self.payer,
-            set: self.locks.clone(),
-            opening: None,
-            newest: self.newest_lock,
-            converted: Vec::new(),
-            dropped: Vec::new(),
+    fn lock_step<'a>(&self, slot: &'a mut Option<Box<LockStep>>) -> &'a mut LockStep {
+        slot.get_or_insert_with(|| {
+            Box::new(LockStep {
+                payer: self.payer,
+                set: self.locks.clone(),
+                opening: None,
+                newest: self.newest_lock,
+                converted: Vec::new(),
+                dropped: Vec::new(),
+            })
         })
     }
 
@@ -148,7 +150,7 @@ impl Half {
     }
 
     /// Takes over a checked voucher.
-    pub(super) fn advance(&mut self, voucher: &Voucher, digest: Digest, locks: Option<LockStep>) {
+    pub(super) fn advance(&mut self, voucher: &Voucher, digest: Digest, locks: Option<Box<LockStep>>) {
         self.seq = voucher.seq;
         self.paid = voucher.paid;
         self.history = voucher.history;
@@ -170,7 +172,7 @@ impl LockStep {
             Op::LockAdd { lock, .. } => {
                 self.check_new(lock, clock)?;
                 self.newest = lock.id;
-                self.set.add(lock.clone(), self.payer)?;
+                self.set.add(Lock::clone(lock), self.payer)?;
                 Ok(Amount::ZERO)
             }
             Op::LockConvert { id, witness } => {

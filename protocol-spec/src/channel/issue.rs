@@ -23,7 +23,7 @@ pub struct Issued {
 #[must_use]
 pub struct Draft {
     voucher: Voucher,
-    locks: Option<LockStep>,
+    locks: Option<Box<LockStep>>,
 }
 
 impl Draft {

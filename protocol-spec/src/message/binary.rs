@@ -1,13 +1,46 @@
 //! The Borsh encoding.
 
 use super::{ErrorCode, Message, RpcError};
-use crate::limits;
+use crate::{Digest, Op, Signature, Voucher, limits};
+use borsh::BorshSerialize;
 
 /// Encodes a message.
 #[must_use]
 pub fn encode(message: &Message) -> Vec<u8> {
     // Writing to a Vec cannot fail; an empty message is refused by every decoder.
     borsh::to_vec(message).unwrap_or_default()
+}
+
+/// Encodes a voucher of the hub from parts that it shares with other messages: what [`encode`] makes of the notification.
+/// `siblings`: the proof that leads to the root that `signature` is over; none when it is over the voucher's digest.
+#[must_use]
+pub fn encode_voucher<'a>(
+    voucher: &Voucher,
+    signature: &Signature,
+    siblings: impl Iterator<Item = &'a Digest> + Clone,
+    ops: &[Op],
+) -> Vec<u8> {
+    let count = siblings.clone().count();
+    let room = size_of::<Voucher>()
+        .saturating_add(size_of::<Signature>())
+        .saturating_add(count.saturating_mul(size_of::<Digest>()))
+        .saturating_add(size_of_val(ops));
+    let mut bytes = Vec::with_capacity(room.saturating_add(16));
+    let write = |bytes: &mut Vec<u8>| -> std::io::Result<()> {
+        // A notification; of a voucher.
+        [2_u8, 1].serialize(bytes)?;
+        voucher.serialize(bytes)?;
+        u8::from(count > 0).serialize(bytes)?;
+        signature.serialize(bytes)?;
+        if count > 0 {
+            u32::try_from(count).unwrap_or(u32::MAX).serialize(bytes)?;
+            siblings.for_each(|sibling| bytes.extend_from_slice(&sibling.0));
+        }
+        ops.serialize(bytes)
+    };
+    // Writing to a Vec cannot fail.
+    let _ = write(&mut bytes);
+    bytes
 }
 
 /// Decodes exactly one message. Errors: `MessageTooLarge`, `ParseError`.

@@ -58,7 +58,7 @@ pub enum Request {
     /// Makes the hub serve a channel that is open on chain.
     Register(RegisterCall),
     /// Both sides show their newest vouchers after a (re)connect. Required before vouchers flow.
-    Resume(ResumeCall),
+    Resume(Box<ResumeCall>),
     /// The client's next voucher: payments or acknowledgements.
     Voucher(Frame),
     /// What a payment would cost, and whether it could be delivered now.
@@ -104,9 +104,9 @@ pub enum Reply {
     /// To `login`.
     Login(LoginReply),
     /// To `register`, `channel` and `prepare_close`.
-    Channel(ChannelInfo),
+    Channel(Box<ChannelInfo>),
     /// To `resume`.
-    Resume(ResumeReply),
+    Resume(Box<ResumeReply>),
     /// To `voucher`.
     Voucher(VoucherReply),
     /// To `quote`.
@@ -118,7 +118,7 @@ pub enum Reply {
     /// To `withdraw`, `close` and `cancel_dispute`: the hub's signature over the same message.
     Countersigned(Countersigned),
     /// To `info`.
-    Info(HubInfo),
+    Info(Box<HubInfo>),
     /// To `unsubscribe`, `ping`, `reveal` and `consent`.
     Done(Empty),
     /// To `capacity`.

@@ -89,7 +89,7 @@ pub fn lock(id: u64, amount: u128, expiry: u64) -> Lock {
 
 pub fn add(lock: Lock) -> Op {
     Op::LockAdd {
-        lock,
+        lock: Box::new(lock),
         payment_id: PaymentId::ZERO,
         payee: Payee::Account(Address::ZERO),
         fee_max: Amount::ZERO,

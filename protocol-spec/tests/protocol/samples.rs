@@ -168,9 +168,9 @@ fn session(w: &World) -> Vec<(&'static str, Message)> {
                 }),
             ),
         ),
-        ("register reply", reply(2, Reply::Channel(info(w)))),
+        ("register reply", reply(2, Reply::Channel(Box::new(info(w))))),
         ("info", request(3, Request::Info(Empty {}))),
-        ("info reply", reply(3, Reply::Info(hub_info()))),
+        ("info reply", reply(3, Reply::Info(Box::new(hub_info())))),
         ("ping", request(4, Request::Ping(Empty {}))),
         ("ping reply", reply(4, Reply::Done(Empty {}))),
         (
@@ -220,22 +220,22 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
             "resume",
             request(
                 6,
-                Request::Resume(ResumeCall {
+                Request::Resume(Box::new(ResumeCall {
                     channel_id: id,
                     sent: sent.clone(),
                     received: received.clone(),
-                }),
+                })),
             ),
         ),
         (
             "resume reply",
             reply(
                 6,
-                Reply::Resume(ResumeReply {
+                Reply::Resume(Box::new(ResumeReply {
                     channel: info(w),
                     received: sent,
                     sent: received,
-                }),
+                })),
             ),
         ),
         (

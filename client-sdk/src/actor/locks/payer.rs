@@ -113,7 +113,7 @@ impl Actor {
                 resolver: order.invoice.resolver,
             };
             ops.push(Op::LockAdd {
-                lock: lock.clone(),
+                lock: Box::new(lock.clone()),
                 payment_id,
                 payee: Payee::Channel(order.invoice.channel_id),
                 fee_max: order.fee_max,

@@ -284,7 +284,7 @@ impl Hub {
             resolver: invoice.invoice.resolver,
         };
         let op = Op::LockAdd {
-            lock: lock.clone(),
+            lock: Box::new(lock.clone()),
             payment_id: PaymentId([8; 16]),
             payee: Payee::Channel(*id),
             fee_max: Amount::ZERO,

@@ -183,8 +183,11 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
             hub.state().consented.push(call.lock_id);
             Ok(Reply::Done(Empty {}))
         }
-        Request::Register(call) => Ok(Reply::Channel(info_of(hub, &call.config.id(&hub.domain)))),
-        Request::Channel(call) => Ok(Reply::Channel(info_of(hub, &call.channel_id))),
+        Request::Register(call) => Ok(Reply::Channel(Box::new(info_of(
+            hub,
+            &call.config.id(&hub.domain),
+        )))),
+        Request::Channel(call) => Ok(Reply::Channel(Box::new(info_of(hub, &call.channel_id)))),
         Request::Resume(call) => {
             let mut state = hub.state();
             if state.spoil.is_some() {
@@ -192,7 +195,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
                 before.push(Notification::Voucher(wrong));
             }
             drop(state);
-            Ok(Reply::Resume(resume(hub, &call, &mut notes)))
+            Ok(Reply::Resume(Box::new(resume(hub, &call, &mut notes))))
         }
         Request::Voucher(frame) => voucher(hub, frame, &mut notes),
         Request::Quote(_) => Ok(Reply::Quote(QuoteReply {
@@ -233,7 +236,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
             drop(state);
             let mut info = info_of(hub, &call.channel_id);
             info.hub_seq.0 += u64::from(wrong);
-            Ok(Reply::Channel(info))
+            Ok(Reply::Channel(Box::new(info)))
         }
         Request::Close(call) => {
             let mut state = hub.state();

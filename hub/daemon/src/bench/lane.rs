@@ -101,19 +101,22 @@ impl Lane {
         (self.sent.seq, self.sent.paid)
     }
 
-    /// The next voucher with these operations, which cost `cost` together, as the request `id`.
+    /// The next voucher with these operations, which cost `cost` together.
+    pub(super) fn draft(&self, ops: Vec<Op>, cost: Amount) -> anyhow::Result<Draft> {
+        Draft::new(self.id, ops, cost, self.sent, self.heard)
+    }
+
+    /// Signs the draft, whose digest this is, as the request `id`.
     pub(super) fn issue(
         &mut self,
         id: u64,
-        ops: Vec<Op>,
-        cost: Amount,
-        domain: &Domain,
+        draft: Draft,
+        digest: &Digest,
         nonces: &Nonces,
     ) -> anyhow::Result<Bytes> {
         self.stock.clear();
-        let signer = (self.id, &self.key);
-        let (bytes, after) = signed(signer, id, ops, cost, (self.sent, self.heard), domain, nonces)?;
-        self.sent = after;
+        self.sent = draft.after;
+        let bytes = draft.signed(id, &self.key, digest, nonces)?;
         self.newest = Some(bytes.clone());
         self.unanswered = 0;
         Ok(bytes)
@@ -133,10 +136,10 @@ impl Lane {
             Some(last) => (last.after, (last.ack.0.next(), last.ack.1)),
             None => (self.sent, self.heard),
         };
-        let signer = (self.id, &self.key);
-        let (bytes, after) = signed(signer, id, ops, cost, (before, ack), domain, nonces)?;
+        let draft = Draft::new(self.id, ops, cost, before, ack)?;
+        let (after, digest) = (draft.after, draft.voucher.digest(domain));
         self.stock.push_back(Signed {
-            bytes,
+            bytes: draft.signed(id, &self.key, &digest, nonces)?,
             after,
             ack,
             heap,
@@ -165,8 +168,9 @@ impl Lane {
         domain: &Domain,
         nonces: &Nonces,
     ) -> anyhow::Result<Bytes> {
-        let now = (self.sent, self.heard);
-        Ok(signed((self.id, key), 0, ops, super::shared::AMOUNT, now, domain, nonces)?.0)
+        let draft = self.draft(ops, super::shared::AMOUNT)?;
+        let digest = draft.voucher.digest(domain);
+        draft.signed(0, key, &digest, nonces)
     }
 
     /// Own newest voucher.
@@ -228,38 +232,51 @@ impl Lane {
     }
 }
 
-/// The message with the voucher that follows `before`, acknowledging `ack`, and what the direction is after it.
-fn signed(
-    (channel_id, key): (ChannelId, &LoadKey),
-    id: u64,
+/// A voucher before it is signed.
+pub(super) struct Draft {
+    pub(super) voucher: Voucher,
     ops: Vec<Op>,
-    cost: Amount,
-    (before, ack): (Sent, (Seq, Amount)),
-    domain: &Domain,
-    nonces: &Nonces,
-) -> anyhow::Result<(Bytes, Sent)> {
-    let after = Sent {
-        seq: before.seq.next(),
-        paid: before.paid.plus(cost)?,
-        history: ops.iter().fold(before.history, History::extended),
-        locks: ops.iter().fold(before.locks, locked),
-    };
-    let voucher = Voucher {
-        channel_id,
-        seq: after.seq,
-        paid: after.paid,
-        ack_seq: ack.0,
-        ack_paid: ack.1,
-        locks: after.locks,
-        history: after.history.0,
-    };
-    let digest = voucher.digest(domain);
-    let turn = after.seq.0.wrapping_add(first_eight(&channel_id));
-    let signature = key.sign(&digest, nonces, turn).context("no nonces")?;
-    let signature = VoucherSignature::Direct(signature);
-    let voucher = SignedVoucher { voucher, signature };
-    let call = Box::new(Request::Voucher(Frame { voucher, ops }));
-    Ok((binary::encode(&Message::Request { id, call }).into(), after))
+    /// What the direction is after it.
+    after: Sent,
+}
+
+impl Draft {
+    /// The voucher that follows `before`, acknowledging `ack`.
+    fn new(
+        channel_id: ChannelId,
+        ops: Vec<Op>,
+        cost: Amount,
+        before: Sent,
+        ack: (Seq, Amount),
+    ) -> anyhow::Result<Self> {
+        let after = Sent {
+            seq: before.seq.next(),
+            paid: before.paid.plus(cost)?,
+            history: ops.iter().fold(before.history, History::extended),
+            locks: ops.iter().fold(before.locks, locked),
+        };
+        let voucher = Voucher {
+            channel_id,
+            seq: after.seq,
+            paid: after.paid,
+            ack_seq: ack.0,
+            ack_paid: ack.1,
+            locks: after.locks,
+            history: after.history.0,
+        };
+        Ok(Self { voucher, ops, after })
+    }
+
+    /// The message with it, as the request `id`.
+    fn signed(self, id: u64, key: &LoadKey, digest: &Digest, nonces: &Nonces) -> anyhow::Result<Bytes> {
+        let Self { voucher, ops, .. } = self;
+        let turn = voucher.seq.0.wrapping_add(first_eight(&voucher.channel_id));
+        let signature = key.sign(digest, nonces, turn).context("no nonces")?;
+        let signature = VoucherSignature::Direct(signature);
+        let voucher = SignedVoucher { voucher, signature };
+        let call = Box::new(Request::Voucher(Frame { voucher, ops }));
+        Ok(binary::encode(&Message::Request { id, call }).into())
+    }
 }
 
 /// The commitment after an operation of a direction that has one lock at most.

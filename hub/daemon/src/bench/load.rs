@@ -1,15 +1,15 @@
 //! One connection under load: keeps its payments in flight, takes what the hub sends (`take`), writes both down.
 
 use super::{
-    lane::{Lane, Own, Pending},
+    lane::{Draft, Lane, Own, Pending},
     shared::{AMOUNT, Phase, Stage},
     tally::{Heap, Tally, scrambled},
     wire::Wire,
 };
 use alloy::primitives::map::HashMap;
 use anyhow::Context;
-use hub::cli::bench::Shape;
-use protocol_spec::{Address, Amount, ChannelId, Condition, Lock, Op, Payee, PaymentId, Preimage};
+use hub::{cli::bench::Shape, digests};
+use protocol_spec::{Address, Amount, ChannelId, Condition, Digest, Lock, Op, Payee, PaymentId, Preimage};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Bytes;
@@ -44,6 +44,13 @@ pub(super) struct Line {
     pub(super) heard: u64,
     pub(super) tally: Tally,
     random: u64,
+}
+
+/// A voucher that is to be signed and sent.
+struct Due {
+    at: usize,
+    draft: Draft,
+    pending: Pending,
 }
 
 impl Line {
@@ -119,6 +126,7 @@ impl Line {
 
     /// Sends what may be under way: at once, or as the clock says.
     async fn pay(&mut self, stage: &Stage) -> anyhow::Result<()> {
+        let mut due = Vec::new();
         while self.in_flight < self.depth {
             let now = Instant::now();
             let since = match &mut self.pace {
@@ -128,30 +136,41 @@ impl Line {
                     *next = due.checked_add(*every).unwrap_or(now);
                     due
                 }
-                Some(_) => return Ok(()),
+                Some(_) => break,
             };
-            let Some(at) = self.idle.pop_front() else {
-                return Ok(());
-            };
+            let Some(at) = self.idle.pop_front() else { break };
             self.in_flight = self.in_flight.saturating_add(1);
             if stage.shape == Shape::Locked {
                 self.lock(at, since, stage).await?;
             } else {
-                self.pay_from(at, since, stage).await?;
+                due.extend(self.pay_from(at, since, stage).await?);
             }
         }
-        Ok(())
+        self.send_all(due, stage).await
     }
 
-    async fn pay_from(&mut self, at: usize, since: Instant, stage: &Stage) -> anyhow::Result<()> {
+    /// Sends what was signed ahead; else what is to be signed.
+    async fn pay_from(&mut self, at: usize, since: Instant, stage: &Stage) -> anyhow::Result<Option<Due>> {
         let payments = stage.per_voucher;
+        let pending = Pending { since, payments };
         if let Some(signed) = self.lanes.get_mut(at).and_then(Lane::take_signed) {
             self.tally.sent.add(&signed.heap);
-            return self.put(at, signed.bytes, Pending { since, payments }).await;
+            return self.put(at, signed.bytes, pending).await.map(|()| None);
         }
         let (ops, cost, heap) = self.payments(at, stage)?;
         self.tally.sent.add(&heap);
-        self.send(at, ops, cost, Pending { since, payments }, stage).await
+        let draft = self.lanes.get(at).context("lane")?.draft(ops, cost)?;
+        Ok(Some(Due { at, draft, pending }))
+    }
+
+    /// Hashes the vouchers together, signs and sends them.
+    async fn send_all(&mut self, due: Vec<Due>, stage: &Stage) -> anyhow::Result<()> {
+        let encoded: Vec<_> = due.iter().map(|due| due.draft.voucher.encoded()).collect();
+        let digests = digests::of_structs(&stage.domain, &encoded);
+        for (Due { at, draft, pending }, digest) in due.into_iter().zip(digests) {
+            self.sign(at, draft, &digest, pending, stage).await?;
+        }
+        Ok(())
     }
 
     /// The payments of one voucher, what they cost, and their sum.
@@ -194,11 +213,11 @@ impl Line {
             told: None,
         });
         let add = Op::LockAdd {
-            lock,
+            lock: Box::new(lock),
             payment_id,
             payee,
             fee_max: Amount::ZERO,
-            invoice: protocol_spec::Digest::ZERO,
+            invoice: Digest::ZERO,
         };
         let pending = Pending { since, payments: 0 };
         self.send(at, vec![add], Amount::ZERO, pending, stage).await
@@ -213,9 +232,22 @@ impl Line {
         pending: Pending,
         stage: &Stage,
     ) -> anyhow::Result<()> {
+        let draft = self.lanes.get(at).context("lane")?.draft(ops, cost)?;
+        let digest = draft.voucher.digest(&stage.domain);
+        self.sign(at, draft, &digest, pending, stage).await
+    }
+
+    async fn sign(
+        &mut self,
+        at: usize,
+        draft: Draft,
+        digest: &Digest,
+        pending: Pending,
+        stage: &Stage,
+    ) -> anyhow::Result<()> {
         let lane = self.lanes.get_mut(at).context("lane")?;
         self.tally.signed_live = self.tally.signed_live.saturating_add(1);
-        let bytes = lane.issue(at as u64, ops, cost, &stage.domain, &stage.nonces)?;
+        let bytes = lane.issue(at as u64, draft, digest, &stage.nonces)?;
         self.put(at, bytes, pending).await
     }
 

@@ -115,7 +115,7 @@ impl Wire {
         let call = |lane: &Lane| Ok(Request::Channel(ChannelCall { channel_id: lane.id }));
         let replies = self.ask_for_all(lanes, call).await?;
         let infos = replies.into_iter().filter_map(|reply| match reply {
-            Reply::Channel(info) => Some(info),
+            Reply::Channel(info) => Some(*info),
             _ => None,
         });
         Ok(infos.collect())
@@ -127,15 +127,15 @@ impl Wire {
         lanes: &[Lane],
     ) -> anyhow::Result<Vec<protocol_spec::message::ResumeReply>> {
         let call = |lane: &Lane| {
-            Ok(Request::Resume(ResumeCall {
+            Ok(Request::Resume(Box::new(ResumeCall {
                 channel_id: lane.id,
                 sent: lane.newest_voucher(),
                 received: lane.theirs.clone(),
-            }))
+            })))
         };
         let replies = self.ask_for_all(lanes, call).await.context("resume")?;
         let resumed = replies.into_iter().filter_map(|reply| match reply {
-            Reply::Resume(reply) => Some(reply),
+            Reply::Resume(reply) => Some(*reply),
             _ => None,
         });
         Ok(resumed.collect())

@@ -193,7 +193,7 @@ impl Ledger {
         let (lock_id, amount) = (way.lock.id, way.lock.amount);
         let weight = way.lock.condition().weight();
         let op = Op::LockAdd {
-            lock: way.lock,
+            lock: Box::new(way.lock),
             payment_id: new.payment_id,
             payee: Payee::Channel(to),
             fee_max: Amount::ZERO,

@@ -124,7 +124,7 @@ fn a_subscriber_that_is_not_ready_keeps_its_place_and_one_that_fell_behind_is_dr
         let clock = world.clock();
         let frame = world.clients[0].frame(op, clock).unwrap();
         let (_, input) = world.input(0, frame);
-        let commit = world.ledger.commit_paced(vec![input], world.now, &busy);
+        let commit = world.ledger.commit_paced(vec![Box::new(input)], world.now, &busy);
         for output in &commit.outputs {
             if let Output::Drop(session) = output {
                 world.dropped.insert(session.0);

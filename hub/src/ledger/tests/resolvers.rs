@@ -355,7 +355,7 @@ fn long_witnesses_that_are_converted_together_are_cut_into_frames_that_fit() {
     assert!(world.clients[1].converted.is_empty(), "R6: not in a dispute");
     let outputs = world.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
     let places = outputs.iter().filter_map(|output| match output {
-        Output::Frame(frame) => Some(frame.ops.iter().map(Op::places).sum::<usize>()),
+        Output::Frame(frame) => Some(frame.issue.ops.iter().map(Op::places).sum::<usize>()),
         _ => None,
     });
     let places: Vec<usize> = places.filter(|places| *places > 0).collect();

@@ -365,7 +365,7 @@ impl World {
                     signature: VoucherSignature::Direct(self.hub.sign(&digest)),
                     voucher,
                 });
-                let mut reply = *reply.clone();
+                let mut reply = reply.clone();
                 reply.sent = sent;
                 let id = reply.channel.channel_id;
                 let seq = reply
@@ -450,16 +450,16 @@ impl World {
     }
 
     fn deliver_frame(&mut self, out: &FrameOut) {
-        let place = (out.voucher.channel_id, out.voucher.seq);
+        let place = (out.issue.voucher.channel_id, out.issue.voucher.seq);
         if !out.again {
             assert_eq!(
-                self.issued.insert(place, out.digest),
+                self.issued.insert(place, out.issue.digest),
                 None,
                 "O1: {place:?} issued twice"
             );
         }
-        assert_eq!(self.issued.get(&place), Some(&out.digest), "O1");
-        assert_eq!(out.voucher.digest(&domain()), out.digest);
+        assert_eq!(self.issued.get(&place), Some(&out.issue.digest), "O1");
+        assert_eq!(out.issue.voucher.digest(&domain()), out.issue.digest);
         let Some(session) = out.session else { return };
         let index = self
             .clients
@@ -469,14 +469,14 @@ impl World {
         if self.sessions[index] != Some(session.0) {
             return; // an old connection: nobody reads it
         }
-        let signature = VoucherSignature::Direct(self.hub.sign(&out.digest));
+        let signature = VoucherSignature::Direct(self.hub.sign(&out.issue.digest));
         let voucher = SignedVoucher {
-            voucher: out.voucher.clone(),
+            voucher: out.issue.voucher.clone(),
             signature,
         };
         let frame = Frame {
             voucher,
-            ops: out.ops.clone(),
+            ops: out.issue.ops.clone(),
         };
         let clock = self.clock();
         self.clients[index]
@@ -487,7 +487,7 @@ impl World {
 
 pub(super) fn issued_of(outputs: &[Output]) -> Vec<Digest> {
     let fresh = |output: &Output| match output {
-        Output::Frame(out) if !out.again => Some(out.digest),
+        Output::Frame(out) if !out.again => Some(out.issue.digest),
         _ => None,
     };
     outputs.iter().filter_map(fresh).collect()

@@ -1,0 +1,184 @@
+//! What goes to sessions. Vouchers and receipts stay where the ledger made them until they are written to a socket.
+
+use crate::ledger::{EventOut, Issue};
+use protocol_spec::{
+    Signature, SignedVoucher, VoucherSignature,
+    batch::Tree,
+    message::{Event, Frame, Message, Notification, binary},
+};
+use std::sync::Arc;
+
+/// One message to one session.
+#[derive(Clone, Debug)]
+pub enum Mail {
+    /// Nothing in it is under a batch's signature.
+    Message(Message),
+    /// A voucher of the hub.
+    Voucher(Arc<Issue>, Leaf),
+    /// A receipt.
+    Event(Box<EventOut>, Leaf),
+}
+
+/// The hub's signature over some digests.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Over the one digest, or over the root of the tree.
+    pub(super) signature: Signature,
+    /// Of all digests.
+    pub(super) tree: Tree,
+}
+
+/// One digest under a signature.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    batch: Arc<Batch>,
+    index: usize,
+}
+
+impl Leaf {
+    pub(super) fn new(batch: Arc<Batch>, index: usize) -> Self {
+        Self { batch, index }
+    }
+
+    fn signature(&self) -> VoucherSignature {
+        match self.batch.tree.proof(self.index) {
+            alone if alone.is_empty() => VoucherSignature::Direct(self.batch.signature),
+            proof => VoucherSignature::Batch {
+                root_signature: self.batch.signature,
+                proof,
+            },
+        }
+    }
+}
+
+impl Mail {
+    /// True for an answer to a call.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Message(Message::Response { .. }))
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Message(message) => message.clone(),
+            Self::Voucher(issue, leaf) => {
+                let voucher = SignedVoucher {
+                    voucher: issue.voucher.clone(),
+                    signature: leaf.signature(),
+                };
+                let ops = issue.ops.clone();
+                Message::Notification(Box::new(Notification::Voucher(Frame { voucher, ops })))
+            }
+            Self::Event(out, leaf) => {
+                let event = Event {
+                    cursor: out.cursor.clone(),
+                    receipt: out.receipt.clone(),
+                    signature: leaf.signature(),
+                };
+                Message::Notification(Box::new(Notification::Event(event)))
+            }
+        }
+    }
+
+    /// The message's Borsh encoding.
+    #[must_use]
+    pub fn borsh(&self) -> Vec<u8> {
+        match self {
+            Self::Message(message) => binary::encode(message),
+            Self::Voucher(issue, leaf) => {
+                let (batch, siblings) = (&leaf.batch, leaf.batch.tree.siblings(leaf.index));
+                binary::encode_voucher(&issue.voucher, &batch.signature, siblings, &issue.ops)
+            }
+            Self::Event(..) => binary::encode(&self.message()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::SessionId;
+    use protocol_spec::{
+        Amount, ChannelId, Credit, Digest, Op, PaymentId, Receipt, Seq, UnixSeconds, Voucher,
+        message::{Cursor, Message},
+    };
+
+    fn issue(number: u8) -> Arc<Issue> {
+        let credit = Op::Credit(Credit {
+            payment_id: PaymentId([number; 16]),
+            payer: Digest([number; 32]),
+            amount: Amount(u128::from(number) << 50),
+            invoice: Digest([7; 32]),
+        });
+        let convert = Op::LockConvert {
+            id: 7,
+            witness: vec![number; usize::from(number)],
+        };
+        Arc::new(Issue {
+            voucher: Voucher {
+                channel_id: ChannelId([number; 32]),
+                seq: Seq(u64::from(number) << 20),
+                paid: Amount(u128::from(number) << 70),
+                ack_seq: Seq(u64::from(number)),
+                ack_paid: Amount(1 << 87),
+                locks: Digest([3; 32]),
+                history: Digest([number; 32]),
+            },
+            digest: Digest([number; 32]),
+            ops: [credit, convert]
+                .into_iter()
+                .take(usize::from(number % 3))
+                .collect(),
+        })
+    }
+
+    fn event(number: u8) -> Box<EventOut> {
+        Box::new(EventOut {
+            session: SessionId(1),
+            cursor: Cursor {
+                epoch: 5,
+                position: u64::from(number),
+            },
+            receipt: Receipt {
+                payment_id: PaymentId([number; 16]),
+                invoice: Digest([7; 32]),
+                payer: Digest([number; 32]),
+                payee_channel: ChannelId([9; 32]),
+                payee_seq: Seq(u64::from(number)),
+                amount: Amount(u128::from(number) << 80),
+                at: UnixSeconds(1_700_000_000),
+            },
+        })
+    }
+
+    /// Whoever reads cannot tell which way it was written.
+    #[test]
+    fn parts_are_written_as_the_message_is() {
+        for count in 1..20_u8 {
+            let leaves: Vec<Digest> = (0..count).map(|number| Digest([number; 32])).collect();
+            let batch = Arc::new(Batch {
+                signature: Signature([count; 65]),
+                tree: Tree::new(leaves.clone()),
+            });
+            for number in 0..count {
+                let leaf = Leaf::new(Arc::clone(&batch), usize::from(number));
+                assert_eq!(
+                    matches!(leaf.signature(), VoucherSignature::Direct(_)),
+                    count == 1,
+                    "alone it needs no proof"
+                );
+                for mail in [
+                    Mail::Voucher(issue(number), leaf.clone()),
+                    Mail::Event(event(number), leaf.clone()),
+                ] {
+                    assert!(!mail.is_answer());
+                    let message: Message = binary::decode(&mail.borsh()).unwrap();
+                    assert_eq!(message, mail.message());
+                    assert_eq!(binary::encode(&message), mail.borsh());
+                }
+            }
+        }
+    }
+}

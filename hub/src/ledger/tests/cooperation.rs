@@ -198,7 +198,7 @@ fn r15_a_cancelled_dispute_does_not_end_the_wait_for_a_close() {
     let mut tables = Tables::default();
     tables.write(world.ledger.checkpoint());
     world.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
-    let origin = pay(&mut world, 900);
+    let origin = pay(&mut world, 800);
     assert_eq!(world.error(origin), "ChannelNotOpen");
     let back = world.pay_op(1, 0, 10, 5);
     let origin = world.send(1, vec![back]);

@@ -339,7 +339,11 @@ impl LinkModel {
         }
         let final_open = link.base.status == Status::Open || !rules.has(Rule::R27Final);
         if h.seen && link.chain.status == Status::Open && final_open {
-            out.push((Act::SeesOpen, with(link, |h| h.seen = false)));
+            let opens = |h: &mut Honest| {
+                h.seen = false;
+                h.close = h.close.filter(|_| rules.has(Rule::R15Dispute));
+            };
+            out.push((Act::SeesOpen, with(link, opens)));
         }
         for i in 0..self.bounds.locks[1] {
             if h.robbed[i] && around.may_learn && in_time(now, self.terms.expiry[1][i]) == Known::InTime {
@@ -536,6 +540,9 @@ impl LinkModel {
                         if newest && lost.was.acc.ack_seq <= own {
                             (back.acc, back.earned) = (lost.was.acc, lost.was.earned);
                         }
+                        if own > h.n || newest {
+                            back.unanswered = back.newest().ack_seq < back.acc.seq;
+                        }
                         if back.acc.ack_seq <= own {
                             out.push((Act::Resyncs(own, newest), Link { h: back, ..*link }));
                         }
@@ -687,7 +694,8 @@ impl LinkModel {
         }
         let mut shown = *chain;
         shown.submit(&self.terms, 1, &h.acc);
-        let adds = h.acc.seq > chain.dir[1].seq || shown.dir[1].paid > chain.dir[1].paid;
+        let locks = shown.dir[1].live && !chain.dir[1].live && self.terms.rules.has(Rule::R21Locks);
+        let adds = h.acc.seq > chain.dir[1].seq || shown.dir[1].paid > chain.dir[1].paid || locks;
         if late && now < chain.window_end && adds {
             return false;
         }

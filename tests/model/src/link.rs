@@ -572,7 +572,10 @@ impl LinkModel {
                 ));
             }
             let sure = link.base.dir[1];
-            let counted = if sure.live { sure.base + sure.counted } else { 0 };
+            // An own voucher that acknowledges a newer one ends the count: it is a signature of its own, too.
+            let superseded = h.mine.iter().any(|v| v.ack_seq > sure.seq);
+            let counts = sure.live && !superseded;
+            let counted = if counts { sure.base + sure.counted } else { 0 };
             let sum = sure.paid.max(counted).max(link.tower.paid);
             out.push((
                 Act::GoesAway,

@@ -507,11 +507,13 @@ impl LinkModel {
                 },
             )),
             (Some(saved), None) if saved != *h => {
-                let back = Honest {
+                let mut back = Honest {
                     doubt: true,
                     seen: h.seen,
                     ..saved
                 };
+                // It reads the chain first.
+                back.tick(rules, &self.sight(link, now));
                 let lost = Some(Lost { was: *h, at: now });
                 out.push((
                     Act::Restores,

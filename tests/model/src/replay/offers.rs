@@ -3,7 +3,7 @@
 use super::party::Party;
 use super::world::{World, at, clock, opened};
 use crate::chain::{LOCKS, Status, Voucher, Withdraw};
-use crate::honest::{Known, Op};
+use crate::honest::{Known, MINE, Op};
 use crate::link::{Link, LinkModel};
 use protocol_spec::{Address, CancelDispute, Seq, UnixSeconds, limits};
 
@@ -153,6 +153,9 @@ impl Offers<'_> {
     /// R7-R10: what it might sign itself.
     fn own(&self) -> Verdicts {
         let (h, mut count) = (&self.link.h, 0);
+        if usize::from(h.n) == MINE {
+            return Ok(0); // The model has no room for more.
+        }
         let sight = self.model.sight(self.link, self.now);
         for op in self.ops(0) {
             let model = h.issue(self.model.terms.rules, &sight, op).is_some();

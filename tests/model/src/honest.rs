@@ -93,6 +93,8 @@ pub struct Honest {
     pub expired: [bool; LOCKS],
     /// Given for what was accepted, by the frames' payments.
     pub earned: u8,
+    /// An operation was accepted since the last own voucher: only then is an ack due (R1, last sentence).
+    pub unanswered: bool,
     /// After a rollback: nothing is signed or accepted before.
     pub doubt: bool,
 }
@@ -125,7 +127,8 @@ impl Honest {
     }
 
     /// R12.
-    fn withdrawn(&self, rules: Rules, sight: &Sight, side: usize) -> u8 {
+    #[must_use]
+    pub fn withdrawn(&self, rules: Rules, sight: &Sight, side: usize) -> u8 {
         let signed = self
             .wd
             .filter(|w| usize::from(w.side) == side && rules.has(Rule::R12));
@@ -181,6 +184,7 @@ impl Honest {
             }
         }
         next.earned += frame;
+        next.unanswered |= op != Op::Ack;
         next.acc = *v;
         Some(next)
     }
@@ -208,7 +212,7 @@ impl Honest {
         };
         let mut next = *self;
         match op {
-            Op::Ack if last.ack_seq == self.acc.seq => return None,
+            Op::Ack if !self.unanswered => return None,
             Op::Ack => {}
             Op::Pay => v.paid += 1,
             Op::Add(i) => {
@@ -226,7 +230,7 @@ impl Honest {
                 v.paid += 1;
             }
             Op::Drop(i) => {
-                if last.locks[i] == 0 || self.told[i] {
+                if last.locks[i] == 0 || (self.told[i] && !self.got[i]) {
                     return None;
                 }
                 let marked = sight.marked[0][i] && rules.has(Rule::R9Mark);
@@ -252,6 +256,7 @@ impl Honest {
         }
         next.mine[usize::from(self.n)] = v;
         next.n += 1;
+        next.unanswered = false;
         Some(next)
     }
 
@@ -288,11 +293,13 @@ impl Honest {
         let spare = if side == 0 {
             let newest = self.newest();
             let promised = |v: &Voucher| i16::from(v.paid) + i16::from(sum(v.locks));
+            // What the other side has acknowledged as superseded binds nobody any more.
+            let first = w.seq[0].max(self.acc.ack_seq);
             let since = self
                 .mine
                 .iter()
                 .take(usize::from(self.n))
-                .filter(|v| v.seq >= w.seq[0]);
+                .filter(|v| v.seq >= first);
             let most = since.map(promised).fold(promised(&newest), i16::max);
             let live = if rules.has(Rule::R13Live) {
                 self.live_total(rules)

@@ -105,6 +105,27 @@ pub const INSTANCES: &[Instance] = &[
         finds: &[Rule::R6Close, Rule::R15Lapse],
     },
     Instance {
+        name: "close-cancel",
+        small: Bounds {
+            dep: [0, 1],
+            vouchers: [0, 1],
+            pays: [false, true],
+            closes: true,
+            cancels: 1,
+            ..BARE
+        },
+        large: Bounds {
+            closes: true,
+            cancels: 2,
+            disputes: 2,
+            time: 9,
+            ..BARE
+        },
+        expiry: [[0; 2]; 2],
+        both_sides: true,
+        finds: &[Rule::R15Dispute],
+    },
+    Instance {
         name: "deposit",
         small: Bounds {
             deposits: true,
@@ -154,6 +175,29 @@ pub const INSTANCES: &[Instance] = &[
             Rule::R17Newest,
             Rule::R18,
         ],
+    },
+    Instance {
+        name: "locks-acked",
+        small: Bounds {
+            dep: [0, 1],
+            vouchers: [1, 2],
+            pays: [false, false],
+            locks: [0, 1],
+            time: 8,
+            ..BARE
+        },
+        large: Bounds {
+            dep: [1, 2],
+            vouchers: [2, 3],
+            pays: [false, true],
+            locks: [0, 1],
+            checkpoints: [false, true],
+            time: 10,
+            ..BARE
+        },
+        expiry: [[0; 2], [4, 4]],
+        both_sides: true,
+        finds: &[Rule::R21Locks],
     },
     Instance {
         name: "locks-out",

@@ -17,5 +17,6 @@ pub mod honest;
 pub mod instances;
 pub mod link;
 pub mod one;
+pub mod replay;
 pub mod rules;
 pub mod search;

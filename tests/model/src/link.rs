@@ -339,7 +339,11 @@ impl LinkModel {
         }
         let final_open = link.base.status == Status::Open || !rules.has(Rule::R27Final);
         if h.seen && link.chain.status == Status::Open && final_open {
-            out.push((Act::SeesOpen, with(link, |h| h.seen = false)));
+            let opens = |h: &mut Honest| {
+                h.seen = false;
+                h.close = h.close.filter(|_| rules.has(Rule::R15Dispute));
+            };
+            out.push((Act::SeesOpen, with(link, opens)));
         }
         for i in 0..self.bounds.locks[1] {
             if h.robbed[i] && around.may_learn && in_time(now, self.terms.expiry[1][i]) == Known::InTime {
@@ -503,11 +507,13 @@ impl LinkModel {
                 },
             )),
             (Some(saved), None) if saved != *h => {
-                let back = Honest {
+                let mut back = Honest {
                     doubt: true,
                     seen: h.seen,
                     ..saved
                 };
+                // It reads the chain first.
+                back.tick(rules, &self.sight(link, now));
                 let lost = Some(Lost { was: *h, at: now });
                 out.push((
                     Act::Restores,
@@ -535,6 +541,9 @@ impl LinkModel {
                         }
                         if newest && lost.was.acc.ack_seq <= own {
                             (back.acc, back.earned) = (lost.was.acc, lost.was.earned);
+                        }
+                        if own > h.n || newest {
+                            back.unanswered = back.newest().ack_seq < back.acc.seq;
                         }
                         if back.acc.ack_seq <= own {
                             out.push((Act::Resyncs(own, newest), Link { h: back, ..*link }));
@@ -565,7 +574,10 @@ impl LinkModel {
                 ));
             }
             let sure = link.base.dir[1];
-            let counted = if sure.live { sure.base + sure.counted } else { 0 };
+            // An own voucher that acknowledges a newer one ends the count: it is a signature of its own, too.
+            let superseded = h.mine.iter().any(|v| v.ack_seq > sure.seq);
+            let counts = sure.live && !superseded;
+            let counted = if counts { sure.base + sure.counted } else { 0 };
             let sum = sure.paid.max(counted).max(link.tower.paid);
             out.push((
                 Act::GoesAway,
@@ -687,7 +699,8 @@ impl LinkModel {
         }
         let mut shown = *chain;
         shown.submit(&self.terms, 1, &h.acc);
-        let adds = h.acc.seq > chain.dir[1].seq || shown.dir[1].paid > chain.dir[1].paid;
+        let locks = shown.dir[1].live && !chain.dir[1].live && self.terms.rules.has(Rule::R21Locks);
+        let adds = h.acc.seq > chain.dir[1].seq || shown.dir[1].paid > chain.dir[1].paid || locks;
         if late && now < chain.window_end && adds {
             return false;
         }

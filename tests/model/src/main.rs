@@ -1,6 +1,7 @@
 //! Searches the instances at larger bounds, or one of them with a rule removed.
 //!
 //! `cargo run --release -p model -- [--bounds small|large] [--instance NAME] [--rule-removed RULE] [--limit STATES] [--threads N]`
+//! `cargo run --release -p model -- --replay client|hub [...]` takes the real `Channel` of that side through the instances instead.
 #![allow(
     clippy::print_stdout,
     clippy::float_arithmetic,
@@ -9,10 +10,12 @@
 )]
 
 use model::instances::INSTANCES;
+use model::one::One;
+use model::replay::walk;
 use model::rules::{Rule, Rules};
 use model::search::{Model, Report, search};
 use protocol_spec::Side;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 struct Args {
     large: bool,
@@ -20,6 +23,7 @@ struct Args {
     removed: Option<Rule>,
     limit: usize,
     threads: usize,
+    replay: Option<Side>,
 }
 
 fn args() -> Result<Args, String> {
@@ -29,12 +33,15 @@ fn args() -> Result<Args, String> {
         removed: None,
         limit: 40_000_000,
         threads: 2,
+        replay: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} needs a value"))?;
         match word.as_str() {
             "--bounds" => args.large = value == "large",
+            "--replay" if value == "hub" => args.replay = Some(Side::Hub),
+            "--replay" => args.replay = Some(Side::Client),
             "--instance" => args.instance = Some(value),
             "--rule-removed" => args.removed = Some(value.parse()?),
             "--limit" => args.limit = value.parse().map_err(|_| format!("{value} is no number"))?,
@@ -73,6 +80,32 @@ fn run<M: Model>(name: &str, model: &M, args: &Args) -> bool {
     report.fault.is_some() == args.removed.is_some() && report.complete
 }
 
+/// Returns whether model and channel agree.
+fn run_replay(name: &str, model: &One, args: &Args) -> bool {
+    let begun = Instant::now();
+    let walk = walk(model, args.limit);
+    let end = match (&walk.fault, walk.complete) {
+        (Some((fault, _)), _) => fault.as_str(),
+        (None, true) => "agree",
+        (None, false) => "limit reached, agree so far",
+    };
+    println!(
+        "{name:<14} {:>10} states {:>8} views {:>8} events {:>10} verdicts {:>8.2} s  {end}",
+        walk.states,
+        walk.views,
+        walk.events,
+        walk.verdicts,
+        begun.elapsed().as_secs_f64()
+    );
+    for (why, count) in &walk.not_replayed {
+        println!("    {count} not replayed: {why}");
+    }
+    for step in walk.fault.iter().flat_map(|(_, steps)| steps) {
+        println!("    {step:?}");
+    }
+    walk.fault.is_none()
+}
+
 fn main() -> ExitCode {
     let args = match args() {
         Ok(args) => args,
@@ -91,11 +124,11 @@ fn main() -> ExitCode {
         .iter()
         .filter(|instance| wanted(instance.name, instance.finds))
     {
-        good &= run(
-            instance.name,
-            &instance.model(args.large, rules, Side::Client),
-            &args,
-        );
+        let model = instance.model(args.large, rules, args.replay.unwrap_or(Side::Client));
+        good &= match args.replay {
+            Some(_) => run_replay(instance.name, &model, &args),
+            None => run(instance.name, &model, &args),
+        };
     }
     if good {
         ExitCode::SUCCESS

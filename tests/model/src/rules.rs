@@ -70,6 +70,8 @@ rules! {
     R15Contract = "a close is not compared with deposits and withdrawals",
     /// R15, silence.
     R15Lapse = "a close is forgotten at its deadline by the own clock",
+    /// R15, disputes.
+    R15Dispute = "a close is forgotten when a dispute is gone",
     /// R16, payee.
     R16Payee = "a payer may submit its own vouchers",
     /// R16, checkpoints.
@@ -82,6 +84,8 @@ rules! {
     R18 = "final at the window's end, whatever expires later",
     /// R19.
     R19 = "voucher and acks add up",
+    /// R21, locks.
+    R21Locks = "shows its newest voucher only when its seq or its sum is news, not for its locks",
     /// R22, accepted.
     R22Accepted = "forwards a lock that was not accepted",
     /// R22, delta.

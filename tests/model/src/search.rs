@@ -86,9 +86,14 @@ impl Hasher for Plain {
     }
 }
 
+/// States of a level that are expanded together: their successors are held with all duplicates.
+const BATCH: usize = 65_536;
+
 type Seen = HashMap<u64, u64, BuildHasherDefault<Plain>>;
 
-fn fingerprint<S: Hash>(state: &S) -> u64 {
+/// Of a state.
+#[must_use]
+pub fn fingerprint<S: Hash>(state: &S) -> u64 {
     let mut hasher = Fold::default();
     state.hash(&mut hasher);
     hasher.finish()
@@ -109,33 +114,35 @@ pub fn search<M: Model>(
     let (mut depth, mut ended, mut bad) = (0, 0, None);
     while !level.is_empty() && bad.is_none() && seen.len() < limit {
         progress(depth, seen.len());
-        let part = level.len().div_ceil(threads).max(1);
-        let found: Vec<Vec<(u64, u64, M::State)>> = if threads == 1 || level.len() < 1000 {
-            vec![expand(model, &level, &seen)]
-        } else {
-            std::thread::scope(|scope| {
-                let seen = &seen;
-                let workers: Vec<_> = level
-                    .chunks(part)
-                    .map(|chunk| scope.spawn(move || expand(model, chunk, seen)))
-                    .collect();
-                workers
-                    .into_iter()
-                    .map(|worker| worker.join().expect("a worker ends"))
-                    .collect()
-            })
-        };
         let mut next = Vec::new();
-        for (print, parent, state) in found.into_iter().flatten() {
-            if let std::collections::hash_map::Entry::Vacant(vacant) = seen.entry(print) {
-                vacant.insert(parent);
-                ended += usize::from(model.ended(&state));
-                if bad.is_none()
-                    && let Some(fault) = model.fault(&state)
-                {
-                    bad = Some((fault, print));
+        for batch in level.chunks(BATCH) {
+            let part = batch.len().div_ceil(threads).max(1);
+            let found: Vec<Vec<(u64, u64, M::State)>> = if threads == 1 || batch.len() < 1000 {
+                vec![expand(model, batch, &seen)]
+            } else {
+                std::thread::scope(|scope| {
+                    let seen = &seen;
+                    let workers: Vec<_> = batch
+                        .chunks(part)
+                        .map(|chunk| scope.spawn(move || expand(model, chunk, seen)))
+                        .collect();
+                    workers
+                        .into_iter()
+                        .map(|worker| worker.join().expect("a worker ends"))
+                        .collect()
+                })
+            };
+            for (print, parent, state) in found.into_iter().flatten() {
+                if let std::collections::hash_map::Entry::Vacant(vacant) = seen.entry(print) {
+                    vacant.insert(parent);
+                    ended += usize::from(model.ended(&state));
+                    if bad.is_none()
+                        && let Some(fault) = model.fault(&state)
+                    {
+                        bad = Some((fault, print));
+                    }
+                    next.push(state);
                 }
-                next.push(state);
             }
         }
         level = next;

@@ -26,6 +26,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 pub(super) const INBOUND_MAX: usize = 8192;
 /// Commits between ledger and journal: one is written, one is ready.
 const COMMITS_MAX: usize = 2;
+/// Rows read at a time.
+const PAGE_ROWS: usize = 4096;
 
 /// What the engine is made of.
 pub struct EngineOptions {
@@ -158,7 +160,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let loaded = options.store.acquire(options.shard).await?;
         let info = &options.info;
         let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
-        restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
+        let guard = restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
         tracing::info!(
             channels = ledger.channels(),
             records = loaded.last,
@@ -170,8 +172,6 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
         let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
         let outboxes = Arc::new(DashMap::new());
-        let guard = ledger.guard();
-
         let now = options.now.get();
         let first = first_commit(&mut ledger, options.policy, now);
         drop(to_journal.send(first).await);
@@ -279,55 +279,106 @@ async fn watch(
     panics.recv().await.map_or(Ok(()), panicked)
 }
 
-/// Last checkpoint, then the journal's tail.
+/// Last checkpoint, then the journal's tail. Returns a guard that knows every newest voucher signed so far.
 pub(crate) async fn restore(
     ledger: &mut Ledger,
     store: &dyn Store,
     shard: ShardId,
     upto: u64,
-) -> Result<(), StartError> {
-    let tables = Tables {
-        meta: store.get(Table::Meta, Ledger::meta_key()).await?,
-        channels: scan(store, Table::Channels).await?,
-        payments: scan(store, Table::Payments).await?,
-        events: scan(store, Table::Events).await?,
-        unacknowledged: scan(store, Table::Unacknowledged).await?,
-    };
-    ledger.restore(upto, tables)?;
+) -> Result<SigningGuard, StartError> {
+    let meta = store.get(Table::Meta, Ledger::meta_key()).await?;
+    let mut guard = restore_tables(ledger, store, upto, meta.as_deref()).await?;
     let mut next = upto.saturating_add(1);
     loop {
         let records = store.journal_tail(shard, next, 256).await?;
         if records.is_empty() {
-            return Ok(());
+            break;
         }
         for record in records {
             ledger.replay(record.number, &record.bytes)?;
             next = record.number.saturating_add(1);
         }
     }
+    for (channel, seq, digest) in ledger.newest_signed() {
+        // Newer than what was restored, or the same.
+        drop(guard.permit(channel, seq, digest));
+    }
+    Ok(guard)
 }
 
-async fn scan(store: &dyn Store, table: Table) -> Result<Vec<Row>, StoreError> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut from = Vec::new();
+/// Some channels at a time, each with its logs: the rows of all would take as much memory as the ledger.
+async fn restore_tables(
+    ledger: &mut Ledger,
+    store: &dyn Store,
+    upto: u64,
+    meta: Option<&[u8]>,
+) -> Result<SigningGuard, StartError> {
+    let mut restore = ledger.begin_restore(upto, meta)?;
+    let mut channels = Rows::of(Table::Channels);
+    let [mut payments, mut events, mut unacknowledged] =
+        [Table::Payments, Table::Events, Table::Unacknowledged].map(Rows::of);
     loop {
-        let page = store.scan(table, &from, 4096).await?;
-        let Some((last, _)) = page.last() else {
-            return Ok(rows);
+        let page = channels.page(store).await?;
+        // After the last channel come the rows that belong to none: they are refused.
+        let last = page.last().map(|(key, _)| key.clone());
+        let is_last = last.is_none();
+        let part = Tables {
+            meta: None,
+            channels: page,
+            payments: payments.of_channels(store, last.as_deref()).await?,
+            events: events.of_channels(store, last.as_deref()).await?,
+            unacknowledged: unacknowledged.of_channels(store, last.as_deref()).await?,
         };
-        from = [last.as_slice(), &[0]].concat();
-        rows.extend(page);
+        restore.part(part)?;
+        if is_last {
+            return Ok(restore.finish()?);
+        }
     }
 }
 
-impl Ledger {
-    /// A guard that knows every newest voucher signed so far.
-    fn guard(&self) -> SigningGuard {
-        let mut guard = SigningGuard::default();
-        for (channel, seq, digest) in self.newest_signed() {
-            // A fresh guard permits one pair per channel.
-            drop(guard.permit(channel, seq, digest));
+/// A table that is read from its beginning to its end.
+struct Rows {
+    table: Table,
+    /// The first key not read yet.
+    from: Vec<u8>,
+    /// Read and not handed out.
+    ahead: Vec<Row>,
+}
+
+impl Rows {
+    fn of(table: Table) -> Self {
+        Self {
+            table,
+            from: Vec::new(),
+            ahead: Vec::new(),
         }
-        guard
+    }
+
+    /// Empty at the end.
+    async fn page(&mut self, store: &dyn Store) -> Result<Vec<Row>, StoreError> {
+        let page = store.scan(self.table, &self.from, PAGE_ROWS).await?;
+        if let Some((last, _)) = page.last() {
+            self.from = [last.as_slice(), &[0]].concat();
+        }
+        Ok(page)
+    }
+
+    /// The rows of channels up to `last`, or all others.
+    async fn of_channels(
+        &mut self,
+        store: &dyn Store,
+        last: Option<&[u8]>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let is_later = |(key, _): &Row| last.is_some_and(|last| !key.starts_with(last) && key.as_slice() > last);
+        while !self.ahead.last().is_some_and(is_later) {
+            let page = self.page(store).await?;
+            if page.is_empty() {
+                break;
+            }
+            self.ahead.extend(page);
+        }
+        let later = self.ahead.partition_point(|row| !is_later(row));
+        let later = self.ahead.split_off(later);
+        Ok(std::mem::replace(&mut self.ahead, later))
     }
 }

@@ -41,19 +41,23 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 impl Ledger {
     /// Starts to load what applying `inputs` looks at.
     pub(super) fn load(&self, inputs: &[Input]) {
-        let mut entries: Vec<&Entry> = Vec::with_capacity(inputs.len().saturating_mul(2));
-        let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
+        let mut indices: Vec<usize> = Vec::with_capacity(inputs.len().saturating_mul(2));
         for (channel, ops) in frames(inputs) {
-            entries.extend(entry(&channel));
+            indices.extend(self.index(&channel));
             for op in ops.iter().take(PAYEES_MAX) {
                 if let Op::Pay(payment) = op
                     && let Payee::Channel(payee) = &payment.payee
                 {
-                    entries.extend(entry(payee));
+                    indices.extend(self.index(payee));
                 }
             }
         }
-        entries.iter().copied().for_each(prefetch);
+        indices.iter().for_each(|index| self.entries.load(*index));
+        let entries: Vec<&Entry> = indices
+            .iter()
+            .filter_map(|index| self.entries.get(*index))
+            .inspect(|entry| prefetch(*entry))
+            .collect();
         // What hangs on them: their addresses are in what was loaded.
         for entry in entries {
             entry.load_rows();

@@ -32,7 +32,7 @@ impl Ledger {
     /// What is believed of every channel.
     #[must_use]
     pub fn beliefs(&self) -> Vec<Belief> {
-        self.entries.iter().map(Entry::belief).collect()
+        self.entries.each().map(|entry| entry.belief()).collect()
     }
 
     /// True while the channels have to be compared with the chain.

@@ -14,6 +14,7 @@
 )]
 mod client;
 mod cooperation;
+mod damage;
 mod day;
 mod events;
 mod liquidity;
@@ -24,5 +25,7 @@ mod reorg;
 mod resolvers;
 mod resume;
 mod rollback;
+mod slots;
 mod state;
+mod twin;
 mod world;

@@ -5,6 +5,7 @@
 use super::{
     client::{Client, domain},
     state::{Tables, state},
+    twin::Twin,
     world::{World, policy},
 };
 use crate::ledger::{ChainFact, Input, Policy, TxKind, input::Change, input::Record};
@@ -508,6 +509,10 @@ impl Run {
         self.check_channels();
         self.check_payments();
         self.world.check_replay(&self.tables);
+        if let Some(twin) = &self.world.twin {
+            twin.same_in_the_end(&self.world.ledger);
+            self.counts.insert("made cold", twin.cooled);
+        }
         let mut all = Tables::default();
         all.write(self.world.ledger.checkpoint());
         self.counts.insert("records", self.world.records.len() as u64);
@@ -517,7 +522,7 @@ impl Run {
 
     /// O3: each channel's balances sum to what is in it, and none is negative.
     fn check_channels(&self) {
-        for entry in &self.world.ledger.entries {
+        for entry in self.world.ledger.entries.iter() {
             let (channel, funds) = (&entry.channel, entry.channel.funds());
             let (sent, got) = (channel.sent().paid.0, channel.received().paid.0);
             let hub = (funds.hub_deposit.0 + got).checked_sub(sent + funds.hub_withdrawn.0);
@@ -661,7 +666,7 @@ fn random_inputs_keep_the_oracles_and_replay_to_the_same_state() {
     let steps = prop::collection::vec(step(), 1..120);
     let result = TestRunner::new(config).run(&steps, |steps| {
         let mut run = Run {
-            world: World::with(terms(), CLIENTS as u64, 20_000),
+            world: Twin::of(|| World::with(terms(), CLIENTS as u64, 20_000)),
             batch: Vec::new(),
             resumed: Vec::new(),
             tables: Tables::default(),

@@ -18,7 +18,7 @@ use crate::{
 use dashmap::DashMap;
 use futures::future::BoxFuture;
 use protocol_spec::{Domain, GuardError, Reject, SignerKey, SigningGuard, UnixSeconds, message::HubInfo};
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -317,8 +317,9 @@ async fn restore_tables(
     let mut channels = Rows::of(Table::Channels);
     let [mut payments, mut events, mut unacknowledged] =
         [Table::Payments, Table::Events, Table::Unacknowledged].map(Rows::of);
+    let mut next = channels.page(store).await?;
     loop {
-        let page = channels.page(store).await?;
+        let page = next;
         // After the last channel come the rows that belong to none: they are refused.
         let last = page.last().map(|(key, _)| key.clone());
         let is_last = last.is_none();
@@ -329,10 +330,18 @@ async fn restore_tables(
             events: events.of_channels(store, last.as_deref()).await?,
             unacknowledged: unacknowledged.of_channels(store, last.as_deref()).await?,
         };
-        restore.part(part)?;
         if is_last {
+            restore.part(part)?;
             return Ok(restore.finish()?);
         }
+        // The store reads on while these are taken in.
+        let mut reading = pin!(channels.page(store));
+        let read = futures::poll!(reading.as_mut());
+        restore.part(part)?;
+        next = match read {
+            Poll::Ready(page) => page?,
+            Poll::Pending => reading.await?,
+        };
     }
 }
 
@@ -364,12 +373,9 @@ impl Rows {
     }
 
     /// The rows of channels up to `last`, or all others.
-    async fn of_channels(
-        &mut self,
-        store: &dyn Store,
-        last: Option<&[u8]>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let is_later = |(key, _): &Row| last.is_some_and(|last| !key.starts_with(last) && key.as_slice() > last);
+    async fn of_channels(&mut self, store: &dyn Store, last: Option<&[u8]>) -> Result<Vec<Row>, StoreError> {
+        let is_later =
+            |(key, _): &Row| last.is_some_and(|last| !key.starts_with(last) && key.as_slice() > last);
         while !self.ahead.last().is_some_and(is_later) {
             let page = self.page(store).await?;
             if page.is_empty() {

@@ -41,23 +41,19 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 impl Ledger {
     /// Starts to load what applying `inputs` looks at.
     pub(super) fn load(&self, inputs: &[Input]) {
-        let mut indices: Vec<usize> = Vec::with_capacity(inputs.len().saturating_mul(2));
+        let mut entries: Vec<&Entry> = Vec::with_capacity(inputs.len().saturating_mul(2));
+        let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
         for (channel, ops) in frames(inputs) {
-            indices.extend(self.index(&channel));
+            entries.extend(entry(&channel));
             for op in ops.iter().take(PAYEES_MAX) {
                 if let Op::Pay(payment) = op
                     && let Payee::Channel(payee) = &payment.payee
                 {
-                    indices.extend(self.index(payee));
+                    entries.extend(entry(payee));
                 }
             }
         }
-        indices.iter().for_each(|index| self.entries.load(*index));
-        let entries: Vec<&Entry> = indices
-            .iter()
-            .filter_map(|index| self.entries.get(*index))
-            .inspect(|entry| prefetch(*entry))
-            .collect();
+        entries.iter().copied().for_each(prefetch);
         // What hangs on them: their addresses are in what was loaded.
         for entry in entries {
             entry.load_rows();

@@ -85,8 +85,7 @@ impl Checkpoint {
         let channel = entry.channel.id();
         let stored = &mut entry.stored;
         let row = encode(&(index as u64, entry.channel.to_record(), &*stored));
-        self.puts
-            .push((Table::Channels, channel.0.to_vec(), pack(&row)));
+        self.puts.push((Table::Channels, channel.0.to_vec(), pack(&row)));
         stored.payments.save(self.rows(channel, Table::Payments));
         stored.events.save(self.rows(channel, Table::Events));
         stored.backlog.save(self.rows(channel, Table::Unacknowledged));

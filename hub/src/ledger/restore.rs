@@ -139,7 +139,9 @@ impl Restore<'_> {
             guard,
         } = self;
         entries.sort_unstable_by_key(|(index, _)| *index);
-        let is_dense = (0..).zip(&entries).all(|(expected, (index, _))| expected == *index);
+        let is_dense = (0..)
+            .zip(&entries)
+            .all(|(expected, (index, _))| expected == *index);
         if !is_dense || ledger.by_id.len() != entries.len() {
             return Err(Reject::RecordCorrupt);
         }

@@ -2,7 +2,6 @@
 //! for it: which are hot changes nothing but time and memory.
 
 use super::{cold::Cold, entry::Entry};
-use hub_verify::prefetch;
 use protocol_spec::Amount;
 use std::{
     cell::{OnceCell, RefCell},
@@ -92,21 +91,28 @@ impl Slots {
     /// From then on it is hot.
     pub(super) fn get(&self, index: usize) -> Option<&Entry> {
         let slot = self.slots.get(index)?;
-        Some(slot.hot.get_or_init(|| {
-            self.hot.borrow_mut().push_back(index);
-            slot.warm()
-        }))
+        match slot.hot.get() {
+            Some(entry) => Some(entry),
+            None => Some(self.warmed(index, slot)),
+        }
     }
 
     /// From then on it is hot.
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Entry> {
-        let slot = self.slots.get_mut(index)?;
-        if slot.hot.get().is_none() {
-            slot.hot = OnceCell::from(slot.warm());
-            self.hot.get_mut().push_back(index);
+        if self.slots.get(index)?.cold.is_some() {
+            self.get(index)?;
         }
+        let slot = self.slots.get_mut(index)?;
         slot.cold = None;
         slot.hot.get_mut().map(|entry| &mut **entry)
+    }
+
+    #[cold]
+    fn warmed<'a>(&self, index: usize, slot: &'a Slot) -> &'a Entry {
+        slot.hot.get_or_init(|| {
+            self.hot.borrow_mut().push_back(index);
+            slot.warm()
+        })
     }
 
     /// For a look at many: a cold one stays cold.
@@ -117,11 +123,6 @@ impl Slots {
     /// A hot one.
     pub(super) fn get_hot(&self, index: usize) -> Option<&Entry> {
         Some(&**self.slots.get(index)?.hot.get()?)
-    }
-
-    /// Starts to load where it is.
-    pub(super) fn load(&self, index: usize) {
-        self.slots.get(index).into_iter().for_each(prefetch);
     }
 
     /// The hot ones.
@@ -165,9 +166,8 @@ impl Slots {
                 break;
             };
             looked = looked.saturating_add(1);
-            let rests = |entry: &Box<Entry>| entry.at_rest() && may(index);
-            let slot = self.slots.get_mut(index);
-            let Some(slot) = slot.filter(|slot| slot.hot.get().is_some_and(rests)) else {
+            let rests = self.get_hot(index).is_some_and(Entry::at_rest) && may(index);
+            let Some(slot) = self.slots.get_mut(index).filter(|_| rests) else {
                 self.hot.get_mut().push_back(index);
                 continue;
             };

@@ -39,7 +39,10 @@ fn rows_that_are_missing_foreign_or_cut_are_refused() {
         };
         // Without the last channel the others are still whole: only its logs tell, if it has any.
         if *table != Table::Meta {
-            assert!(change(&|tables| drop(tables.rows.remove(place))), "missing: {place:?}");
+            assert!(
+                change(&|tables| drop(tables.rows.remove(place))),
+                "missing: {place:?}"
+            );
             let mut other = key.clone();
             other[0] ^= 1;
             let moved = change(&|tables| {

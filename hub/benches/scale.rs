@@ -131,15 +131,16 @@ async fn again(path: &Path) {
     let running = start(options(store)).await.unwrap();
     let started = began.elapsed();
     let snapshot = running.control.snapshot().await.unwrap();
+    let memory = resident().saturating_sub(before);
+    let asked = Instant::now();
+    let listed = running.control.liquidity().await.unwrap().channels.len();
     println!(
-        "start: {:.2} s to open the files, {:.2} s in all; memory of each: {} bytes, {} hot",
+        "start: {:.2} s to open the files, {:.2} s in all; memory of each: {} bytes, {} hot; a look at {listed}: {:.2} s",
         opened.as_secs_f64(),
         started.as_secs_f64(),
-        resident()
-            .saturating_sub(before)
-            .checked_div(snapshot.channels as u64)
-            .unwrap_or(0),
+        memory.checked_div(snapshot.channels as u64).unwrap_or(0),
         snapshot.hot,
+        asked.elapsed().as_secs_f64(),
     );
     std::process::abort();
 }

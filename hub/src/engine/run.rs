@@ -26,7 +26,7 @@ pub(super) const BATCHES_MAX: usize = 32;
 const TAKEN_MAX: usize = 8;
 /// How long the ledger waits for inputs while subscribers have events to come.
 const LAG_PAUSE: Duration = Duration::from_millis(2);
-/// Between two times that some channels are made cold: a hundredth of the ledger's time at most.
+/// Between two times that some channels are made cold.
 const COOL_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the ledger's thread takes.

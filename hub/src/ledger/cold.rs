@@ -51,6 +51,22 @@ impl Cold {
     }
 }
 
+#[cfg(test)]
+impl Cold {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn cut(&self) -> Self {
+        Self(
+            self.0
+                .split_last()
+                .map(|(_, rest)| rest.into())
+                .unwrap_or_default(),
+        )
+    }
+}
+
 const PAID_BYTES: usize = 16;
 
 impl Entry {

@@ -3,7 +3,7 @@
 
 use super::Ledger;
 
-/// Looks at hot channels at a time, and channels made cold at a time: together some 0.1 ms.
+/// Looks at hot channels at a time, and channels made cold at a time: payments wait meanwhile.
 const LOOKS: usize = 256;
 const COLD_AT_ONCE: usize = 64;
 

@@ -13,6 +13,7 @@
     reason = "shared with the tests of the engine, which use other parts"
 )]
 mod client;
+mod cold;
 mod cooperation;
 mod damage;
 mod day;

@@ -8,6 +8,7 @@
 mod control;
 mod journal;
 mod port;
+mod restore;
 mod run;
 mod seal;
 mod signatures;
@@ -17,6 +18,6 @@ mod verify;
 
 pub use control::{Control, Reserves, Snapshot};
 pub use port::{Engine, Inbound, Outbox, SessionId, Signer};
+pub(crate) use restore::restore;
 pub use signatures::{EngineChoice, Signatures};
-pub(crate) use start::restore;
 pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};

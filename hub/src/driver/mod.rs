@@ -296,6 +296,7 @@ impl Driver {
             tracing::warn!(%error, "frozen channels could not be compared; trying again");
         }
         metrics::gauge!("hub_channels").set(u32::try_from(snapshot.channels).unwrap_or(u32::MAX));
+        metrics::gauge!("hub_hot_channels").set(u32::try_from(snapshot.hot).unwrap_or(u32::MAX));
         self.watch_wallet(&snapshot).await;
         self.note_earlier().await;
         self.act(snapshot).await;

@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub frozen: Vec<Belief>,
     /// Channels known.
     pub channels: usize,
+    /// Those held in full, because something happened to them lately.
+    pub hot: usize,
     /// Locks that the hub has forwarded and that are not settled.
     pub forwarded_locks: usize,
     /// Channels in doubt (A10).

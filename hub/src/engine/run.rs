@@ -26,6 +26,8 @@ pub(super) const BATCHES_MAX: usize = 32;
 const TAKEN_MAX: usize = 8;
 /// How long the ledger waits for inputs while subscribers have events to come.
 const LAG_PAUSE: Duration = Duration::from_millis(2);
+/// Between two times that some channels are made cold.
+const COOL_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the ledger's thread takes.
 #[derive(Debug)]
@@ -104,12 +106,13 @@ impl LedgerLoop {
         let mut taken = Vec::new();
         let mut items = VecDeque::new();
         let mut last = Instant::now();
+        let mut cooled = last;
         let mut records = 0_u64;
         loop {
-            let got = if self.ledger.is_lagging() {
-                self.poll(&mut taken).await
-            } else {
-                self.inputs.recv_many(&mut taken, TAKEN_MAX).await > 0
+            let got = match () {
+                () if self.ledger.is_lagging() => self.poll(&mut taken, LAG_PAUSE).await,
+                () if self.ledger.is_cooling() => self.poll(&mut taken, COOL_PAUSE).await,
+                () => self.inputs.recv_many(&mut taken, TAKEN_MAX).await > 0,
             };
             if !got {
                 break;
@@ -137,13 +140,17 @@ impl LedgerLoop {
                 }
                 (last, records) = (Instant::now(), 0);
             }
+            if self.ledger.is_cooling() && cooled.elapsed() >= COOL_PAUSE {
+                self.ledger.cool();
+                cooled = Instant::now();
+            }
         }
         let _ = self.write_behind().await;
     }
 
     /// Takes what is there without waiting long. False when all senders are gone.
-    async fn poll(&mut self, taken: &mut Vec<ToLedger>) -> bool {
-        let count = timeout(LAG_PAUSE, self.inputs.recv_many(taken, TAKEN_MAX)).await;
+    async fn poll(&mut self, taken: &mut Vec<ToLedger>, pause: Duration) -> bool {
+        let count = timeout(pause, self.inputs.recv_many(taken, TAKEN_MAX)).await;
         count.map_or(true, |count| count > 0)
     }
 
@@ -216,6 +223,7 @@ impl LedgerLoop {
             broken: self.ledger.broken(),
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
+            hot: self.ledger.hot(),
             forwarded_locks: self.ledger.forwarded_locks(),
             unsynced: self.ledger.unsynced(),
             rollbacks: self.ledger.rollbacks(),

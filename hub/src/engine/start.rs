@@ -3,6 +3,7 @@
 use super::{
     Control, Engine,
     journal::Journal,
+    restore::restore,
     run::{BATCHES_MAX, CheckpointPolicy, LedgerLoop, ToJournal, ToLedger},
     seal::Seal,
     signatures::Signatures,
@@ -11,13 +12,13 @@ use super::{
 };
 use crate::{
     execution::Execution,
-    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy, Tables},
+    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy},
     now::Now,
-    store::{Row, ShardId, Store, StoreError, Table},
+    store::{ShardId, Store, StoreError},
 };
 use dashmap::DashMap;
 use futures::future::BoxFuture;
-use protocol_spec::{Domain, GuardError, Reject, SignerKey, SigningGuard, UnixSeconds, message::HubInfo};
+use protocol_spec::{Domain, GuardError, Reject, SignerKey, UnixSeconds, message::HubInfo};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -158,7 +159,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let loaded = options.store.acquire(options.shard).await?;
         let info = &options.info;
         let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
-        restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
+        let guard = restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
         tracing::info!(
             channels = ledger.channels(),
             records = loaded.last,
@@ -170,8 +171,6 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
         let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
         let outboxes = Arc::new(DashMap::new());
-        let guard = ledger.guard();
-
         let now = options.now.get();
         let first = first_commit(&mut ledger, options.policy, now);
         drop(to_journal.send(first).await);
@@ -277,57 +276,4 @@ async fn watch(
     };
     done?;
     panics.recv().await.map_or(Ok(()), panicked)
-}
-
-/// Last checkpoint, then the journal's tail.
-pub(crate) async fn restore(
-    ledger: &mut Ledger,
-    store: &dyn Store,
-    shard: ShardId,
-    upto: u64,
-) -> Result<(), StartError> {
-    let tables = Tables {
-        meta: store.get(Table::Meta, Ledger::meta_key()).await?,
-        channels: scan(store, Table::Channels).await?,
-        payments: scan(store, Table::Payments).await?,
-        events: scan(store, Table::Events).await?,
-        unacknowledged: scan(store, Table::Unacknowledged).await?,
-    };
-    ledger.restore(upto, tables)?;
-    let mut next = upto.saturating_add(1);
-    loop {
-        let records = store.journal_tail(shard, next, 256).await?;
-        if records.is_empty() {
-            return Ok(());
-        }
-        for record in records {
-            ledger.replay(record.number, &record.bytes)?;
-            next = record.number.saturating_add(1);
-        }
-    }
-}
-
-async fn scan(store: &dyn Store, table: Table) -> Result<Vec<Row>, StoreError> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut from = Vec::new();
-    loop {
-        let page = store.scan(table, &from, 4096).await?;
-        let Some((last, _)) = page.last() else {
-            return Ok(rows);
-        };
-        from = [last.as_slice(), &[0]].concat();
-        rows.extend(page);
-    }
-}
-
-impl Ledger {
-    /// A guard that knows every newest voucher signed so far.
-    fn guard(&self) -> SigningGuard {
-        let mut guard = SigningGuard::default();
-        for (channel, seq, digest) in self.newest_signed() {
-            // A fresh guard permits one pair per channel.
-            drop(guard.permit(channel, seq, digest));
-        }
-        guard
-    }
 }

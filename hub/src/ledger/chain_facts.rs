@@ -2,7 +2,7 @@
 
 use super::{
     ChainBlock, ChainFact, Commit, Defence, Ledger, Output, TxKind, entry::Entry, input::Change,
-    output::PendingTx,
+    output::PendingTx, touched::keep,
 };
 use protocol_spec::{
     Amount, Channel, ChannelId, Config, DirectionEvidence, ReturnReason, Seq, Side, UnixSeconds, Witness,
@@ -63,19 +63,15 @@ impl Ledger {
 
     /// Keeps the lists of waiting and disputed channels what a restored ledger would make of the entry.
     pub(super) fn note_waiting(&mut self, index: usize) {
-        let Some(entry) = self.entries.get(index) else {
-            return;
-        };
-        if entry.waits() {
-            self.waiting.insert(index);
-        } else {
-            self.waiting.remove(&index);
+        let found = self.entries.get(index).map(Entry::waiting);
+        if let Some(found) = found {
+            self.keep_waiting(index, found);
         }
-        if matches!(entry.channel.phase(), Phase::Disputed { .. }) {
-            self.disputed.insert(index);
-        } else {
-            self.disputed.remove(&index);
-        }
+    }
+
+    pub(super) fn keep_waiting(&mut self, index: usize, (waits, disputed): (bool, bool)) {
+        keep(&mut self.waiting, index, waits);
+        keep(&mut self.disputed, index, disputed);
     }
 
     pub(super) fn fact(&mut self, fact: &ChainFact, now: UnixSeconds, commit: &mut Commit) {
@@ -174,9 +170,7 @@ impl Ledger {
         let index = self.entries.len();
         self.by_id.insert(entry.channel.id(), index);
         self.by_signer
-            .entry(entry.channel.config().client_signer)
-            .or_default()
-            .push(index);
+            .insert((entry.channel.config().client_signer, index));
         self.entries.push(entry);
         self.dirty.look_at(index);
         index
@@ -263,9 +257,12 @@ impl Ledger {
 
     fn unroute(&mut self, id: &ChannelId) {
         let Some(index) = self.index(id) else { return };
-        self.by_account.retain(|_, routed| *routed != index);
         if let Some(entry) = self.entries.get_mut(index) {
             entry.stored.routed = false;
+            let account = (entry.channel.config().client, entry.channel.config().token);
+            if self.by_account.get(&account) == Some(&index) {
+                self.by_account.remove(&account);
+            }
         }
     }
 
@@ -309,6 +306,12 @@ fn deposited(channel: &mut Channel, total: Amount, (plus, minus): (Amount, Amoun
 }
 
 impl Entry {
+    /// Whether it waits for the chain, and whether it is in a dispute.
+    pub(super) fn waiting(&self) -> (bool, bool) {
+        let disputed = matches!(self.channel.phase(), Phase::Disputed { .. });
+        (self.waits(), disputed)
+    }
+
     pub(super) fn defence(&self) -> Defence {
         let mut received = DirectionEvidence::received_by(&self.channel);
         // R17: what was resolved may have to be counted again in a newer voucher; the adjudicator reads no witness then.

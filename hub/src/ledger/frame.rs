@@ -167,8 +167,10 @@ impl Ledger {
         self.former = former.collect();
         // What it was before the process ended is not what it is.
         self.vaults.clear();
+        if self.policy.tokens != policy.tokens {
+            self.look_at_all_reserves();
+        }
         self.policy = policy.clone();
-        self.look_at_all_reserves();
         commit.changes.push(&Change::Policy(policy));
     }
 }

@@ -147,6 +147,29 @@ impl<T> Log<T> {
     }
 }
 
+impl<T: BorshSerialize> Log<T> {
+    /// What the serialized form leaves out.
+    pub(super) fn put_rest(&self, to: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail.
+        let _ = (&self.rows, self.saved).serialize(to);
+        for item in self.iter() {
+            let _ = item.serialize(to);
+        }
+    }
+}
+
+impl<T: BorshDeserialize> Log<T> {
+    /// Makes a log of the serialized form what it was.
+    pub(super) fn take_rest(&mut self, from: &mut &[u8]) -> io::Result<()> {
+        let end = std::mem::replace(&mut self.saved, 0);
+        (self.rows, self.saved) = BorshDeserialize::deserialize(from)?;
+        while self.end() < end {
+            self.push(T::deserialize(from)?);
+        }
+        Ok(())
+    }
+}
+
 impl<T> BorshSerialize for Log<T> {
     fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
         (self.from, self.end()).serialize(writer)

@@ -8,7 +8,9 @@ mod ahead;
 mod blocks;
 mod chain_facts;
 mod checkpoint;
+mod cold;
 mod commit;
+mod cool;
 mod cooperative;
 mod deliver;
 mod entry;
@@ -18,18 +20,20 @@ mod liquidity;
 mod locks;
 mod log;
 mod output;
+mod pack;
 mod payments;
 mod policy;
 mod questions;
 mod reorg;
+mod restore;
 mod rollback;
 mod session;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod touched;
 mod unsettled;
 
-pub use checkpoint::Tables;
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
 pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};
@@ -39,12 +43,12 @@ pub use output::{
 };
 pub use policy::{Capacity, Levels, LockPolicy, Policy, Reserve, Tariff};
 pub use reorg::Belief;
+pub use restore::{Restore, Tables};
 pub use rollback::{Adopted, Doubt};
 pub use unsettled::Unsettled;
 
 use crate::engine::SessionId;
 use alloy::primitives::map::HashMap;
-use entry::Entry;
 use payments::Places;
 use policy::FormerFee;
 use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
@@ -57,10 +61,10 @@ pub struct Ledger {
     hub: Address,
     hub_signer: Address,
     policy: Policy,
-    entries: Vec<Entry>,
+    entries: slots::Slots,
     by_id: HashMap<ChannelId, usize>,
     by_account: HashMap<(Address, Address), usize>,
-    by_signer: HashMap<Address, Vec<usize>>,
+    by_signer: BTreeSet<(Address, usize)>,
     /// Channels that a connection resumed or subscribed to: what its end must touch.
     by_session: HashMap<SessionId, BTreeSet<usize>>,
     /// Whom a connection acts for; `None`: for several signers.
@@ -111,6 +115,8 @@ pub struct Ledger {
     rich: BTreeSet<usize>,
     /// Channels into which a refill was announced that has not arrived.
     awaiting: BTreeSet<usize>,
+    /// Looks for channels to make cold that are left until the next checkpoint.
+    cooling: usize,
 }
 
 /// Where the ledger's view of the chain stands: a confirmed block.
@@ -133,10 +139,10 @@ impl Ledger {
             hub,
             hub_signer,
             policy: Policy::default(),
-            entries: Vec::new(),
+            entries: slots::Slots::default(),
             by_id: HashMap::default(),
             by_account: HashMap::default(),
-            by_signer: HashMap::default(),
+            by_signer: BTreeSet::new(),
             by_session: HashMap::default(),
             logins: HashMap::default(),
             places: Places::default(),
@@ -163,6 +169,7 @@ impl Ledger {
             needy: BTreeSet::new(),
             rich: BTreeSet::new(),
             awaiting: BTreeSet::new(),
+            cooling: 0,
         }
     }
 
@@ -209,13 +216,13 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// The newest own voucher of every channel that has one.
+    /// The newest own voucher of every channel that has one and is hot: of all that changed since the restore.
     pub(crate) fn newest_signed(
         &self,
     ) -> impl Iterator<Item = (ChannelId, protocol_spec::Seq, protocol_spec::Digest)> {
         let issued = self
             .entries
-            .iter()
+            .each_hot()
             .filter(|entry| entry.channel.sent().seq != protocol_spec::Seq::NONE);
         issued.map(|entry| {
             (

@@ -32,7 +32,7 @@ impl Ledger {
     /// What is believed of every channel.
     #[must_use]
     pub fn beliefs(&self) -> Vec<Belief> {
-        self.entries.iter().map(Entry::belief).collect()
+        self.entries.each().map(|entry| entry.belief()).collect()
     }
 
     /// True while the channels have to be compared with the chain.
@@ -96,10 +96,8 @@ impl Ledger {
 
     /// What was told while nothing could be signed. It adds nothing that was not promised: it cannot overflow.
     pub(super) fn catch_up(&mut self, index: usize, clock: Clock, commit: &mut Commit) {
-        let Some(entry) = self.entries.get(index) else {
-            return;
-        };
-        if *entry.channel.phase() != Phase::Open || self.uncertain(index) {
+        let behind = self.entries.look(index).is_some_and(|entry| entry.is_behind());
+        if !behind || self.uncertain(index) {
             return;
         }
         let _ = self.convert_told(index, clock, commit);
@@ -175,6 +173,13 @@ impl Ledger {
 }
 
 impl Entry {
+    /// Something was told that the hub's vouchers do not show yet.
+    fn is_behind(&self) -> bool {
+        let channel = &self.channel;
+        let locks = channel.told_witnesses().next().is_some() || channel.consented_locks().next().is_some();
+        *channel.phase() == Phase::Open && (locks || channel.must_ack())
+    }
+
     fn belief(&self) -> Belief {
         let funds = self.channel.funds();
         Belief {

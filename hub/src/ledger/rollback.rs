@@ -5,7 +5,7 @@
 //! hub's memory, and told. What the hub may have countersigned can still be mined for a day: until then the client is
 //! paid, and what it pays comes back. Disputes are answered all the while, with the best there is.
 
-use super::{Commit, Input, Ledger, Output, Resumption, entry::Entry, input::Change};
+use super::{Commit, Input, Ledger, Output, Resumption, entry::Entry, input::Change, slots::Look};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
@@ -56,7 +56,7 @@ impl Ledger {
 
     /// The channels in doubt.
     pub fn doubts(&self) -> impl Iterator<Item = Doubt> {
-        let entries = self.unsynced.iter().filter_map(|index| self.entries.get(*index));
+        let entries = self.unsynced.iter().filter_map(|index| self.entries.look(*index));
         entries.map(|entry| Doubt {
             channel: entry.channel.id(),
             config: entry.channel.config().clone(),
@@ -150,9 +150,14 @@ impl Ledger {
     }
 
     fn doubt(&mut self, index: usize) {
-        let open = |entry: &&mut Entry| *entry.channel.phase() != Phase::Closed;
-        if let Some(entry) = self.entries.get_mut(index).filter(open) {
-            (entry.stored.unsynced, entry.stored.adopted) = (true, None);
+        let doubted = self.entries.change(index, |entry| {
+            let open = *entry.channel.phase() != Phase::Closed;
+            if open {
+                (entry.stored.unsynced, entry.stored.adopted) = (true, None);
+            }
+            open
+        });
+        if doubted == Some(true) {
             self.unsynced.insert(index);
             self.dirty.insert(index);
         }
@@ -160,8 +165,8 @@ impl Ledger {
 
     /// Token of each channel that is not closed, and what its newest vouchers would pay: client, hub.
     pub(crate) fn worth(&self) -> impl Iterator<Item = (Address, (Amount, Amount))> {
-        let open = |entry: &&Entry| *entry.channel.phase() != Phase::Closed;
-        let open = self.entries.iter().filter(open);
+        let open = |entry: &Look<'_>| *entry.channel.phase() != Phase::Closed;
+        let open = self.entries.each().filter(open);
         open.map(|entry| (entry.channel.config().token, entry.channel.settlement()))
     }
 

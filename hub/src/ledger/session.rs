@@ -41,9 +41,10 @@ impl Ledger {
     pub(super) fn login(&mut self, origin: Origin, commit: &mut Commit) {
         let alone = self.logins.entry(origin.session).or_insert(Some(origin.signer));
         *alone = alone.filter(|signer| *signer == origin.signer);
-        let mine = self.by_signer.get(&origin.signer).into_iter().flatten();
+        let (first, last) = ((origin.signer, 0), (origin.signer, usize::MAX));
+        let mine = self.by_signer.range(first..=last);
         let channels = mine
-            .filter_map(|index| self.entries.get(*index))
+            .filter_map(|(_, index)| self.entries.get(*index))
             .map(Entry::info)
             .collect();
         answer(commit, origin, Ok(Reply::Login(LoginReply { channels })));

@@ -13,7 +13,9 @@
     reason = "shared with the tests of the engine, which use other parts"
 )]
 mod client;
+mod cold;
 mod cooperation;
+mod damage;
 mod day;
 mod events;
 mod liquidity;
@@ -24,5 +26,7 @@ mod reorg;
 mod resolvers;
 mod resume;
 mod rollback;
+mod slots;
 mod state;
+mod twin;
 mod world;

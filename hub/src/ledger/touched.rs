@@ -1,6 +1,17 @@
 //! Which channels a commit changed: to get a voucher, to be written with the next checkpoint, and to be looked at for
 //! their reserves.
 
+use std::collections::BTreeSet;
+
+/// Makes `set` say whether `index` is in it.
+pub(super) fn keep(set: &mut BTreeSet<usize>, index: usize, wanted: bool) {
+    if wanted {
+        set.insert(index);
+    } else {
+        set.remove(&index);
+    }
+}
+
 /// Indices of channels, given back in order and each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Indices(Vec<usize>);
@@ -46,6 +57,10 @@ impl Marked {
         }
         indices
     }
+
+    fn contains(&self, index: usize) -> bool {
+        self.marks.get(index).is_some_and(|mark| *mark)
+    }
 }
 
 /// Changed channels.
@@ -53,6 +68,8 @@ impl Marked {
 pub(super) struct Touched {
     /// Since the last checkpoint.
     unsaved: Marked,
+    /// Between the last checkpoint and the one before.
+    saved: Marked,
     /// Since their reserves were looked at last.
     unseen: Marked,
 }
@@ -76,7 +93,15 @@ impl Touched {
 
     /// For a checkpoint.
     pub(super) fn take_unsaved(&mut self) -> Vec<usize> {
-        self.unsaved.take()
+        let unsaved = self.unsaved.take();
+        drop(self.saved.take());
+        unsaved.iter().for_each(|index| self.saved.insert(*index));
+        unsaved
+    }
+
+    /// Since the last checkpoint but one.
+    pub(super) fn is_recent(&self, index: usize) -> bool {
+        self.unsaved.contains(index) || self.saved.contains(index)
     }
 
     /// For a look at the reserves.

@@ -1,6 +1,6 @@
 //! Clients' payments that the chain does not know of: what a hub that is away too long would lose to an old voucher.
 
-use super::{Ledger, entry::Entry};
+use super::{Ledger, slots::Look};
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Digest, SignedVoucher, VoucherSignature, channel::Phase,
 };
@@ -27,7 +27,7 @@ impl Ledger {
         above: &BTreeMap<Address, Amount>,
         shown: &HashMap<ChannelId, Amount>,
     ) -> Vec<Unsettled> {
-        let worth = |entry: &Entry| {
+        let worth = |entry: Look<'_>| {
             let config = entry.channel.config();
             let least = above.get(&config.token)?;
             let known = shown.get(&entry.channel.id()).copied().unwrap_or_default();
@@ -43,6 +43,10 @@ impl Ledger {
                 value,
             })
         };
-        self.entries.iter().filter_map(worth).collect()
+        // Whatever the token: it asks for this much.
+        let Some(least) = above.values().min() else {
+            return Vec::new();
+        };
+        self.entries.each_paid(*least).filter_map(worth).collect()
     }
 }

@@ -19,6 +19,8 @@ const OPENINGS_EACH: usize = 150;
 const GAS: u64 = 14_000_000;
 /// Transactions under way at once.
 const UNDER_WAY: usize = 16;
+/// Transactions before it is looked whether they are in blocks: the sender takes only so many that are not.
+const WAITING: usize = 1_000;
 
 /// Opens channels, each with this deposit. Errors: one of them was not opened.
 pub(super) async fn open(world: &World, configs: &[Config], deposit: u128) -> anyhow::Result<()> {
@@ -37,13 +39,15 @@ pub(super) async fn open(world: &World, configs: &[Config], deposit: u128) -> an
             anyhow::Ok(sent.hash)
         }
     };
-    let sent: Vec<B256> = stream::iter(configs.chunks(OPENINGS_EACH))
-        .map(send)
-        .buffered(UNDER_WAY)
-        .try_collect()
-        .await?;
-    for hash in sent {
-        world.settled(hash).await?;
+    for some in configs.chunks(OPENINGS_EACH.saturating_mul(WAITING)) {
+        let sent: Vec<B256> = stream::iter(some.chunks(OPENINGS_EACH))
+            .map(send)
+            .buffered(UNDER_WAY)
+            .try_collect()
+            .await?;
+        for hash in sent {
+            world.settled(hash).await?;
+        }
     }
     bar.finish_and_clear();
     Ok(())

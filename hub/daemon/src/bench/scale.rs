@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 const SETTING_UP: usize = 32;
 /// Longest wait for the hub to see channels that are on chain.
 const SEEN_MAX: Duration = Duration::from_secs(1_800);
+/// From the last change of what the hub holds until its memory is what it is.
+const SETTLED: Duration = Duration::from_secs(3);
 /// Longer than any measurement.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 /// Numbers of the keys of idle connections: beyond all channels.
@@ -63,26 +65,32 @@ pub(super) async fn channels(
     scale.opened_in = began.elapsed();
     // The last block is confirmed by the next one.
     world.keep_time()?;
-    loop {
-        let metrics = http::get(hub.ops, "/metrics").await?;
-        let known = http::find(&metrics, "hub_channels").context("the hub does not count its channels")?;
-        if known >= all.into() {
-            break;
-        }
-        anyhow::ensure!(
-            began.elapsed() < SEEN_MAX,
-            "the hub knows {known} of {all} channels"
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    until(hub, began, "hub_channels", |known| known >= all.into()).await?;
     scale.known_in = began.elapsed();
+    // Idle is what the hub has written down and does not hold in full any more.
+    until(hub, began, "hub_hot_channels", |hot| hot <= used.into()).await?;
+    tokio::time::sleep(SETTLED).await;
     scale.channels_after = resident(hub);
     say(&format!(
-        "the chain has {all} channels after {} s, the hub knows them after {} s",
+        "the chain has {all} channels after {} s, the hub knows them after {} s, and they are at rest after {} s",
         scale.opened_in.as_secs(),
-        scale.known_in.as_secs()
+        scale.known_in.as_secs(),
+        began.elapsed().as_secs()
     ));
     Ok(())
+}
+
+/// Waits until what the hub counts is `enough`.
+async fn until(hub: &Hub, began: Instant, name: &str, enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {
+    loop {
+        let metrics = http::get(hub.ops, "/metrics").await?;
+        let count = http::find(&metrics, name).context("the hub does not count its channels")?;
+        if enough(count) {
+            return Ok(());
+        }
+        anyhow::ensure!(began.elapsed() < SEEN_MAX, "{name} is {count}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Connections that logged in and answer pings. They end with the value.

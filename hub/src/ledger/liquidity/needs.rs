@@ -1,8 +1,7 @@
 //! Where a reserve is too small or larger than needed.
 
-use crate::ledger::{Ledger, Levels, ReserveNeed, Tariff, entry::Entry};
+use crate::ledger::{Ledger, Levels, ReserveNeed, Tariff, entry::Entry, touched::keep};
 use protocol_spec::{Amount, ChannelId, Payee, UnixSeconds, channel::Phase};
-use std::collections::BTreeSet;
 
 /// A channel whose client is connected and in which the hub has more than the high watermark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +12,14 @@ pub struct Surplus {
     pub token: protocol_spec::Address,
     /// What is above the target.
     pub amount: Amount,
+}
+
+/// In which lists a channel is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ledger) struct Standing {
+    needy: bool,
+    rich: bool,
+    awaiting: bool,
 }
 
 impl Entry {
@@ -40,7 +47,8 @@ impl Ledger {
         if self.broken {
             return Vec::new();
         }
-        let rich = self.rich.iter().filter_map(|index| self.entries.get(*index));
+        // A cold one is not connected.
+        let rich = self.rich.iter().filter_map(|index| self.entries.get_hot(*index));
         rich.filter_map(|entry| self.surplus(entry)).collect()
     }
 
@@ -61,17 +69,26 @@ impl Ledger {
     /// possible high watermark is in the list of the rich whatever its high watermark is now.
     pub(in crate::ledger) fn look_at_reserves(&mut self) {
         for index in self.dirty.take_unseen() {
-            let Some(entry) = self.entries.get(index) else {
-                continue;
-            };
-            let served = entry.stored.registered && *entry.channel.phase() == Phase::Open;
-            let needy = served && !self.missing(entry).is_zero();
-            let rich = served && self.may_be_rich(entry);
-            keep(&mut self.needy, index, needy);
-            let awaiting = !entry.stored.reserve.refilling.is_zero();
-            keep(&mut self.rich, index, rich);
-            keep(&mut self.awaiting, index, awaiting);
+            if let Some(found) = self.entries.look(index).map(|entry| self.standing(&entry)) {
+                self.keep_standing(index, found);
+            }
         }
+    }
+
+    /// What the lists are to say of a channel.
+    pub(in crate::ledger) fn standing(&self, entry: &Entry) -> Standing {
+        let served = entry.stored.registered && *entry.channel.phase() == Phase::Open;
+        Standing {
+            needy: served && !self.missing(entry).is_zero(),
+            rich: served && self.may_be_rich(entry),
+            awaiting: !entry.stored.reserve.refilling.is_zero(),
+        }
+    }
+
+    pub(in crate::ledger) fn keep_standing(&mut self, index: usize, found: Standing) {
+        keep(&mut self.needy, index, found.needy);
+        keep(&mut self.rich, index, found.rich);
+        keep(&mut self.awaiting, index, found.awaiting);
     }
 
     /// What they are measured by changed.
@@ -82,11 +99,11 @@ impl Ledger {
     /// What [`Ledger::reserve_needs`], [`Ledger::surpluses`] and [`Ledger::awaited_refills`] must find, from all channels.
     #[cfg(test)]
     pub(in crate::ledger) fn reserves_by_walk(&self) -> (Vec<ReserveNeed>, Vec<Surplus>, Vec<ChannelId>) {
-        let all = || self.entries.iter().filter(|_| !self.broken);
-        let needs = all().filter_map(|entry| self.reserve_need(entry));
+        let all = || self.entries.each().filter(|_| !self.broken);
+        let needs = all().filter_map(|entry| self.reserve_need(&entry));
         (
             needs.collect(),
-            all().filter_map(|entry| self.surplus(entry)).collect(),
+            all().filter_map(|entry| self.surplus(&entry)).collect(),
             all()
                 .filter(|entry| !entry.stored.reserve.refilling.is_zero() && !entry.stored.frozen)
                 .map(|entry| entry.channel.id())
@@ -217,13 +234,5 @@ impl Ledger {
             entry.stored.reserve.wanted = Amount::ZERO;
             self.dirty.insert(index);
         }
-    }
-}
-
-fn keep(set: &mut BTreeSet<usize>, index: usize, wanted: bool) {
-    if wanted {
-        set.insert(index);
-    } else {
-        set.remove(&index);
     }
 }

@@ -65,11 +65,11 @@ impl Ledger {
             (token, vault, self.promised(token, now))
         };
         let tokens = self.policy.tokens.iter().map(|tariff| token(tariff.token));
-        let open = self.entries.iter();
+        let open = self.entries.each();
         let open = open.filter(|entry| entry.channel.phase().name() != "closed");
         Liquidity {
             tokens: tokens.collect(),
-            channels: open.map(|entry| self.level(entry)).collect(),
+            channels: open.map(|entry| self.level(&entry)).collect(),
         }
     }
 

@@ -5,6 +5,7 @@
 use super::{
     client::{Client, domain},
     state::{Tables, state},
+    twin::Twin,
     world::{World, policy},
 };
 use crate::ledger::{ChainFact, Input, Policy, TxKind, input::Change, input::Record};
@@ -129,7 +130,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (who.clone(), 0..6_usize).prop_map(|(who, nth)| Step::Reveal { who, nth }),
         1 => (who.clone(), 0..6_usize).prop_map(|(who, nth)| Step::GiveUp { who, nth }),
         3 => who.clone().prop_map(|from| Step::Fold { from }),
-        1 => who.clone().prop_map(|who| Step::Offline { who }),
+        3 => who.clone().prop_map(|who| Step::Offline { who }),
         3 => who.clone().prop_map(|who| Step::Online { who }),
         1 => (who.clone(), 0..9_u64).prop_map(|(who, after)| Step::Subscribe { who, after }),
         2 => (who.clone(), 1..500_u64, any::<bool>()).prop_map(|(who, amount, wrong)| Step::Withdraw { who, amount, wrong }),
@@ -508,6 +509,10 @@ impl Run {
         self.check_channels();
         self.check_payments();
         self.world.check_replay(&self.tables);
+        if let Some(twin) = &self.world.twin {
+            twin.same_in_the_end(&self.world.ledger);
+            self.counts.insert("made cold", twin.cooled);
+        }
         let mut all = Tables::default();
         all.write(self.world.ledger.checkpoint());
         self.counts.insert("records", self.world.records.len() as u64);
@@ -517,7 +522,7 @@ impl Run {
 
     /// O3: each channel's balances sum to what is in it, and none is negative.
     fn check_channels(&self) {
-        for entry in &self.world.ledger.entries {
+        for entry in self.world.ledger.entries.iter() {
             let (channel, funds) = (&entry.channel, entry.channel.funds());
             let (sent, got) = (channel.sent().paid.0, channel.received().paid.0);
             let hub = (funds.hub_deposit.0 + got).checked_sub(sent + funds.hub_withdrawn.0);
@@ -661,7 +666,7 @@ fn random_inputs_keep_the_oracles_and_replay_to_the_same_state() {
     let steps = prop::collection::vec(step(), 1..120);
     let result = TestRunner::new(config).run(&steps, |steps| {
         let mut run = Run {
-            world: World::with(terms(), CLIENTS as u64, 20_000),
+            world: Twin::of(|| World::with(terms(), CLIENTS as u64, 20_000)),
             batch: Vec::new(),
             resumed: Vec::new(),
             tables: Tables::default(),

@@ -266,7 +266,7 @@ fn a10_a_channel_that_was_opened_in_the_lost_part_is_in_doubt_and_a_later_one_is
     let config = Client::new(8, TOKEN).channel.config().clone();
     world.block(vec![ChainFact::Opened(config)]);
     assert_eq!(world.ledger.unsynced(), 1);
-    let newest = world.ledger.entries.last().unwrap();
+    let newest = world.ledger.entries.iter().last().unwrap();
     assert_eq!(
         (newest.stored.unsynced, newest.channel.sent().seq),
         (false, Seq::NONE)

@@ -5,6 +5,7 @@ use crate::{
     ledger::Ledger,
     store::{Checkpoint, Row, Table},
 };
+use protocol_spec::Reject;
 use std::collections::BTreeMap;
 
 /// Everything that must be the same after a restart; connections are not.
@@ -27,7 +28,7 @@ struct Channel {
 }
 
 pub(super) fn state(ledger: &Ledger) -> State {
-    let entry = |entry: &crate::ledger::Entry| {
+    let entry = |entry: &crate::ledger::entry::Entry| {
         assert!(
             entry.pending.is_empty() && entry.pending_sum.is_zero(),
             "something is owed silently"
@@ -77,7 +78,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     upto: u64,
-    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub(super) rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
 }
 
 impl Tables {
@@ -99,6 +100,11 @@ impl Tables {
 
     pub(super) fn restore(&self) -> Ledger {
         let mut ledger = new_ledger();
+        self.restore_into(&mut ledger).unwrap();
+        ledger
+    }
+
+    pub(super) fn restore_into(&self, ledger: &mut Ledger) -> Result<(), Reject> {
         let meta = self
             .rows
             .get(&(Table::Meta, Ledger::meta_key().to_vec()))
@@ -110,8 +116,7 @@ impl Tables {
             events: self.rows(Table::Events),
             unacknowledged: self.rows(Table::Unacknowledged),
         };
-        ledger.restore(self.upto, tables).unwrap();
-        ledger
+        ledger.restore(self.upto, tables)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A ledger with its clients, a clock and a chain that says what it is told.
 
 use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
-use super::state::Tables;
+use super::{state::Tables, twin::Twin};
 use crate::{
     engine::SessionId,
     ledger::{
@@ -28,6 +28,7 @@ pub(super) const START: UnixSeconds = UnixSeconds(1_700_000_000);
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) ledger: Ledger,
+    pub(super) twin: Option<Twin>,
     pub(super) hub: SignerKey,
     pub(super) clients: Vec<Client>,
     pub(super) now: UnixSeconds,
@@ -80,6 +81,7 @@ impl World {
     pub(super) fn with(policy: Policy, count: u64, deposit: u128) -> Self {
         let mut world = Self {
             ledger: new_ledger(),
+            twin: None,
             hub: key(HUB_KEY),
             clients: Vec::new(),
             now: START,
@@ -323,7 +325,12 @@ impl World {
 
     /// One commit; everything that comes out is delivered.
     pub(super) fn commit(&mut self, inputs: Vec<Input>) -> Vec<Output> {
+        let told = self.twin.is_some().then(|| inputs.clone());
         let commit = self.ledger.commit(inputs, self.now);
+        if let Some((twin, told)) = self.twin.as_mut().zip(told) {
+            twin.compare(&commit, told, self.now);
+            twin.cool(&mut self.ledger);
+        }
         let ledger = &self.ledger;
         let listed = (
             ledger.reserve_needs(),
@@ -425,7 +432,7 @@ impl World {
             client.channel.received().seq >= *seq
         };
         self.issued.retain(|(id, seq), _| seen(id, seq));
-        for entry in &self.ledger.entries {
+        for entry in self.ledger.entries.iter() {
             let kept = entry.stored.backlog.iter();
             let id = entry.channel.id();
             self.issued

@@ -15,8 +15,8 @@ use super::mark::Mark;
 use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
-pub(super) const JOURNAL_CACHE_BYTES: usize = 64 * 1024 * 1024;
-pub(super) const STATE_CACHE_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const JOURNAL_CACHE_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const STATE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 impl RedbStore {
     /// Opens the database in `path`, or creates it if the directory does not exist or is empty.

@@ -47,8 +47,6 @@ pub(super) mod not_replayed {
         "a withdrawal that names an own voucher older than the last acknowledged";
     /// R17: a mark counts when it is confirmed; the model sees it at once.
     pub(crate) const FRESH_MARK: &str = "a conversion because of an unconfirmed mark";
-    /// R15: see `README.md`, "What the replay found".
-    pub(crate) const CLOSE_FORGOTTEN: &str = "HOLE: a signed close is forgotten when a dispute is gone";
     /// A10: a voucher of the other side alone comes as an ordinary frame.
     pub(crate) const ORDINARY: &str = "an adoption of the other's voucher without a newer own one";
     /// A10: what was shown must hold together.
@@ -183,10 +181,6 @@ impl Party {
             _ => {}
         }
         next.see(world, to, now)?;
-        if matches!(act, Some(Act::SeesOpen)) && to.h.close.is_some() && *next.channel.phase() == Phase::Open
-        {
-            return Ok(Outcome::NotReplayed(not_replayed::CLOSE_FORGOTTEN));
-        }
         Ok(Outcome::Done(Box::new(next)))
     }
 

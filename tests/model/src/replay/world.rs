@@ -126,7 +126,7 @@ impl World {
                 invoice: Digest::ZERO,
             }),
             Op::Add(i) => RealOp::LockAdd {
-                lock: self.lock(payer, i, id),
+                lock: Box::new(self.lock(payer, i, id)),
                 payment_id,
                 payee,
                 fee_max: Amount::ZERO,

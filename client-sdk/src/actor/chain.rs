@@ -404,6 +404,7 @@ mod tests {
         shown: Shown {
             seq: protocol_spec::Seq(0),
             paid: protocol_spec::Amount::ZERO,
+            live: false,
             counted: protocol_spec::Amount::ZERO,
             window_end: protocol_spec::UnixSeconds(0),
         },

@@ -53,6 +53,8 @@ pub(crate) struct Shown {
     /// Its best voucher.
     pub(crate) seq: Seq,
     pub(crate) paid: Amount,
+    /// Its locks are there: not of one that is known by an acknowledgement only.
+    pub(crate) live: bool,
     /// Sum of the locks resolved in it.
     pub(crate) counted: Amount,
     /// From then on no voucher is taken; zero unless disputed.

@@ -178,6 +178,7 @@ fn facts_of(state: &ChannelState) -> Option<Facts> {
         shown: Shown {
             seq: Seq(state.hubSeq),
             paid: Amount(state.hubPaid),
+            live,
             counted: Amount(if live { state.hubLocks.counted } else { 0 }),
             window_end: UnixSeconds(state.windowEnd),
         },

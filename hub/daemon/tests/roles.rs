@@ -104,6 +104,7 @@ async fn a_lock_at_risk_is_collected_by_the_client_alone() {
     let (dir, mut cases) = (tempfile::tempdir().unwrap(), Vec::new());
     let world = World::embedded(dir.path()).await;
     locks::collects_alone(&world, false, &mut cases).await;
+    locks::hidden_behind_an_acknowledgement(&world, &mut cases).await;
     let dir = tempfile::tempdir().unwrap();
     if let Some(world) = World::on_anvil(dir.path()).await {
         locks::collects_alone(&world, true, &mut cases).await;

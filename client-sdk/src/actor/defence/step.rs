@@ -185,8 +185,10 @@ impl Entry {
         let newest = self.channel.received();
         // Its acks end own locks, which an older voucher of ours would show again.
         let locks = newest.newest_lock > 0 || self.channel.sent().newest_lock > 0;
+        // The hub can show our own voucher alone: it acknowledges this one, and the chain knows its numbers without its locks.
+        let without_locks = newest.seq == shown.seq && newest.opening.is_some() && !shown.live;
         // `paid` goes by maximum, whatever the seq: a hub that was restored may have signed two vouchers of one seq.
-        newest.paid > shown.paid || (newest.seq > shown.seq && locks)
+        newest.paid > shown.paid || (newest.seq > shown.seq && locks) || without_locks
     }
 
     /// What was resolved counts in one dispute and one voucher, and not when nobody shows it any more. Which dispute it is as
@@ -321,11 +323,12 @@ mod tests {
         entry.step(&seen(disputes, 0, now))
     }
 
-    /// In a dispute in which voucher `seq` with `paid` was shown of the hub.
+    /// In a dispute in which voucher `seq` with `paid` was shown of the hub, with its locks.
     fn facts(seq: u64, paid: u128) -> Facts {
         let shown = Shown {
             seq: Seq(seq),
             paid: Amount(paid),
+            live: true,
             window_end: NOW.after(1000),
             ..Shown::default()
         };
@@ -354,6 +357,19 @@ mod tests {
             }
             assert!(!shows(1, 100), "it is there");
             assert!(!shows(2, 100), "a newer one is there");
+            let mut acknowledged = facts(1, 100);
+            acknowledged.shown.live = false;
+            let step = step_of(&mut entry, &[acknowledged], NOW);
+            let shown = matches!(step, Some(Step::Show { voucher: true, .. }));
+            assert_eq!(
+                shown,
+                ops.len() > 1,
+                "our own voucher acknowledges it, without its locks"
+            );
+            let mut shows = |seq, paid| {
+                let step = step_of(&mut entry, &[facts(seq, paid)], NOW);
+                matches!(step, Some(Step::Show { voucher: true, .. }))
+            };
             // Without locks of either side a newer seq alone changes nothing.
             assert_eq!(shows(0, 100), ops.len() > 1);
             assert_eq!(

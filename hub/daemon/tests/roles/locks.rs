@@ -1,7 +1,7 @@
 //! A payer and a merchant who collude on a lock against the hub between them.
 
 use crate::{
-    court::{Case, act, closed, pass, state, until},
+    court::{Case, act, closed, dispute, owner, pass, state, turned, until},
     people::{DEPOSIT, ENDOWMENT, Person},
     process::Hub,
     world::{CHALLENGE_PERIOD_S, World},
@@ -279,6 +279,45 @@ pub(crate) async fn collects_alone(world: &World, restart: bool, cases: &mut Vec
     plot.payer.client.shutdown().await;
     cases.push(Case {
         name: format!("hub vanishes, merchant (restarted: {restart}) collects a lock alone"),
+        fair: signed(DEPOSIT + BEFORE + AMOUNT),
+        got: signed(got),
+    });
+}
+
+/// The hub disputes with nothing but the merchant's own voucher, which acknowledges the hub's newest: the chain then knows the
+/// numbers of that one, and not its lock. The merchant's SDK must show it all the same.
+pub(crate) async fn hidden_behind_an_acknowledgement(world: &World, cases: &mut Vec<Case>) {
+    let mut hub = Hub::spawn(world);
+    hub.ready();
+    let plot = plot_with(world, "acknowledged", |builder| builder.defend(true)).await;
+    plot.paying.abort();
+    hub.kill();
+    let began = Instant::now();
+    let evidence = loop {
+        let evidence = plot.merchant.channel.evidence().await.unwrap();
+        let acknowledged = evidence.sent.voucher.as_ref().map(|own| own.voucher.ack_seq);
+        let newest = evidence.received.voucher.as_ref().unwrap().voucher.seq;
+        if acknowledged == Some(newest) {
+            break evidence;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "no acknowledgement");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let (key, id) = (&plot.merchant.key, plot.merchant.channel.id());
+    let seq = evidence.received.voucher.as_ref().unwrap().voucher.seq.0;
+    dispute(world, &owner(world), &turned(&evidence), false).await;
+    until(world, id, "(the merchant:) show its lock", |state| {
+        state.hubSeq == seq && state.hubLocks.counted == AMOUNT
+    })
+    .await;
+    until_time(world, plot.expiry).await;
+    pass(world, 2 * CHALLENGE_PERIOD_S + 1).await;
+    closed(world, id).await;
+    let got = world.tokens_of(key.address()).await - (ENDOWMENT - DEPOSIT);
+    plot.merchant.client.shutdown().await;
+    plot.payer.client.shutdown().await;
+    cases.push(Case {
+        name: "hub shows the merchant's acknowledgement only, merchant shows the lock".to_owned(),
         fair: signed(DEPOSIT + BEFORE + AMOUNT),
         got: signed(got),
     });

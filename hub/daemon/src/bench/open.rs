@@ -19,7 +19,7 @@ const OPENINGS_EACH: usize = 150;
 const GAS: u64 = 14_000_000;
 /// Transactions under way at once.
 const UNDER_WAY: usize = 16;
-/// Transactions before it is looked whether they are in blocks: the sender takes only so many that are not.
+/// Transactions before the sender is told to look which are in blocks: it takes only so many of which it does not know.
 const WAITING: usize = 1_000;
 
 /// Opens channels, each with this deposit. Errors: one of them was not opened.
@@ -48,6 +48,7 @@ pub(super) async fn open(world: &World, configs: &[Config], deposit: u128) -> an
         for hash in sent {
             world.settled(hash).await?;
         }
+        world.bank.tend().await?;
     }
     bar.finish_and_clear();
     Ok(())

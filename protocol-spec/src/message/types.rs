@@ -51,7 +51,6 @@ pub enum Message {
     rename_all = "snake_case",
     deny_unknown_fields
 )]
-#[expect(clippy::large_enum_variant, reason = "`Message` holds it in a Box")]
 pub enum Request {
     /// Answers the challenge. First call of a session.
     Login(LoginCall),
@@ -99,7 +98,6 @@ pub enum Request {
     rename_all = "snake_case",
     deny_unknown_fields
 )]
-#[expect(clippy::large_enum_variant, reason = "`Message` holds it in a Box")]
 pub enum Reply {
     /// To `login`.
     Login(LoginReply),

@@ -29,11 +29,10 @@ fn keccak_each<const N: usize>(messages: &[[u8; N]]) -> Vec<Digest> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol_spec::{Address, Amount, Receipt, Seq, UnixSeconds, Voucher};
+pub(crate) mod samples {
+    use protocol_spec::{Amount, ChannelId, Digest, PaymentId, Receipt, Seq, UnixSeconds, Voucher};
 
-    fn voucher(number: u8) -> Voucher {
+    pub(crate) fn voucher(number: u8) -> Voucher {
         Voucher {
             channel_id: ChannelId([number; 32]),
             seq: Seq(u64::from(number) << 20),
@@ -45,7 +44,7 @@ mod tests {
         }
     }
 
-    fn receipt(number: u8) -> Receipt {
+    pub(crate) fn receipt(number: u8) -> Receipt {
         Receipt {
             payment_id: PaymentId([number; 16]),
             invoice: Digest([7; 32]),
@@ -56,6 +55,15 @@ mod tests {
             at: UnixSeconds(1_700_000_000),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        samples::{receipt, voucher},
+        *,
+    };
+    use protocol_spec::{Address, Receipt, Voucher};
 
     #[test]
     fn many_digests_are_those_of_alloy_one_by_one() {

@@ -99,9 +99,10 @@ impl Mail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digests::samples::{receipt, voucher};
     use crate::engine::SessionId;
     use protocol_spec::{
-        Amount, ChannelId, Credit, Digest, Op, PaymentId, Receipt, Seq, UnixSeconds, Voucher,
+        Amount, Credit, Digest, Op, PaymentId,
         message::{Cursor, Message},
     };
 
@@ -117,15 +118,7 @@ mod tests {
             witness: vec![number; usize::from(number)],
         };
         Arc::new(Issue {
-            voucher: Voucher {
-                channel_id: ChannelId([number; 32]),
-                seq: Seq(u64::from(number) << 20),
-                paid: Amount(u128::from(number) << 70),
-                ack_seq: Seq(u64::from(number)),
-                ack_paid: Amount(1 << 87),
-                locks: Digest([3; 32]),
-                history: Digest([number; 32]),
-            },
+            voucher: voucher(number),
             digest: Digest([number; 32]),
             ops: [credit, convert]
                 .into_iter()
@@ -141,15 +134,7 @@ mod tests {
                 epoch: 5,
                 position: u64::from(number),
             },
-            receipt: Receipt {
-                payment_id: PaymentId([number; 16]),
-                invoice: Digest([7; 32]),
-                payer: Digest([number; 32]),
-                payee_channel: ChannelId([9; 32]),
-                payee_seq: Seq(u64::from(number)),
-                amount: Amount(u128::from(number) << 80),
-                at: UnixSeconds(1_700_000_000),
-            },
+            receipt: receipt(number),
         })
     }
 

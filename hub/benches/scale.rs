@@ -3,25 +3,31 @@
 //! no chain, no sockets.
 
 #![allow(
+    dead_code,
     clippy::float_arithmetic,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
     missing_docs,
-    reason = "a benchmark"
+    reason = "a benchmark; `client` and `support` are shared with the tests of the engine, which use other parts"
 )]
 
+#[path = "../tests/support/client.rs"]
+mod client;
+#[path = "../tests/support/engine.rs"]
+mod support;
+
+use client::{HUB, HUB_KEY, TOKEN, domain, key};
 use hub::{
-    engine::{EngineOptions, Running, Signatures, start},
-    execution::Execution,
-    ledger::{Capacity, ChainBlock, ChainFact, ChainPosition, Input, LockPolicy, Policy, Reserve, Tariff},
-    now::Now,
-    store::{Identity, RedbStore, ShardId},
+    engine::{EngineOptions, Running, start},
+    ledger::{ChainBlock, ChainFact, ChainPosition, Input},
+    store::{Identity, RedbStore},
 };
-use protocol_spec::{
-    Address, Amount, Config, Digest, Domain, SignerKey, UnixSeconds, channel::Delays, message::HubInfo,
-};
+use protocol_spec::{Address, Amount, Config, Digest};
 use std::{
     path::Path,
     process::Command,
@@ -32,9 +38,6 @@ use std::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
-const TOKEN: Address = Address::repeat_byte(7);
-const HUB: Address = Address::repeat_byte(1);
 const DEPOSIT: Amount = Amount(1_000_000_000_000);
 /// Channels opened in one block.
 const EACH: u64 = 1_000;
@@ -153,7 +156,7 @@ fn opened(block: u64, numbers: std::ops::Range<u64>) -> ChainBlock {
             client,
             client_signer: client,
             hub: HUB,
-            hub_signer: key().address(),
+            hub_signer: key(HUB_KEY).address(),
             token: TOKEN,
             challenge_period_s: 3_600,
             salt: Digest(alloy::primitives::keccak256(number.to_le_bytes()).0),
@@ -174,7 +177,7 @@ fn opened(block: u64, numbers: std::ops::Range<u64>) -> ChainBlock {
         position: ChainPosition {
             number: block,
             hash,
-            timestamp: NOW,
+            timestamp: support::NOW,
         },
         facts: facts.collect(),
     }
@@ -186,7 +189,7 @@ fn store(path: &Path) -> Arc<RedbStore> {
         genesis_hash: [1; 32],
         adjudicator: [3; 20],
         code_hash: [4; 32],
-        hub_signer: key().address().into(),
+        hub_signer: key(HUB_KEY).address().into(),
         format_version: 1,
     };
     Arc::new(RedbStore::open(path, identity).unwrap())
@@ -197,59 +200,11 @@ async fn engine(path: &Path) -> Running {
 }
 
 fn options(store: Arc<RedbStore>) -> EngineOptions {
-    let key = key();
     EngineOptions {
-        domain: domain(),
-        info: HubInfo {
-            server: "hub.test".to_owned(),
-            chain_id: 31_337,
-            adjudicator: Address::repeat_byte(3),
-            hub: HUB,
-            hub_signer: key.address(),
-            hub_public_key: key.public().to_compressed().to_vec(),
-            tokens: vec![TOKEN],
-            challenge_period_s: 3_600,
-            confirmations: 1,
-            now: NOW,
-        },
-        policy: policy(),
-        key,
-        store,
-        shard: ShardId(0),
-        now: Now::new(|| NOW),
-        execution: Execution::Threads,
         workers: 1,
-        signatures: Signatures::default(),
         checkpoint_every: EVERY,
         checkpoint_records: 20_000,
-    }
-}
-
-fn domain() -> Domain {
-    Domain::new(31_337, Address::repeat_byte(3))
-}
-
-fn key() -> SignerKey {
-    SignerKey::from_bytes(&[5; 32]).unwrap()
-}
-
-fn policy() -> Policy {
-    Policy {
-        server: "hub.test".to_owned(),
-        log_epoch: 1,
-        delays: Delays::default(),
-        challenge_period_s: 3_600,
-        retention_s: 7 * 24 * 3_600,
-        events_per_channel_max: 10_000,
-        locks: LockPolicy::standard(Delays::default()),
-        tokens: vec![Tariff {
-            token: TOKEN,
-            fee_flat: Amount(1),
-            fee_ppm: 0,
-            locked_max: DEPOSIT,
-            reserve: Reserve::default(),
-            capacity: Capacity::default(),
-        }],
+        ..support::options(store)
     }
 }
 

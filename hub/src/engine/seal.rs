@@ -63,26 +63,22 @@ impl Seal {
             Output::Frame(out) => return Some((out.session?, Mail::Voucher(out.issue, leaves.next()?))),
             Output::Event(out) => return Some((out.session, Mail::Event(out, leaves.next()?))),
             Output::Tell(session, body) => (session, Message::Notification(body)),
-            Output::Reply(origin, result) => answer(origin, result),
+            Output::Reply(origin, result) => respond(origin, result),
             Output::Resumed(origin, mut reply, newest) => {
                 reply.sent = newest.map(|(voucher, digest)| {
                     let signature = VoucherSignature::Direct(self.key.sign(&digest));
                     SignedVoucher { voucher, signature }
                 });
-                answer(origin, Ok(Box::new(Reply::Resume(reply))))
+                answer(origin, Reply::Resume(reply))
             }
             Output::Quoted(origin, quote) => {
                 let signature = self.key.sign(&quote.digest(&self.domain));
                 let quote = *quote;
-                let reply = Reply::Capacity(CapacityReply { quote, signature });
-                answer(origin, Ok(Box::new(reply)))
+                answer(origin, Reply::Capacity(CapacityReply { quote, signature }))
             }
             Output::Countersign(origin, what) => {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
-                answer(
-                    origin,
-                    Ok(Box::new(Reply::Countersigned(Countersigned { signature }))),
-                )
+                answer(origin, Reply::Countersigned(Countersigned { signature }))
             }
             told @ (Output::RolledBack(_) | Output::Released(..)) => {
                 tell_operator(&told);
@@ -169,7 +165,11 @@ impl Seal {
     }
 }
 
-fn answer(origin: Origin, result: Result<Box<Reply>, RpcError>) -> (SessionId, Message) {
+fn answer(origin: Origin, reply: Reply) -> (SessionId, Message) {
+    respond(origin, Ok(Box::new(reply)))
+}
+
+fn respond(origin: Origin, result: Result<Box<Reply>, RpcError>) -> (SessionId, Message) {
     let id = Some(origin.id);
     (origin.session, Message::Response { id, result })
 }

@@ -15,11 +15,7 @@ impl Ledger {
 
     /// Makes some channels cold. Between two checkpoints each hot one is looked at once.
     pub(crate) fn cool(&mut self) {
-        self.cool_some(LOOKS, COLD_AT_ONCE);
-    }
-
-    pub(super) fn cool_some(&mut self, looks: usize, count: usize) {
-        let looks = looks.min(self.cooling);
+        let looks = LOOKS.min(self.cooling);
         // Those that are looked at with every snapshot, or with every block, stay as they are.
         let watched = [
             &self.frozen,
@@ -33,7 +29,7 @@ impl Ledger {
             &self.awaiting,
         ];
         let dirty = &self.dirty;
-        let looked = self.entries.cool(looks, count, |index| {
+        let looked = self.entries.cool(looks, COLD_AT_ONCE, |index| {
             !dirty.is_recent(index) && !watched.iter().any(|set| set.contains(&index))
         });
         self.cooling = match looked {

@@ -210,12 +210,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut left = limits::BATCHES_PER_TURN;
         while let Some(batch) = next {
             for mail in &batch {
+                self.feed(mail).await?;
+                self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
                 if let Mail::Message(message) = mail {
                     self.state.signers.learn(message);
-                }
-                self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
-                self.feed(mail).await?;
-                if let Mail::Message(message) = mail {
                     judged = judged.and(self.state.judge(message, now));
                 }
             }

@@ -25,6 +25,23 @@ pub enum Op {
     Drop(usize),
 }
 
+impl Op {
+    /// What it adds to `paid`.
+    pub fn frame(self) -> u8 {
+        u8::from(matches!(self, Self::Pay | Self::Convert(_)))
+    }
+
+    /// The locks after it, whether there was one or not.
+    pub fn after(self, mut locks: LockBag) -> LockBag {
+        match self {
+            Self::Add(i) => locks[i] += 1,
+            Self::Convert(i) | Self::Drop(i) => locks[i] = locks[i].saturating_sub(1),
+            Self::Ack | Self::Pay => {}
+        }
+        locks
+    }
+}
+
 /// What the party sees of the chain: the state one step ago, or more where it may not wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {

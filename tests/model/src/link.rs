@@ -306,13 +306,7 @@ impl LinkModel {
             ops.extend([Op::Add(i), Op::Convert(i), Op::Drop(i)]);
         }
         for op in ops {
-            let mut locks = h.acc.locks;
-            let frame = u8::from(matches!(op, Op::Pay | Op::Convert(_)));
-            match op {
-                Op::Add(i) => locks[i] += 1,
-                Op::Convert(i) | Op::Drop(i) => locks[i] = locks[i].saturating_sub(1),
-                _ => {}
-            }
+            let (locks, frame) = (op.after(h.acc.locks), op.frame());
             for paid in h.acc.paid..=h.acc.paid + 1 {
                 for ack_seq in 0..=h.n {
                     for ack_paid in 0..=sum_of(self.bounds.dep) {

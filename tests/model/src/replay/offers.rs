@@ -66,13 +66,7 @@ impl Offers<'_> {
         let (h, mut count) = (&self.link.h, 0);
         let most = self.link.chain.dep[0] + self.link.chain.dep[1] + 1;
         for op in self.ops(1) {
-            let frame = u8::from(matches!(op, Op::Pay | Op::Convert(_)));
-            let mut locks = h.acc.locks;
-            match op {
-                Op::Add(i) => locks[i] += 1,
-                Op::Convert(i) | Op::Drop(i) => locks[i] = locks[i].saturating_sub(1),
-                _ => {}
-            }
+            let (locks, frame) = (op.after(h.acc.locks), op.frame());
             let paid = h.acc.paid..=h.acc.paid + 2;
             let right = |v: &Voucher| v.seq == h.acc.seq + 1;
             for (paid, ack_seq) in paid.flat_map(|paid| (0..=h.n + 1).map(move |ack_seq| (paid, ack_seq))) {

@@ -3,7 +3,7 @@
 use crate::{
     cli::Running,
     locks::locked,
-    vouchers::{CLIENT_SIGNER, PERIOD_S, STRANGER, key, lock},
+    vouchers::{CLIENT_SIGNER, HUB, PERIOD_S, STRANGER, key, lock},
     world::World,
 };
 use alloy::{
@@ -139,4 +139,37 @@ async fn locks_that_are_refused_in_a_transaction_keep_nothing_else_back() {
     let sent = world.nonce(key(CLIENT_SIGNER).address()).await;
     assert_eq!(balance(), "1170", "{sent} transactions");
     assert!(sent < 8, "{sent} transactions");
+}
+
+/// The hub disputes with the client's own voucher, which acknowledges `ack` and shows no locks; nobody answers in the window.
+async fn too_late_for(received: impl Fn(&World, u64) -> DirectionEvidence, ack: (u64, u128), words: &str) {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let own = p.paid(Side::Client, (1, 0), ack);
+    let received = received(&world, world.now().await + 3 * PERIOD_S);
+    let evidence = p.evidence(Side::Client, received, DirectionEvidence::default());
+    let tower = world.subdirectory("tower");
+    let node = ["--rpc-url", world.url.as_str()];
+    world
+        .export(&evidence, STRANGER, &tower.join("package.json"), &node)
+        .exits(0);
+    let dispute = calls::dispute(&p.config, Side::Client, &own);
+    world.call(HUB, p.domain.adjudicator, 0, &dispute).await;
+    world.pass(PERIOD_S + 60).await;
+    let late = world.watch_once(&tower, STRANGER, &[]).exits(11);
+    assert!(
+        late.stdout.contains(words),
+        "stdout lacks {words:?}:\n{}",
+        late.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_ends_with_an_acknowledgement_in_place_of_the_voucher_is_told() {
+    let with_lock = |world: &World, expiry| locked(&world.parties, vec![lock(1, 20, expiry)], &[]);
+    too_late_for(with_lock, (4, 100), "without the locks of voucher 4").await;
+    let more_paid = |world: &World, _| world.parties.paid(Side::Hub, (4, 100), (0, 0));
+    too_late_for(more_paid, (4, 60), "60 paid on chain, this voucher says 100").await;
 }

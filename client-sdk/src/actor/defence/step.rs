@@ -220,8 +220,8 @@ impl Entry {
     fn unshown(&self, shown: &Shown, now: UnixSeconds) -> (bool, BTreeSet<u64>) {
         let newest = self.channel.received();
         let voucher = self.adds(shown);
-        if newest.seq < shown.seq || (newest.seq == shown.seq && newest.paid > shown.paid) {
-            // Locks are counted in the stored voucher only.
+        if newest.seq < shown.seq || (newest.seq == shown.seq && newest.paid > shown.paid && shown.live) {
+            // Locks are counted in the stored voucher only, and that one is another.
             return (voucher, BTreeSet::new());
         }
         let mut known: Vec<&Lock> = self.openable(now).collect();
@@ -448,6 +448,32 @@ mod tests {
         let clock = Clock { now: NOW, chain: NOW };
         entry.channel.learn_witness(1, &opened, clock).unwrap();
         entry
+    }
+
+    #[test]
+    fn r21_a_voucher_known_by_an_acknowledgement_is_shown_and_its_locks_in_one_transaction() {
+        let (stored, mut acknowledged) = (facts(1, 100), facts(1, 100));
+        acknowledged.shown.live = false;
+        let less = |live| {
+            let mut less = facts(1, 60);
+            less.shown.live = live;
+            less
+        };
+        let both = (true, BTreeSet::from([1]));
+        let cases = [
+            (vec![acknowledged], both.clone()),
+            (vec![less(false)], both.clone()),
+            (vec![stored, acknowledged], both),
+            // Another voucher of this seq is stored: its locks are not ours to resolve.
+            (vec![less(true)], (true, BTreeSet::new())),
+        ];
+        for (disputes, shows) in cases {
+            let mut entry = with_open_lock();
+            match step_of(&mut entry, &disputes, NOW) {
+                Some(Step::Show { voucher, locks, .. }) => assert_eq!((voucher, locks), shows),
+                step => panic!("{step:?}"),
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod again;
 mod door;
 mod event;
 mod folder;
+mod late;
 mod reverted;
 mod send;
 mod told;

@@ -3,6 +3,7 @@
 use super::{
     event::Event,
     folder::{Ward, ward},
+    late::Missed,
 };
 use crate::settle::{SettleError, args::Format, evidence::CheckedEvidence, text::moment};
 use protocol_spec::{
@@ -85,11 +86,10 @@ impl Told {
         }
     }
 
-    /// The window is over, and the chain knows an older voucher than the one held.
-    pub(super) fn late(&mut self, ward: Ward, known: u64, held: u64, format: Format) {
+    /// The window is over, and the chain does not know all of the voucher held.
+    pub(super) fn late(&mut self, ward: Ward, missed: Missed, format: Format) {
         if !std::mem::replace(&mut self.late, true) {
-            let text = format!("the window ended with voucher {known} on chain, this one is {held}");
-            Event::new("too_late", text).ward(ward).emit(format);
+            Event::new("too_late", missed.to_string()).ward(ward).emit(format);
         }
     }
 

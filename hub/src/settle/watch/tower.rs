@@ -3,7 +3,8 @@
 use super::{
     again::{Again, Shown, Turn},
     event::Event,
-    folder::{Folder, Ward, seq, ward},
+    folder::{Folder, Ward, ward},
+    late::missed,
     reverted::Reverted,
     send::{Pending, Sender},
     told::Told,
@@ -291,11 +292,12 @@ impl Tower {
             return Ok(false);
         };
         let now = view.head.time;
-        let known = view.adjudication.direction(evidence.side().other()).seq;
         let told = self.told.entry(ward(evidence)).or_default();
-        if now >= window_end && known < seq(evidence) {
+        if now >= window_end
+            && let Some(missed) = missed(&view, evidence)
+        {
             looked.too_late = looked.too_late.saturating_add(1);
-            told.late(ward(evidence), known, seq(evidence), self.format);
+            told.late(ward(evidence), missed, self.format);
         }
         if now >= final_at {
             return Ok(true);

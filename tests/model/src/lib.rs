@@ -18,5 +18,6 @@ pub mod instances;
 pub mod link;
 pub mod one;
 pub mod replay;
+pub mod route;
 pub mod rules;
 pub mod search;

@@ -12,6 +12,7 @@
 use model::instances::INSTANCES;
 use model::one::One;
 use model::replay::walk;
+use model::route;
 use model::rules::{Rule, Rules};
 use model::search::{Model, Report, search};
 use protocol_spec::Side;
@@ -129,6 +130,12 @@ fn main() -> ExitCode {
             Some(_) => run_replay(instance.name, &model, &args),
             None => run(instance.name, &model, &args),
         };
+    }
+    let routes = route::instances::INSTANCES
+        .iter()
+        .filter(|_| args.replay.is_none());
+    for instance in routes.filter(|instance| wanted(instance.name, instance.finds)) {
+        good &= run(instance.name, &instance.model(args.large, rules), &args);
     }
     if good {
         ExitCode::SUCCESS

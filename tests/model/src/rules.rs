@@ -13,10 +13,10 @@ macro_rules! rules {
             /// All of them, in order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// Rules of which no instance shows yet that their removal loses money: they take two honest parties, two
-            /// channels, or a second transaction in the way of the first.
+            /// Rules of which no instance shows yet that their removal loses money: they take two honest parties, or
+            /// a second transaction in the way of the first.
             pub const NOT_FOUND: &'static [Self] =
-                &[Self::R13Own, Self::R13Live, Self::R22Accepted, Self::R22Delta, Self::R23, Self::R24, Self::R27Number];
+                &[Self::R13Own, Self::R13Live, Self::R27Number];
 
             /// What its removal means.
             #[must_use]
@@ -88,12 +88,22 @@ rules! {
     R21Locks = "shows its newest voucher only when its seq or its sum is news, not for its locks",
     /// R22, accepted.
     R22Accepted = "forwards a lock that was not accepted",
+    /// R22, open.
+    R22Open = "forwards while it sees the payer's channel disputed or closed",
+    /// R22, hash.
+    R22Hash = "the forwarded lock has another hash",
+    /// R22, amount.
+    R22Amount = "the forwarded lock carries the fee, too",
     /// R22, delta.
-    R22Delta = "delta is one less than lag + act",
-    /// R23.
-    R23 = "consents although the forwarded lock is alive",
-    /// R24.
-    R24 = "credits before the payer's voucher is accepted",
+    R22Delta = "the forwarded lock expires one step less than lag + act before the payer's",
+    /// R23, consent.
+    R23Consent = "consents although the forwarded lock is alive",
+    /// R23, use.
+    R23Use = "does not use a preimage seen on chain",
+    /// R24, order.
+    R24Order = "credits before the payer's voucher is accepted",
+    /// R24, one commit.
+    R24Durable = "a credit leaves before the payer's voucher is durable",
     /// R26.
     R26 = "an unconfirmed deposit counts",
     /// R27, number.

@@ -28,6 +28,8 @@ mod files;
 mod judge;
 #[path = "kill_loop/log.rs"]
 mod log;
+#[path = "fire/memory.rs"]
+mod memory;
 #[path = "fire/orders.rs"]
 mod orders;
 #[path = "kill_loop/people.rs"]
@@ -88,6 +90,10 @@ async fn under_fire_nothing_acknowledged_is_lost_and_payments_go_on() {
     range
         .case("H1", "256 file descriptors", processes::few_descriptors)
         .await;
+    range
+        .case("H1", "too little memory to start", memory::too_little)
+        .await;
+    range.case("H1", "memory ends", memory::ends).await;
     range
         .case("H5", "SIGTERM under load", processes::terminated)
         .await;

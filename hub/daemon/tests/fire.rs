@@ -22,6 +22,8 @@ mod anvil;
 mod clock;
 #[path = "fire/disk.rs"]
 mod disk;
+#[path = "fire/door.rs"]
+mod door;
 #[path = "support/files.rs"]
 mod files;
 #[path = "kill_loop/judge.rs"]
@@ -77,6 +79,7 @@ async fn under_fire_nothing_acknowledged_is_lost_and_payments_go_on() {
     range
         .case("B8", "logins with wrong signatures", sockets::wrong_logins)
         .await;
+    range.case("H6", "POSTs at both doors", door::posts).await;
     range.case("C5", "slow syncs", disk::slow_syncs).await;
     range.case("C3", "a sync fails once", disk::failing_sync).await;
     range.case("C4", "the disk is full", disk::full).await;

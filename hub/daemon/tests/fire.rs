@@ -22,16 +22,22 @@ mod anvil;
 mod clock;
 #[path = "fire/disk.rs"]
 mod disk;
+#[path = "fire/door.rs"]
+mod door;
 #[path = "support/files.rs"]
 mod files;
 #[path = "kill_loop/judge.rs"]
 mod judge;
 #[path = "kill_loop/log.rs"]
 mod log;
+#[path = "fire/memory.rs"]
+mod memory;
 #[path = "fire/orders.rs"]
 mod orders;
 #[path = "kill_loop/people.rs"]
 mod people;
+#[path = "support/people.rs"]
+mod persons;
 #[path = "support/process.rs"]
 mod process;
 #[path = "fire/processes.rs"]
@@ -46,6 +52,11 @@ mod sockets;
 mod world;
 
 use range::Range;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest time for locks to be paid while the clock jumps: ten times what it takes.
+const JUMPS_MAX: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_fire_nothing_acknowledged_is_lost_and_payments_go_on() {
@@ -75,6 +86,7 @@ async fn under_fire_nothing_acknowledged_is_lost_and_payments_go_on() {
     range
         .case("B8", "logins with wrong signatures", sockets::wrong_logins)
         .await;
+    range.case("H6", "POSTs at both doors", door::posts).await;
     range.case("C5", "slow syncs", disk::slow_syncs).await;
     range.case("C3", "a sync fails once", disk::failing_sync).await;
     range.case("C4", "the disk is full", disk::full).await;
@@ -84,10 +96,14 @@ async fn under_fire_nothing_acknowledged_is_lost_and_payments_go_on() {
     range
         .case("D1", "stopped, and continued", processes::stopped)
         .await;
-    range.case("D3", "the clock jumps by a day", clock::jumps).await;
+    range.case("D3", "the clock jumps", clock::jumps).await;
     range
         .case("H1", "256 file descriptors", processes::few_descriptors)
         .await;
+    range
+        .case("H1", "too little memory to start", memory::too_little)
+        .await;
+    range.case("H1", "memory ends", memory::ends).await;
     range
         .case("H5", "SIGTERM under load", processes::terminated)
         .await;
@@ -96,4 +112,11 @@ async fn under_fire_nothing_acknowledged_is_lost_and_payments_go_on() {
         .await;
 
     range.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_outlast_a_hub_whose_clock_jumps() {
+    let dir = tempfile::tempdir().unwrap();
+    let tried = timeout(JUMPS_MAX, clock::locks_outlast_jumps(dir.path())).await;
+    tried.expect("everything is paid in the end");
 }

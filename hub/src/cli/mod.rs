@@ -19,12 +19,15 @@ pub mod vault;
 
 pub use exit::Failure;
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 use std::{
     io::{self, Write},
-    process::ExitCode,
+    panic,
+    process::{self, ExitCode},
     time::Duration,
 };
+use tokio::runtime::{Builder, Runtime};
 
 const EXAMPLES: &str = "\
 Start a hub of your own:
@@ -109,8 +112,7 @@ pub fn main(plays: &dyn Plays) -> ExitCode {
             return exit::code_of_usage(error.use_stderr() || printed.is_err());
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = match runtime {
+    let outcome = match runtime() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(cli, plays));
             // A backup's disk that hangs does not keep the process.
@@ -120,6 +122,18 @@ pub fn main(plays: &dyn Plays) -> ExitCode {
         Err(error) => Err(Failure::Running(error.into())),
     };
     exit::report(outcome)
+}
+
+/// Tokio panics when the system gives it no thread, and then waits for ever for those that it got: the process ends instead.
+fn runtime() -> io::Result<Runtime> {
+    panic::set_hook(Box::new(|panicked| {
+        let failure = Failure::Start(anyhow!("{panicked}"));
+        words(&format!("hub: {failure}"));
+        process::exit(failure.code().into());
+    }));
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    drop(panic::take_hook());
+    runtime
 }
 
 async fn run(cli: Cli, plays: &dyn Plays) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
     http::{HeaderMap, StatusCode},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -34,6 +34,8 @@ pub const HEADER: &str = "x-hub-operator";
 /// The token's file in `data_dir`.
 const TOKEN_FILE: &str = "operator.token";
 const TOKEN_BYTES: usize = 32;
+/// Longest question; a whole one has 200 bytes.
+const BODY_BYTES_MAX: usize = 4 * 1024;
 
 /// Where the token of the hub with this `data_dir` lies: 64 hex digits.
 #[must_use]
@@ -93,6 +95,7 @@ impl Desk {
         Router::new()
             .route("/liquidity", get(liquidity))
             .route("/settle-now", post(settle_now))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .route_layer(from_fn_with_state(self.clone(), guard))
             .with_state(self)
     }

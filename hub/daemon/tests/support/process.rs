@@ -8,7 +8,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -49,9 +49,18 @@ impl Hub {
 
     /// Waits until it says that it is ready.
     pub(crate) fn ready(&mut self) {
+        if let Some(status) = self.ready_or_ended() {
+            panic!("the hub ended by itself with {status}: {}", self.words());
+        }
+    }
+
+    /// Waits until it says that it is ready, or has ended by itself.
+    pub(crate) fn ready_or_ended(&mut self) -> Option<ExitStatus> {
         let began = Instant::now();
         while !is_ready(self.ops) {
-            self.must_run();
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
             assert!(
                 began.elapsed() < READY_MAX,
                 "the hub is not ready: {}",
@@ -60,6 +69,7 @@ impl Hub {
             // Another process: it can only be asked again.
             std::thread::sleep(Duration::from_millis(5));
         }
+        None
     }
 
     /// Fails when the hub has ended by itself.
@@ -70,7 +80,7 @@ impl Hub {
     }
 
     /// The end of its log.
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let from = text.len().saturating_sub(4000);
         text.get(from..).unwrap_or_default().to_owned()
@@ -92,7 +102,7 @@ impl Hub {
     }
 
     /// Waits until it has ended by itself, for so long.
-    pub(crate) async fn ended(&mut self, longest: Duration) -> Option<std::process::ExitStatus> {
+    pub(crate) async fn ended(&mut self, longest: Duration) -> Option<ExitStatus> {
         let began = Instant::now();
         loop {
             match self.child.try_wait().unwrap() {

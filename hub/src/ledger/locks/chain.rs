@@ -82,7 +82,7 @@ impl Ledger {
     /// R21: channels with a lock whose witness is known, that the client has not converted, and that expires soon.
     #[must_use]
     pub fn overdue(&self, now: UnixSeconds) -> Vec<Defence> {
-        let now = self.clock(now).now;
+        let Clock { now, chain } = self.clock(now);
         // A10: what may be old is no reason to start a dispute.
         let payers = self.payers.difference(&self.unsynced);
         let payers = payers.filter_map(|index| self.entries.get(*index));
@@ -90,7 +90,8 @@ impl Ledger {
             let act_s = entry.channel.delays().act_s;
             let locks = &entry.channel.received().locks;
             let mut known = entry.channel.known_witnesses();
-            let due = |lock: &Lock| lock.expiry > now && lock.expiry <= now.after(act_s);
+            // The adjudicator's time decides what has expired: an own clock that is ahead must not let it happen.
+            let due = |lock: &Lock| lock.expiry > chain && lock.expiry <= now.after(act_s);
             let late = |id: u64| locks.lock(id).is_some_and(due);
             *entry.channel.phase() == Phase::Open && known.any(|(id, _)| late(id))
         });

@@ -403,6 +403,11 @@ fn r21_a_payer_that_does_not_convert_is_disputed_in_time() {
     );
     let overdue = world.ledger.overdue(protocol_spec::UnixSeconds(expiry.0 - act));
     assert_eq!(overdue.len(), 1);
+    assert_eq!(
+        world.ledger.overdue(expiry),
+        overdue,
+        "the chain is not there yet"
+    );
     let received = &overdue[0].received;
     assert_eq!(received.witnesses, [("1".to_owned(), SECRET.into())]);
     assert_eq!(received.locks.len(), 1);

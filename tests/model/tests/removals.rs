@@ -6,14 +6,14 @@
     reason = "a test may stop at whatever surprises it"
 )]
 
+mod support;
+
 use model::chain::{Chain, Close, Status, Terms, Voucher, Withdraw};
 use model::instances::INSTANCES;
 use model::route::instances as route;
 use model::rules::{Rule, Rules};
-use model::search::search;
 use protocol_spec::Side;
-
-const LIMIT: usize = 4_000_000;
+use support::{holds, loses};
 
 #[test]
 fn nobody_loses_with_all_rules() {
@@ -25,19 +25,8 @@ fn nobody_loses_with_all_rules() {
         if side == Side::Hub && !instance.both_sides {
             continue;
         }
-        let report = search(&instance.model(false, Rules::ALL, side), LIMIT, 1, &|_, _| {});
-        assert!(
-            report.fault.is_none(),
-            "{} {side:?}: {:?}",
-            instance.name,
-            report.fault
-        );
-        assert!(
-            report.complete && report.ended > 0,
-            "{}: {} states",
-            instance.name,
-            report.states
-        );
+        let name = format!("{} {side:?}", instance.name);
+        holds(&name, &instance.model(false, Rules::ALL, side));
     }
 }
 
@@ -47,18 +36,8 @@ fn every_removed_rule_is_missed() {
         .iter()
         .flat_map(|instance| instance.finds.iter().map(move |rule| (instance, *rule)));
     for (instance, rule) in rules {
-        let report = search(
-            &instance.model(false, Rules::without(rule), Side::Client),
-            LIMIT,
-            1,
-            &|_, _| {},
-        );
-        assert!(
-            report.fault.is_some(),
-            "{}: {rule} removed and nobody lost in {} states",
-            instance.name,
-            report.states
-        );
+        let without = instance.model(false, Rules::without(rule), Side::Client);
+        loses(instance.name, rule, &without);
     }
 }
 

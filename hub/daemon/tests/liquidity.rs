@@ -154,24 +154,19 @@ fn promised(report: &Value) -> u128 {
     units(&report["tokens"][0]["promised"])
 }
 
+/// For want of reserve.
+async fn bounces(payer: &Person, payee: &Person, amount: u128) {
+    let refused = payer.client.pay(payee.key.address(), amount).await.unwrap_err();
+    let PayError::Bounced { reason, .. } = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(*reason, ReturnReason::InsufficientReserve, "{refused}");
+}
+
 /// 15,000 is more than the target, and the hub refills for it because a channel may hold that much.
 async fn dry_is_refilled(alice: &Person, shop: &Person) {
     let mut events = alice.client.events();
-    let refused = alice
-        .client
-        .pay(shop.key.address(), 15_000_u128)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            PayError::Bounced {
-                reason: ReturnReason::InsufficientReserve,
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    bounces(alice, shop, 15_000).await;
     let ready_at = loop {
         match tokio::time::timeout(PATIENCE, events.recv())
             .await
@@ -287,6 +282,74 @@ async fn a_dry_reserve_is_refilled_when_the_hint_says_and_what_is_too_much_comes
     process.stop();
 }
 
+/// Until the report says that the channel's reserve waits, and that `why` is the reason.
+async fn waits(world: &World, id: ChannelId, why: &str) {
+    let began = Instant::now();
+    let action = loop {
+        let seen = report(world);
+        let actions = seen["actions"].as_array().unwrap();
+        let mut of_it = actions.iter();
+        if let Some(action) = of_it.find(|action| action["channel"] == id.to_string().as_str()) {
+            break action.clone();
+        }
+        assert!(began.elapsed() < PATIENCE, "{seen}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(action["now"], false, "{action}");
+    assert!(action["why"].as_str().unwrap().contains(why), "{action}");
+}
+
+/// The report is made when it is asked for, the numbers by the next look at the reserves.
+async fn in_metrics(world: &World, lines: &[&str]) {
+    let began = Instant::now();
+    loop {
+        let metrics = process::get(world.ops, "/metrics");
+        if lines.iter().all(|line| metrics.contains(line)) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{metrics}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// H2: strangers who open channels lock up what the vault does not keep, and no more; the others are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn opening_channels_takes_nothing_of_what_the_vault_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = small(dir.path(), "", "").await;
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let kept = format!("high_watermark = \"{HIGH}\", kept = \"{}\"", VAULT - 2 * TARGET);
+    let changed = text.replace(&format!("high_watermark = \"{HIGH}\""), &kept);
+    assert_ne!(changed, text);
+    std::fs::write(&world.config, changed).unwrap();
+    let mut process = Hub::spawn(&world);
+    process.ready();
+    let (alice, shop) = alice_and_shop(&world).await;
+    let new = Person::arrive_without_reserve(&world, "new", world.listen, |builder| builder).await;
+    let id = new.channel.id();
+    waits(&world, id, "kept for orders").await;
+    in_metrics(&world, &["hub_reserves_held_back 1"]).await;
+    assert_eq!(world.vault().await, VAULT - 2 * TARGET);
+
+    // Too large for its reserve, and nothing is promised: only what was paid as much as a first reserve is refilled out
+    // of what is kept.
+    let mut events = alice.client.events();
+    bounces(&alice, &shop, 15_000).await;
+    alice.pay(&shop, TARGET).await;
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event, ClientEvent::ReserveComing { .. }), "{event:?}");
+    }
+    shop.channel.wait_hub_deposit(2 * TARGET).await.unwrap();
+    dry_is_refilled(&alice, &shop).await;
+    // A payment to the new one bounces, without a promise; what it orders it gets, and nothing else.
+    bounces(&alice, &new, 500).await;
+    let offer = new.channel.request_capacity(1_000_u128).await.unwrap();
+    new.channel.accept_capacity(&offer).await.unwrap();
+    new.channel.wait_hub_deposit(1_000_u128).await.unwrap();
+    alice.pay(&new, 500).await;
+    process.stop();
+}
+
 /// E12: who could not defend a channel sets nothing aside in it; what was set aside before goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_cannot_defend_pays_into_no_new_channel_until_it_is_filled() {
@@ -300,36 +363,8 @@ async fn a_wallet_that_cannot_defend_pays_into_no_new_channel_until_it_is_filled
     lost::set_balance(&world, world.hub, 35_000).await;
     let shop = Person::arrive_without_reserve(&world, "shop", world.listen, |builder| builder).await;
     let id = shop.channel.id();
-    let waits = |seen: &Value| {
-        let actions = seen["actions"].as_array().unwrap().clone();
-        actions
-            .into_iter()
-            .find(|action| action["channel"] == id.to_string().as_str())
-    };
-    let began = Instant::now();
-    let action = loop {
-        let seen = report(&world);
-        if let Some(action) = waits(&seen) {
-            break action;
-        }
-        assert!(began.elapsed() < PATIENCE, "{seen}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    assert_eq!(action["now"], false, "{action}");
-    assert!(
-        action["why"].as_str().unwrap().contains("the wallet cannot pay"),
-        "{action}"
-    );
-    // The report is made when it is asked for, the numbers by the next look at the reserves.
-    loop {
-        let metrics = process::get(world.ops, "/metrics");
-        let lines = ["hub_gas_wallet_short 1", "hub_reserves_held_back 1"];
-        if lines.iter().all(|line| metrics.contains(line)) {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "{metrics}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    waits(&world, id, "the wallet cannot pay").await;
+    in_metrics(&world, &["hub_gas_wallet_short 1", "hub_reserves_held_back 1"]).await;
     let refused = shop.channel.request_capacity(1_000_u128).await.unwrap_err();
     assert!(
         matches!(&refused, ChannelError::Hub(error) if error.is(ErrorCode::NoCapacity)),

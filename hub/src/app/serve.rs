@@ -276,6 +276,7 @@ fn test_tariff(config: &Config, token: Address) -> Tariff {
         high: Amount(400 * unit),
         volume_percent: 50,
         volume_max: Amount(400 * unit),
+        kept: Amount::ZERO,
     };
     Tariff {
         token,
@@ -372,6 +373,7 @@ fn reserve(wanted: &config::Reserve) -> Reserve {
         high: wanted.high_watermark.unwrap_or(high),
         volume_percent: wanted.volume_percent,
         volume_max: wanted.volume_max.unwrap_or(times(target, TIMES)),
+        kept: wanted.kept,
     }
 }
 

@@ -96,6 +96,7 @@ impl Driver {
             } else if matches!(state.status, abi::Status::Open) {
                 let amount = belief.money.hub_deposit.saturating_minus(money.hub_deposit);
                 lost.push(ReserveNeed {
+                    unproven: false,
                     channel,
                     config: belief.config,
                     hub_deposit: money.hub_deposit,

@@ -183,6 +183,7 @@ impl Driver {
             surpluses,
             available: available.collect(),
             owed: reserves.owed,
+            kept: reserves.kept,
             gas_price_wei,
             wallet_short: self.in_flight.wallet_is_short(),
         }
@@ -204,7 +205,8 @@ impl Driver {
     /// What the ledger may promise: nothing that is on its way, or that reserves which are no orders wait for.
     async fn tell_vaults(&mut self, vaults: &BTreeMap<Address, (Amount, Amount)>, plan: &Plan) {
         self.measure_pace().await;
-        let held = plan.waiting.iter().filter(|waiting| waiting.why == Why::Wallet);
+        let waiting = plan.waiting.iter();
+        let held = waiting.filter(|waiting| matches!(waiting.why, Why::Wallet | Why::Kept));
         metrics::gauge!("hub_reserves_held_back").set(u32::try_from(held.count()).unwrap_or(u32::MAX));
         let mut spoken_for = plan.put_off();
         for refill in &plan.refills {

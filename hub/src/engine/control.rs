@@ -39,6 +39,8 @@ pub struct Reserves {
     pub awaited: Vec<ChannelId>,
     /// Every token served, with what is ordered in it and not paid in.
     pub owed: BTreeMap<Address, Amount>,
+    /// What the vaults keep from channels that are not in use: [`crate::ledger::Reserve::kept`].
+    pub kept: BTreeMap<Address, Amount>,
 }
 
 /// What the chain driver needs to know.

@@ -4,8 +4,8 @@
 
 use super::run::ToJournal;
 use crate::{
-    ledger::Output,
-    store::{Checkpoint, Durable, Epoch, JournalRecord, ShardId, Store, StoreError},
+    ledger::{Output, Saved},
+    store::{Durable, Epoch, JournalRecord, ShardId, Store, StoreError},
 };
 use protocol_spec::canary::{Canary, planted};
 use std::sync::Arc;
@@ -58,8 +58,8 @@ impl Journal {
                 }
                 // Whoever acts on it signs what the ledger agreed to: that must be durable first.
                 ToJournal::Snapshot(sender, snapshot) => drop(sender.send(*snapshot)),
-                ToJournal::Checkpoint(checkpoint) => {
-                    if checkpoints.send(checkpoint).await.is_err() {
+                ToJournal::Checkpoint(saved) => {
+                    if checkpoints.send(saved).await.is_err() {
                         break;
                     }
                 }
@@ -90,9 +90,14 @@ async fn write_behind(
     store: Arc<dyn Store>,
     shard: ShardId,
     epoch: Epoch,
-    mut checkpoints: mpsc::Receiver<Checkpoint>,
+    mut checkpoints: mpsc::Receiver<Saved>,
 ) -> Result<(), StoreError> {
-    while let Some(checkpoint) = checkpoints.recv().await {
+    while let Some(mut saved) = checkpoints.recv().await {
+        // In steps: connections are served on this thread as well.
+        while saved.write_some() {
+            tokio::task::yield_now().await;
+        }
+        let checkpoint = saved.into_checkpoint();
         let below = checkpoint.upto.saturating_add(1);
         store.checkpoint(shard, epoch, checkpoint).await?;
         while store.trim(shard, epoch, below).await?.more {

@@ -4,9 +4,8 @@ use super::{
     Control, Inbound, Outbox, SessionId, Snapshot,
     verify::{Verified, Verifier},
 };
-use crate::ledger::{Input, Ledger, Output};
+use crate::ledger::{Input, Ledger, Output, Saved};
 use crate::now::Now;
-use crate::store::Checkpoint;
 use dashmap::DashMap;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
@@ -49,7 +48,7 @@ pub(super) enum ToJournal {
         record: Option<(u64, Vec<u8>)>,
         outputs: Vec<Output>,
     },
-    Checkpoint(Checkpoint),
+    Checkpoint(Saved),
     /// An answer that may be given once everything before it is durable.
     Snapshot(oneshot::Sender<Snapshot>, Box<Snapshot>),
 }
@@ -209,8 +208,8 @@ impl LedgerLoop {
     }
 
     async fn write_behind(&mut self) -> Option<()> {
-        let checkpoint = self.ledger.checkpoint();
-        self.journal.send(ToJournal::Checkpoint(checkpoint)).await.ok()
+        let saved = self.ledger.save();
+        self.journal.send(ToJournal::Checkpoint(saved)).await.ok()
     }
 
     fn snapshot(&self) -> Snapshot {

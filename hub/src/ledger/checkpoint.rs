@@ -1,12 +1,19 @@
 //! Checkpoints: the changed part of the state as table rows. The way back is `restore`.
 
 use super::{
-    ChainPosition, Ledger, Policy, Vault, entry::Entry, log::RowChange, pack::pack, policy::FormerFee,
+    ChainPosition, Ledger, Policy, Vault,
+    blocks::Shared,
+    entry::{Entry, EventRow},
+    log::{Log, RowChange},
+    output::Issue,
+    pack::pack,
+    payments::Known,
+    policy::FormerFee,
 };
 use crate::store::{Checkpoint, Table};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{Address, ChannelId, Reject, UnixSeconds};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(BorshSerialize, BorshDeserialize)]
 pub(super) struct Meta {
@@ -21,12 +28,42 @@ pub(super) struct Meta {
     pub(super) former: BTreeMap<Address, FormerFee>,
 }
 
-pub(super) const VERSION: u8 = 12;
+pub(super) const VERSION: u8 = 13;
 const META_KEY: &[u8] = b"ledger";
+
+/// Items in a row of each log, at most: as many as fill pages of the store, and leave room for the row's key and
+/// checksum.
+const PAYMENTS_IN_ROW: usize = 96;
+const EVENTS_IN_ROW: usize = 198;
+const VOUCHERS_IN_ROW: usize = 64;
+
+/// Rows made at a time by [`Saved::write_some`].
+const ROWS_AT_ONCE: usize = 64;
+
+/// A checkpoint that is not bytes yet. Taking it makes payments wait, writing it does not.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    checkpoint: Checkpoint,
+    rows: Vec<Unwritten>,
+}
+
+#[derive(Debug)]
+enum Unwritten {
+    /// Not packed.
+    Channel(ChannelId, Vec<u8>),
+    Payments(ChannelId, u64, Shared<Known>),
+    Events(ChannelId, u64, Shared<EventRow>),
+    Unacknowledged(ChannelId, u64, Shared<Arc<Issue>>),
+}
 
 impl Ledger {
     /// Rows for everything changed since the last call. `upto` is the newest record applied.
     pub fn checkpoint(&mut self) -> Checkpoint {
+        self.save().into_checkpoint()
+    }
+
+    /// The same, without making the rows.
+    pub(crate) fn save(&mut self) -> Saved {
         let mut checkpoint = Checkpoint {
             upto: self.next_record.saturating_sub(1),
             ..Checkpoint::default()
@@ -45,11 +82,15 @@ impl Ledger {
         checkpoint
             .puts
             .push((Table::Meta, META_KEY.to_vec(), encode(&meta)));
+        let mut saved = Saved {
+            checkpoint,
+            rows: Vec::new(),
+        };
         for index in self.dirty.take_unsaved() {
-            self.entries.change(index, |entry| checkpoint.save(index, entry));
+            self.entries.change(index, |entry| saved.channel(index, entry));
         }
         self.start_cooling();
-        checkpoint
+        saved
     }
 
     /// Rows for everything, as the first checkpoint of a new database.
@@ -80,32 +121,86 @@ impl Ledger {
     }
 }
 
-impl Checkpoint {
-    fn save(&mut self, index: usize, entry: &mut Entry) {
+impl Saved {
+    /// What changed of one channel.
+    fn channel(&mut self, index: usize, entry: &mut Entry) {
         let channel = entry.channel.id();
         let stored = &mut entry.stored;
         let row = encode(&(index as u64, entry.channel.to_record(), &*stored));
-        self.puts.push((Table::Channels, channel.0.to_vec(), pack(&row)));
-        stored.payments.save(self.rows(channel, Table::Payments));
-        stored.events.save(self.rows(channel, Table::Events));
-        stored.backlog.save(self.rows(channel, Table::Unacknowledged));
+        self.rows.push(Unwritten::Channel(channel, row));
+        let (payments, events) = (Unwritten::Payments, Unwritten::Events);
+        self.log(
+            &mut stored.payments,
+            PAYMENTS_IN_ROW,
+            channel,
+            Table::Payments,
+            payments,
+        );
+        self.log(&mut stored.events, EVENTS_IN_ROW, channel, Table::Events, events);
+        let (table, vouchers) = (Table::Unacknowledged, Unwritten::Unacknowledged);
+        self.log(&mut stored.backlog, VOUCHERS_IN_ROW, channel, table, vouchers);
     }
 
-    /// Turns the changes of a channel's log into rows of `table`: items one behind the other.
-    fn rows<T: BorshSerialize>(&mut self, channel: ChannelId, table: Table) -> impl FnMut(RowChange<'_, T>) {
-        let key = move |first: u64| [channel.0.as_slice(), &first.to_be_bytes()].concat();
-        move |change| match change {
-            RowChange::Put(first, items) => {
-                let mut bytes = Vec::with_capacity(items.len().saturating_mul(size_of::<T>()));
-                for item in items {
-                    // Writing to a Vec cannot fail.
-                    let _ = item.serialize(&mut bytes);
-                }
-                self.puts.push((table, key(first), bytes));
+    fn log<T: Clone>(
+        &mut self,
+        log: &mut Log<T>,
+        row_items: usize,
+        channel: ChannelId,
+        table: Table,
+        put: fn(ChannelId, u64, Shared<T>) -> Unwritten,
+    ) {
+        log.save(row_items, |change| match change {
+            RowChange::Put(first, items) => self.rows.push(put(channel, first, items)),
+            RowChange::Delete(first) => self.checkpoint.deletes.push((table, log_key(channel, first))),
+        });
+    }
+
+    /// Makes some of the rows. False when none is left.
+    pub(crate) fn write_some(&mut self) -> bool {
+        let some = (0..ROWS_AT_ONCE).map_while(|_| self.rows.pop());
+        self.checkpoint.puts.extend(some.map(Unwritten::write));
+        !self.rows.is_empty()
+    }
+
+    /// Makes all rows that are left.
+    pub(crate) fn into_checkpoint(mut self) -> Checkpoint {
+        while self.write_some() {}
+        self.checkpoint
+    }
+}
+
+impl Unwritten {
+    fn write(self) -> (Table, Vec<u8>, Vec<u8>) {
+        match self {
+            Self::Channel(channel, row) => (Table::Channels, channel.0.to_vec(), pack(&row)),
+            Self::Payments(channel, first, items) => {
+                (Table::Payments, log_key(channel, first), in_row(items.iter()))
             }
-            RowChange::Delete(first) => self.deletes.push((table, key(first))),
+            Self::Events(channel, first, items) => {
+                (Table::Events, log_key(channel, first), in_row(items.iter()))
+            }
+            Self::Unacknowledged(channel, first, items) => (
+                Table::Unacknowledged,
+                log_key(channel, first),
+                in_row(items.iter()),
+            ),
         }
     }
+}
+
+/// Of the row of a log whose first item is at `first`.
+fn log_key(channel: ChannelId, first: u64) -> Vec<u8> {
+    [channel.0.as_slice(), &first.to_be_bytes()].concat()
+}
+
+/// Items one behind the other.
+fn in_row<'a, T: BorshSerialize + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items {
+        // Writing to a Vec cannot fail.
+        let _ = item.serialize(&mut bytes);
+    }
+    bytes
 }
 
 fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {

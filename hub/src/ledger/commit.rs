@@ -10,7 +10,7 @@ use super::{
 use crate::{digests, engine::SessionId};
 use hub_verify::prefetch;
 use protocol_spec::{
-    Digest, Op, Receipt, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher,
+    Digest, Op, Reject, ReturnReason, SignedVoucher, UnixSeconds, VerifiedVoucher,
     channel::{Clock, Draft},
 };
 use std::sync::Arc;
@@ -353,7 +353,7 @@ impl Ledger {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
-            let newest = entry.newest_event();
+            let (channel, newest) = (entry.channel.id(), entry.newest_event());
             let mut subscribers = std::mem::take(&mut entry.subscribers);
             // Its next event is no longer kept: it must notice, and come back with its cursor.
             subscribers.retain(|subscriber| {
@@ -380,7 +380,7 @@ impl Ledger {
                     commit.outputs.push(Output::Event(Box::new(EventOut {
                         session: subscriber.session,
                         cursor: Entry::cursor(epoch, position),
-                        receipt: row.receipt.clone(),
+                        receipt: row.receipt(channel),
                     })));
                 }
                 subscriber.next = subscriber.next.max(until.saturating_add(1));
@@ -404,31 +404,30 @@ impl Ledger {
 /// Appends the receipts of the voucher's credits; drops what is too old or too many. True if there were any.
 fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s: u64, max: u32) -> bool {
     let before = entry.stored.events.end();
-    let receipt = |payment_id, invoice, payer, amount| Receipt {
+    let row = |payment_id, invoice, payer, amount| EventRow {
         payment_id,
         invoice,
         payer,
-        payee_channel: issue.voucher.channel_id,
         payee_seq: issue.voucher.seq,
         amount,
         at: now,
     };
     for op in &issue.ops {
-        let receipt = match op {
-            Op::Credit(c) => Some(receipt(c.payment_id, c.invoice, c.payer, c.amount)),
+        let row = match op {
+            Op::Credit(c) => Some(row(c.payment_id, c.invoice, c.payer, c.amount)),
             Op::LockConvert { id, .. } => {
                 let resting = entry.stored.resting.remove(id);
-                resting.map(|lock| receipt(lock.payment_id, lock.invoice, lock.payer_tag, lock.amount))
+                resting.map(|lock| row(lock.payment_id, lock.invoice, lock.payer_tag, lock.amount))
             }
             _ => None,
         };
-        if let Some(receipt) = receipt {
-            entry.stored.reserve.volume.add(receipt.amount, now);
-            entry.stored.events.push(EventRow { receipt });
+        if let Some(row) = row {
+            entry.stored.reserve.volume.add(row.amount, now);
+            entry.stored.events.push(row);
         }
     }
     let news = entry.stored.events.end() > before;
-    let old = |row: &EventRow| row.receipt.at.after(retention_s) < now;
+    let old = |row: &EventRow| row.at.after(retention_s) < now;
     while entry.stored.events.len() > max as usize || entry.stored.events.front().is_some_and(old) {
         entry.stored.events.pop_front();
     }

@@ -7,12 +7,12 @@ use super::{
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, Digest, Op, PaymentId, Receipt, Reject, ReturnReason, Seq, UnixSeconds,
+    Amount, Channel, ChannelId, Digest, Op, PaymentId, Receipt, Reject, ReturnReason, Seq, UnixSeconds,
     channel::{Clock, Phase},
     limits,
     message::{Bounce, ChannelInfo, Cursor, ErrorCode, RpcError},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 /// A channel with everything around it.
 #[derive(Clone, Debug)]
@@ -99,10 +99,40 @@ pub(super) struct Resting {
     pub(super) amount: Amount,
 }
 
-/// A receipt.
+/// A receipt; whose it is, says where it stands.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub(super) struct EventRow {
-    pub(super) receipt: Receipt,
+    pub(super) payment_id: PaymentId,
+    #[borsh(serialize_with = "write_set", deserialize_with = "read_set")]
+    pub(super) invoice: Digest,
+    pub(super) payer: Digest,
+    pub(super) payee_seq: Seq,
+    pub(super) amount: Amount,
+    pub(super) at: UnixSeconds,
+}
+
+impl EventRow {
+    pub(super) fn receipt(&self, payee_channel: ChannelId) -> Receipt {
+        Receipt {
+            payment_id: self.payment_id,
+            invoice: self.invoice,
+            payer: self.payer,
+            payee_channel,
+            payee_seq: self.payee_seq,
+            amount: self.amount,
+            at: self.at,
+        }
+    }
+}
+
+/// Most payments have no invoice.
+fn write_set<W: io::Write>(digest: &Digest, writer: &mut W) -> io::Result<()> {
+    let set = (*digest != Digest::default()).then_some(*digest);
+    set.serialize(writer)
+}
+
+fn read_set<R: io::Read>(reader: &mut R) -> io::Result<Digest> {
+    Ok(Option::deserialize_reader(reader)?.unwrap_or_default())
 }
 
 /// A connection that streams the channel's receipts.

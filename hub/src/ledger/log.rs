@@ -1,13 +1,10 @@
 //! A list that grows at its end and is forgotten from its front. In the store it has rows of its own, each with some
 //! neighbours: a checkpoint writes what was added, and never what is there already.
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Shared};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::Reject;
-use std::{
-    collections::{VecDeque, vec_deque},
-    io,
-};
+use std::{collections::VecDeque, io};
 
 /// Items with positions from 1 on. Serialized it is only its two ends: the items come back by [`Log::restore`].
 #[derive(Clone, Debug)]
@@ -15,15 +12,15 @@ pub(super) struct Log<T> {
     items: Blocks<T>,
     /// Position of the first item kept, or of the next one.
     from: u64,
-    /// First positions of the rows in the store, in order. A row ends where a block did.
+    /// First positions of the rows in the store, in order.
     rows: VecDeque<u64>,
     /// Items below are in these rows, or gone.
     saved: u64,
 }
 
 /// What a checkpoint does with a log's rows, each named by the position of its first item.
-pub(super) enum RowChange<'a, T> {
-    Put(u64, vec_deque::Iter<'a, T>),
+pub(super) enum RowChange<T> {
+    Put(u64, Shared<T>),
     Delete(u64),
 }
 
@@ -80,7 +77,7 @@ impl<T> Log<T> {
     }
 
     pub(super) fn pop_front(&mut self) {
-        if self.items.pop_front().is_some() {
+        if self.items.pop_front() {
             self.from = self.from.saturating_add(1);
         }
     }
@@ -88,28 +85,6 @@ impl<T> Log<T> {
     pub(super) fn clear(&mut self) {
         self.from = self.end();
         self.items.clear();
-    }
-
-    /// What makes the rows in the store those of now. The log takes it for done.
-    pub(super) fn save(&mut self, mut change: impl FnMut(RowChange<'_, T>)) {
-        while let Some(first) = self.rows.front().copied() {
-            let end = self.rows.get(1).copied().unwrap_or(self.saved);
-            if end > self.from {
-                break;
-            }
-            change(RowChange::Delete(first));
-            self.rows.pop_front();
-        }
-        let mut at = self.saved.max(self.from);
-        let skip = |at: u64| usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX);
-        while at < self.end() {
-            let items = self.items.together(skip(at));
-            let next = at.saturating_add(items.len() as u64);
-            change(RowChange::Put(at, items));
-            self.rows.push_back(at);
-            at = next;
-        }
-        self.saved = at;
     }
 
     /// The store is a new one, and has nothing of it.
@@ -144,6 +119,29 @@ impl<T> Log<T> {
             true => Ok(()),
             false => Err(Reject::RecordCorrupt),
         }
+    }
+}
+
+impl<T: Clone> Log<T> {
+    /// What makes the rows in the store those of now, with `row_items` in a row at most. The log takes it for done.
+    pub(super) fn save(&mut self, row_items: usize, mut change: impl FnMut(RowChange<T>)) {
+        while let Some(first) = self.rows.front().copied() {
+            let end = self.rows.get(1).copied().unwrap_or(self.saved);
+            if end > self.from {
+                break;
+            }
+            change(RowChange::Delete(first));
+            self.rows.pop_front();
+        }
+        let mut at = self.saved.max(self.from);
+        while at < self.end() {
+            let skip = usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX);
+            let (items, count) = self.items.share(skip, row_items);
+            change(RowChange::Put(at, items));
+            self.rows.push_back(at);
+            at = at.saturating_add(count as u64);
+        }
+        self.saved = at;
     }
 }
 
@@ -189,16 +187,19 @@ impl<T> BorshDeserialize for Log<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::blocks::BLOCK_ITEMS, *};
+    use super::*;
     use std::collections::BTreeMap;
+
+    const ROW_ITEMS: usize = 50;
 
     type Rows = BTreeMap<u64, Vec<u32>>;
 
     fn save(log: &mut Log<u32>, rows: &mut Rows) -> usize {
         let mut written = 0;
-        log.save(|change| match change {
+        log.save(ROW_ITEMS, |change| match change {
             RowChange::Put(first, items) => {
-                let items: Vec<u32> = items.copied().collect();
+                let items: Vec<u32> = items.iter().copied().collect();
+                assert!(!items.is_empty() && items.len() <= ROW_ITEMS);
                 written = items.len().saturating_add(written);
                 assert!(rows.insert(first, items).is_none(), "a row is written once");
             }
@@ -250,7 +251,7 @@ mod tests {
                 assert_same(&log, &again);
                 let stored: usize = rows.values().map(Vec::len).sum();
                 assert!(
-                    stored < log.len().saturating_add(BLOCK_ITEMS),
+                    stored < log.len().saturating_add(ROW_ITEMS),
                     "rows of the past stay"
                 );
             }

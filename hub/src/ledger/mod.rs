@@ -34,6 +34,7 @@ mod tests;
 mod touched;
 mod unsettled;
 
+pub(crate) use checkpoint::Saved;
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
 pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};

@@ -146,4 +146,6 @@ pub struct ReserveNeed {
     pub refilling: Amount,
     /// Somebody waits for it: it goes whatever gas costs.
     pub urgent: bool,
+    /// The client was paid less than a first reserve: it may be one of many that a stranger opened.
+    pub unproven: bool,
 }

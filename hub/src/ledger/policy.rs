@@ -75,6 +75,9 @@ pub struct Reserve {
     pub volume_percent: u32,
     /// But no more than this by volume alone.
     pub volume_max: Amount,
+    /// What the vault keeps for orders and for channels in use, whose clients were paid `initial` at least: opening many
+    /// channels takes no more out of it than what is above.
+    pub kept: Amount,
 }
 
 /// Capacity for sale: reserve that a payee orders and pays for.

@@ -19,6 +19,8 @@ pub struct Situation {
     pub available: BTreeMap<Address, Amount>,
     /// Per token: orders that were paid for and are not served. Quotes cost nothing and hold nothing back.
     pub owed: BTreeMap<Address, Amount>,
+    /// Per token: what channels that are unproven leave in the vault, but for their orders.
+    pub kept: BTreeMap<Address, Amount>,
     /// What gas costs now; none: it is not known.
     pub gas_price_wei: Option<u128>,
     /// The hub's wallet does not pay for defending the channels that there are.
@@ -28,7 +30,7 @@ pub struct Situation {
 /// What to do now, and what waits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
-    /// To be paid in now: orders first, then what somebody waits for, then the rest.
+    /// To be paid in now: orders first, then what somebody waits for, unproven channels last of these, then the rest.
     pub refills: Vec<Refill>,
     /// To be asked for now.
     pub releases: Vec<Surplus>,
@@ -67,6 +69,8 @@ pub enum Why {
     GasPrice,
     /// The vault holds too little beyond what is owed.
     Vault,
+    /// That channel was paid next to nothing yet, and what the vault holds is kept for those in use.
+    Kept,
     /// Enough others are under way.
     Turn,
 }
@@ -79,6 +83,7 @@ impl Why {
             Self::Wallet => "the wallet cannot pay for the defence of the channels that there are",
             Self::GasPrice => "gas is above the ceiling and nobody waits for it",
             Self::Vault => "the vault holds too little beyond what is owed",
+            Self::Kept => "what the vault holds is kept for orders and for channels in use",
             Self::Turn => "enough others go first",
         }
     }
@@ -88,13 +93,18 @@ impl Why {
 struct Budget {
     available: Amount,
     owed: Amount,
+    kept: Amount,
 }
 
 impl Budget {
     /// What this need gets: all, its order alone, or nothing. What is owed to others stays.
     fn grant(&mut self, need: &ReserveNeed) -> Amount {
         let others = self.owed.saturating_minus(need.owed);
-        let most = self.available.saturating_minus(others);
+        let kept = match need.unproven {
+            true => self.kept,
+            false => Amount::ZERO,
+        };
+        let most = self.available.saturating_minus(others).saturating_minus(kept);
         // An order is served even when the vault was emptied below what is owed.
         let granted = match () {
             () if need.amount <= most => need.amount,
@@ -112,7 +122,7 @@ impl Budget {
 pub fn plan(mut situation: Situation, policy: LiquidityPolicy) -> Plan {
     let gas_is_high = policy.gas_is_high(situation.gas_price_wei);
     let mut plan = Plan::default();
-    let rank = |need: &ReserveNeed| (need.owed.is_zero(), !need.urgent, need.channel);
+    let rank = |need: &ReserveNeed| (need.owed.is_zero(), !need.urgent, need.unproven, need.channel);
     situation.needs.sort_by_key(rank);
     let mut budgets = BTreeMap::new();
     for mut need in situation.needs {
@@ -137,11 +147,14 @@ pub fn plan(mut situation: Situation, policy: LiquidityPolicy) -> Plan {
         let budget = budgets.entry(token).or_insert_with(|| Budget {
             available: of(&situation.available),
             owed: of(&situation.owed),
+            kept: of(&situation.kept),
         });
+        let would_do = need.amount <= budget.available.saturating_minus(budget.owed);
         let granted = budget.grant(&need);
         let missing = need.amount.saturating_minus(granted);
         if !missing.is_zero() {
-            plan.waiting.push(wait(missing, Why::Vault));
+            let why = if would_do { Why::Kept } else { Why::Vault };
+            plan.waiting.push(wait(missing, why));
         }
         if !granted.is_zero() {
             need.amount = granted;
@@ -178,11 +191,13 @@ fn release(plan: &mut Plan, mut surpluses: Vec<Surplus>, gas_is_high: bool, poli
 }
 
 impl Plan {
-    /// Per token: what is still to be paid in and is no order, because orders are promises of their own.
+    /// Per token: what is still to be paid in and is no order, because orders are promises of their own. Who gets nothing of
+    /// what the vault keeps keeps nothing from others.
     #[must_use]
     pub fn put_off(&self) -> BTreeMap<Address, Amount> {
         let mut sums: BTreeMap<Address, Amount> = BTreeMap::new();
-        for waiting in self.waiting.iter().filter(|waiting| waiting.refill) {
+        let wait = |waiting: &&Waiting| waiting.refill && waiting.why != Why::Kept;
+        for waiting in self.waiting.iter().filter(wait) {
             let sum = sums.entry(waiting.token).or_default();
             *sum = Amount(sum.0.saturating_add(waiting.amount.0));
         }

@@ -29,6 +29,7 @@ fn need(number: u8, token: Address, amount: u128, owed: u128, urgent: bool) -> R
         owed: Amount(owed),
         refilling: Amount::ZERO,
         urgent,
+        unproven: false,
     }
 }
 
@@ -140,6 +141,44 @@ fn a_wallet_that_is_short_pays_into_no_new_channel() {
 }
 
 #[test]
+fn new_channels_get_nothing_of_what_the_vault_keeps_but_what_they_ordered() {
+    let new = |number, amount, owed| ReserveNeed {
+        unproven: true,
+        ..need(number, TOKEN, amount, owed, true)
+    };
+    let at = |available, kept| {
+        // New, one that is in use, new with an order of 50.
+        let needs = vec![new(1, 100, 0), need(2, TOKEN, 100, 0, true), new(3, 150, 50)];
+        let situation = Situation {
+            kept: [(TOKEN, Amount(kept))].into(),
+            ..situation(needs, available, 50)
+        };
+        let plan = plan(situation, LiquidityPolicy::default());
+        let waiting = plan
+            .waiting
+            .iter()
+            .map(|one| (one.channel.0[0], one.why))
+            .collect();
+        (refilled(&plan), waiting, plan.put_off())
+    };
+    let put_off = |amount| BTreeMap::from([(TOKEN, Amount(amount))]);
+    assert_eq!(
+        at(350, 0),
+        (vec![(3, 150), (2, 100), (1, 100)], vec![], BTreeMap::new())
+    );
+    // Whoever is in use goes before a new one, and may take what is kept.
+    assert_eq!(
+        at(350, 1),
+        (vec![(3, 150), (2, 100)], vec![(1, Why::Kept)], BTreeMap::new())
+    );
+    let both = vec![(3, Why::Kept), (1, Why::Kept)];
+    assert_eq!(at(350, 300), (vec![(3, 50), (2, 100)], both, BTreeMap::new()));
+    assert_eq!(at(50, 300).0, [(3, 50)], "what was paid for");
+    // What is not there is waited for; what is kept is not.
+    assert_eq!(at(149, 300).2, put_off(300));
+}
+
+#[test]
 fn releases_are_bounded_the_largest_first_and_can_be_switched_off() {
     let surplus = |number: u8| Surplus {
         channel: ChannelId([number; 32]),
@@ -176,15 +215,22 @@ proptest! {
         items in prop::collection::vec((1..100_u128, 0..100_u128, any::<bool>()), 0..12),
         spare in 0..600_u128,
         price in prop::option::of(1..60_u128),
+        new in prop::collection::vec(any::<bool>(), 12),
+        kept in 0..300_u128,
     ) {
-        let needs: Vec<_> = items.iter().enumerate().map(|(index, (extra, owed, urgent))| {
-            need(u8::try_from(index + 1).unwrap(), TOKEN, extra + owed, *owed, *urgent || *owed > 0)
+        let needs: Vec<_> = items.iter().zip(&new).enumerate().map(|(index, ((extra, owed, urgent), new))| {
+            let need = need(u8::try_from(index + 1).unwrap(), TOKEN, extra + owed, *owed, *urgent || *owed > 0);
+            ReserveNeed { unproven: *new, ..need }
         }).collect();
         let owed: u128 = items.iter().map(|(_, owed, _)| owed).sum();
         let available = owed + spare;
-        let situation = Situation { gas_price_wei: price, ..situation(needs.clone(), available, owed) };
+        let kept_of = [(TOKEN, Amount(kept))].into();
+        let situation = Situation { gas_price_wei: price, kept: kept_of, ..situation(needs.clone(), available, owed) };
         let policy = LiquidityPolicy { gas_price_max_wei: Some(30), release: true };
         let plan = plan(situation, policy);
+        let first = plan.refills.iter().filter(|refill| refill.need.unproven);
+        let first: u128 = first.map(|refill| refill.need.amount.0.saturating_sub(refill.need.owed.0)).sum();
+        prop_assert!(first <= spare.saturating_sub(kept), "new channels were paid out of what is kept");
         let out: u128 = plan.refills.iter().map(|refill| refill.need.amount.0).sum();
         let served: u128 = plan.refills.iter().map(|refill| refill.need.owed.0.min(refill.need.amount.0)).sum();
         prop_assert!(out <= available);

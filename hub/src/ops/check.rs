@@ -184,6 +184,7 @@ fn tokens(config: &Config, problems: &mut Problems) {
             high_watermark,
             volume_percent,
             volume_max,
+            kept,
         } = &token.reserve;
         let target = target.unwrap_or(*initial);
         let key = |field: &str| format!("tokens[{index}].reserve.{field}");
@@ -192,6 +193,7 @@ fn tokens(config: &Config, problems: &mut Problems) {
         problems.range(&key("volume_percent"), *volume_percent, 0..=1_000);
         let volume_max = volume_max.unwrap_or_default().0;
         problems.range(&key("volume_max"), volume_max, 0..=limits::AMOUNT_MAX);
+        problems.range(&key("kept"), kept.0, 0..=limits::AMOUNT_MAX);
         problems.unless(*low_watermark <= target, || {
             format!(
                 "{}: is {low_watermark}, must be 0 to the target, {target}",

@@ -221,6 +221,9 @@ section! {
         /// But no more than this by volume alone; none: four times the target.
         #[serde(default, deserialize_with = "maybe_units")]
         pub volume_max: Option<Amount>,
+        /// What first reserves leave in the vault.
+        #[serde(default, deserialize_with = "units")]
+        pub kept: Amount,
     }
 
     /// `[liquidity]`.

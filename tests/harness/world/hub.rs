@@ -38,6 +38,7 @@ const RESERVE: Reserve = Reserve {
     high: Amount::ZERO,
     volume_percent: 0,
     volume_max: Amount::ZERO,
+    kept: Amount::ZERO,
 };
 
 /// Blocks on top of one that counts.

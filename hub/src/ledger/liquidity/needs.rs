@@ -136,7 +136,15 @@ impl Ledger {
             owed,
             refilling: entry.stored.reserve.refilling,
             urgent: asked || nearly_dry || hub_deposit.is_zero(),
+            unproven: self.is_unproven(entry),
         })
+    }
+
+    /// What the hub paid the client came out of money that somebody paid in: that much costs a stranger as much.
+    fn is_unproven(&self, entry: &Entry) -> bool {
+        let tariff = self.policy.tariff(entry.channel.config().token);
+        let initial = tariff.map_or(Amount::ZERO, |tariff| tariff.reserve.initial);
+        entry.channel.sent().paid < initial.max(Amount(1))
     }
 
     /// The refill and what is owed; zero in a token that is not served.
@@ -218,9 +226,13 @@ impl Ledger {
         let (token, levels) = (entry.channel.config().token, self.levels(entry));
         let refilled = entry.stored.registered && !entry.stored.frozen && amount <= levels.demand_max();
         let missing = levels.target.max(amount).saturating_minus(entry.capacity());
-        let covered = missing <= self.spare(token, now);
         let vault = self.vaults.get(&token)?;
         let (ready_in_s, new) = (vault.ready_in_s?, entry.channel.funds().hub_deposit.is_zero());
+        let kept = match self.is_unproven(entry) {
+            true => self.policy.tariff(token)?.reserve.kept,
+            false => Amount::ZERO,
+        };
+        let covered = missing <= self.spare(token, now).saturating_minus(kept);
         let refilled = refilled && (vault.new_channels || !new);
         (refilled && covered && entry.fits(amount)).then(|| now.after(ready_in_s))
     }

@@ -46,13 +46,16 @@ impl Ledger {
     /// What the liquidity manager needs to know.
     #[must_use]
     pub fn reserves(&self) -> Reserves {
-        let tokens = self.policy.tokens.iter().map(|tariff| tariff.token);
+        let tariffs = self.policy.tokens.iter();
+        let kept = tariffs.clone().map(|tariff| (tariff.token, tariff.reserve.kept));
+        let tokens = tariffs.map(|tariff| tariff.token);
         Reserves {
             block: self.chain.number,
             needs: self.reserve_needs(),
             surpluses: self.surpluses(),
             awaited: self.awaited_refills(),
             owed: tokens.map(|token| (token, self.owed(token))).collect(),
+            kept: kept.collect(),
         }
     }
 

@@ -49,6 +49,7 @@ fn ways() -> [Way; 3] {
         high: Amount(high),
         volume_percent,
         volume_max: Amount(20_000_000),
+        kept: Amount::ZERO,
     };
     let at_any_price = LiquidityPolicy {
         gas_price_max_wei: None,
@@ -186,6 +187,7 @@ impl Day {
             needs,
             surpluses,
             available: [(TOKEN, available)].into(),
+            kept: reserves.kept,
             owed: reserves.owed,
             gas_price_wei: Some(price),
             wallet_short: false,

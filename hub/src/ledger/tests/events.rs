@@ -160,7 +160,7 @@ fn receipts_carry_the_time_of_the_record_also_when_a_fact_of_the_chain_cut_the_v
     let block = world.block_of(facts);
     world.commit(vec![paying, block]);
     assert_eq!(
-        world.ledger.entries[1].stored.events.front().unwrap().receipt.at,
+        world.ledger.entries[1].stored.events.front().unwrap().at,
         world.now
     );
 }

@@ -42,6 +42,7 @@ fn tariff(token: Address) -> Tariff {
             high: Amount(HIGH),
             volume_percent: 0,
             volume_max: Amount::ZERO,
+            kept: Amount::ZERO,
         },
         capacity: Capacity {
             max: Amount(5_000),

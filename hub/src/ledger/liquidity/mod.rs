@@ -71,6 +71,14 @@ impl ReserveBook {
         self.quote.as_ref().filter(|quote| now < quote.expires_at)
     }
 
+    /// Seconds until more is there, where one deposit takes `ready_in_s`: one that is on its way is waited for first.
+    fn takes_s(&self, ready_in_s: u64) -> u64 {
+        match self.refilling.is_zero() {
+            true => ready_in_s,
+            false => ready_in_s.saturating_mul(2),
+        }
+    }
+
     /// True while the ledger must look at it for the vault's sake.
     pub(super) fn is_promise(&self) -> bool {
         self.quote.is_some() || !self.owed.is_zero()

@@ -234,7 +234,8 @@ impl Ledger {
         };
         let covered = missing <= self.spare(token, now).saturating_minus(kept);
         let refilled = refilled && (vault.new_channels || !new);
-        (refilled && covered && entry.fits(amount)).then(|| now.after(ready_in_s))
+        let takes_s = entry.stored.reserve.takes_s(ready_in_s);
+        (refilled && covered && entry.fits(amount)).then(|| now.after(takes_s))
     }
 
     /// Forgets a demand that was met without a refill.

@@ -90,11 +90,7 @@ impl Ledger {
                 amount: call.amount,
                 fee,
                 expires_at: clock.now.after(CAPACITY_QUOTE_LIFE_S),
-                // A refill on its way is waited for first.
-                ready_in_s: match entry.stored.reserve.refilling.is_zero() {
-                    true => ready_in_s,
-                    false => ready_in_s.saturating_mul(2),
-                },
+                ready_in_s: entry.stored.reserve.takes_s(ready_in_s),
                 hold_s: terms.map_or(0, |terms| terms.hold_s),
             }),
             (_, _) => Err(none(Amount::ZERO, "the hub pays nothing into channels now")),

@@ -44,6 +44,10 @@ pub enum Canary {
     ForgetIds,
     /// Hub: goes on after a commit that failed.
     GoOnAfterError,
+    /// Hub: a channel that was at rest forgets which items of its lists the store has.
+    ForgetSaved,
+    /// Hub, A10: a restored database is taken for the newest.
+    TrustBackup,
 }
 
 #[cfg(feature = "canary")]

@@ -46,7 +46,8 @@ pub enum Canary {
     GoOnAfterError,
     /// Hub: a channel that was at rest forgets which items of its lists the store has.
     ForgetSaved,
-    /// Hub, A10: a restored database is taken for the newest.
+    /// Hub, A10: what the restore itself did not mark is not in doubt: a channel opened in the lost part, or all of them when a
+    /// client shows what was forgotten.
     TrustBackup,
 }
 

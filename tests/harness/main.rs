@@ -41,6 +41,9 @@ struct Arguments {
     /// Parts that are turned off, separated by commas.
     #[arg(long, value_delimiter = ',')]
     without: Vec<Part>,
+    /// Parts that are turned on in every world, at their highest rates, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<Part>,
     /// Prints the whole trace of every world.
     #[arg(long)]
     trace: bool,
@@ -95,27 +98,32 @@ fn judge(scenario: &Scenario) -> Result<Report, Failure> {
     }
 }
 
-fn scenario(seed: u64, without: &[Part]) -> Scenario {
-    let whole = Scenario::swarm(seed);
+fn scenario(seed: u64, with: &[Part], without: &[Part]) -> Scenario {
+    let whole = with
+        .iter()
+        .fold(Scenario::swarm(seed), |some, part| some.with(*part));
     without.iter().fold(whole, |some, part| some.without(*part))
 }
 
-fn command(seed: u64, without: &[Part]) -> String {
-    let without: Vec<String> = without.iter().map(Part::to_string).collect();
-    let without = match without.is_empty() {
-        true => String::new(),
-        false => format!(" --without {}", without.join(",")),
+fn command(seed: u64, with: &[Part], without: &[Part]) -> String {
+    let list = |name: &str, parts: &[Part]| {
+        let parts: Vec<String> = parts.iter().map(Part::to_string).collect();
+        match parts.is_empty() {
+            true => String::new(),
+            false => format!(" --{name} {}", parts.join(",")),
+        }
     };
-    format!("cargo run --release -p tests --bin world -- --seeds {seed}{without} --trace")
+    let parts = list("with", with) + &list("without", without);
+    format!("cargo run --release -p tests --bin world -- --seeds {seed}{parts} --trace")
 }
 
 /// Turns parts off one by one for as long as it still fails. Returns what is off.
-fn shrink(seed: u64, without: &[Part]) -> Vec<Part> {
+fn shrink(seed: u64, with: &[Part], without: &[Part]) -> Vec<Part> {
     let mut off = without.to_vec();
-    for part in scenario(seed, without).parts() {
+    for part in scenario(seed, with, without).parts() {
         let mut fewer = off.clone();
         fewer.push(part);
-        if judge(&scenario(seed, &fewer)).is_err() {
+        if judge(&scenario(seed, with, &fewer)).is_err() {
             off = fewer;
         }
     }
@@ -134,17 +142,17 @@ fn tell(seed: u64, failure: &Failure, arguments: &Arguments) {
     for why in &failure.why {
         eprintln!("  {why}");
     }
-    eprintln!("again:  {}", command(seed, &arguments.without));
+    eprintln!("again:  {}", command(seed, &arguments.with, &arguments.without));
     if !arguments.no_shrink && !arguments.trace {
-        let off = shrink(seed, &arguments.without);
-        let on = scenario(seed, &off);
+        let off = shrink(seed, &arguments.with, &arguments.without);
+        let on = scenario(seed, &arguments.with, &off);
         eprintln!(
             "needs:  {:?} of {} people and {} foes",
             on.parts(),
             on.payers + on.merchants,
             on.foes
         );
-        eprintln!("shrunk: {}", command(seed, &off));
+        eprintln!("shrunk: {}", command(seed, &arguments.with, &off));
     }
 }
 
@@ -228,7 +236,7 @@ fn main() -> ExitCode {
                     if seed > arguments.seeds.last {
                         return;
                     }
-                    let scenario = scenario(seed, &arguments.without);
+                    let scenario = scenario(seed, &arguments.with, &arguments.without);
                     let judged = judge(&scenario);
                     let mut sums = sums.lock().unwrap();
                     sums.worlds += 1;

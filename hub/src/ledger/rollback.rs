@@ -9,6 +9,7 @@ use super::{Commit, Input, Ledger, Output, Resumption, entry::Entry, input::Chan
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
+    canary::{Canary, planted},
     channel::{Clock, Phase},
     limits,
     message::{ErrorCode, RpcError},
@@ -151,7 +152,7 @@ impl Ledger {
 
     fn doubt(&mut self, index: usize) {
         let doubted = self.entries.change(index, |entry| {
-            let open = *entry.channel.phase() != Phase::Closed;
+            let open = *entry.channel.phase() != Phase::Closed && !planted(Canary::TrustBackup);
             if open {
                 (entry.stored.unsynced, entry.stored.adopted) = (true, None);
             }
@@ -214,7 +215,9 @@ impl Ledger {
             }
             _ => None,
         };
-        let released = self.release_doubt(index, own, theirs, clock, commit);
+        // Of either side: the client's, or the hub's own, out of which it pays and returns.
+        let covered = own.map_or(Ok(()), |own| entry.channel.covers(own.voucher()));
+        let released = covered.and_then(|()| self.release_doubt(index, own, theirs, clock, commit));
         released.map_err(|reject| match reject {
             // A deposit that this database has not seen yet: it will.
             Reject::BalanceExceeded { .. } => RpcError::from(&reject),

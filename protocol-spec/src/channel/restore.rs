@@ -40,6 +40,13 @@ impl Channel {
         Ok(())
     }
 
+    /// R4 for an own voucher that this party does not remember. Errors: it was paid out of a deposit that this party does
+    /// not know of yet; until it does, it could not return what the other side pays.
+    pub fn covers(&self, own: &Voucher) -> Result<(), Reject> {
+        let received = own.ack_paid.max(self.incoming.paid);
+        self.check_balance(self.me, received, own.paid, Amount::ZERO)
+    }
+
     fn check_shown(&self, shown: &VerifiedVoucher, payer: Side) -> Result<(), Reject> {
         self.check_signer(shown, payer)?;
         if shown.voucher().locks != Digest::ZERO || !self.half(payer).locks.is_empty() {
@@ -87,7 +94,8 @@ impl Channel {
                 got: theirs.paid,
             });
         }
-        self.check_balance(self.me.other(), theirs.ack_paid, theirs.paid, Amount::ZERO)
+        // Not what it acknowledged itself: it may have withdrawn what `own` paid it since.
+        self.check_balance(self.me.other(), own.paid, theirs.paid, Amount::ZERO)
     }
 }
 

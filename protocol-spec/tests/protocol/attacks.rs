@@ -222,6 +222,28 @@ fn a10_adoption_needs_all_that_was_acknowledged_and_nothing_contradictory() {
     assert_eq!(adopt(&mut w, &old, None), "SeqNotNewer");
 }
 
+/// Found by the world: what its voucher acknowledges does not cover what it has withdrawn since, what it was paid since does.
+#[test]
+fn a10_a_client_that_withdrew_later_credits_is_adopted() {
+    let mut w = World::new();
+    let backup = w.hub.to_record();
+    let theirs = w.send(Client, &[pay(1, 600, 0)]);
+    let own = w.send(Hub, &[credit(1, 500)]);
+    w.hub = Channel::from_record(&backup).unwrap();
+    // All that it had: 1000 - 600 + 500.
+    for side in [Client, Hub] {
+        w.of(side).withdraw_confirmed(Client, Amount(900));
+    }
+    let mut rich = w.hub.clone();
+    rich.withdraw_confirmed(Client, Amount(901));
+    assert_eq!(
+        name(rich.adopt(&own.verified, Some(&theirs.verified))),
+        "BalanceExceeded"
+    );
+    w.hub.adopt(&own.verified, Some(&theirs.verified)).unwrap();
+    assert_eq!(w.hub.settlement(), w.client.settlement());
+}
+
 /// The client signed while it had not seen everything; what it acknowledges lies in the part that the hub lost.
 #[test]
 fn a10_an_ack_of_a_forgotten_voucher_counts_between_its_neighbours_only() {

@@ -34,7 +34,13 @@ pub(super) struct Order {
     /// Paid by a lock on an invoice of the payee.
     pub(super) locked: bool,
     pub(super) state: State,
+    /// To see whether everybody can pay again.
+    pub(super) last: bool,
+    /// The hub was restored and may have forgotten it, or a part of it.
+    pub(super) doubtful: bool,
     taken: bool,
+    /// Somebody has asked for it.
+    asked: bool,
 }
 
 /// Somebody of the world as the others know it.
@@ -59,8 +65,19 @@ struct Pages {
     foes_from: usize,
     /// Somebody whose client forgets what it did.
     restorer: Option<usize>,
+    hub_restores: HubRestores,
     leaving: Option<usize>,
     left: BTreeSet<usize>,
+}
+
+/// Whether the hub's database may become older.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum HubRestores {
+    #[default]
+    Never,
+    Perhaps,
+    /// It did.
+    Once,
 }
 
 impl Book {
@@ -104,6 +121,36 @@ impl Book {
 
     pub(super) fn is_restorer(&self, person: usize) -> bool {
         self.pages().restorer == Some(person)
+    }
+
+    /// The hub may be restored from an old copy of its database.
+    pub(super) fn set_hub_restorer(&self) {
+        self.pages().hub_restores = HubRestores::Perhaps;
+    }
+
+    pub(super) fn is_hub_restorer(&self) -> bool {
+        self.pages().hub_restores != HubRestores::Never
+    }
+
+    /// It was: what was under way since that copy was made may be forgotten, but for payments that were answered before.
+    pub(super) fn hub_restored(&self, answered: &BTreeSet<PaymentId>) {
+        let mut pages = self.pages();
+        pages.hub_restores = HubRestores::Once;
+        for order in &mut pages.orders {
+            order.doubtful |= order.asked && !answered.contains(&order.id);
+        }
+    }
+
+    /// True once the hub was restored.
+    pub(super) fn is_hub_restored(&self) -> bool {
+        self.pages().hub_restores == HubRestores::Once
+    }
+
+    /// Payments that have their answer.
+    pub(super) fn answered(&self) -> BTreeSet<PaymentId> {
+        let pages = self.pages();
+        let answered = pages.orders.iter().filter(|order| order.state != State::Open);
+        answered.map(|order| order.id).collect()
     }
 
     /// What its client says is true.
@@ -168,7 +215,10 @@ impl Book {
                 fee_max: super::bank::fee(amount),
                 locked: false,
                 state: State::Open,
+                last: true,
+                doubtful: false,
                 taken: false,
+                asked: false,
             });
         }
     }
@@ -183,6 +233,7 @@ impl Book {
         let mut pages = self.pages();
         let people = pages.accounts.len();
         let restorer = pages.restorer;
+        let hub_restorer = pages.hub_restores != HubRestores::Never;
         for payer in (0..payers).chain(pages.foes_from..people) {
             for _ in 0..payments {
                 let mut id = [0; 16];
@@ -202,9 +253,14 @@ impl Book {
                     amount,
                     fee_max,
                     // Vouchers with locks cannot be adopted after a restore: their list is lost.
-                    locked: random.random_range(0..3) == 0 && ![Some(payer), Some(other)].contains(&restorer),
+                    locked: random.random_range(0..3) == 0
+                        && !hub_restorer
+                        && ![Some(payer), Some(other)].contains(&restorer),
                     state: State::Open,
+                    last: false,
+                    doubtful: false,
                     taken: false,
+                    asked: false,
                 });
             }
         }
@@ -217,7 +273,7 @@ impl Book {
             .orders
             .iter_mut()
             .find(|order| order.payer == payer && !order.taken && order.state == State::Open)?;
-        order.taken = true;
+        (order.taken, order.asked) = (true, true);
         Some(order.clone())
     }
 
@@ -284,7 +340,19 @@ impl Book {
         self.pages().orders.clone()
     }
 
+    /// Each credit once: a restored hub's log begins again, and then shows what was read before.
     pub(super) fn received(&self, person: usize) -> Vec<ReceivedPayment> {
+        let mut received = self.read(person);
+        let mut credits = BTreeSet::new();
+        received.retain(|payment| {
+            let receipt = &payment.receipt;
+            credits.insert((receipt.payer, receipt.payment_id, receipt.payee_seq))
+        });
+        received
+    }
+
+    /// Everything that its application read.
+    pub(super) fn read(&self, person: usize) -> Vec<ReceivedPayment> {
         self.pages().received.get(&person).cloned().unwrap_or_default()
     }
 
@@ -306,6 +374,7 @@ impl Book {
             .collect();
         let mut expected = orders.iter().filter(|order| {
             matches!(order.state, State::Delivered { .. })
+                && !order.doubtful
                 && !self.is_foe(order.payer)
                 && order.payee.is_some_and(|payee| people.contains(&payee))
         });

@@ -74,6 +74,22 @@ pub(super) async fn dispute(
     Ok(())
 }
 
+/// Blocks have vanished, perhaps with disputes.
+pub(super) async fn look_again(
+    bank: &Bank,
+    book: &Book,
+    oracle: &Oracle,
+    people: usize,
+) -> anyhow::Result<()> {
+    let foes = (0..people).filter(|person| book.is_foe(*person));
+    for id in foes.filter_map(|foe| book.account(foe).channel) {
+        if bank.is_open(id).await? {
+            oracle.undisputed(id);
+        }
+    }
+    Ok(())
+}
+
 /// Everything that is still open goes to court, and is paid out.
 pub(super) async fn settle(
     bank: &Bank,

@@ -38,38 +38,61 @@ impl Drive {
         self.named.store(true, Ordering::Relaxed);
     }
 
+    /// Another disk in its place, with a whole database.
+    pub(super) fn replace(&mut self, disk: SimDisk) {
+        self.disk = disk;
+    }
+
+    /// True once there is a whole database on it.
+    pub(super) fn is_named(&self) -> bool {
+        self.named.load(Ordering::Relaxed)
+    }
+
     /// What is there after a power failure.
     pub(super) fn lose_power(&mut self, random: &mut StdRng) {
         let seed = random.random();
-        self.disk = match self.named.load(Ordering::Relaxed) {
+        self.disk = match self.is_named() {
             true => self.disk.crash(seed),
             false => SimDisk::new(self.files, seed),
         };
     }
 }
 
-/// Old copies of one drive. Clones are one attic.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attic(Arc<Mutex<Copies>>);
+/// Old copies of one drive, each with what was known when it was made. Clones are one attic.
+#[derive(Debug)]
+pub(super) struct Attic<T>(Arc<Mutex<Copies<T>>>);
 
-#[derive(Debug, Default)]
-struct Copies {
-    disks: Vec<SimDisk>,
+#[derive(Debug)]
+struct Copies<T> {
+    disks: Vec<(SimDisk, T)>,
     wanted: bool,
 }
 
-impl Attic {
-    fn copies(&self) -> MutexGuard<'_, Copies> {
+impl<T> Default for Attic<T> {
+    fn default() -> Self {
+        let (disks, wanted) = (Vec::new(), false);
+        Self(Arc::new(Mutex::new(Copies { disks, wanted })))
+    }
+}
+
+impl<T> Clone for Attic<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Clone> Attic<T> {
+    fn copies(&self) -> MutexGuard<'_, Copies<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of a drive in use: as a power failure at this moment would leave it.
-    pub(super) fn keep(&self, drive: &Drive, random: &mut StdRng) {
+    pub(super) fn keep(&self, drive: &Drive, known: T, random: &mut StdRng) {
         let mut copies = self.copies();
         if copies.disks.len() == COPIES_MAX {
             copies.disks.remove(random.random_range(0..COPIES_MAX));
         }
-        copies.disks.push(drive.disk.crash(random.random()));
+        copies.disks.push((drive.disk.crash(random.random()), known));
     }
 
     /// The machine's next start is to find an old copy.
@@ -77,17 +100,19 @@ impl Attic {
         self.copies().wanted = true;
     }
 
-    /// Puts one in the drive's place, if it is time and there is one.
-    pub(super) fn restore(&self, drive: &mut Drive, random: &mut StdRng) -> bool {
+    /// Puts one in the drive's place, if it is time and there is one. Gives what was known then.
+    pub(super) fn restore(&self, drive: &mut Drive, random: &mut StdRng) -> Option<T> {
         let mut copies = self.copies();
         let count = copies.disks.len();
         if !std::mem::take(&mut copies.wanted) || count == 0 {
-            return false;
+            return None;
         }
         let old = random.random_range(0..count);
-        drive.disk = copies.disks[old].crash(random.random());
+        let (disk, known) = &copies.disks[old];
+        drive.disk = disk.crash(random.random());
+        let known = known.clone();
         // What came after it never was: two lives that went on from one copy would have signed different vouchers.
         copies.disks.truncate(old + 1);
-        true
+        Some(known)
     }
 }

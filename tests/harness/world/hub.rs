@@ -2,12 +2,14 @@
 
 use super::{
     bank::{Bank, FEE_FLAT, FEE_PPM, wallet},
+    book::Book,
     clock::{Clock, key_bytes, random},
-    drive::Drive,
+    drive::{Attic, Drive},
     network::{Network, Party},
-    oracle::Oracle,
+    oracle::{Oracle, Totals},
     part::Part,
     power::Power,
+    restore::{self, Hub},
     store::Slow,
 };
 use hub::{
@@ -20,9 +22,13 @@ use hub::{
     session::{self, Drained, Settings},
     store::{Identity, OpenError, RedbStore, Store, sim::Fault},
 };
-use protocol_spec::{Amount, SignerKey, channel::Delays};
+use protocol_spec::{Amount, PaymentId, SignerKey, channel::Delays};
 use rand::{Rng as _, rngs::StdRng};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{task::JoinHandle, time::sleep};
 
 /// How often somebody looks whether the machine still has power.
@@ -44,6 +50,14 @@ const RESERVE: Reserve = Reserve {
 /// Blocks on top of one that counts.
 pub(super) const CONFIRMATIONS: u64 = 2;
 
+/// What the world knew when a copy of the hub's database was made.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    totals: Totals,
+    /// Payments whose payers had their answer.
+    answered: BTreeSet<PaymentId>,
+}
+
 /// The machine.
 pub(super) struct HubMachine {
     bank: Bank,
@@ -58,6 +72,11 @@ pub(super) struct HubMachine {
     faulty: bool,
     /// One of its nodes lies.
     lied_to: bool,
+    book: Book,
+    /// Backups.
+    attic: Attic<Known>,
+    dice: StdRng,
+    identity: Arc<OnceLock<Identity>>,
 }
 
 /// The hub while the power is on.
@@ -69,7 +88,14 @@ struct Running {
 }
 
 impl HubMachine {
-    pub(super) fn new(seed: u64, bank: Bank, clock: Clock, network: Network, oracle: Oracle) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        bank: Bank,
+        clock: Clock,
+        network: Network,
+        (oracle, book): (Oracle, Book),
+        attic: Attic<Known>,
+    ) -> Self {
         let lied_to = network.plan(|plan| plan.always(Part::RpcLies));
         Self {
             bank,
@@ -82,6 +108,10 @@ impl HubMachine {
             boots: 0,
             faulty: false,
             lied_to,
+            book,
+            attic,
+            dice: random(seed, "hub copies"),
+            identity: Arc::default(),
         }
     }
 
@@ -89,6 +119,7 @@ impl HubMachine {
     pub(super) async fn run(mut self, stop: Shutdown) -> anyhow::Result<u64> {
         loop {
             self.boots += 1;
+            self.restore()?;
             if let Some(running) = self.boot().await? {
                 let mut failed = running.hub.failed.clone();
                 tokio::select! {
@@ -96,10 +127,14 @@ impl HubMachine {
                     () = running.power.gone() => {}
                     () = dead(&running.power) => {}
                     () = async { drop(failed.wait_for(Option::is_some).await) } => {}
+                    () = self.copy() => {}
                     () = stop.triggered() => {
                         let power = running.power.clone();
                         match self.stop(running).await {
-                            Ok(()) => return Ok(self.boots),
+                            Ok(()) => {
+                                self.lose_power(&power);
+                                return self.start_again().await;
+                            }
                             Err(error) if power.is_on() && !self.faulty => return Err(error),
                             Err(_) => self.lose_power(&power),
                         }
@@ -110,6 +145,40 @@ impl HubMachine {
             }
             let away = self.random.random_range(0..=AWAY_MS_MAX);
             sleep(Duration::from_millis(away)).await;
+        }
+    }
+
+    /// Perhaps its disk was lost, and a backup restored on another one.
+    fn restore(&mut self) -> anyhow::Result<()> {
+        let (Some(known), Some(identity)) = (
+            self.attic.restore(&mut self.drive, &mut self.random),
+            self.identity.get(),
+        ) else {
+            return Ok(());
+        };
+        let hub = Hub {
+            identity: *identity,
+            account: self.bank.hub_owner.address(),
+        };
+        let old = self.drive.disk().clone();
+        let disk = restore::restored(old, hub, self.clock.now(), self.random.random())?;
+        self.drive.replace(disk);
+        self.oracle.hub_restored(&known.totals);
+        self.book.hub_restored(&known.answered);
+        Ok(())
+    }
+
+    /// Copies the drive again and again, where copies are wanted. Never ends.
+    async fn copy(&mut self) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            if self.book.is_hub_restorer() && self.drive.is_named() {
+                let known = Known {
+                    totals: self.oracle.totals(),
+                    answered: self.book.answered(),
+                };
+                self.attic.keep(&self.drive, known, &mut self.dice);
+            }
         }
     }
 
@@ -203,7 +272,9 @@ impl HubMachine {
         };
         let pauses = random(self.seed, &format!("hub disk {}", self.boots));
         let (drive, network) = (self.drive.clone(), self.network.clone());
+        let known = self.identity.clone();
         let open = move |identity: Identity| -> Result<Arc<dyn Store>, OpenError> {
+            known.get_or_init(|| identity);
             let disk = drive.disk();
             let store = RedbStore::open_with_backends(disk.file(0), disk.file(1), identity)?;
             drive.name();
@@ -246,11 +317,16 @@ impl HubMachine {
 
     /// Everything of this incarnation ends; the disk keeps what a power failure leaves.
     async fn crash(&mut self, running: Running) {
+        let own = running.power.is_on() && !self.faulty;
         running.power.off();
         running.serving.abort();
         let _ = running.serving.await;
         // It cannot end well: its disk is dead.
         let ended = running.hub.finish().await;
+        if own {
+            self.oracle
+                .violation(format!("the hub ended with nothing wrong: {ended:?}"));
+        }
         self.oracle.note(&format!("the hub is down: {ended:?}"));
         self.lose_power(&running.power);
     }
@@ -258,6 +334,15 @@ impl HubMachine {
     fn lose_power(&mut self, power: &Power) {
         power.off();
         self.drive.lose_power(&mut self.random);
+    }
+
+    /// What it leaves when it stops in order is a database that it starts on.
+    async fn start_again(&mut self) -> anyhow::Result<u64> {
+        let power = Power::on(Party::Hub, self.drive.disk().clone(), self.network.clone());
+        let hub = app::start(self.setup(&power).await?).await?;
+        let ended = hub.finish().await;
+        ended.map_err(|error| anyhow::anyhow!("the hub did not end well on what it left: {error}"))?;
+        Ok(self.boots)
     }
 
     async fn stop(&self, running: Running) -> anyhow::Result<()> {

@@ -19,6 +19,9 @@ use tokio::time::sleep;
 /// Pause of a lane that has nothing to do, or was told to come back later.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest time that somebody takes before a payment.
+const LINGER_MS_MAX: u64 = 8_000;
+
 /// What is withdrawn of what can be spent: all of it as often as not, for then the next payment must find nothing.
 const PERCENTS: [u128; 4] = [25, 75, 100, 100];
 
@@ -29,7 +32,13 @@ const INVOICE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 const LOCK_LIFE: Duration = Duration::from_secs(2 * 3600);
 
 /// Pays what the person's book has open, and after a crash asks again under the same ids.
-pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, book: Book, oracle: Oracle) {
+pub(super) async fn pay(
+    client: Client,
+    channel: ChannelHandle,
+    person: usize,
+    (book, network): (Book, Network),
+    oracle: Oracle,
+) {
     while !book.everybody_is_there() {
         sleep(PAUSE).await;
     }
@@ -41,6 +50,13 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
             sleep(PAUSE).await;
             continue;
         };
+        let linger_ms = network.plan(|plan| {
+            let strikes = plan.strikes(Part::Linger);
+            strikes.then(|| plan.dice(Part::Linger).random_range(0..=LINGER_MS_MAX))
+        });
+        if let Some(ms) = linger_ms {
+            sleep(Duration::from_millis(ms)).await;
+        }
         // What nobody can be asked to invoice is paid directly.
         let asks = |payee: &usize| {
             book.invoice(order.id).is_some() || !(book.is_foe(*payee) || book.is_leaving(*payee))
@@ -69,7 +85,9 @@ pub(super) async fn pay(client: Client, channel: ChannelHandle, person: usize, b
                 if !matches!(error, PayError::Unknown { .. }) {
                     asked.remove(&order.id.0);
                 }
-                if book.is_reliable(person) {
+                // Until the hub has re-synced.
+                let frozen = book.is_hub_restored() && matches!(error, PayError::Frozen { .. });
+                if book.is_reliable(person) && !frozen {
                     open(&order, &error, &oracle);
                 }
                 sleep(PAUSE).await;
@@ -182,6 +200,10 @@ pub(super) async fn listen(channel: ChannelHandle, person: usize, book: Book, or
         match payment {
             Ok(payment) => book.receive(person, payment),
             Err(StreamError::Stopped(_)) => return,
+            // Another log: from its beginning.
+            Err(StreamError::Epoch { .. } | StreamError::Refused { .. }) if book.is_hub_restored() => {
+                payments = channel.payments(None);
+            }
             Err(_) if book.is_foe(person) => {}
             Err(error) => oracle.violation(format!("the stream of person {person} ends: {error}")),
         }

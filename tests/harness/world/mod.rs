@@ -22,6 +22,7 @@ mod part;
 mod person;
 mod power;
 mod reckoning;
+mod restore;
 mod rules;
 mod run;
 mod store;

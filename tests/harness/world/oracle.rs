@@ -29,13 +29,26 @@ fn direction(channel: ChannelId, payer: Side) -> Direction {
 /// What was seen of one direction.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    digests: BTreeMap<Seq, (Digest, Amount)>,
+    digests: BTreeMap<Seq, Known>,
     newest: (Seq, Amount),
     /// Highest seq ever seen, of whatever became of it.
     highest: Seq,
     /// Highest voucher of this direction that its payee acknowledged by a voucher of its own.
     acknowledged: Seq,
+    /// The sum of the highest one that was ever acknowledged.
+    acknowledged_paid: Amount,
 }
+
+/// A voucher.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    digest: Digest,
+    paid: Amount,
+    ack_seq: Seq,
+}
+
+/// Of each channel: what the hub has paid, and what it has acknowledged as paid by the client.
+pub(super) type Totals = BTreeMap<ChannelId, (Amount, Amount)>;
 
 /// The oracle's knowledge. Clones are one oracle.
 #[derive(Clone)]
@@ -48,6 +61,10 @@ struct State {
     records: BTreeMap<ChannelId, Record>,
     /// Channels whose clients were restored from old copies: they know less than they did.
     restored: BTreeSet<ChannelId>,
+    /// Channels whose clients have not come back since the hub was restored.
+    doubted: BTreeSet<ChannelId>,
+    /// What the hub paid, and what it was paid, after the copies were made that it was restored from.
+    forgotten: (u128, u128),
     /// People who need not keep any rule.
     foes: BTreeSet<usize>,
     machines: BTreeMap<Party, Power>,
@@ -67,6 +84,8 @@ impl Oracle {
             seen: BTreeMap::new(),
             records: BTreeMap::new(),
             restored: BTreeSet::new(),
+            doubted: BTreeSet::new(),
+            forgotten: (0, 0),
             foes: BTreeSet::new(),
             machines: BTreeMap::new(),
             violations: Vec::new(),
@@ -112,7 +131,50 @@ impl Oracle {
         let known = seen.acknowledged;
         seen.digests.retain(|seq, _| *seq <= known);
         let newest = seen.digests.last_key_value();
-        seen.newest = newest.map_or((Seq::NONE, Amount::ZERO), |(seq, (_, paid))| (*seq, *paid));
+        seen.newest = newest.map_or((Seq::NONE, Amount::ZERO), |(seq, known)| (*seq, known.paid));
+    }
+
+    /// For a copy of the hub's database that is made now.
+    pub(super) fn totals(&self) -> Totals {
+        let state = self.state();
+        let payers = state.seen.keys().filter(|(_, by_hub)| *by_hub);
+        let total = |(channel, _): &Direction| {
+            let client = state.seen.get(&direction(*channel, Side::Client));
+            let received = client.map_or(Amount::ZERO, |client| client.acknowledged_paid);
+            (
+                *channel,
+                (state.seen[&direction(*channel, Side::Hub)].newest.1, received),
+            )
+        };
+        payers.map(total).collect()
+    }
+
+    /// The hub has an old database, of a time of these totals (A10). Every channel is in doubt: the hub signs nothing there
+    /// until its client has shown what it holds. What no client holds was never signed: those seqs are free again.
+    pub(super) fn hub_restored(&self, then: &Totals) {
+        let now = self.totals();
+        let mut state = self.state();
+        state.note("the hub has an old database");
+        for (channel, (paid, received)) in now {
+            let (paid_then, received_then) = then.get(&channel).copied().unwrap_or_default();
+            state.forgotten.0 += paid.0 - paid_then.0.min(paid.0);
+            state.forgotten.1 += received.0 - received_then.0.min(received.0);
+            state.doubted.insert(channel);
+            state.records.entry(channel).or_default().hub_restored();
+            let by_hub = state.seen.entry(direction(channel, Side::Hub)).or_default();
+            let known = by_hub.acknowledged;
+            by_hub.digests.retain(|seq, _| *seq <= known);
+            let newest = by_hub.digests.last_key_value();
+            let newest = newest.map(|(seq, known)| (*seq, *known));
+            by_hub.newest = newest.map_or((Seq::NONE, Amount::ZERO), |(seq, known)| (seq, known.paid));
+            let by_client = state.seen.entry(direction(channel, Side::Client)).or_default();
+            by_client.acknowledged = newest.map_or(Seq::NONE, |(_, known)| known.ack_seq);
+        }
+    }
+
+    /// The most that restores of the hub can have cost it, and that they can have brought it.
+    pub(super) fn forgotten(&self) -> (u128, u128) {
+        self.state().forgotten
     }
 
     /// A dispute is in a block.
@@ -120,6 +182,12 @@ impl Oracle {
         let mut state = self.state();
         let now = state.clock.now();
         state.records.entry(channel).or_default().disputed(now);
+    }
+
+    /// It is in no block any more.
+    pub(super) fn undisputed(&self, channel: ChannelId) {
+        let mut state = self.state();
+        state.records.entry(channel).or_default().undisputed();
     }
 
     /// The message at which the first violation was noticed.
@@ -238,6 +306,8 @@ impl State {
             },
             (Way::ToPerson, Message::Notification(body)) => {
                 if let Notification::Voucher(frame) = body.as_ref() {
+                    let doubted = self.doubted.contains(&frame.voucher.voucher.channel_id);
+                    self.check(!doubted, || "A10: the hub signs in a channel in doubt".to_owned());
                     self.signed(Side::Hub, &frame.voucher);
                 }
             }
@@ -262,7 +332,10 @@ impl State {
         };
         let signed = match call.as_ref() {
             Request::Voucher(frame) => Some(&frame.voucher),
-            Request::Resume(call) => call.sent.as_ref(),
+            Request::Resume(call) => {
+                self.shown(call);
+                call.sent.as_ref()
+            }
             _ => None,
         };
         if let Some(signed) = signed {
@@ -280,7 +353,12 @@ impl State {
         let voucher = &signed.voucher;
         let digest = voucher.digest(&self.domain);
         let seen = self.seen.entry(direction(voucher.channel_id, payer)).or_default();
-        let (first, _) = *seen.digests.entry(voucher.seq).or_insert((digest, voucher.paid));
+        let known = seen.digests.entry(voucher.seq).or_insert(Known {
+            digest,
+            paid: voucher.paid,
+            ack_seq: voucher.ack_seq,
+        });
+        let first = known.digest;
         let (newest, paid) = seen.newest;
         if voucher.seq > newest {
             seen.newest = (voucher.seq, voucher.paid);
@@ -303,6 +381,7 @@ impl State {
             .entry(direction(voucher.channel_id, payer.other()))
             .or_default();
         other.acknowledged = other.acknowledged.max(voucher.ack_seq);
+        other.acknowledged_paid = other.acknowledged_paid.max(voucher.ack_paid);
         let known = other.highest;
         self.check(voucher.ack_seq <= known, || {
             format!(
@@ -320,7 +399,9 @@ impl State {
             .entry(direction(channel, who.other()))
             .or_default()
             .acknowledged;
-        let forgets = who == Side::Client && self.restored.contains(&channel);
+        // In doubt it shows the hub the one that its newest voucher acknowledges, not the newest own one.
+        let client = self.restored.contains(&channel) || self.doubted.contains(&channel);
+        let forgets = who == Side::Client && client;
         self.check(signed >= own || forgets, || {
             format!("O2: {who:?} forgot what it signed in {channel}: it has seq {signed}, sent was {own}")
         });
@@ -341,10 +422,19 @@ impl State {
         if let Some(signed) = &call.sent {
             self.signed(Side::Client, signed);
         }
+        self.shown(call);
+    }
+
+    /// The newest voucher of the hub that a client holds, for which nobody else's signature can stand.
+    fn shown(&mut self, call: &ResumeCall) {
+        if let Some(signed) = &call.received {
+            self.signed(Side::Hub, signed);
+        }
     }
 
     fn hub_resumes(&mut self, reply: &ResumeReply, honest: bool) {
         let info = &reply.channel;
+        self.doubted.remove(&info.channel_id);
         self.has(Side::Hub, info.channel_id, info.hub_seq, info.client_seq);
         if let Some(signed) = &reply.sent {
             self.signed(Side::Hub, signed);

@@ -45,6 +45,10 @@ pub enum Part {
     Leave,
     /// The first person's database is replaced by an older copy of it (A11). Per 10,000 seconds.
     ClientRestore,
+    /// The hub's disk is lost, and an older copy of it restored as a backup is (A10). Per 10,000 seconds.
+    HubRestore,
+    /// Somebody takes some seconds before a payment. Per 10,000 payments.
+    Linger,
     /// Mallory sends a frame twice, or an old one again. Per 10,000 of its frames.
     Replay,
     /// Mallory signs a second voucher for a seq. Per 10,000 of its frames.
@@ -73,7 +77,7 @@ pub enum Part {
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 32] = [
+    pub const ALL: [(Self, u32); 34] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -106,12 +110,24 @@ impl Part {
         (Self::Flood, 200),
         (Self::Persist, 5_000),
         (Self::ClientRestore, 2_000),
+        (Self::HubRestore, 2_000),
+        (Self::Linger, 5_000),
     ];
 
     /// True for what only Mallory does.
     #[must_use]
     pub fn is_foul(self) -> bool {
         self >= Self::Replay
+    }
+
+    /// The part that it cannot be together with: a client and a hub that are both restored may have nobody left who knows
+    /// what they signed.
+    pub(super) fn excludes(self) -> Option<Self> {
+        match self {
+            Self::ClientRestore => Some(Self::HubRestore),
+            Self::HubRestore => Some(Self::ClientRestore),
+            _ => None,
+        }
     }
 
     /// True for what needs a running chain, so that it waits until everybody has a channel: an opening that is lost is
@@ -129,6 +145,7 @@ impl Part {
                 | Self::Leave
                 | Self::Stale
                 | Self::ClientRestore
+                | Self::HubRestore
                 | Self::Partition
         )
     }

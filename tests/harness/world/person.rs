@@ -50,7 +50,7 @@ pub(super) struct PersonMachine {
     /// Seconds that its clock is wrong by.
     pub(super) skew_s: i64,
     /// Where old copies of its drive are kept, if it is one that restores.
-    pub(super) attic: Option<Attic>,
+    pub(super) attic: Option<Attic<()>>,
     /// The client that runs now, for whoever settles at the end.
     pub(super) client: watch::Sender<Option<ChannelHandle>>,
 }
@@ -106,7 +106,7 @@ impl PersonMachine {
     /// Perhaps somebody has put an old copy in the drive's place.
     fn restore(&self, drive: &mut Drive, random: &mut StdRng) {
         if let Some(attic) = &self.attic
-            && attic.restore(drive, random)
+            && attic.restore(drive, random).is_some()
             && let Some(channel) = self.book.account(self.number).channel
         {
             self.oracle
@@ -122,7 +122,7 @@ impl PersonMachine {
             if let Some(attic) = &self.attic
                 && self.book.account(self.number).channel.is_some()
             {
-                attic.keep(drive, random);
+                attic.keep(drive, (), random);
             }
         }
     }
@@ -188,7 +188,7 @@ impl PersonMachine {
                 client.clone(),
                 channel.clone(),
                 self.number,
-                self.book.clone(),
+                (self.book.clone(), self.network.clone()),
                 self.oracle.clone(),
             );
             apps.spawn(paying);

@@ -7,7 +7,7 @@ use super::{
 };
 use client_sdk::{ChannelHandle, ReceivedPayment};
 use protocol_spec::{Amount, ChannelId, Side};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one person's book comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,14 +38,21 @@ fn sums(book: &Book, person: usize) -> Sums {
 /// Every delivered payment was received exactly once, whole, for the published fee; nothing else was received.
 pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
     let mut receipts = BTreeMap::new();
+    // The hub may have forgotten that it was paid, and delivers again when it is paid again.
+    let doubtful = book.orders().into_iter().filter(|order| order.doubtful);
+    let doubtful: BTreeSet<_> = doubtful
+        .filter_map(|order| Some((order.payer_mark(book)?, order.id)))
+        .collect();
     for person in 0..people {
-        let received = book.received(person);
         if book.is_reliable(person) {
-            positions(person, &received, oracle);
+            positions(person, &book.read(person), oracle);
         }
-        for payment in received {
+        for payment in book.received(person) {
             let key = (payment.receipt.payer, payment.receipt.payment_id);
-            if let Some((_, other)) = receipts.insert(key, (person, payment.receipt.amount)) {
+            let before = receipts.insert(key, (person, payment.receipt.amount));
+            if let Some((_, other)) = before
+                && !doubtful.contains(&key)
+            {
                 oracle.violation(format!(
                     "O4: payment {} was received twice: {other}",
                     payment.receipt.payment_id
@@ -65,7 +72,7 @@ pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
         }
         match book.is_restorer(order.payer) {
             true => judge_lost(&order, receipt, oracle),
-            false => judge(&order, receipt, oracle),
+            false => judge(&order, receipt, book.is_hub_restored(), oracle),
         }
     }
     for ((mark, id), (person, amount)) in receipts {
@@ -79,21 +86,35 @@ pub(super) fn payments(book: &Book, people: usize, oracle: &Oracle) {
 }
 
 fn positions(person: usize, received: &[ReceivedPayment], oracle: &Oracle) {
-    for (expected, payment) in (1..).zip(received) {
-        if payment.cursor.position != expected || !payment.backed {
+    let (mut epoch, mut expected) = (None, 1);
+    for payment in received {
+        let cursor = &payment.cursor;
+        // The log of a restored hub is another one.
+        if epoch.replace(cursor.epoch) != Some(cursor.epoch) {
+            expected = 1;
+        }
+        if cursor.position != expected || !payment.backed {
             oracle.violation(format!(
                 "event {expected} of person {person} has position {}, backed: {}",
-                payment.cursor.position, payment.backed
+                cursor.position, payment.backed
             ));
         }
+        expected += 1;
     }
 }
 
-fn judge(order: &Order, receipt: Option<(usize, Amount)>, oracle: &Oracle) {
+fn judge(order: &Order, receipt: Option<(usize, Amount)>, after_restore: bool, oracle: &Oracle) {
     let what = match (order.state, receipt) {
         (State::Open, _) => "O8: it was never answered",
+        (State::Bounced, _) if order.last && after_restore => {
+            "O8: it bounced, although all that was forgotten has lapsed"
+        }
         (State::Bounced | State::Refused, None) => return,
+        // The payee holds the voucher, and the hub forgot what the payer had paid: its own loss.
+        (State::Bounced, Some(_)) if order.doubtful => return,
         (State::Bounced | State::Refused, Some(_)) => "O4: it bounced and was received",
+        // The hub forgot it before the payee had a voucher: it owes that, and only the payer can prove it.
+        (State::Delivered { .. }, None) if order.doubtful => return,
         (State::Delivered { .. }, None) => "O4: it was delivered and not received",
         (State::Delivered { fee: kept }, Some((person, amount))) => match () {
             () if Some(person) != order.payee => "O4: somebody else received it",
@@ -143,33 +164,41 @@ impl Sums {
     }
 }
 
+/// What a person spent by the vouchers is what its book says; where the hub was restored it may be less: it has vouchers of
+/// payments whose receipts were forgotten.
+fn agrees(book: &Book, by_vouchers: i128, by_book: i128) -> bool {
+    by_vouchers == by_book || (book.is_hub_restored() && by_vouchers < by_book)
+}
+
 /// True when every book says what the vouchers say: nothing that was paid is still on its way into one.
 pub(super) fn add_up(book: &Book, channels: &[(usize, ChannelHandle)], oracle: &Oracle) -> bool {
     channels.iter().all(|(person, channel)| {
         let (by_vouchers, sums) = spent(book, *person, channel.id(), oracle);
-        by_vouchers == sums.spent()
+        agrees(book, by_vouchers, sums.spent())
     })
 }
 
-/// The SDK's own account of each channel, and the vouchers that were seen, say what the book says (O3, O4).
+/// The SDK's own account of each channel, and the vouchers that were seen, say what the book says (O3, O4). Gives the tokens
+/// that everybody must have after the closes, by its client's newest evidence (O6).
 pub(super) async fn channels(
     bank: &Bank,
     book: &Book,
     channels: &[(usize, ChannelHandle)],
     oracle: &Oracle,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<BTreeMap<usize, u128>> {
+    let mut claims = BTreeMap::new();
     for (person, channel) in channels {
         let Some(view) = channel.view() else {
             oracle.violation(format!("person {person} does not know its channel"));
             continue;
         };
         let (by_vouchers, sums) = spent(book, *person, channel.id(), oracle);
-        let expected =
-            (DEPOSIT + sums.received).checked_sub(sums.paid + sums.fees + view.balance.withdrawn.0);
-        if Some(view.balance.settled.0) != expected {
+        let (settled, withdrawn) = (view.balance.settled.0, view.balance.withdrawn.0);
+        claims.insert(*person, ENDOWMENT - DEPOSIT + settled + withdrawn);
+        let expected = signed(DEPOSIT) - sums.spent();
+        if !agrees(book, signed(DEPOSIT) - signed(settled + withdrawn), sums.spent()) {
             oracle.violation(format!(
-                "O4: the book of person {person} says {expected:?}, its client {}",
-                view.balance.settled
+                "O4: the book of person {person} says {expected}, its client {settled} and {withdrawn} withdrawn",
             ));
         }
         let state = bank.channel(channel.id()).await?;
@@ -181,19 +210,25 @@ pub(super) async fn channels(
                 channel.id()
             ));
         }
-        if by_vouchers != sums.spent() {
+        if !agrees(book, by_vouchers, sums.spent()) {
             oracle.violation(format!(
                 "O4: person {person} spent {by_vouchers} by its vouchers, {} by its book",
                 sums.spent()
             ));
         }
     }
-    Ok(())
+    Ok(claims)
 }
 
 /// After all channels are settled, everybody's tokens are what the book says, and the contract holds the vault alone (O7).
 /// Whoever keeps the rules gets what is fair, the hub included (O6): what foes do may cost them, and nobody else.
-pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Oracle) -> anyhow::Result<()> {
+pub(super) async fn tokens(
+    bank: &Bank,
+    book: &Book,
+    claims: &BTreeMap<usize, u128>,
+    people: usize,
+    oracle: &Oracle,
+) -> anyhow::Result<()> {
     let (mut fees, mut exact) = (0, true);
     for person in 0..people {
         if book.is_foe(person) {
@@ -206,13 +241,21 @@ pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Ora
             None => Sums::default(),
         };
         fees += sums.fees;
-        if book.has_left(person) {
+        // What a restored hub owes is not in it.
+        if book.has_left(person) && !book.is_hub_restored() {
             sums.received = delivered_to(book, person);
         }
         let expected = ENDOWMENT + sums.received - sums.paid - sums.fees;
         let got = bank.tokens_of(book.account(person).address).await?;
-        // What foes paid to somebody who left is in no book.
-        let may_have_more = book.has_left(person) && !exact_for(book, people);
+        if let Some(claim) = claims.get(&person)
+            && (got < *claim || (got > *claim && exact_for(book, people)))
+        {
+            oracle.violation(format!(
+                "O6: person {person} has {got} tokens on chain, its client's evidence says {claim}"
+            ));
+        }
+        // What foes paid to somebody who left is in no book; nor is what a restored hub forgot to tell of.
+        let may_have_more = book.is_hub_restored() || (book.has_left(person) && !exact_for(book, people));
         if got < expected || (got > expected && !may_have_more) {
             oracle.violation(format!(
                 "O6: person {person} has {got} tokens on chain, its book says {expected}"
@@ -224,9 +267,11 @@ pub(super) async fn tokens(bank: &Bank, book: &Book, people: usize, oracle: &Ora
         bank.tokens_of(bank.deployed.adjudicator).await?,
     );
     let expected = VAULT + fees;
-    if vault < expected || (exact && vault > expected) {
+    // A10: what it signed after the copy that it was restored from may be lost to it, and what it was paid then is nobody's.
+    let (lost, gained) = oracle.forgotten();
+    if vault + lost < expected || (exact && vault > expected + gained) {
         oracle.violation(format!(
-            "O6: the hub's vault has {vault}, expected are {expected}"
+            "O6: the hub's vault has {vault}, expected are {expected}; by its restores it may have lost {lost} and gained {gained}"
         ));
     }
     if held != vault {

@@ -39,8 +39,17 @@ impl Record {
         self.consents.insert((payer == Side::Hub, lock_id));
     }
 
+    /// The hub has an older database: what it accepted since may be forgotten, and something else accepted in its place.
+    pub(super) fn hub_restored(&mut self) {
+        self.accepted = None;
+    }
+
     pub(super) fn disputed(&mut self, now: UnixSeconds) {
         self.disputed_at.get_or_insert(now);
+    }
+
+    pub(super) fn undisputed(&mut self) {
+        self.disputed_at = None;
     }
 
     /// The hub's voucher leaves.

@@ -7,7 +7,7 @@ use super::{
     court,
     drive::Attic,
     faults::{Faults, Plan},
-    hub::HubMachine,
+    hub::{HubMachine, Known},
     mallory::Mallory,
     network::Network,
     oracle::Oracle,
@@ -19,7 +19,7 @@ use super::{
 use anyhow::Context as _;
 use client_sdk::{ChannelHandle, SignerKey};
 use hub::ops::Shutdown;
-use protocol_spec::ChannelId;
+use protocol_spec::{ChannelId, limits};
 use rand::Rng as _;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -35,6 +35,12 @@ const RECOVERY_MAX: Duration = Duration::from_secs(150);
 /// Locks that somebody does not open take their time: it passes in steps, in which everybody looks at the chain.
 const LOCKS_STEP_S: u64 = 300;
 const LOCKS_STEPS_MAX: usize = 36;
+/// What a restored hub may have countersigned is void after it, by anybody's clock; and the steps in which that passes.
+const LAPSE_S: u64 = limits::DEADLINE_AHEAD_MAX_S + limits::LAG_DEFAULT_S + 300;
+const LAPSE_STEPS: u64 = 5;
+const LAPSE_PAUSE: Duration = Duration::from_secs(8);
+/// How long a client waits for its close by itself.
+const CLOSE_MAX: Duration = Duration::from_secs(600);
 /// No message takes longer.
 const LAST_FAULT: Duration = Duration::from_secs(1);
 /// How wrong a clock may be.
@@ -113,7 +119,8 @@ struct World {
     machines: Vec<JoinHandle<anyhow::Result<u64>>>,
     keys: Vec<SignerKey>,
     leaver: usize,
-    attic: Attic,
+    attic: Attic<()>,
+    backups: Attic<Known>,
     seed: u64,
     /// Its faults are drawn: a small world, in which every message has its turn, has no last payments.
     drawn: bool,
@@ -159,7 +166,15 @@ impl World {
             false => 0,
         };
         let hub_clock = clock.skewed(skew_s());
-        let hub = HubMachine::new(seed, bank.clone(), hub_clock, network.clone(), oracle.clone());
+        let backups = Attic::default();
+        let hub = HubMachine::new(
+            seed,
+            bank.clone(),
+            hub_clock,
+            network.clone(),
+            (oracle.clone(), book.clone()),
+            backups.clone(),
+        );
         let hub = tokio::spawn(hub.run(stop_hub.clone()));
         let (mut people, mut machines) = (Vec::new(), Vec::new());
         let attic = Attic::default();
@@ -196,6 +211,7 @@ impl World {
             keys,
             leaver: honest.saturating_sub(1),
             attic,
+            backups,
             seed,
             drawn: matches!(scenario.faults, Faults::Drawn(_)),
             stop_people,
@@ -215,6 +231,7 @@ impl World {
             keys: &self.keys,
             leaver: self.leaver,
             restorer: (RESTORER, &self.attic),
+            backups: &self.backups,
         };
         tokio::select! {
             biased;
@@ -227,6 +244,9 @@ impl World {
         sleep(LAST_FAULT).await;
         self.recover("not well again").await;
         if self.drawn {
+            if self.book.is_hub_restored() {
+                self.lapse().await;
+            }
             // O8: everybody can pay again.
             self.book.draw_last(&mut random(self.seed, "last orders"));
             self.recover("nobody can pay again").await;
@@ -235,7 +255,7 @@ impl World {
         let Some(channels) = self.quiet() else {
             return Ok(());
         };
-        reckoning::channels(&self.bank, &self.book, &channels, &self.oracle).await?;
+        let claims = reckoning::channels(&self.bank, &self.book, &channels, &self.oracle).await?;
         for (person, channel) in &channels {
             let closed = timeout(RECOVERY_MAX, self.close(*person, channel.id())).await;
             if !matches!(closed, Ok(Ok(()))) {
@@ -245,7 +265,7 @@ impl World {
         }
         let (book, network) = (&self.book, &self.network);
         court::settle(&self.bank, book, network, &self.oracle, &self.clock, &self.keys).await?;
-        reckoning::tokens(&self.bank, &self.book, self.people.len(), &self.oracle).await
+        reckoning::tokens(&self.bank, &self.book, &claims, self.people.len(), &self.oracle).await
     }
 
     /// Waits until everything is well; where somebody does not open locks, until they have expired.
@@ -260,19 +280,32 @@ impl World {
         if self.until(RECOVERY_MAX, well).await {
             return;
         }
-        if self.book.is_foe(self.people.len() - 1) {
+        if self.book.is_foe(self.people.len() - 1) || self.book.is_hub_restored() {
             for _ in 0..LOCKS_STEPS_MAX {
                 self.clock.jump(LOCKS_STEP_S);
                 if self.until(Duration::from_secs(4), well).await {
                     return;
                 }
             }
-            if self.until(RECOVERY_MAX, well).await {
+            // Whose close a restored hub has forgotten waits for it as long as for the chain.
+            let patience = match self.book.is_hub_restored() {
+                true => RECOVERY_MAX + CLOSE_MAX,
+                false => RECOVERY_MAX,
+            };
+            if self.until(patience, well).await {
                 return;
             }
         }
         self.oracle
             .violation(format!("O8: {otherwise}: {}", self.complaints()));
+    }
+
+    /// What the hub may have countersigned and forgotten lapses: until then nobody pays from a channel that was in doubt.
+    async fn lapse(&self) {
+        for _ in 0..LAPSE_STEPS {
+            self.clock.jump(LAPSE_S / LAPSE_STEPS);
+            sleep(LAPSE_PAUSE).await;
+        }
     }
 
     /// Asks again while the two sides have not seen the same blocks yet, and after a restart of the person's machine.
@@ -405,6 +438,9 @@ fn book_of(scenario: &Scenario, keys: &[SignerKey], network: &Network) -> Book {
     book.set_accounts(keys.iter().map(SignerKey::address), honest);
     if network.plan(|plan| plan.is_on(Part::ClientRestore)) {
         book.set_restorer(RESTORER);
+    }
+    if network.plan(|plan| plan.is_on(Part::HubRestore)) {
+        book.set_hub_restorer();
     }
     let mut dice = random(scenario.seed, "orders");
     book.draw(scenario.payers, scenario.payments, &mut dice);

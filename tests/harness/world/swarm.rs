@@ -43,6 +43,8 @@ impl Scenario {
                 let percent: u32 = match part {
                     // They end what Mallory could still do.
                     Part::Mute | Part::Flood => 15,
+                    // Locks are left out where it may happen.
+                    Part::HubRestore => 10,
                     part if part.is_foul() => 60,
                     _ => 25,
                 };
@@ -66,6 +68,9 @@ impl Scenario {
                 rates = rates.with(part, rate);
             }
         }
+        if rates.on().any(|(part, _)| part == Part::ClientRestore) {
+            rates = rates.with(Part::HubRestore, 0);
+        }
         Self {
             seed,
             payers,
@@ -81,6 +86,22 @@ impl Scenario {
     pub fn without(mut self, part: Part) -> Self {
         if let Faults::Drawn(rates) = self.faults {
             self.faults = Faults::Drawn(rates.with(part, 0));
+        }
+        self
+    }
+
+    /// The same with a part at its highest rate, if there is somebody to do it.
+    #[must_use]
+    pub fn with(mut self, part: Part) -> Self {
+        let most = Part::ALL.into_iter().find(|(known, _)| *known == part);
+        if let (Faults::Drawn(rates), Some((_, most))) = (&self.faults, most)
+            && (self.foes > 0 || !part.is_foul())
+        {
+            let mut rates = rates.clone().with(part, most);
+            if let Some(other) = part.excludes() {
+                rates = rates.with(other, 0);
+            }
+            self.faults = Faults::Drawn(rates);
         }
         self
     }

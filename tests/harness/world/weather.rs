@@ -8,7 +8,7 @@ use super::{
     court,
     drive::Attic,
     faults::Kind,
-    hub::CONFIRMATIONS,
+    hub::{CONFIRMATIONS, Known},
     network::{Ears as _, Network, Party},
     oracle::Oracle,
     part::Part,
@@ -31,7 +31,9 @@ pub(super) struct Weather<'a> {
     /// The merchant that may leave.
     pub(super) leaver: usize,
     /// The person who may be given an old database, and where those are.
-    pub(super) restorer: (usize, &'a Attic),
+    pub(super) restorer: (usize, &'a Attic<()>),
+    /// Old databases of the hub.
+    pub(super) backups: &'a Attic<Known>,
 }
 
 impl Weather<'_> {
@@ -66,6 +68,7 @@ impl Weather<'_> {
             let depth =
                 |plan: &mut super::faults::Plan| plan.dice(Part::Reorg).random_range(1..=CONFIRMATIONS);
             self.bank.reorg(self.network.plan(depth))?;
+            court::look_again(self.bank, self.book, self.oracle, self.keys.len()).await?;
         }
         if self.strikes(Part::Leave) {
             self.book.ask_to_leave(self.leaver);
@@ -74,6 +77,10 @@ impl Weather<'_> {
             let (person, attic) = self.restorer;
             attic.want();
             self.oracle.cut_power(Party::Person(person), Kind::ClientBefore);
+        }
+        if self.strikes(Part::HubRestore) {
+            self.backups.want();
+            self.oracle.cut_power(Party::Hub, Kind::HubBefore);
         }
         for (person, key) in self.keys.iter().enumerate() {
             if self.network.plan(|plan| plan.cut_off(person)) {

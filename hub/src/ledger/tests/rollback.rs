@@ -273,6 +273,35 @@ fn a10_a_channel_that_was_opened_in_the_lost_part_is_in_doubt_and_a_later_one_is
     );
 }
 
+/// Found by the world: it could not return what the client paid, and stopped.
+#[test]
+fn a10_a_voucher_paid_out_of_a_deposit_that_is_not_known_yet_waits_for_it() {
+    let mut world = World::new(1, DEPOSIT);
+    world.add(Client::new(8, TOKEN), 0);
+    let backup = tables(&mut world);
+    let deposits = world.fund_facts(1, 100, 500);
+    world.block(deposits.clone());
+    let op = world.pay_op(0, 1, 200, 5);
+    world.send(0, vec![op]);
+    world.restore(&backup, &[]);
+    let origin = world.online(1);
+    assert_eq!(world.error(origin), "BalanceExceeded");
+    assert_eq!(world.ledger.unsynced(), 2, "still in doubt");
+    world.block(deposits);
+    world.resync(1);
+    assert_eq!(world.ledger.unsynced(), 1);
+    let before = world.clients[1].channel.settlement();
+    assert_eq!(before.0.0, 300);
+    let op = world.pay_op(1, 0, 250, 5);
+    let origin = world.send(1, vec![op]);
+    assert_eq!(world.voucher_reply(origin).bounced.len(), 1);
+    assert_eq!(
+        world.clients[1].channel.settlement(),
+        before,
+        "it comes back whole"
+    );
+}
+
 #[test]
 fn a10_what_may_be_old_is_no_reason_to_dispute_but_an_answer_to_one() {
     let mut world = lost_a_payment();

@@ -50,6 +50,23 @@ fn r01_rejects_a_jump_over_lock_operations() {
     assert_eq!(w.deliver(Client, &locked).unwrap(), Accepted::New);
 }
 
+/// What is looked at before the signature is judged as it is judged after it.
+#[test]
+fn r01_a_precheck_says_of_a_seq_what_accepting_says() {
+    let mut w = World::new();
+    let old = w.send(Client, &[pay(1, 10, 0)]);
+    let newest = w.send(Client, &[pay(2, 10, 0)]);
+    let next = w.issue(Client, &[pay(3, 10, 0)]).unwrap();
+    let far = w.forge(Client, &[pay(4, 10, 0)], |v| v.seq = Seq(2 + 1025));
+    let before = |sent: &Sent| w.hub.precheck(sent.verified.voucher(), &sent.ops);
+    assert_eq!(name(before(&old)), "SeqNotNewer");
+    assert_eq!(name(before(&far)), "SeqJumpTooFar");
+    before(&newest).unwrap();
+    before(&next).unwrap();
+    let elsewhere = w.forge(Client, &[pay(4, 10, 0)], |v| v.channel_id.0[0] ^= 1);
+    assert_eq!(name(before(&elsewhere)), "WrongChannel");
+}
+
 #[test]
 fn r01_boundary_a_jump_of_1024_is_the_longest() {
     let mut w = World::new();
@@ -161,6 +178,21 @@ fn r04_accepts_what_was_acknowledged_on_top_of_the_deposit() {
     w.send(Hub, &[credit(1, 500)]);
     w.send(Client, &[pay(1, 1400, 100)]);
     assert_eq!(w.hub.other_spendable(), Amount::ZERO);
+}
+
+/// Once everything is acknowledged both sides say the same of what each can still pay.
+#[test]
+fn r04_accepts_that_both_sides_see_the_same_left_over() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 300, 0), add(lock(1, 100, START + 5000))]);
+    w.send(Hub, &[credit(1, 50), add(lock(1, 7, START + 5000))]);
+    w.send(Client, &[]);
+    assert_eq!(
+        (w.client.spendable(), w.hub.spendable()),
+        (Amount(650), Amount(743))
+    );
+    assert_eq!(w.hub.other_spendable(), w.client.spendable());
+    assert_eq!(w.client.other_spendable(), w.hub.spendable());
 }
 
 #[test]

@@ -15,6 +15,7 @@
 )]
 
 mod attacks;
+mod calls;
 mod codec;
 mod common;
 mod guard_and_trees;

@@ -63,7 +63,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
             ledger.unsynced,
             ledger.next_record,
             ledger.policy,
-            ledger.locked,
+            (&ledger.locked, &ledger.payers, &ledger.frozen),
             ledger.forwarded,
             ledger.opened_until,
             (ledger.starts, ledger.rollbacks),

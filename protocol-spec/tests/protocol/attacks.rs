@@ -55,7 +55,6 @@ fn a03_extreme_seqs_never_wedge_the_channel() {
             name(signed(Client, &voucher).verify(&domain(), &key(1).public(), false)),
             "SeqOutOfRange"
         );
-        assert_eq!(name(w.hub.precheck(&voucher, &[])), "SeqOutOfRange");
     }
     w.send(Client, &[pay(2, 1, 0)]);
 }

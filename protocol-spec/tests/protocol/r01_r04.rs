@@ -50,23 +50,6 @@ fn r01_rejects_a_jump_over_lock_operations() {
     assert_eq!(w.deliver(Client, &locked).unwrap(), Accepted::New);
 }
 
-/// What is looked at before the signature is judged as it is judged after it.
-#[test]
-fn r01_a_precheck_says_of_a_seq_what_accepting_says() {
-    let mut w = World::new();
-    let old = w.send(Client, &[pay(1, 10, 0)]);
-    let newest = w.send(Client, &[pay(2, 10, 0)]);
-    let next = w.issue(Client, &[pay(3, 10, 0)]).unwrap();
-    let far = w.forge(Client, &[pay(4, 10, 0)], |v| v.seq = Seq(2 + 1025));
-    let before = |sent: &Sent| w.hub.precheck(sent.verified.voucher(), &sent.ops);
-    assert_eq!(name(before(&old)), "SeqNotNewer");
-    assert_eq!(name(before(&far)), "SeqJumpTooFar");
-    before(&newest).unwrap();
-    before(&next).unwrap();
-    let elsewhere = w.forge(Client, &[pay(4, 10, 0)], |v| v.channel_id.0[0] ^= 1);
-    assert_eq!(name(before(&elsewhere)), "WrongChannel");
-}
-
 #[test]
 fn r01_boundary_a_jump_of_1024_is_the_longest() {
     let mut w = World::new();

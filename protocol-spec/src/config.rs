@@ -2,7 +2,6 @@
 
 use crate::{Address, ChannelId, Domain, Reject, abi, limits};
 use alloy_primitives::B256;
-use alloy_sol_types::SolStruct;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
@@ -137,11 +136,5 @@ impl Config {
             challenge_period_s: abi.challengePeriodS,
             salt: crate::Digest(abi.salt.0),
         }
-    }
-
-    /// EIP-712 type string.
-    #[must_use]
-    pub fn type_string() -> String {
-        abi::Config::eip712_encode_type().into_owned()
     }
 }

@@ -60,19 +60,6 @@ impl Channel {
         Ok(Accepted::New)
     }
 
-    /// Cheap checks before the signature is looked at (H3): channel, range and seq. The full check repeats them.
-    pub fn precheck(&self, voucher: &Voucher, ops: &[Op]) -> Result<(), Reject> {
-        if voucher.channel_id != self.id {
-            return Err(Reject::WrongChannel);
-        }
-        voucher.check_range()?;
-        if voucher.seq == self.incoming.seq {
-            Ok(())
-        } else {
-            self.check_seq(voucher, ops)
-        }
-    }
-
     /// The voucher is of this channel, by the payer's signer, and signed in a way that counts on chain for that side.
     pub(super) fn check_signer(&self, verified: &VerifiedVoucher, payer: Side) -> Result<(), Reject> {
         let batch = matches!(verified.signed().signature, VoucherSignature::Batch { .. });

@@ -3,7 +3,8 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use protocol_spec::{
-    Address, Amount, Channel, Digest, Domain, Reject, Seq, Side, SignedVoucher, VoucherSignature, batch,
+    Address, Amount, Channel, Digest, Domain, Reject, Seq, Side, SignedVoucher, VerifiedVoucher,
+    VoucherSignature, batch,
     channel::{Accepted, Delays},
     limits,
 };
@@ -54,7 +55,6 @@ fn a03_extreme_seqs_never_wedge_the_channel() {
             name(signed(Client, &voucher).verify(&domain(), &key(1).public(), false)),
             "SeqOutOfRange"
         );
-        assert_eq!(name(w.hub.precheck(&voucher, &[])), "SeqOutOfRange");
     }
     w.send(Client, &[pay(2, 1, 0)]);
 }
@@ -125,6 +125,40 @@ fn a04_a_batch_counts_only_for_the_hub() {
     );
 }
 
+/// Who checked a signature elsewhere says so, but not that a batch is the client's, or that seq 0 is a voucher.
+#[test]
+fn a04_a_signature_checked_elsewhere_is_no_excuse_for_the_rest() {
+    let mut w = World::new();
+    let sent = w.issue(Client, &[pay(1, 1, 0)]).unwrap();
+    let (signed, digest, signer) = (sent.verified.signed(), sent.verified.digest(), key(1).address());
+    let checked = |change: &dyn Fn(&mut SignedVoucher)| {
+        let mut signed = signed.clone();
+        change(&mut signed);
+        VerifiedVoucher::checked(signed, digest, signer)
+    };
+    assert_eq!(checked(&|_| {}).as_ref(), Ok(&sent.verified));
+    assert_eq!(name(checked(&|s| s.voucher.seq = Seq(0))), "SeqOutOfRange");
+    let batched = |s: &mut SignedVoucher| {
+        s.signature = VoucherSignature::Batch {
+            root_signature: key(1).sign(&digest),
+            proof: vec![Digest::ZERO],
+        };
+    };
+    assert_eq!(name(checked(&batched)), "BatchNotAllowed");
+    let replayed = VerifiedVoucher::assume_verified(signed.clone(), &domain(), signer);
+    assert_eq!(replayed, sent.verified);
+}
+
+#[test]
+fn a06_the_largest_amounts_and_seqs_are_in_range() {
+    let w = World::new();
+    let sent = w.forge(Client, &[pay(1, 1, 0)], |v| {
+        (v.seq, v.ack_seq) = (Seq(limits::SEQ_MAX), Seq(limits::SEQ_MAX));
+        (v.paid, v.ack_paid) = (Amount(limits::AMOUNT_MAX), Amount(limits::AMOUNT_MAX));
+    });
+    sent.verified.voucher().check_range().unwrap();
+}
+
 #[test]
 fn a06_extreme_amounts_are_refused_before_any_arithmetic() {
     let mut w = World::new();
@@ -180,6 +214,8 @@ fn a10_a_rolled_back_hub_adopts_what_its_own_signature_proves() {
         .adopt(&newest_hub.verified, Some(&newest_client.verified))
         .unwrap();
     assert_eq!(w.hub.sent().seq, Seq(6));
+    assert_eq!(w.hub.sent_voucher().as_ref(), Some(newest_hub.verified.voucher()));
+    assert!(!w.hub.must_ack(), "its own voucher had acknowledged the client's");
     assert_eq!(w.deliver(Client, &next).unwrap(), Accepted::New);
     let fresh = w.send(Hub, &[credit(50, 1)]);
     assert_eq!(
@@ -242,6 +278,39 @@ fn a10_a_client_that_withdrew_later_credits_is_adopted() {
     );
     w.hub.adopt(&own.verified, Some(&theirs.verified)).unwrap();
     assert_eq!(w.hub.settlement(), w.client.settlement());
+}
+
+/// What is shown must not take back what was known before the backup was made, either.
+#[test]
+fn a10_adoption_takes_nothing_back_that_is_known() {
+    let mut w = World::new();
+    w.send(Hub, &[credit(1, 5)]);
+    w.send(Client, &[pay(1, 10, 0)]); // acknowledges 1
+    let backup = w.hub.to_record();
+    let newest = w.send(Hub, &[credit(2, 5)]);
+    w.hub = Channel::from_record(&backup).unwrap();
+    let adopt = |own_acks: bool, change: &dyn Fn(&mut protocol_spec::Voucher)| {
+        let mut own = newest.verified.voucher().clone();
+        if !own_acks {
+            (own.ack_seq, own.ack_paid) = (Seq(0), Amount(0));
+        }
+        let mut theirs = w.hub.received_signed().unwrap().voucher;
+        theirs.seq = Seq(2);
+        change(&mut theirs);
+        let (own, theirs) = (verified(Hub, &own), verified(Client, &theirs));
+        let mut hub = w.hub.clone();
+        let answer = unchanged_if_refused(&mut hub, |hub| hub.adopt(&own, Some(&theirs)));
+        answer.map(|()| hub).map_err(|reject| reject.name())
+    };
+    let back = adopt(true, &|v| (v.ack_seq, v.ack_paid) = (Seq(0), Amount(0)));
+    assert_eq!(back.err(), Some("AckNotMonotone"));
+    let cheaper = adopt(false, &|v| v.paid = Amount(9));
+    assert_eq!(cheaper.err(), Some("PaidMismatch"));
+    // The same sum and the same acknowledgement are nothing less: the client had something else to say.
+    assert_eq!(adopt(true, &|_| {}).unwrap().received().seq, Seq(2));
+    // Of two vouchers of one seq the first stays.
+    let second = adopt(true, &|v| (v.seq, v.history) = (Seq(1), Digest([1; 32])));
+    assert_eq!(second.unwrap().received(), w.hub.received());
 }
 
 /// The client signed while it had not seen everything; what it acknowledges lies in the part that the hub lost.

@@ -243,6 +243,141 @@ fn error_codes_and_names_are_unique() {
     assert_eq!((codes.len(), names.len()), (all.len(), all.len()));
 }
 
+/// The data of an error are the two facts of its sentence: what was expected, and what came.
+#[test]
+fn an_error_carries_what_was_expected_and_what_came() {
+    use protocol_spec::{Digest, Reject, Seq, UnixSeconds};
+    let (seq, amount) = ((Seq(41), Seq(57)), (Amount(41), Amount(57)));
+    let (digest, time) = (
+        (Digest([4; 32]), Digest([5; 32])),
+        (UnixSeconds(41), UnixSeconds(57)),
+    );
+    let (after, field, side) = (UnixSeconds(9), "a field", Side::Hub);
+    let with_facts = [
+        Reject::ProofTooDeep { max: 41, got: 57 },
+        Reject::OpsTooMany { max: 41, got: 57 },
+        Reject::WitnessTooLong { max: 41, got: 57 },
+        Reject::SeqNotNewer {
+            last: seq.0,
+            got: seq.1,
+        },
+        Reject::AckNotMonotone {
+            last: seq.0,
+            got: seq.1,
+        },
+        Reject::SeqJumpTooFar {
+            max: seq.0,
+            got: seq.1,
+        },
+        Reject::SeqOutOfRange { max: 41, got: seq.1 },
+        Reject::PaidMismatch {
+            expected: amount.0,
+            got: amount.1,
+        },
+        Reject::AckPaidMismatch {
+            expected: amount.0,
+            got: amount.1,
+        },
+        Reject::WithdrawMismatch {
+            field,
+            expected: amount.0,
+            got: amount.1,
+        },
+        Reject::CloseMismatch {
+            field,
+            expected: amount.0,
+            got: amount.1,
+        },
+        Reject::HistoryMismatch {
+            expected: digest.0,
+            got: digest.1,
+        },
+        Reject::LocksMismatch {
+            expected: digest.0,
+            got: digest.1,
+        },
+        Reject::AckUnknown {
+            newest: seq.0,
+            got: seq.1,
+        },
+        Reject::BalanceExceeded {
+            available: amount.0,
+            needed: amount.1,
+        },
+        Reject::LockIdReused { newest: 41, got: 57 },
+        Reject::LockExpiryOutOfRange {
+            after,
+            until: time.0,
+            got: time.1,
+        },
+        Reject::DeadlineOutOfRange {
+            after,
+            until: time.0,
+            got: time.1,
+        },
+        Reject::PreimageTooLate {
+            expiry: time.0,
+            now: time.1,
+        },
+        Reject::WithdrawExceeds {
+            side,
+            available: amount.0,
+            got: amount.1,
+        },
+        Reject::DisputeNoMismatch {
+            expected: seq.0,
+            got: seq.1,
+        },
+    ];
+    for reject in &with_facts {
+        let error = RpcError::from(reject);
+        assert_eq!(
+            (error.code, error.data.name.as_str()),
+            (reject.code(), reject.name())
+        );
+        let (expected, got) = (error.data.expected.unwrap(), error.data.got.unwrap());
+        let facts = match reject {
+            Reject::HistoryMismatch { .. } | Reject::LocksMismatch { .. } => {
+                (digest.0.to_string(), digest.1.to_string())
+            }
+            _ => ("41".to_owned(), "57".to_owned()),
+        };
+        assert_eq!((expected, got), facts, "{reject}");
+    }
+    let closed = RpcError::from(&Reject::ChannelNotOpen { phase: "closing" });
+    assert_eq!(
+        (closed.data.expected.as_deref(), closed.data.got.as_deref()),
+        (Some("open"), Some("closing"))
+    );
+    assert_eq!(RpcError::from(&Reject::AmountZero).data.got, None);
+}
+
+/// A voucher put together from parts that it shares with others is the same message.
+#[test]
+fn a_voucher_encoded_from_its_parts_is_the_message() {
+    use protocol_spec::{
+        Digest, VoucherSignature,
+        message::{Frame, Notification},
+    };
+    let sent = World::new().forge(Side::Hub, &[credit(1, 1), give_back(2, 3)], |_| {});
+    let root_signature = key(2).sign(&Digest([9; 32]));
+    for count in [0, 1, 16] {
+        let proof = vec![Digest([8; 32]); count];
+        let mut voucher = sent.verified.signed().clone();
+        voucher.signature = match count {
+            0 => VoucherSignature::Direct(root_signature),
+            _ => VoucherSignature::Batch {
+                root_signature,
+                proof: proof.clone(),
+            },
+        };
+        let parts = binary::encode_voucher(&voucher.voucher, &root_signature, proof.iter(), &sent.ops);
+        let ops = sent.ops.clone();
+        let whole = Message::Notification(Box::new(Notification::Voucher(Frame { voucher, ops })));
+        assert_eq!(parts, binary::encode(&whole), "{count} siblings");
+    }
+}
+
 proptest! {
     #![proptest_config(seeded(20_000))]
 

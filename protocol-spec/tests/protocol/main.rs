@@ -15,9 +15,11 @@
 )]
 
 mod attacks;
+mod calls;
 mod codec;
 mod common;
 mod guard_and_trees;
+mod invoices_and_packages;
 mod properties;
 mod r01_r04;
 mod r05_r06;
@@ -25,6 +27,7 @@ mod r07_r11;
 mod r12_r15;
 mod r16_r20;
 mod r27_r28;
+mod room;
 mod samples;
 mod signatures;
 mod spec_text;

@@ -163,6 +163,21 @@ fn r04_accepts_what_was_acknowledged_on_top_of_the_deposit() {
     assert_eq!(w.hub.other_spendable(), Amount::ZERO);
 }
 
+/// Once everything is acknowledged both sides say the same of what each can still pay.
+#[test]
+fn r04_accepts_that_both_sides_see_the_same_left_over() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 300, 0), add(lock(1, 100, START + 5000))]);
+    w.send(Hub, &[credit(1, 50), add(lock(1, 7, START + 5000))]);
+    w.send(Client, &[]);
+    assert_eq!(
+        (w.client.spendable(), w.hub.spendable()),
+        (Amount(650), Amount(743))
+    );
+    assert_eq!(w.hub.other_spendable(), w.client.spendable());
+    assert_eq!(w.client.other_spendable(), w.hub.spendable());
+}
+
 #[test]
 fn r04_rejects_money_that_is_not_acknowledged_or_not_confirmed() {
     let mut w = World::new();

@@ -32,6 +32,27 @@ fn r05_accepts_locks_their_conversion_and_their_end() {
     assert_eq!(w.hub.received().locks.commitment(), Digest::ZERO);
 }
 
+/// What is locked is the sum of the locks that are left, whichever of them went and however.
+#[test]
+fn r05_accepts_a_sum_without_the_locks_that_left() {
+    let mut w = World::new();
+    w.send(
+        Client,
+        &[add(lock(1, 10, E)), add(lock(2, 20, E)), add(lock(3, 970, E))],
+    );
+    w.client.told_witness(1, &opened(1), w.clock).unwrap();
+    w.hub.consent(2).unwrap();
+    w.client.consented(2).unwrap();
+    w.send(Client, &[convert(1), drop_lock(2)]);
+    for half in [w.hub.received(), w.client.sent()] {
+        assert_eq!(half.locks.total(), Amount(970));
+        assert_eq!(half.locks.opening().unwrap().total, Amount(970));
+    }
+    let over = w.forge(Client, &[pay(1, 21, 0)], |_| {});
+    assert_eq!(name(w.deliver(Client, &over)), "BalanceExceeded");
+    w.send(Client, &[pay(1, 20, 0)]);
+}
+
 #[test]
 fn r05_rejects_wrong_commitments_and_reused_ids() {
     let mut w = World::new();
@@ -179,6 +200,31 @@ fn r05_boundary_480_locks_of_a_client_and_4096_of_the_hub() {
     }
 }
 
+/// The adjudicator keeps 88 bits: so much may be locked in all, and not one unit more.
+#[test]
+fn r05_boundary_the_largest_sum_of_locks() {
+    let mut w = World::new();
+    for channel in [&mut w.client, &mut w.hub] {
+        channel.deposit_confirmed(Client, Amount(limits::AMOUNT_MAX));
+    }
+    let most = limits::AMOUNT_MAX - 1;
+    let over = w.forge(Client, &[add(lock(1, most, E)), add(lock(2, 2, E))], |_| {});
+    assert_eq!(name(w.deliver(Client, &over)), "AmountOverflow");
+    w.send(Client, &[add(lock(1, most, E)), add(lock(2, 1, E))]);
+    assert_eq!(w.hub.received().locks.total(), Amount(limits::AMOUNT_MAX));
+}
+
+#[test]
+fn r05_a_channel_with_another_lock_is_another_channel() {
+    let with = |amount| {
+        let mut w = World::new();
+        w.send(Client, &[add(lock(1, amount, E))]);
+        w.hub.received().locks.clone()
+    };
+    assert_eq!(with(10), with(10));
+    assert_ne!(with(10), with(11));
+}
+
 /// A store that keeps locks in rows of their own gives back the same channel, and takes no row less, more or changed.
 #[test]
 fn r05_a_record_and_its_locks_belong_together() {
@@ -292,7 +338,8 @@ fn r06_rejects_in_a_dispute_after_a_close_and_when_closed() {
 #[test]
 fn r06_boundary_lag_and_act_are_below_the_challenge_period() {
     let new = |lag_s, act_s| Channel::new(config(), &domain(), Client, Delays { lag_s, act_s });
-    assert!(new(86_398, 1).is_ok());
+    let longest = new(86_398, 1).unwrap().delays();
+    assert_eq!((longest.lag_s, longest.act_s), (86_398, 1));
     assert_eq!(name(new(86_399, 1)), "ConfigInvalid");
     assert_eq!(name(new(u64::MAX, 1)), "ConfigInvalid");
 }

@@ -111,6 +111,46 @@ fn r08_boundary_now_decides_and_a_mark_excuses() {
     w.client.told_witness(1, &opened(1), late).unwrap();
 }
 
+/// What must be converted: listed from the time it was told until it was.
+#[test]
+fn r08_accepts_what_was_told_into_the_list_until_it_is_converted() {
+    let mut w = World::new();
+    w.send(
+        Client,
+        &(1..=3).map(|id| add(lock(id, 10, E))).collect::<Vec<_>>(),
+    );
+    for id in [3, 2] {
+        w.client.told_witness(id, &opened(id), w.clock).unwrap();
+    }
+    let told = |w: &World| -> Vec<_> {
+        let all = w.client.told_witnesses();
+        all.map(|(id, witness)| (id, witness.preimage().unwrap()))
+            .collect()
+    };
+    assert_eq!(told(&w), [(2, preimage(2)), (3, preimage(3))]);
+    w.send(Client, &[convert(3)]);
+    assert_eq!(told(&w), [(2, preimage(2))]);
+}
+
+/// What may go for its age: neither marked nor told in time, and not before expiry + lag.
+#[test]
+fn r09_accepts_what_has_expired_into_the_list_and_nothing_else() {
+    let mut w = World::new();
+    w.send(
+        Client,
+        &(2..=4).map(|id| add(lock(id, 10, E))).collect::<Vec<_>>(),
+    );
+    w.send(Client, &[add(lock(5, 10, E + 1)), add(lock(6, 10, E))]);
+    w.client.mark(Client, 3);
+    w.client.told_witness(4, &opened(4), w.clock).unwrap();
+    let expired = |at| w.client.expired_locks(clock(at)).collect::<Vec<_>>();
+    assert!(expired(E + LAG - 1).is_empty());
+    assert_eq!(expired(E + LAG), [2, 6]);
+    assert_eq!(expired(E + LAG + 1), [2, 5, 6]);
+    let marked = [(Client, 3), (Hub, 3), (Client, 2)].map(|(payer, id)| w.client.is_marked(payer, id));
+    assert_eq!(marked, [true, false, false]);
+}
+
 #[test]
 fn r09_accepts_a_drop_by_consent_or_by_expiry() {
     let mut w = World::new();
@@ -161,6 +201,26 @@ fn r10_accepts_that_an_acknowledged_removal_is_final() {
         .plan_withdraw(Client, Amount(1000), protocol_spec::UnixSeconds(START + 60))
         .unwrap();
     w.client.sign_withdraw(&withdraw, w.clock).unwrap();
+}
+
+#[test]
+fn r10_accepts_that_a_lock_is_live_until_its_removal_is_acknowledged() {
+    let mut w = leaving();
+    let live = |w: &World| [1, 2].map(|id| w.client.is_live(id));
+    assert_eq!(live(&w), [true, false]);
+    w.send(Client, &[drop_lock(1)]);
+    assert_eq!(live(&w), [true, false]);
+    w.send(Hub, &[]);
+    assert_eq!(live(&w), [false, false]);
+}
+
+/// R9 kills it at once, although there is a consent as well.
+#[test]
+fn r10_accepts_that_a_lock_dropped_for_its_age_is_dead() {
+    let mut w = leaving();
+    w.at(E + LAG);
+    w.send(Client, &[drop_lock(1)]);
+    assert!(!w.client.is_live(1));
 }
 
 #[test]
@@ -221,6 +281,24 @@ fn r11_accepts_giving_up_an_unknown_preimage() {
 }
 
 #[test]
+fn r11_accepts_consents_into_the_lists_until_the_lock_is_gone() {
+    let mut w = World::new();
+    w.send(
+        Client,
+        &[add(lock(1, 10, E)), add(lock(2, 10, E)), add(lock(3, 10, E))],
+    );
+    for id in [3, 2] {
+        w.hub.consent(id).unwrap();
+        w.client.consented(id).unwrap();
+    }
+    let given = |w: &World| w.hub.consents_given().collect::<Vec<_>>();
+    let received = |w: &World| w.client.consented_locks().collect::<Vec<_>>();
+    assert_eq!((given(&w), received(&w)), (vec![2, 3], vec![2, 3]));
+    w.send(Client, &[drop_lock(2)]);
+    assert_eq!((given(&w), received(&w)), (vec![3], vec![3]));
+}
+
+#[test]
 fn r11_rejects_giving_up_what_may_be_used() {
     let mut w = World::new();
     w.send(Client, &[add(lock(1, 10, E)), add(lock(2, 10, E))]);
@@ -250,7 +328,12 @@ fn r11_boundary_a_preimage_learnt_after_the_consent_is_never_used() {
 #[test]
 fn r07_boundary_unacknowledged_vouchers_are_bounded() {
     let mut w = World::new();
-    w.client.deposit_confirmed(Client, Amount(1 << 40));
+    for channel in [&mut w.client, &mut w.hub] {
+        channel.deposit_confirmed(Client, Amount(1 << 40));
+    }
+    // The last acknowledged voucher is remembered, and is none of them.
+    w.send(Client, &[pay(1, 1, 0)]);
+    w.send(Hub, &[]);
     for _ in 0..protocol_spec::limits::UNACKED_MAX {
         w.client.issue(&[pay(1, 1, 0)], &domain(), w.clock).unwrap();
     }

@@ -41,6 +41,28 @@ fn r12_accepts_cumulative_totals_and_counts_from_the_signature_on() {
     assert_eq!(plan(&w, Client, 50).total, Amount(150));
 }
 
+/// A signed withdrawal is pending until one of its own side and of at least its total is final.
+#[test]
+fn r12_accepts_the_end_of_a_pending_withdrawal_only_by_its_own() {
+    let mut w = World::new();
+    assert_eq!(
+        (w.hub.pending_withdraw(), w.hub.is_withdraw_pending()),
+        (None, false)
+    );
+    let message = plan(&w, Client, 100);
+    sign(&mut w, Hub, &message).unwrap();
+    for (side, total) in [(Hub, 100), (Hub, 1), (Client, 99)] {
+        w.hub.withdraw_confirmed(side, Amount(total));
+        assert_eq!(w.hub.pending_withdraw(), Some(&message));
+        assert!(w.hub.is_withdraw_pending());
+    }
+    w.hub.withdraw_confirmed(Client, Amount(100));
+    assert_eq!(
+        (w.hub.pending_withdraw(), w.hub.is_withdraw_pending()),
+        (None, false)
+    );
+}
+
 #[test]
 fn r12_rejects_a_second_withdrawal_while_one_is_pending() {
     let mut w = World::new();
@@ -52,6 +74,22 @@ fn r12_rejects_a_second_withdrawal_while_one_is_pending() {
     assert_eq!(w.client.spendable(), Amount(1000));
     sign(&mut w, Client, &first).unwrap();
     assert_eq!(w.client.spendable(), Amount(900));
+}
+
+/// What the hub takes out leaves the client's money alone, and the other way round.
+#[test]
+fn r12_accepts_a_pending_withdrawal_as_that_of_its_own_side() {
+    for (side, expected) in [(Client, (900, 500)), (Hub, (1000, 400))] {
+        let mut w = World::new();
+        let message = plan(&w, side, 100);
+        sign(&mut w, Client, &message).unwrap();
+        sign(&mut w, Hub, &message).unwrap();
+        for (me, own) in [(Client, expected.0), (Hub, expected.1)] {
+            let (channel, other) = (w.of(me).clone(), 1400 - own);
+            assert_eq!(channel.spendable(), Amount(own), "{side:?}");
+            assert_eq!(channel.other_spendable(), Amount(other), "{side:?}");
+        }
+    }
 }
 
 #[test]

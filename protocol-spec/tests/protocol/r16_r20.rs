@@ -73,6 +73,23 @@ fn r16_boundary_a_voucher_at_the_acked_seq_still_brings_its_locks() {
     );
 }
 
+/// Locks are those of the newest voucher, and what was counted in it stays when it is shown again.
+#[test]
+fn r16_rejects_locks_of_an_older_voucher_and_to_begin_anew() {
+    let (old, new) = (opening(50, START), opening(70, START + 9));
+    let mut chain = Adjudication::default();
+    let newest = voucher(2, 10, (0, 0), new.commitment());
+    chain.submit(Client, &newest, Some(&new));
+    assert!(chain.resolve(Client, LEAF, Amount(30), true));
+    let before = chain.clone();
+    assert!(!chain.submit(Client, &voucher(1, 10, (0, 0), old.commitment()), Some(&old)));
+    assert!(!chain.submit(Client, &newest, Some(&new)));
+    assert_eq!(chain, before);
+    chain.submit(Client, &voucher(3, 10, (0, 0), Digest::ZERO), None);
+    assert!(!chain.submit(Client, &voucher(1, 10, (0, 0), old.commitment()), Some(&old)));
+    assert_eq!(chain.client.live, None);
+}
+
 #[test]
 fn r17_accepts_a_lock_in_time_once_per_stored_voucher() {
     let open = opening(50, START);

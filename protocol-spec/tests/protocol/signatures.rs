@@ -156,6 +156,55 @@ fn a05_signatures_are_65_bytes_and_keys_are_points() {
     assert!(SignerKey::from_bytes(&[0; 32]).is_err() && SignerKey::from_bytes(&ORDER).is_err());
 }
 
+/// What needs no key to be refused: zero, a high s, and any v but two.
+#[test]
+fn a05_the_form_alone_is_judged_without_a_key() {
+    let good = key(9).sign(&Digest([1; 32]));
+    good.check_form().unwrap();
+    let broken = |change: &dyn Fn(&mut [u8; 65])| {
+        let mut bytes = good.0;
+        change(&mut bytes);
+        Signature(bytes).check_form().is_err()
+    };
+    assert!(broken(&|bytes| bytes[..32].fill(0)), "r is zero");
+    assert!(broken(&|bytes| bytes[32..64].fill(0)), "s is zero");
+    assert!(broken(&|bytes| bytes[..32].copy_from_slice(&ORDER)));
+    assert!(broken(
+        &|bytes| bytes[32..64].copy_from_slice(&high(&good.0[32..64]))
+    ));
+    assert!(
+        !broken(&|bytes| bytes[32..64].copy_from_slice(&HALF)),
+        "the largest low s"
+    );
+    for v in [0, 1, 26, 29] {
+        assert!(broken(&|bytes| bytes[64] = v));
+    }
+}
+
+/// EIP-2098 keeps all of a signature in 64 bytes; a key's two forms name one point.
+#[test]
+fn a05_short_forms_keep_everything() {
+    let mut parities = std::collections::BTreeSet::new();
+    for byte in 1..=20 {
+        let signature = key(3).sign(&Digest([byte; 32]));
+        let compact = signature.to_compact();
+        let odd = compact.vs[0] >> 7;
+        let mut back = [0; 65];
+        back[..32].copy_from_slice(&compact.r[..]);
+        back[32..64].copy_from_slice(&compact.vs[..]);
+        back[32] &= 0x7f;
+        back[64] = 27 + odd;
+        assert_eq!(Signature(back), signature);
+        parities.insert(odd);
+    }
+    assert_eq!(parities.len(), 2, "both parities were met");
+    let secret = [3; 32];
+    assert_eq!(*SignerKey::from_bytes(&secret).unwrap().to_bytes(), secret);
+    let public = key(3).public();
+    let reference = secp256k1::PublicKey::from_slice(&public.to_compressed()).unwrap();
+    assert_eq!(public.to_uncompressed(), reference.serialize_uncompressed());
+}
+
 /// G4: two signatures of one key with the same r and different digests give the key away. RFC 6979 takes the nonce from key
 /// and digest, as libsecp256k1 does.
 #[test]

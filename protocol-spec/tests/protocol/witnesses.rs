@@ -133,6 +133,22 @@ fn r05_a_resolver_lock_whose_witness_was_known_in_time_is_not_dropped() {
 }
 
 #[test]
+fn r05_boundary_the_longest_witness_converts_a_lock() {
+    let mut w = World::new();
+    w.send(Client, &[add(on_resolver(1))]);
+    let now = w.clock;
+    w.client.mark(Client, 1);
+    let longer = w.client.issue(
+        &[convert_with(1, &[7; limits::WITNESS_BYTES_MAX + 1])],
+        &domain(),
+        now,
+    );
+    assert_eq!(name(longer), "WitnessWrong");
+    w.send(Client, &[convert_with(1, &[7; limits::WITNESS_BYTES_MAX])]);
+    assert_eq!(w.hub.received().paid, Amount(10));
+}
+
+#[test]
 fn r05_a_marked_resolver_lock_is_converted_whatever_witness_is_left() {
     let mut w = World::new();
     w.send(Hub, &[add(on_resolver(1))]);

@@ -15,7 +15,7 @@ use crate::{
 };
 use proptest::prelude::*;
 use protocol_spec::{
-    Address, Amount, CapacityQuote, Digest, Op, Payee, Payment, ReturnReason, Seq, Side, Signature,
+    Address, Amount, CapacityQuote, Digest, Op, Payee, Payment, Preimage, ReturnReason, Seq, Side, Signature,
     UnixSeconds,
     limits::LAG_DEFAULT_S,
     message::{CapacityCall, Notification, QuoteCall, Release, Reply, WithdrawCall},
@@ -243,6 +243,18 @@ fn a_bounce_tells_when_it_can_be_tried_again_and_the_hint_is_kept() {
     assert_eq!(pay(&mut world, 600), None);
     assert_eq!(need(&world), None);
     world.check_replay(&Tables::default());
+}
+
+#[test]
+fn a_lock_that_bounces_is_told_the_same_and_needs_as_much() {
+    let mut world = world(500);
+    vault(&mut world, 500);
+    let op = world.lock_op(0, 1, 600, 4 * 3600, Preimage([5; 32]));
+    let origin = world.send(0, vec![op]);
+    let bounce = world.voucher_reply(origin).bounced.first().cloned().unwrap();
+    assert_eq!(bounce.reason, ReturnReason::InsufficientReserve);
+    assert_eq!(bounce.ready_at, Some(world.now.after(READY_S)));
+    assert_eq!(need(&world), Some((500, 0, true)));
 }
 
 #[test]

@@ -408,6 +408,13 @@ fn r21_a_payer_that_does_not_convert_is_disputed_in_time() {
         overdue,
         "the chain is not there yet"
     );
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint_all());
+    assert_eq!(
+        tables.restore().overdue(expiry),
+        overdue,
+        "a restarted hub is as punctual"
+    );
     let received = &overdue[0].received;
     assert_eq!(received.witnesses, [("1".to_owned(), SECRET.into())]);
     assert_eq!(received.locks.len(), 1);

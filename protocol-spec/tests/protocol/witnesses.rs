@@ -6,7 +6,7 @@ use protocol_spec::{
     Side::{Client, Hub},
     Witness, limits,
     message::{Frame, Message, Notification, binary, json},
-    probe,
+    probe, probes,
 };
 
 const E: u64 = START + 7200;
@@ -182,4 +182,21 @@ fn the_question_to_a_resolver_ends_with_the_calldata_of_check() {
     assert_eq!(probe::answer(&word(1)), Some(true));
     assert_eq!(probe::answer(&word(2)), None);
     assert_eq!(probe::answer(&[]), None);
+}
+
+/// As the adjudicator has it: 60,000 beside, and a 64th that EIP-150 keeps back from the call.
+#[test]
+fn a_resolver_is_asked_only_with_all_of_its_gas() {
+    let condition = Condition::data(RESOLVER, b"a deal");
+    let code = probe::code(&condition, &witness(b"abc"));
+    let needed = u64::from(u32::from_be_bytes([0, code[1], code[2], code[3]]));
+    let gets = |left: u64| left - left / 64;
+    assert_eq!(gets(needed - 60_000), limits::RESOLVER_GAS);
+    assert_eq!(gets(needed - 60_001), limits::RESOLVER_GAS - 1);
+    let many = probes::code(&[(condition, &witness(b"abc"))]);
+    let compared = [&[0x62], &code[1..4], &[0x5a]].concat(); // PUSH3, GAS
+    assert!(
+        many.windows(5).any(|bytes| bytes == compared),
+        "many at once, too"
+    );
 }

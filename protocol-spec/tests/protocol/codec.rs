@@ -194,6 +194,7 @@ fn oversize_is_refused_and_the_largest_full_frame_fits() {
     assert!(error(&long[1..]).1.is(ErrorCode::ParseError));
     let bytes = vec![0; limits::MESSAGE_BYTES_MAX + 1];
     assert!(binary::decode(&bytes).unwrap_err().is(ErrorCode::MessageTooLarge));
+    assert!(binary::decode(&bytes[1..]).unwrap_err().is(ErrorCode::ParseError));
     let op = Op::Pay(protocol_spec::Payment {
         payment_id: protocol_spec::PaymentId([0xff; 16]),
         payee: protocol_spec::Payee::Channel(protocol_spec::ChannelId([0xff; 32])),

@@ -218,6 +218,18 @@ fn one_client_and_all_clients_have_a_bound() {
 }
 
 #[test]
+fn r22_boundary_a_lock_grants_the_fee_to_the_last_unit() {
+    let mut world = World::new(2, 100_000);
+    // flat 1 and 1 % of 1,000 make 11.
+    for (fee_max, expected) in [(10, Some(ReturnReason::FeeTooLow)), (11, None)] {
+        let payee = Payee::Account(world.clients[1].account());
+        let expiry = world.clock().chain.after(LIFE_S);
+        let op = world.clients[0].lock(payee, 1_000, fee_max, expiry, SECRET);
+        assert_eq!(refusal(&mut world, op), expected, "{fee_max}");
+    }
+}
+
+#[test]
 fn r22_locks_need_a_view_of_the_chain_no_older_than_lag() {
     let lag_s = policy().delays.lag_s;
     for (age_s, expected) in [(lag_s, None), (lag_s + 1, Some(ReturnReason::Unavailable))] {

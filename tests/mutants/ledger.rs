@@ -23,6 +23,7 @@ pub mod engine {
         pub surpluses: Vec<Surplus>,
         pub awaited: Vec<ChannelId>,
         pub owed: BTreeMap<Address, Amount>,
+        pub kept: BTreeMap<Address, Amount>,
     }
 }
 

@@ -364,3 +364,23 @@ fn long_witnesses_that_are_converted_together_are_cut_into_frames_that_fit() {
     assert_eq!(world.clients[1].converted.len(), 60);
     world.check_replay(&Tables::default());
 }
+
+/// In a dispute what was told waits for its end; told again it is neither asked nor late.
+#[test]
+fn r08_a_witness_that_is_told_again_is_not_asked_again() {
+    let mut world = World::with(forwarding(), 2, 100_000);
+    let id = locked(&mut world);
+    let (_, asked) = tell(&mut world, 1, id, witness(1));
+    let channel = world.id(1);
+    world.block(vec![ChainFact::Disputed {
+        channel,
+        dispute_no: Seq(1),
+    }]);
+    say(&mut world, &asked[0], Some(true));
+    for later_s in [0, LIFE_S] {
+        world.now = world.now.after(later_s);
+        let (origin, asked) = tell(&mut world, 1, id, witness(1));
+        assert_eq!(asked, []);
+        assert!(world.answer(origin).is_ok(), "{}", world.error(origin));
+    }
+}

@@ -18,6 +18,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tests::world::{Scenario, run};
 
@@ -60,29 +61,29 @@ fn complaint(scenario: &Scenario) -> Option<String> {
 }
 
 /// Processor time of this thread.
-fn cpu_s() -> f64 {
+fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let ns = stat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
-    ns.unwrap_or(0) as f64 / 1e9
+    Duration::from_nanos(ns.unwrap_or(0))
 }
 
 /// The first seed that finds the bug, and what it says.
 fn found(canary: Canary, seeds: u64, world: fn(u64) -> Scenario) -> Option<(u64, String)> {
     plant(Some(canary));
-    let began = cpu_s();
+    let began = cpu();
     let found = (1..=seeds).find_map(|seed| Some((seed, complaint(&world(seed))?)));
     plant(None);
-    let took = cpu_s() - began;
+    let took = cpu().saturating_sub(began);
     // At once: a run that is cut short has said what it knows.
     match &found {
         Some((seed, complaint)) => {
             let complaint: String = complaint.chars().take(COMPLAINT_CHARS).collect();
             println!(
-                "{:24} seed {seed:3} {took:6.1} s: {complaint}",
+                "{:24} seed {seed:3} {took:8.1?}: {complaint}",
                 format!("{canary:?}")
             );
         }
-        None => println!("{:24} NOT FOUND {took:6.1} s", format!("{canary:?}")),
+        None => println!("{:24} NOT FOUND {took:8.1?}", format!("{canary:?}")),
     }
     found
 }

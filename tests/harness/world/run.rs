@@ -154,17 +154,9 @@ impl World {
         let honest = scenario.payers + scenario.merchants;
         let keys = keys_of(scenario)?;
         let book = book_of(scenario, &keys, &network);
-        for key in &keys {
-            bank.endow(key.address(), ENDOWMENT).await?;
-        }
-        bank.tick()?;
+        endow(&bank, &keys).await?;
         let (stop_people, stop_hub) = (Shutdown::new(), Shutdown::new());
-        let skewed = network.plan(|plan| plan.always(Part::Skew));
-        let mut skew = random(seed, "skew");
-        let mut skew_s = || match skewed {
-            true => skew.random_range(-SKEW_S_MAX..=SKEW_S_MAX),
-            false => 0,
-        };
+        let mut skew_s = skews(&network, seed);
         let hub_clock = clock.skewed(skew_s());
         let backups = Attic::default();
         let hub = HubMachine::new(
@@ -425,6 +417,24 @@ impl World {
 }
 
 /// One key for each person, the foes last.
+/// What everybody has at first; from then on blocks come.
+async fn endow(bank: &Bank, keys: &[SignerKey]) -> anyhow::Result<()> {
+    for key in keys {
+        bank.endow(key.address(), ENDOWMENT).await?;
+    }
+    bank.tick()
+}
+
+/// By how many seconds each clock is wrong, one after the other.
+fn skews(network: &Network, seed: u64) -> impl FnMut() -> i64 + use<> {
+    let skewed = network.plan(|plan| plan.always(Part::Skew));
+    let mut skew = random(seed, "skew");
+    move || match skewed {
+        true => skew.random_range(-SKEW_S_MAX..=SKEW_S_MAX),
+        false => 0,
+    }
+}
+
 fn keys_of(scenario: &Scenario) -> anyhow::Result<Vec<SignerKey>> {
     let count = scenario.payers + scenario.merchants + scenario.foes;
     let key = |number| SignerKey::from_bytes(&key_bytes(scenario.seed, &format!("person {number}")));

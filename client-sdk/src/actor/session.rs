@@ -290,6 +290,9 @@ impl Actor {
             return;
         };
         entry.session = Session::Resuming;
+        // What waits for the chain comes again, together with what follows `received`: accepted by itself meanwhile, it would
+        // make that a wrong sum.
+        entry.held.clear();
         let call = ResumeCall {
             channel_id: id,
             sent,

@@ -9,15 +9,8 @@ use hub::{
     store::{Freeze, Identity, RedbStore, ShardId, Store as _, sim::SimDisk},
 };
 use protocol_spec::{Address, UnixSeconds};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc, time::Duration};
+use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 /// Whose database it is.
@@ -36,8 +29,8 @@ pub(super) fn restored(old: SimDisk, hub: Hub, now: UnixSeconds, seed: u64) -> a
             .enable_time()
             .start_paused(true)
             .build()?;
-        let place = Place::new()?;
-        let made = runtime.block_on(make(&place.0, old, hub, now));
+        let place = place()?;
+        let made = runtime.block_on(make(place.path(), old, hub, now));
         made.map(|files| SimDisk::with_contents(files, seed))
     };
     // A thread of its own: the world's has a runtime, and perhaps a planted bug.
@@ -73,27 +66,12 @@ async fn make(place: &Path, old: SimDisk, hub: Hub, now: UnixSeconds) -> anyhow:
     Ok(vec![file("journal.redb")?, file("state.redb")?])
 }
 
-/// A directory that goes when it is not needed any more; in memory where there is such a place.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> anyhow::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let memory = Path::new("/dev/shm");
-        let base = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let place = base.join(format!("world-{}-{number}", std::process::id()));
-        fs::create_dir_all(&place)?;
-        Ok(Self(place))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+/// In memory, where there is such a place.
+fn place() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
     }
 }

@@ -35,4 +35,16 @@ impl<'a> Bytes<'a> {
         out.fill_with(|| self.byte());
         out
     }
+
+    /// The next `count`, or what is left.
+    pub(crate) fn take(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    /// All that is left, without taking it.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
 }

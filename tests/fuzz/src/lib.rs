@@ -25,6 +25,7 @@ mod journal;
 mod mutate;
 pub mod runner;
 mod seeds;
+mod session;
 mod trees;
 
 /// One target.
@@ -39,7 +40,7 @@ pub struct Target {
     pub longest: usize,
 }
 
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "json",
         reads: "messages in JSON",
@@ -95,6 +96,13 @@ pub const TARGETS: [Target; 8] = [
         run: journal::run,
         seeds: seeds::journal,
         longest: 4096,
+    },
+    Target {
+        name: "session",
+        reads: "connections to the session server and engine: handshakes, frames, logins, calls of three clients",
+        run: session::run,
+        seeds: seeds::sessions,
+        longest: 2048,
     },
 ];
 

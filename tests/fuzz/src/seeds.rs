@@ -149,3 +149,39 @@ pub(crate) fn journal() -> Vec<Vec<u8>> {
     }
     all
 }
+
+/// Clients who register, resume and pay, over both encodings; every kind of step after that; an HTTP head.
+pub(crate) fn sessions() -> Vec<Vec<u8>> {
+    let mut ready = Vec::new();
+    for step in 0..3 {
+        for who in 0..3 {
+            ready.extend([step, who]);
+        }
+    }
+    let mut all = Vec::new();
+    for borsh in [0, 1] {
+        let mut paid = [&[0, borsh][..], &ready].concat();
+        for who in 0..3 {
+            paid.extend([3, who, (who + 1) % 3, 0, 0, 0, 0, 0, 0, who + 1, 0, 0, 2]);
+        }
+        for step in 6..20 {
+            let mut one = paid.clone();
+            for number in 0..4 {
+                one.extend([step, number, 17, number, 40, 0, 7, 1, number, 0, 5]);
+            }
+            all.push(one);
+        }
+        for template in 0..17 {
+            all.push(
+                [
+                    &paid[..],
+                    &[11, 1, 9, 8, template, 1, 1, 12, 2, 9, 8, template, 0, 40, 0, 7],
+                ]
+                .concat(),
+            );
+        }
+    }
+    let head = b"\x01GET / HTTP/1.1\r\nHost: hub.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    all.push(head.to_vec());
+    all
+}

@@ -1,8 +1,8 @@
 //! Co-operative messages: withdraw (R12-R14), close (R15), cancel of a dispute (R27), countersignature (R28).
 
-use super::{Channel, Clock, Event, PendingWithdraw, Phase};
+use super::{Channel, Clock, Delays, Event, PendingWithdraw, Phase};
 use crate::{
-    Accept, Address, Amount, CancelDispute, Close, Reject, Seq, Side, UnixSeconds, Withdraw, limits,
+    Accept, Address, Amount, CancelDispute, Close, Lock, Reject, Seq, Side, UnixSeconds, Withdraw, limits,
 };
 
 impl Channel {
@@ -84,18 +84,17 @@ impl Channel {
     }
 
     /// R13: what the withdrawing side can spare. On its own side every own voucher from its seq here on counts, and every
-    /// R10-live lock; the income of all of them is the other side's paid here, which is at least what they acknowledge.
+    /// R10-live lock; the income is the other side's paid here, which is at least what they acknowledge, but for those after
+    /// its seq here only what they acknowledge.
     fn check_withdraw_amount(&self, withdraw: &Withdraw) -> Result<(), Reject> {
         let ((own_seq, own_paid), (_, other_paid)) = self.withdraw_floors(withdraw);
         let deposit = self.funds.deposit(withdraw.side);
         let (income, spent) = if withdraw.side == self.me {
             let half = &self.outgoing.half;
-            (
-                half.ack_paid.max(other_paid),
-                half.paid
-                    .plus(self.outgoing.live_total()?)?
-                    .max(self.outgoing.promised_since(own_seq)?),
-            )
+            let income = half.ack_paid.max(other_paid);
+            let accepted = own_seq.max(self.incoming.ack_seq);
+            let promised = self.outgoing.promised_since(own_seq, accepted, income)?;
+            (income, half.paid.plus(self.outgoing.live_total()?)?.max(promised))
         } else {
             let half = &self.incoming;
             (half.ack_paid.max(own_paid), half.paid.plus(half.locks.total())?)
@@ -192,7 +191,33 @@ impl Channel {
                 got: cancel.dispute_no,
             });
         }
-        check_deadline(cancel.deadline, clock)
+        check_deadline(cancel.deadline, clock)?;
+        let until = self.cancel_until(clock);
+        if cancel.deadline > until {
+            return Err(Reject::DeadlineOutOfRange {
+                after: clock.now,
+                until,
+                got: cancel.deadline,
+            });
+        }
+        Ok(())
+    }
+
+    /// R27: the latest deadline of a cancel that takes no lock of the other side its last chance. What resolves a lock fails
+    /// if the cancel is mined before it, and so does the `dispute` that follows if the other side disputes before that:
+    /// afterwards this must be seen, and there must be time for another transaction.
+    fn cancel_until(&self, clock: Clock) -> UnixSeconds {
+        let payer = self.me.other();
+        let open = |lock: &&Lock| {
+            let settled = self.consents_given.contains(&lock.id) || self.marked.contains(&(payer, lock.id));
+            !settled && clock.chain < lock.expiry
+        };
+        let Delays { lag_s, act_s } = self.delays;
+        let needed_s = lag_s.saturating_add(act_s).saturating_add(act_s);
+        let expiries = self.incoming.locks.iter().filter(open).map(|lock| lock.expiry.0);
+        expiries.min().map_or(UnixSeconds(u64::MAX), |expiry| {
+            UnixSeconds(expiry.saturating_sub(needed_s).saturating_sub(1))
+        })
     }
 
     /// R28: the countersignature over the newest accepted voucher, for a submitter. `None` before the first voucher.

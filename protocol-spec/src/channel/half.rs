@@ -236,6 +236,8 @@ pub(super) struct Sent {
     pub(super) paid: Amount,
     /// Sum of its locks.
     pub(super) locked: Amount,
+    /// What it acknowledges.
+    pub(super) ack_paid: Amount,
 }
 
 /// The direction this party signs, with what it must remember of its own vouchers (R3, R10).
@@ -320,16 +322,30 @@ impl Outgoing {
     /// Takes down the newest own voucher.
     pub(super) fn remember_newest(&mut self) {
         let half = &self.half;
-        let (seq, paid, locked) = (half.seq, half.paid, half.locks.total());
-        self.sent.push_back(Sent { seq, paid, locked });
+        self.sent.push_back(Sent {
+            seq: half.seq,
+            paid: half.paid,
+            locked: half.locks.total(),
+            ack_paid: half.ack_paid,
+        });
     }
 
-    /// The most that an own voucher from `seq` on promises: paid and locked. At least the newest's. R13.
-    pub(super) fn promised_since(&self, seq: Seq) -> Result<Amount, Reject> {
+    /// The most that an own voucher from `seq` on promises: paid and locked. At least the newest's. One after `accepted`
+    /// may still have to be accepted (R4): what it does not acknowledge of `income` is as good as spent. R13.
+    pub(super) fn promised_since(&self, seq: Seq, accepted: Seq, income: Amount) -> Result<Amount, Reject> {
         let newest = self.half.paid.plus(self.half.locks.total())?;
         let since = self.sent.iter().filter(|sent| sent.seq >= seq);
         since
-            .map(|sent| sent.paid.plus(sent.locked))
+            .map(|sent| {
+                let counted = if sent.seq > accepted {
+                    sent.ack_paid
+                } else {
+                    income
+                };
+                sent.paid
+                    .plus(sent.locked)?
+                    .plus(income.saturating_minus(counted))
+            })
             .try_fold(newest, |most, promised| Ok(most.max(promised?)))
     }
 

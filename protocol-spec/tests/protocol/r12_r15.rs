@@ -204,6 +204,24 @@ fn r13_boundary_a_lock_that_left_since_counts_until_it_is_acknowledged() {
     }
 }
 
+/// The co-signer could never accept it otherwise: R4 counts what it acknowledges, and the withdrawal is final.
+#[test]
+fn r13_boundary_a_voucher_under_way_counts_what_it_acknowledges() {
+    for (total, expected) in [(450, None), (451, Some("WithdrawExceeds"))] {
+        let mut w = World::new();
+        let under_way = w.issue(Hub, &[credit(1, 50)]).unwrap();
+        w.send(Client, &[pay(1, 300, 0)]);
+        let mut release = plan(&w, Hub, total);
+        (release.hub_seq, release.hub_paid) = (Seq(0), Amount(0));
+        sign(&mut w, Client, &release).unwrap();
+        let signed = sign(&mut w, Hub, &release);
+        assert_eq!(signed.err().map(|reject| reject.name()), expected, "{total}");
+        let arrives = w.deliver(Hub, &under_way);
+        let refused = expected.map(|_| "BalanceExceeded");
+        assert_eq!(arrives.err().map(|reject| reject.name()), refused, "{total}");
+    }
+}
+
 #[test]
 fn r13_boundary_the_last_unit_with_locks_counted() {
     for by in [Client, Hub] {

@@ -5,6 +5,7 @@ use Side::{Client, Hub};
 use protocol_spec::{
     Address, Amount, CancelDispute, Seq, Side, UnixSeconds,
     channel::{Event, MOVES, Phase},
+    limits::{ACT_DEFAULT_S, LAG_DEFAULT_S},
 };
 use std::collections::BTreeSet;
 
@@ -55,6 +56,60 @@ fn r27_boundary_deadline() {
         message.deadline = UnixSeconds(deadline);
         assert_eq!(w.hub.sign_cancel(&message, w.clock).is_ok(), fine);
     }
+}
+
+/// A lock that expires soon after the cancel's deadline could not be resolved any more: what resolves it fails when the cancel
+/// is mined first, and the dispute after it when the payer disputes first.
+#[test]
+fn r27_boundary_a_lock_outlives_the_cancel_by_lag_and_twice_act() {
+    let needed_s = LAG_DEFAULT_S + 2 * ACT_DEFAULT_S;
+    let deadline = START + 60;
+    let expiry = deadline + needed_s;
+    for (expires, fine) in [(expiry, false), (expiry + 1, true)] {
+        let mut w = World::new();
+        w.send(
+            Client,
+            &[add(lock(1, 100, expires)), add(lock(2, 100, expiry + 9))],
+        );
+        for side in [Client, Hub] {
+            w.of(side)
+                .enter(&Event::DisputeSeen { dispute_no: Seq(1) })
+                .unwrap();
+        }
+        let signed = w.hub.sign_cancel(&cancel(&w, 1), w.clock);
+        assert_eq!(signed.is_ok(), fine, "{expires}");
+        if !fine {
+            assert_eq!(name(signed), "DeadlineOutOfRange");
+        }
+        // The payer resolves nothing.
+        w.client.sign_cancel(&cancel(&w, 1), w.clock).unwrap();
+    }
+}
+
+#[test]
+fn r27_accepts_a_lock_that_is_marked_or_given_up_or_has_expired() {
+    let soon = START + 90;
+    let disputed = || {
+        let mut w = World::new();
+        w.send(Client, &[add(lock(1, 100, soon))]);
+        w
+    };
+    let signs = |mut w: World| {
+        w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(1) }).unwrap();
+        w.hub.sign_cancel(&cancel(&w, 1), w.clock).is_ok()
+    };
+    assert!(!signs(disputed()));
+    let mut given_up = disputed();
+    given_up.hub.consent(1).unwrap();
+    assert!(signs(given_up));
+    let mut marked = disputed();
+    marked.hub.mark(Client, 1);
+    assert!(signs(marked));
+    let mut expired = disputed();
+    expired.clock.chain = UnixSeconds(soon);
+    assert!(signs(expired.clone()));
+    expired.clock.chain = UnixSeconds(soon - 1);
+    assert!(!signs(expired));
 }
 
 #[test]

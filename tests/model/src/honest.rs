@@ -328,7 +328,15 @@ impl Honest {
             } else {
                 i16::from(w.paid[0])
             };
-            dep + i16::from(newest.ack_paid.max(w.paid[1])) - most
+            let spare = dep + i16::from(newest.ack_paid.max(w.paid[1])) - most;
+            // The other side accepts those by R4, which counts what they acknowledge.
+            let accepted = w.seq[0].max(self.acc.ack_seq);
+            let counts = rules.has(Rule::R13Own) && rules.has(Rule::R13Ack);
+            let under_way = self.mine.iter().take(usize::from(self.n));
+            let under_way = under_way.filter(|v| v.seq > accepted && counts);
+            under_way
+                .map(|v| dep + i16::from(v.ack_paid) - promised(v))
+                .fold(spare, i16::min)
         } else {
             let v = &self.acc;
             dep + i16::from(v.ack_paid.max(w.paid[0])) - i16::from(v.paid) - i16::from(sum(v.locks))
@@ -338,6 +346,17 @@ impl Honest {
             wd: Some(*w),
             ..*self
         })
+    }
+
+    /// R27: whether a cancel that may be mined until `deadline` takes no lock of the other side its last chance to be
+    /// resolved. `marked` are those with a final mark.
+    #[must_use]
+    pub fn may_cancel(&self, rules: Rules, sight: &Sight, marked: [bool; LOCKS], deadline: u8) -> bool {
+        let safe = |i: usize| {
+            let (gone, expiry) = (self.acc.locks[i] == 0 || self.given[i], sight.expiry[1][i]);
+            gone || marked[i] || sight.chain_time() >= expiry || deadline + LAG + 2 * ACT < expiry
+        };
+        !rules.has(Rule::R27Locks) || (0..LOCKS).all(safe)
     }
 
     /// R15: the close that divides what this party knows; nothing flows after it.

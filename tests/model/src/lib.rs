@@ -17,6 +17,8 @@ pub mod honest;
 pub mod instances;
 pub mod link;
 pub mod one;
+pub mod pair;
+pub mod race;
 pub mod replay;
 pub mod route;
 pub mod rules;

@@ -7,6 +7,9 @@ use crate::chain::{Chain, Close, LOCKS, Status, Terms, Voucher, Withdraw, sum};
 use crate::honest::{ACT, Honest, Known, LAG, Op, Sight};
 use crate::rules::Rule;
 
+/// A cancel may be mined for so long after it was signed, steps, as far as R27 is concerned: here, always.
+pub const CANCEL_LIFE: u8 = 1;
+
 /// Which events there are, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -418,7 +421,7 @@ impl LinkModel {
         }
         if link.cancels_signed < self.bounds.cancels && h.seen && link.chain.status == Status::Disputed {
             let bit = 1 << link.chain.dispute_no;
-            if link.cancels & bit == 0 {
+            if link.cancels & bit == 0 && h.may_cancel(rules, &sight, final_marks(link), now + CANCEL_LIFE) {
                 let cancels = link.cancels | bit;
                 let cancels_signed = link.cancels_signed + 1;
                 out.push((
@@ -767,6 +770,12 @@ pub fn in_time(now: u8, expiry: u8) -> Known {
     } else {
         Known::Late
     }
+}
+
+/// Locks of the other side that carry a final mark.
+#[must_use]
+pub fn final_marks(link: &Link) -> [bool; LOCKS] {
+    link.base.marks[1].map(|mark| mark != 0)
 }
 
 fn with(link: &Link, change: impl FnOnce(&mut Honest)) -> Link {

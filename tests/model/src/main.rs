@@ -11,6 +11,8 @@
 
 use model::instances::INSTANCES;
 use model::one::One;
+use model::pair;
+use model::race;
 use model::replay::walk;
 use model::route;
 use model::rules::{Rule, Rules};
@@ -135,6 +137,18 @@ fn main() -> ExitCode {
         .iter()
         .filter(|_| args.replay.is_none());
     for instance in routes.filter(|instance| wanted(instance.name, instance.finds)) {
+        good &= run(instance.name, &instance.model(args.large, rules), &args);
+    }
+    let pairs = pair::instances::INSTANCES
+        .iter()
+        .filter(|_| args.replay.is_none());
+    for instance in pairs.filter(|instance| wanted(instance.name, instance.finds)) {
+        good &= run(instance.name, &instance.model(args.large, rules), &args);
+    }
+    let races = race::instances::INSTANCES
+        .iter()
+        .filter(|_| args.replay.is_none());
+    for instance in races.filter(|instance| wanted(instance.name, instance.finds)) {
         good &= run(instance.name, &instance.model(args.large, rules), &args);
     }
     if good {

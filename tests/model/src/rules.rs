@@ -13,10 +13,8 @@ macro_rules! rules {
             /// All of them, in order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// Rules of which no instance shows yet that their removal loses money: they take two honest parties, or
-            /// a second transaction in the way of the first.
-            pub const NOT_FOUND: &'static [Self] =
-                &[Self::R13Own, Self::R13Live, Self::R27Number];
+            /// Rules whose removal loses nothing, because others imply what they protect.
+            pub const IMPLIED: &'static [Self] = &[Self::R13Live];
 
             /// What its removal means.
             #[must_use]
@@ -57,7 +55,9 @@ rules! {
     /// R12.
     R12 = "a signed withdrawal counts only when mined",
     /// R13, withdrawing side, vouchers.
-    R13Own = "the withdrawing side looks at its newest voucher's ack only, and not at locks",
+    R13Own = "the withdrawing side looks at the voucher that the withdrawal names, and not at those under way or at locks",
+    /// R13, withdrawing side, acks.
+    R13Ack = "the withdrawing side counts what it was paid for a voucher under way that does not acknowledge it",
     /// R13, withdrawing side, locks.
     R13Live = "the withdrawing side forgets the locks that R10 calls live",
     /// R13, co-signer.
@@ -110,6 +110,8 @@ rules! {
     R27Number = "a cancel fits any dispute",
     /// R27, evidence.
     R27Keep = "a cancel forgets the evidence",
+    /// R27, locks.
+    R27Locks = "signs a cancel that may be mined just before a lock expires",
     /// R27, final.
     R27Final = "goes on before the cancel is final",
     /// R28.

@@ -4,7 +4,7 @@ use super::party::Party;
 use super::world::{World, at, clock, opened};
 use crate::chain::{LOCKS, Status, Voucher, Withdraw};
 use crate::honest::{Known, MINE, Op};
-use crate::link::{Link, LinkModel};
+use crate::link::{CANCEL_LIFE, Link, LinkModel, final_marks};
 use protocol_spec::{Address, CancelDispute, Seq, UnixSeconds, limits};
 
 /// What is asked, and of whom.
@@ -251,17 +251,20 @@ impl Offers<'_> {
                 count += same(|| format!("{close:?}"), signs && good, real)?;
             }
         }
+        let marked = final_marks(self.link);
+        let sight = self.model.sight(self.link, self.now);
+        let safe = h.may_cancel(self.model.terms.rules, &sight, marked, self.now + CANCEL_LIFE);
         for dispute_no in 0..=self.link.chain.dispute_no + 1 {
             let cancel = CancelDispute {
                 channel_id: channel.id(),
                 dispute_no: Seq(dispute_no.into()),
-                deadline: at(self.now + 1),
+                deadline: at(self.now + CANCEL_LIFE),
             };
             let seen = h.seen && self.link.chain.status == Status::Disputed;
             if h.seen && !seen {
                 continue; // A reorg took it away: the model knows no number any more.
             }
-            let model = seen && dispute_no == self.link.chain.dispute_no;
+            let model = seen && dispute_no == self.link.chain.dispute_no && safe;
             let real = channel.sign_cancel(&cancel, clock(self.now)).is_ok();
             count += same(|| format!("{cancel:?}"), model, real)?;
         }

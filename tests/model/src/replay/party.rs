@@ -3,7 +3,7 @@
 use super::world::{World, amount, at, clock, opened};
 use crate::chain::{LOCKS, Status, Voucher};
 use crate::honest::Op;
-use crate::link::{Act, Link};
+use crate::link::{Act, CANCEL_LIFE, Link};
 use protocol_spec::{
     CancelDispute, Channel, Op as RealOp, Reject, Seq, UnixSeconds, VerifiedVoucher, Voucher as RealVoucher,
     channel::{Accepted, Event, Phase},
@@ -154,7 +154,7 @@ impl Party {
                 let cancel = CancelDispute {
                     channel_id: next.channel.id(),
                     dispute_no: Seq(from.chain.dispute_no.into()),
-                    deadline: at(now + 1),
+                    deadline: at(now + CANCEL_LIFE),
                 };
                 next.channel.sign_cancel(&cancel, clock(now)).map_err(refused)?;
             }

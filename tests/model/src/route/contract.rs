@@ -168,6 +168,11 @@ impl Contract {
         self.window_end = now + WINDOW;
     }
 
+    /// R27: the channel is open again, and keeps all evidence.
+    pub fn cancel(&mut self) {
+        (self.status, self.window_end) = (Status::Open, 0);
+    }
+
     /// True while vouchers can be shown.
     #[must_use]
     pub fn in_window(&self, now: u8) -> bool {
@@ -181,7 +186,8 @@ impl Contract {
     }
 
     /// R18.
-    fn final_at(&self, facts: &Facts) -> u8 {
+    #[must_use]
+    pub fn final_at(&self, facts: &Facts) -> u8 {
         let real = self.real(facts);
         let at = real.final_at(UnixSeconds(self.window_end.into()), WINDOW.into());
         small(at.0.into())

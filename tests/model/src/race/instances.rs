@@ -1,0 +1,71 @@
+//! The instances with transactions in each other's way, and which of them shows the loss when a rule is removed.
+
+use super::Race;
+use crate::route::contract::Facts;
+use crate::rules::{Rule, Rules};
+use protocol_spec::Side;
+
+/// Which events there are, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Vouchers.
+    pub vouchers: u8,
+    /// Disputes by the other party.
+    pub disputes: u8,
+    /// A cancel may be mined for so long after it was signed, steps.
+    pub cancel_life: u8,
+    /// Reorgs.
+    pub reorgs: u8,
+    /// The lock's expiry.
+    pub expiry: u8,
+    /// Last step.
+    pub time: u8,
+}
+
+/// An instance with transactions in each other's way.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance {
+    /// Name on the command line and in the tables.
+    pub name: &'static str,
+    /// Bounds for CI.
+    pub small: Bounds,
+    /// Bounds by command.
+    pub large: Bounds,
+    /// Rules whose removal is found in it.
+    pub finds: &'static [Rule],
+}
+
+impl Instance {
+    /// The model.
+    #[must_use]
+    pub fn model(&self, large: bool, rules: Rules) -> Race {
+        let bounds = if large { self.large } else { self.small };
+        Race {
+            rules,
+            facts: Facts::new(Side::Client, 2, 1, bounds.expiry),
+            bounds,
+        }
+    }
+}
+
+/// All instances with transactions in each other's way.
+pub const INSTANCES: &[Instance] = &[Instance {
+    name: "race",
+    small: Bounds {
+        vouchers: 2,
+        disputes: 3,
+        cancel_life: 3,
+        reorgs: 0,
+        expiry: 6,
+        time: 12,
+    },
+    large: Bounds {
+        vouchers: 3,
+        disputes: 3,
+        cancel_life: 4,
+        reorgs: 1,
+        expiry: 8,
+        time: 16,
+    },
+    finds: &[Rule::R27Number, Rule::R27Locks],
+}];

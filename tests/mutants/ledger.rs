@@ -4,27 +4,10 @@ pub mod digests;
 pub mod ledger;
 pub mod liquidity;
 
-/// As `hub::engine` has them.
+/// What the ledger knows of connections.
 pub mod engine {
-    use crate::ledger::{ReserveNeed, Surplus};
-    use protocol_spec::{Address, Amount, ChannelId};
-    use std::collections::BTreeMap;
-
-    /// One connection.
-    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-    pub struct SessionId(pub u64);
-
-    /// What the liquidity manager needs to know.
-    #[derive(Clone, Debug, Default)]
-    #[allow(missing_docs)]
-    pub struct Reserves {
-        pub block: u64,
-        pub needs: Vec<ReserveNeed>,
-        pub surpluses: Vec<Surplus>,
-        pub awaited: Vec<ChannelId>,
-        pub owed: BTreeMap<Address, Amount>,
-        pub kept: BTreeMap<Address, Amount>,
-    }
+    mod session_id;
+    pub use session_id::SessionId;
 }
 
 /// What a checkpoint is made of.

@@ -262,6 +262,16 @@ impl Entry {
             && fault.is_none_or(|fault| fault.kind == FaultKind::RolledBack)
     }
 
+    /// What waits for the chain is asked for again. The hub sends it together with what follows the newest voucher that was
+    /// accepted: one that is accepted by itself meanwhile would make that a wrong sum.
+    pub(super) fn forget_held(&mut self) {
+        self.held.clear();
+        self.held_since = None;
+        self.held_first = None;
+        self.held_why = None;
+        self.missed = false;
+    }
+
     /// True while the payment waits to be signed.
     pub(super) fn waits(&self, id: &PaymentId) -> bool {
         let quoting = self.quoting.values().flatten();

@@ -55,9 +55,6 @@ impl Actor {
             full
         });
         if full {
-            if let Some(entry) = self.entries.get_mut(id) {
-                entry.held.clear();
-            }
             self.disconnected("too many frames wait for the chain");
         }
     }

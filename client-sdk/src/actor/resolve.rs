@@ -140,7 +140,7 @@ impl Actor {
         entry.credits_lost_until = entry.channel.received().seq;
         entry.own_newest = Some(newest.clone());
         entry.acknowledged = Some(newest);
-        entry.held.clear();
+        entry.forget_held();
         entry.dirty = true;
         let guarded = self.guard.permit(*id, seq, own.digest());
         guarded.map_err(|error| error.to_string())?;

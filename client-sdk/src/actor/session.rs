@@ -12,7 +12,7 @@ use crate::{
     task::OwnedTask,
 };
 use protocol_spec::{
-    ChannelId, Digest, Register, Seq, UnixSeconds,
+    ChannelId, Digest, Register, Seq, SignedVoucher, UnixSeconds,
     message::{Bounce, ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
 };
 use std::{
@@ -286,19 +286,7 @@ impl Actor {
                 return self.refused(&id, &error.to_string());
             }
         };
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        entry.session = Session::Resuming;
-        // What waits for the chain comes again, together with what follows `received`: accepted by itself meanwhile, it would
-        // make that a wrong sum.
-        entry.held.clear();
-        let call = ResumeCall {
-            channel_id: id,
-            sent,
-            received: entry.channel.received_signed(),
-        };
-        self.call(Request::Resume(Box::new(call)), Pending::Resume(id));
+        self.ask_resume(id, sent, Session::Resuming);
     }
 
     /// A10: the hub has forgotten its own newest voucher and the one of ours that this acknowledges: both are shown. What
@@ -312,14 +300,23 @@ impl Actor {
         if entry.session != Session::Resuming || sent.is_none() {
             return false;
         }
-        entry.session = Session::Resyncing;
+        self.ask_resume(*id, sent, Session::Resyncing);
+        true
+    }
+
+    /// Asks the hub to go on from `sent`, a voucher of ours, and from its newest one that was accepted.
+    fn ask_resume(&mut self, id: ChannelId, sent: Option<SignedVoucher>, session: Session) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.session = session;
+        entry.forget_held();
         let call = ResumeCall {
-            channel_id: *id,
+            channel_id: id,
             sent,
             received: entry.channel.received_signed(),
         };
-        self.call(Request::Resume(Box::new(call)), Pending::Resume(*id));
-        true
+        self.call(Request::Resume(Box::new(call)), Pending::Resume(id));
     }
 
     /// The hub refused something on this channel: registered and resumed again later. Of several refusals at once (the

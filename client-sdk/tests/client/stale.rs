@@ -161,6 +161,36 @@ async fn a_flood_while_the_node_stands_still_loses_nothing() {
     assert_eq!(world.hub.state().logins, 1, "the connection lived on");
 }
 
+/// The hub is restarted while its voucher waits for the chain, and sends all that was not acknowledged in one frame.
+#[tokio::test]
+async fn a_voucher_that_waits_is_forgotten_when_its_channel_is_resumed() {
+    let mut world = World::with(1).await;
+    world.stand_still(FOR_ALL).await;
+    world.hub.credit(&world.id(), 3);
+    world.settled().await;
+    {
+        let mut state = world.hub.state();
+        world.hub.issue_credit(&mut state, &world.id(), 4);
+        state.in_one = true;
+    }
+    world.hub.cut_next();
+    let cut = world.channel.quote(ChannelId([9; 32]), 2_u128).await;
+    cut.expect_err("the connection was not cut");
+    world
+        .told(|event| matches!(event, ClientEvent::ChannelLive(_)))
+        .await;
+    world.settled().await;
+    assert_eq!(world.received(), 0, "it did not wait");
+    world.go_on().await;
+    eventually("both are accepted, or it is frozen", || {
+        world.received() == 7 || world.client.health() != client_sdk::Health::Good
+    })
+    .await;
+    assert_eq!(world.client.health(), client_sdk::Health::Good);
+    assert_eq!(world.received(), 7);
+    assert_eq!(world.hub.state().logins, 2);
+}
+
 #[tokio::test]
 async fn an_older_view_stops_locks_and_reveals_but_not_payments() {
     let mut world = World::with(1).await;

@@ -4,8 +4,7 @@
 use super::{Driver, earlier::Earlier, outgoing::Urgency, reorg::money};
 use crate::{
     chain::ChainError,
-    engine::Reserves,
-    ledger::{Input, ReserveNeed, Vault},
+    ledger::{Input, ReserveNeed, Reserves, Vault},
     liquidity::{self, Action, Plan, Report, Situation, Why},
 };
 use alloy::{primitives::B256, sol_types::SolCall};

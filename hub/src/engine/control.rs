@@ -1,8 +1,6 @@
 //! What the chain driver and the operator ask of the running ledger.
 
-use crate::ledger::{
-    Belief, ChainPosition, Defence, Input, Liquidity, PendingTx, ReserveNeed, Surplus, Unsettled,
-};
+use crate::ledger::{Belief, ChainPosition, Defence, Input, Liquidity, PendingTx, Reserves, Unsettled};
 use protocol_spec::{Address, Amount, ChannelId};
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync::oneshot;
@@ -24,23 +22,6 @@ pub enum Control {
         HashMap<ChannelId, Amount>,
         oneshot::Sender<Vec<Unsettled>>,
     ),
-}
-
-/// What the liquidity manager needs to know.
-#[derive(Clone, Debug, Default)]
-pub struct Reserves {
-    /// Newest confirmed block taken in.
-    pub block: u64,
-    /// Channels whose reserve is low, or in which the hub owes an order.
-    pub needs: Vec<ReserveNeed>,
-    /// Channels in which the hub has more than it needs.
-    pub surpluses: Vec<Surplus>,
-    /// Channels into which a refill was announced that has not arrived.
-    pub awaited: Vec<ChannelId>,
-    /// Every token served, with what is ordered in it and not paid in.
-    pub owed: BTreeMap<Address, Amount>,
-    /// What the vaults keep from channels that are not in use: [`crate::ledger::Reserve::kept`].
-    pub kept: BTreeMap<Address, Amount>,
 }
 
 /// What the chain driver needs to know.

@@ -12,14 +12,16 @@ mod port;
 mod restore;
 mod run;
 mod seal;
+mod session_id;
 mod signatures;
 mod start;
 mod threads;
 mod verify;
 
-pub use control::{Control, Reserves, Snapshot};
+pub use control::{Control, Snapshot};
 pub use mail::{Leaf, Mail};
-pub use port::{Engine, Inbound, Outbox, SessionId, Signer};
+pub use port::{Engine, Inbound, Outbox, Signer};
 pub(crate) use restore::restore;
+pub use session_id::SessionId;
 pub use signatures::{EngineChoice, Signatures};
 pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};

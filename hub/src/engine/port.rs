@@ -1,6 +1,6 @@
 //! What a session sees of the engine: one queue in, one outbox out.
 
-use super::Mail;
+use super::{Mail, SessionId};
 use dashmap::DashMap;
 use protocol_spec::{
     Address, PublicKey,
@@ -8,10 +8,6 @@ use protocol_spec::{
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
-
-/// Names one connection for the life of the process; never reused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SessionId(pub u64);
 
 /// A client's signer that has logged in, as the protocol and as the signature engine know it.
 #[derive(Clone, Copy, Debug)]

@@ -21,6 +21,10 @@ pub(super) struct Blocks<T> {
 pub(super) struct Shared<T>(Vec<(Arc<[T]>, Range<usize>)>);
 
 impl<T> Shared<T> {
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|(_, range)| range.len()).sum()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         let pieces = self.0.iter();
         pieces.flat_map(|(items, range)| items.get(range.clone()).unwrap_or_default())
@@ -113,10 +117,10 @@ impl<T> Blocks<T> {
 }
 
 impl<T: Clone> Blocks<T> {
-    /// The items from `at` on, `count` at most; how many there are.
-    pub(super) fn share(&self, at: usize, count: usize) -> (Shared<T>, usize) {
-        let (from, until) = (at.min(self.len()), at.saturating_add(count).min(self.len()));
-        let (mut at, until) = (from.saturating_add(self.gone), until.saturating_add(self.gone));
+    /// The items from `at` on, `count` at most.
+    pub(super) fn share(&self, at: usize, count: usize) -> Shared<T> {
+        let until = at.saturating_add(count).min(self.len());
+        let (mut at, until) = (at.saturating_add(self.gone), until.saturating_add(self.gone));
         let full = self.in_full();
         let mut pieces = Vec::with_capacity(count.div_ceil(BLOCK_ITEMS).saturating_add(1));
         while at < until.min(full) {
@@ -135,10 +139,7 @@ impl<T: Clone> Blocks<T> {
             let len = copied.len();
             pieces.push((copied, 0..len));
         }
-        (
-            Shared(pieces),
-            until.saturating_sub(from.saturating_add(self.gone)),
-        )
+        Shared(pieces)
     }
 }
 
@@ -179,8 +180,8 @@ mod tests {
             let at = usize::try_from(draw(1_000)).unwrap();
             assert_eq!(blocks.get(at), plain.get(at));
             let count = usize::try_from(draw(300)).unwrap();
-            let (some, found) = blocks.share(at, count);
-            assert_eq!(found, plain.len().saturating_sub(at).min(count));
+            let some = blocks.share(at, count);
+            assert_eq!(some.len(), plain.len().saturating_sub(at).min(count));
             assert!(some.iter().eq(plain.iter().skip(at).take(count)));
             // The queue goes on; what was shared stays.
             shared.push((

@@ -139,10 +139,11 @@ impl<T: Clone> Log<T> {
         let mut at = self.saved.max(self.from);
         while at < self.end() {
             let skip = usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX);
-            let (items, count) = self.items.share(skip, row_items);
+            let items = self.items.share(skip, row_items);
+            let end = at.saturating_add(items.len() as u64);
             change(RowChange::Put(at, items));
             self.rows.push_back(at);
-            at = at.saturating_add(count as u64);
+            at = end;
         }
         self.saved = at;
     }

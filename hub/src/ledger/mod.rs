@@ -37,7 +37,7 @@ mod unsettled;
 pub(crate) use checkpoint::Saved;
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
-pub use liquidity::{ChannelLevel, Liquidity, Surplus, Vault};
+pub use liquidity::{ChannelLevel, Liquidity, Reserves, Surplus, Vault};
 pub use locks::CHECKS_MAX;
 pub use output::{
     Check, Countersign, Defence, EventOut, FrameOut, Issue, Output, PendingTx, ReserveNeed, TxKind,

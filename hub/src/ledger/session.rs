@@ -1,11 +1,6 @@
 //! Login, register, resume, subscriptions and questions: what connections ask about.
 
-use super::{
-    Commit, Ledger, Origin, Output, Resumption,
-    entry::{Entry, Subscriber},
-    input::Change,
-    output::FrameOut,
-};
+use super::{Commit, Ledger, Origin, Output, Resumption, entry::Subscriber, input::Change, output::FrameOut};
 use crate::engine::SessionId;
 use protocol_spec::{
     ChannelId, Reject, VerifiedVoucher,
@@ -17,6 +12,9 @@ use protocol_spec::{
     },
 };
 use std::sync::Arc;
+
+/// Channels listed by the answer to `login`. Anybody may open channels for any signer, and the answer must fit a message.
+pub(super) const LOGIN_CHANNELS_MAX: usize = 64;
 
 /// Connections that may stream one channel's receipts at once.
 const SUBSCRIBERS_MAX: usize = 8;
@@ -44,8 +42,9 @@ impl Ledger {
         let (first, last) = ((origin.signer, 0), (origin.signer, usize::MAX));
         let mine = self.by_signer.range(first..=last);
         let channels = mine
-            .filter_map(|(_, index)| self.entries.get(*index))
-            .map(Entry::info)
+            .take(LOGIN_CHANNELS_MAX)
+            .filter_map(|(_, index)| self.entries.look(*index))
+            .map(|entry| entry.info())
             .collect();
         answer(commit, origin, Ok(Reply::Login(LoginReply { channels })));
     }

@@ -180,6 +180,16 @@ impl Slots {
         looked
     }
 
+    /// Channels at rest, and the bytes that they take.
+    #[cfg(test)]
+    pub(super) fn cold(&self) -> (usize, usize) {
+        let cold = self.slots.iter().filter(|slot| slot.hot.get().is_none());
+        let bytes = cold.filter_map(|slot| slot.cold.as_ref()).map(Cold::bytes);
+        bytes.fold((0, 0), |(count, sum), bytes| {
+            (count.saturating_add(1), sum.saturating_add(bytes))
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn queue(&self) -> Vec<usize> {
         self.hot.borrow().iter().copied().collect()

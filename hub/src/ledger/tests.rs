@@ -20,6 +20,7 @@ mod day;
 mod events;
 mod liquidity;
 mod locks;
+mod opens;
 mod payments;
 mod random;
 mod reorg;

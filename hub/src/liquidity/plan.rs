@@ -97,23 +97,29 @@ struct Budget {
 }
 
 impl Budget {
-    /// What this need gets: all, its order alone, or nothing. What is owed to others stays.
-    fn grant(&mut self, need: &ReserveNeed) -> Amount {
+    /// What this need gets: all, its order alone, or nothing; and why that is less than all. What is owed to others stays.
+    fn grant(&mut self, need: &ReserveNeed) -> (Amount, Option<Why>) {
         let others = self.owed.saturating_minus(need.owed);
+        let free = self.available.saturating_minus(others);
         let kept = match need.unproven {
             true => self.kept,
             false => Amount::ZERO,
         };
-        let most = self.available.saturating_minus(others).saturating_minus(kept);
         // An order is served even when the vault was emptied below what is owed.
-        let granted = match () {
-            () if need.amount <= most => need.amount,
-            () if !need.owed.is_zero() && need.owed <= self.available => need.owed,
-            () => return Amount::ZERO,
+        let order = match need.owed <= self.available {
+            true => need.owed,
+            false => Amount::ZERO,
         };
-        self.available = self.available.saturating_minus(granted);
-        self.owed = others;
-        granted
+        let (granted, why) = match () {
+            () if need.amount <= free.saturating_minus(kept) => (need.amount, None),
+            () if need.amount <= free => (order, Some(Why::Kept)),
+            () => (order, Some(Why::Vault)),
+        };
+        if !granted.is_zero() {
+            self.available = self.available.saturating_minus(granted);
+            self.owed = others;
+        }
+        (granted, why.filter(|_| granted < need.amount))
     }
 }
 
@@ -149,12 +155,10 @@ pub fn plan(mut situation: Situation, policy: LiquidityPolicy) -> Plan {
             owed: of(&situation.owed),
             kept: of(&situation.kept),
         });
-        let would_do = need.amount <= budget.available.saturating_minus(budget.owed);
-        let granted = budget.grant(&need);
-        let missing = need.amount.saturating_minus(granted);
-        if !missing.is_zero() {
-            let why = if would_do { Why::Kept } else { Why::Vault };
-            plan.waiting.push(wait(missing, why));
+        let (granted, why) = budget.grant(&need);
+        if let Some(why) = why {
+            plan.waiting
+                .push(wait(need.amount.saturating_minus(granted), why));
         }
         if !granted.is_zero() {
             need.amount = granted;

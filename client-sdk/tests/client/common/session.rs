@@ -319,7 +319,17 @@ fn resume(hub: &Hub, call: &ResumeCall, notes: &mut Vec<Notification>) -> Resume
         .frames
         .iter()
         .filter(|frame| frame.voucher.voucher.seq > have);
-    notes.extend(missing.cloned().map(Notification::Voucher));
+    let mut missing: Vec<Frame> = missing.cloned().collect();
+    if state.in_one
+        && let Some(newest) = missing.pop()
+    {
+        let all = missing.drain(..).flat_map(|frame| frame.ops);
+        missing = vec![Frame {
+            ops: all.chain(newest.ops).collect(),
+            voucher: newest.voucher,
+        }];
+    }
+    notes.extend(missing.into_iter().map(Notification::Voucher));
     ResumeReply {
         channel,
         received: entry.received.clone(),

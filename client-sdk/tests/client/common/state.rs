@@ -103,6 +103,8 @@ pub struct State {
     pub renamed: bool,
     /// What it signs is for the chain to carry out.
     pub on_chain: bool,
+    /// What a resume lacks comes as one frame, as a hub that was restarted sends it.
+    pub in_one: bool,
 }
 
 impl Default for State {
@@ -136,6 +138,7 @@ impl Default for State {
             logins: 0,
             renamed: false,
             on_chain: false,
+            in_one: false,
         }
     }
 }

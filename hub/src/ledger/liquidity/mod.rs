@@ -6,10 +6,12 @@
 mod needs;
 mod quotes;
 mod release;
+mod reserves;
 mod view;
 mod volume;
 
 pub use needs::Surplus;
+pub use reserves::Reserves;
 pub use view::{ChannelLevel, Liquidity};
 pub(super) use volume::Volume;
 

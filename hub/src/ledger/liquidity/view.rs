@@ -1,9 +1,6 @@
 //! What an operator sees of the reserves.
 
-use crate::{
-    engine::Reserves,
-    ledger::{Ledger, Levels, Vault, entry::Entry},
-};
+use crate::ledger::{Ledger, Levels, Vault, entry::Entry};
 use protocol_spec::{Address, Amount, ChannelId};
 
 /// All reserves, as the ledger sees them.
@@ -43,22 +40,6 @@ pub struct ChannelLevel {
 }
 
 impl Ledger {
-    /// What the liquidity manager needs to know.
-    #[must_use]
-    pub fn reserves(&self) -> Reserves {
-        let tariffs = self.policy.tokens.iter();
-        let kept = tariffs.clone().map(|tariff| (tariff.token, tariff.reserve.kept));
-        let tokens = tariffs.map(|tariff| tariff.token);
-        Reserves {
-            block: self.chain.number,
-            needs: self.reserve_needs(),
-            surpluses: self.surpluses(),
-            awaited: self.awaited_refills(),
-            owed: tokens.map(|token| (token, self.owed(token))).collect(),
-            kept: kept.collect(),
-        }
-    }
-
     /// All reserves.
     #[must_use]
     pub fn liquidity(&self) -> Liquidity {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::ledger::{ChainFact, Input};
 use protocol_spec::{
-    Amount, Payee, Preimage, ReturnReason, Seq,
+    Amount, Payee, Preimage, ReturnReason, Seq, Side,
     limits::{DEADLINE_AHEAD_MAX_S, LAG_DEFAULT_S},
     message::{CapacityCall, QuoteCall, Reply},
 };
@@ -300,6 +300,44 @@ fn a10_a_voucher_paid_out_of_a_deposit_that_is_not_known_yet_waits_for_it() {
         before,
         "it comes back whole"
     );
+}
+
+/// The hub forgot vouchers that it had accepted, and the client has withdrawn since what only the newest of them acknowledges.
+/// The first one is refused for good, and nothing depends on it: whoever withdraws has every operation acknowledged, so what
+/// is left to send again before the newest are acknowledgements, and R1 lets the newest jump over these.
+#[test]
+fn a10_an_acknowledgement_that_covers_no_later_withdrawal_is_refused_and_the_next_one_takes_its_place() {
+    let mut world = World::new(2, DEPOSIT);
+    let one = vec![world.pay_op(0, 1, 100, 5)];
+    world.send(0, one);
+    let clock = world.clock();
+    let first = world.clients[1].frame(Vec::new(), clock).unwrap();
+    let another = vec![world.pay_op(0, 1, 40_000, 500)];
+    world.send(0, another);
+    let backup = tables(&mut world);
+    let newest = world.clients[1].frame(Vec::new(), clock).unwrap();
+    for frame in [&first, &newest] {
+        let (origin, input) = world.input(1, frame.clone());
+        world.commit(vec![input]);
+        assert!(world.answer(origin).is_ok());
+    }
+    world.restore(&backup, &[]);
+    world.block(vec![ChainFact::Withdrawn {
+        channel: world.id(1),
+        side: Side::Client,
+        total: Amount(DEPOSIT + 40_100),
+    }]);
+    let back = world.online(1);
+    assert!(world.answer(back).is_ok());
+    // More than there is, however often it comes.
+    for _ in 0..2 {
+        let (origin, input) = world.input(1, first.clone());
+        world.commit(vec![input]);
+        assert_eq!(world.error(origin), "BalanceExceeded");
+    }
+    let (origin, input) = world.input(1, newest);
+    world.commit(vec![input]);
+    assert!(world.answer(origin).is_ok(), "{:?}", world.answer(origin));
 }
 
 #[test]

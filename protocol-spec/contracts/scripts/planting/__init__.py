@@ -1,0 +1,1 @@
+"""Bugs planted in copies of the contract's sources."""

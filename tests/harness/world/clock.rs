@@ -3,9 +3,12 @@
 use protocol_spec::UnixSeconds;
 use rand::{SeedableRng, rngs::StdRng};
 use sha2::{Digest as _, Sha256};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -49,9 +52,9 @@ impl Clock {
         self.jumped.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// Without the jumps.
-    pub(super) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// How long the world has lived: without the jumps.
+    pub(super) fn lived(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 

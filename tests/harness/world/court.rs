@@ -7,6 +7,7 @@ use super::{
     network::Network,
     oracle::Oracle,
     part::Part,
+    rules::SEEN_AFTER,
 };
 use alloy::sol_types::SolCall as _;
 use hub::chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
@@ -18,8 +19,9 @@ use protocol_spec::{
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Blocks in which everybody must have answered; and how far time jumps then, again and again.
-const ANSWER: Duration = Duration::from_secs(25);
+/// Blocks in which everybody must have answered, after all have seen the dispute; and how far time jumps then, again and
+/// again.
+const ANSWER: Duration = Duration::from_secs(SEEN_AFTER.as_secs() + 5);
 const STEP_S: u64 = 6 * 3600;
 const STEPS_MAX: usize = 12;
 const TRIES: usize = 3;

@@ -180,8 +180,8 @@ impl Oracle {
     /// A dispute is in a block.
     pub(super) fn disputed(&self, channel: ChannelId) {
         let mut state = self.state();
-        let now = state.clock.now();
-        state.records.entry(channel).or_default().disputed(now);
+        let lived = state.clock.lived();
+        state.records.entry(channel).or_default().disputed(lived);
     }
 
     /// It is in no block any more.
@@ -246,7 +246,7 @@ impl Ears for Oracle {
 
 impl State {
     fn note(&mut self, text: &str) {
-        let line = format!("{:>8} ms {text}", self.clock.elapsed_ms());
+        let line = format!("{:>8} ms {text}", self.clock.lived().as_millis());
         self.trace.add(line);
     }
 
@@ -265,12 +265,12 @@ impl State {
 
     /// The rules, by what is on the wire.
     fn rules(&mut self, way: Way, message: &Message) {
-        let now = self.clock.now();
+        let (now, lived) = (self.clock.now(), self.clock.lived());
         let kept = match (way, message) {
             (Way::ToHub, Message::Request { call, .. }) => match call.as_ref() {
                 Request::Voucher(frame) => {
                     let record = self.records.entry(frame.voucher.voucher.channel_id);
-                    record.or_default().client_sends(frame, now)
+                    record.or_default().client_sends(frame, now, lived)
                 }
                 Request::Consent(call) => {
                     let record = self.records.entry(call.channel_id).or_default();

@@ -3,16 +3,20 @@
 
 use super::bank::DEPOSIT;
 use protocol_spec::{Amount, Op, Seq, Side, UnixSeconds, Voucher, limits, message::Frame};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// A dispute is seen by then, whatever the hub's node does.
-const SEEN_AFTER_S: u64 = 40;
+/// A dispute is seen by then, whatever the hub's node does. Time that passes, in which nodes are asked: a clock that jumps
+/// ahead lets nobody look.
+pub(super) const SEEN_AFTER: Duration = Duration::from_secs(40);
 
 /// What was seen of one channel.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
-    /// Everything that came under each seq of the client, and when.
-    sent: BTreeMap<Seq, Vec<(Voucher, Vec<Op>, UnixSeconds)>>,
+    /// Everything that came under each seq of the client, and how long the world had lived then.
+    sent: BTreeMap<Seq, Vec<(Voucher, Vec<Op>, Duration)>>,
     /// `paid` of the hub's vouchers.
     hub_paid: BTreeMap<Seq, Amount>,
     /// What the hub has accepted for sure.
@@ -21,15 +25,20 @@ pub(super) struct Record {
     locks: BTreeMap<(bool, u64), UnixSeconds>,
     /// Locks whose payees gave them up.
     consents: BTreeSet<(bool, u64)>,
-    disputed_at: Option<UnixSeconds>,
+    disputed_at: Option<Duration>,
 }
 
 impl Record {
-    pub(super) fn client_sends(&mut self, frame: &Frame, now: UnixSeconds) -> Result<(), String> {
+    pub(super) fn client_sends(
+        &mut self,
+        frame: &Frame,
+        now: UnixSeconds,
+        lived: Duration,
+    ) -> Result<(), String> {
         let voucher = &frame.voucher.voucher;
         let under = self.sent.entry(voucher.seq).or_default();
         if !under.iter().any(|(known, _, _)| known == voucher) {
-            under.push((voucher.clone(), frame.ops.clone(), now));
+            under.push((voucher.clone(), frame.ops.clone(), lived));
         }
         self.locks(Side::Client, &frame.ops, now)
     }
@@ -44,8 +53,8 @@ impl Record {
         self.accepted = None;
     }
 
-    pub(super) fn disputed(&mut self, now: UnixSeconds) {
-        self.disputed_at.get_or_insert(now);
+    pub(super) fn disputed(&mut self, lived: Duration) {
+        self.disputed_at.get_or_insert(lived);
     }
 
     pub(super) fn undisputed(&mut self) {
@@ -82,7 +91,7 @@ impl Record {
         wrong
     }
 
-    fn right(&self, voucher: &Voucher, ops: &[Op], at: UnixSeconds) -> Result<(), String> {
+    fn right(&self, voucher: &Voucher, ops: &[Op], at: Duration) -> Result<(), String> {
         let none = (Seq::NONE, Amount::ZERO, Seq::NONE);
         let (last, paid, acked) = self
             .accepted
@@ -103,7 +112,7 @@ impl Record {
         let converts = ops.iter().any(|op| matches!(op, Op::LockConvert { .. }));
         let seen = self
             .disputed_at
-            .is_some_and(|disputed| at > disputed.after(SEEN_AFTER_S));
+            .is_some_and(|disputed| at > disputed + SEEN_AFTER);
         let broken = match () {
             () if voucher.seq.0 > before.0 + limits::SEQ_JUMP_MAX => "R1: too far ahead",
             () if !between && !converts && voucher.paid.0 != paid.0 + cost.sum::<u128>() => {
@@ -140,5 +149,45 @@ impl Record {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol_spec::{ChannelId, Digest, Signature, SignedVoucher, VoucherSignature};
+
+    fn first(ack_seq: Seq) -> Frame {
+        let voucher = Voucher {
+            channel_id: ChannelId([1; 32]),
+            seq: Seq(1),
+            paid: Amount::ZERO,
+            ack_seq,
+            ack_paid: Amount::ZERO,
+            locks: Digest::ZERO,
+            history: Digest::ZERO,
+        };
+        let signature = VoucherSignature::Direct(Signature([0; 65]));
+        Frame {
+            voucher: SignedVoucher { voucher, signature },
+            ops: Vec::new(),
+        }
+    }
+
+    /// A client's voucher comes so long after a dispute, by clocks that jumped, and is acknowledged.
+    fn judged(lived: Duration, jumped_s: u64) -> Result<(), String> {
+        let mut record = Record::default();
+        record.disputed(Duration::ZERO);
+        let now = UnixSeconds(lived.as_secs() + jumped_s);
+        record.client_sends(&first(Seq::NONE), now, lived)?;
+        record.hub_sends(&first(Seq(1)), now)
+    }
+
+    #[test]
+    fn r6_a_jump_of_the_clocks_shows_nobody_a_dispute_and_time_does() {
+        assert_eq!(judged(Duration::from_secs(1), 120), Ok(()));
+        assert_eq!(judged(SEEN_AFTER, 0), Ok(()));
+        let late = judged(SEEN_AFTER + Duration::from_millis(1), 0);
+        assert!(late.is_err_and(|why| why.starts_with("R6")));
     }
 }

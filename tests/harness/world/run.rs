@@ -409,7 +409,7 @@ impl World {
                 .count(),
             boots,
             checks: oracle.checks(),
-            seconds: self.clock.elapsed_ms() / 1000,
+            seconds: self.clock.lived().as_secs(),
             trace,
             trace_hash,
         })

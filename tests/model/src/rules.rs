@@ -112,6 +112,8 @@ rules! {
     R27Keep = "a cancel forgets the evidence",
     /// R27, locks.
     R27Locks = "signs a cancel that may be mined just before a lock expires",
+    /// R27, dispute.
+    R27Settled = "signs the cancel of a dispute that is not final",
     /// R27, final.
     R27Final = "goes on before the cancel is final",
     /// R28.

@@ -33,14 +33,15 @@ fn two_honest_parties_miss_every_removed_rule() {
 #[test]
 fn rules_that_others_imply_are_not_missed() {
     for rule in Rule::IMPLIED {
-        let mut more = false;
-        for instance in PAIRS {
-            let without = instance.model(false, Rules::without(*rule));
-            holds(instance.name, &without);
-            let states = |rules| search(&instance.model(false, rules), usize::MAX, 1, &|_, _| {}).states;
-            more |= states(Rules::without(*rule)) > states(Rules::ALL);
-        }
-        assert!(more, "{rule} forbids nothing");
+        let more = PAIRS.iter().filter(|instance| {
+            let states = |rules| {
+                let report = search(&instance.model(false, rules), usize::MAX, 1, &|_, _| {});
+                assert!(report.fault.is_none(), "{}: {:?}", instance.name, report.fault);
+                report.states
+            };
+            states(Rules::without(*rule)) > states(Rules::ALL)
+        });
+        assert!(more.count() > 0, "{rule} forbids nothing");
     }
 }
 

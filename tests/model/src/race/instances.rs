@@ -48,24 +48,44 @@ impl Instance {
     }
 }
 
+const BARE: Bounds = Bounds {
+    vouchers: 2,
+    disputes: 3,
+    cancel_life: 3,
+    reorgs: 0,
+    expiry: 6,
+    time: 12,
+};
+
 /// All instances with transactions in each other's way.
-pub const INSTANCES: &[Instance] = &[Instance {
-    name: "race",
-    small: Bounds {
-        vouchers: 2,
-        disputes: 3,
-        cancel_life: 3,
-        reorgs: 0,
-        expiry: 6,
-        time: 12,
+pub const INSTANCES: &[Instance] = &[
+    Instance {
+        name: "race",
+        small: BARE,
+        large: Bounds {
+            vouchers: 3,
+            cancel_life: 4,
+            expiry: 9,
+            time: 17,
+            ..BARE
+        },
+        finds: &[Rule::R27Number, Rule::R27Locks],
     },
-    large: Bounds {
-        vouchers: 3,
-        disputes: 3,
-        cancel_life: 4,
-        reorgs: 1,
-        expiry: 8,
-        time: 16,
+    Instance {
+        name: "race-reorg",
+        small: Bounds {
+            vouchers: 1,
+            disputes: 2,
+            reorgs: 1,
+            ..BARE
+        },
+        large: Bounds {
+            cancel_life: 4,
+            reorgs: 1,
+            expiry: 8,
+            time: 16,
+            ..BARE
+        },
+        finds: &[Rule::R27Settled],
     },
-    finds: &[Rule::R27Number, Rule::R27Locks],
-}];
+];

@@ -96,7 +96,9 @@ impl State {
         );
         let deadline = self.now + model.bounds.cancel_life;
         let place = usize::from(self.disputes).wrapping_sub(1);
-        let unsigned = disputed && self.cancels.get(place) == Some(&0);
+        let is_final = self.base.0.status == Status::Disputed && self.base.1 == self.disputes;
+        let named = is_final || !model.rules.has(Rule::R27Settled);
+        let unsigned = disputed && named && self.cancels.get(place) == Some(&0);
         if unsigned && payee.may_cancel(facts, model.rules, &self.base.0, self.now, deadline) {
             let mut next = *self;
             next.cancels[place] = deadline + 1;

@@ -265,17 +265,22 @@ impl Script {
         }
     }
 
-    /// Takes what came; what is sent because of it, too.
+    /// Takes what came, and what comes because of what it made the clients send.
     async fn hear(&mut self, hub: &Hub) {
-        hub.settle().await;
-        for message in self.line.hear() {
-            match message {
-                Message::Response { id, result } => self.answered((id, result.map(|reply| *reply))).await,
-                Message::Notification(told) => self.told(&told),
-                Message::Request { .. } => {}
+        loop {
+            hub.settle().await;
+            let heard = self.line.hear();
+            if heard.is_empty() {
+                break;
+            }
+            for message in heard {
+                match message {
+                    Message::Response { id, result } => self.answered((id, result.map(|reply| *reply))).await,
+                    Message::Notification(told) => self.told(&told),
+                    Message::Request { .. } => {}
+                }
             }
         }
-        hub.settle().await;
         self.line.must_be_answered();
     }
 

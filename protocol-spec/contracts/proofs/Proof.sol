@@ -24,7 +24,6 @@ abstract contract Proof {
     uint256 internal constant CLOSED = 3;
     uint64 internal constant PERIOD = 1 days;
     uint256 internal constant PAID_MAX = 2 ** 88 - 1;
-    int256 internal constant NET_MAX = 2 ** 95 - 1;
     address internal constant HUB_ACCOUNT = address(0xb0b);
     address internal constant CLIENT_SIGNER = address(0xa11ce);
 
@@ -42,14 +41,6 @@ abstract contract Proof {
         uint256 clientLocks;
         bytes32 hubCommitment;
         uint256 hubLocks;
-    }
-
-    /// Where money can be, apart from channels: the hub's vault, what the client may claim, what the token has moved.
-    struct Purse {
-        uint256 vault;
-        uint256 claimable;
-        uint256 received;
-        uint256 sent;
     }
 
     function setUp() public {
@@ -117,12 +108,6 @@ abstract contract Proof {
         vm.store(address(adj), _entry(3, address(this)), bytes32(claimable));
     }
 
-    function _purse() internal view returns (Purse memory) {
-        return Purse(
-            adj.vault(address(coin), HUB_ACCOUNT), adj.claimable(address(coin), address(this)), coin.received(), coin.sent()
-        );
-    }
-
     // ------------------------------------------------------------------ fields
 
     function _bits(uint256 word, uint256 at, uint256 width) internal pure returns (uint256) {
@@ -157,14 +142,6 @@ abstract contract Proof {
     function _withdrawn(State memory s, uint256 side) internal pure returns (uint256) {
         if (_bits(s.money, 250, 1) == 0) return 0;
         return _bits(s.withdrawn, side == CLIENT ? 0 : 128, 128);
-    }
-
-    /// Neither side's deposits are negative, the net fits with its sign, nothing is above the floors' fields.
-    function _assumeSound(State memory s) internal pure {
-        int256 net = _net(s.money);
-        vm.assume(net >= -NET_MAX && s.floors >> 250 == 0);
-        vm.assume(net + int256(_withdrawn(s, CLIENT)) >= 0);
-        vm.assume(int256(_total(s.money)) - net + int256(_withdrawn(s, HUB)) >= 0);
     }
 
     function _keepsLocks(State memory a, State memory b) internal pure {

@@ -14,6 +14,7 @@
 
 pub mod chain;
 pub mod honest;
+pub mod instance;
 pub mod instances;
 pub mod link;
 pub mod one;

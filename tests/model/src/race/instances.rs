@@ -1,6 +1,7 @@
 //! The instances with transactions in each other's way, and which of them shows the loss when a rule is removed.
 
 use super::Race;
+use crate::instance::Instance;
 use crate::route::contract::Facts;
 use crate::rules::{Rule, Rules};
 use protocol_spec::Side;
@@ -22,24 +23,11 @@ pub struct Bounds {
     pub time: u8,
 }
 
-/// An instance with transactions in each other's way.
-#[derive(Clone, Copy, Debug)]
-pub struct Instance {
-    /// Name on the command line and in the tables.
-    pub name: &'static str,
-    /// Bounds for CI.
-    pub small: Bounds,
-    /// Bounds by command.
-    pub large: Bounds,
-    /// Rules whose removal is found in it.
-    pub finds: &'static [Rule],
-}
-
-impl Instance {
+impl Instance<Bounds> {
     /// The model.
     #[must_use]
     pub fn model(&self, large: bool, rules: Rules) -> Race {
-        let bounds = if large { self.large } else { self.small };
+        let bounds = self.bounds(large);
         Race {
             rules,
             facts: Facts::new(Side::Client, 2, 1, bounds.expiry),
@@ -58,7 +46,7 @@ const BARE: Bounds = Bounds {
 };
 
 /// All instances with transactions in each other's way.
-pub const INSTANCES: &[Instance] = &[
+pub const INSTANCES: &[Instance<Bounds>] = &[
     Instance {
         name: "race",
         small: BARE,

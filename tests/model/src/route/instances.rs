@@ -4,6 +4,7 @@ use super::Route;
 use super::contract::Facts;
 use super::hub::FEE;
 use crate::honest::{ACT, LAG};
+use crate::instance::Instance;
 use crate::rules::{Rule, Rules};
 use protocol_spec::Side;
 
@@ -28,26 +29,13 @@ pub struct Bounds {
     pub time: u8,
 }
 
-/// An instance with two channels.
-#[derive(Clone, Copy, Debug)]
-pub struct Instance {
-    /// Name on the command line and in the tables.
-    pub name: &'static str,
-    /// Bounds for CI.
-    pub small: Bounds,
-    /// Bounds by command.
-    pub large: Bounds,
-    /// Rules whose removal is found in it.
-    pub finds: &'static [Rule],
-}
-
 const LOCK: u8 = 2;
 
-impl Instance {
+impl Instance<Bounds> {
     /// The model.
     #[must_use]
     pub fn model(&self, large: bool, rules: Rules) -> Route {
-        let bounds = if large { self.large } else { self.small };
+        let bounds = self.bounds(large);
         // R22.
         let delta = LAG + ACT - u8::from(!rules.has(Rule::R22Delta));
         let amount = LOCK - FEE * u8::from(rules.has(Rule::R22Amount));
@@ -80,7 +68,7 @@ const BARE: Bounds = Bounds {
 };
 
 /// All instances with two channels.
-pub const INSTANCES: &[Instance] = &[
+pub const INSTANCES: &[Instance<Bounds>] = &[
     Instance {
         name: "route",
         small: BARE,

@@ -3,7 +3,7 @@
 
 use super::world::World;
 use alloy::{primitives::B256, signers::local::PrivateKeySigner};
-use client_sdk::{ChannelHandle, Client, ClientBuilder, Paid, RedbStore, SignerKey};
+use client_sdk::{ChannelHandle, Client, ClientBuilder, Paid, PayOptions, RedbStore, SignerKey};
 use std::time::Duration;
 
 /// Tokens that everybody is given.
@@ -73,7 +73,8 @@ impl Person {
         self.channel.view().unwrap().balance.settled.0
     }
 
-    /// Pays once the hub, too, has seen its reserve in the payee's channel: the payee may see it first.
+    /// Pays once the hub, too, has seen its reserve in the payee's channel: the payee may see it first. Where a test has moved
+    /// chain time the hub may know of that before the client, so the payment lives longer than by default.
     pub(crate) async fn pay(&self, payee: &Self, amount: u128) -> Paid {
         let to = payee.key.address();
         while self
@@ -86,7 +87,11 @@ impl Person {
         {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        self.client.pay(to, amount).await.unwrap()
+        let options = PayOptions {
+            expires_in: Some(Duration::from_secs(12 * 3600)),
+            ..PayOptions::default()
+        };
+        self.client.pay_with(to, amount, options).await.unwrap()
     }
 }
 

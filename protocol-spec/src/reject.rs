@@ -173,6 +173,9 @@ rejects! {
     DisputeNoMismatch { /// Ours.
         expected: Seq, /// Received.
         got: Seq } = 2172, "R27: dispute {got}, the channel is in dispute {expected}";
+    /// R27: a reorg may still take the dispute away.
+    DisputeNotFinal { /// Its number.
+        dispute_no: Seq } = 2173, "R27: dispute {dispute_no} is not final yet; ask again when it is";
     /// A stored record cannot be read. An operating error: restore from a backup or the peer.
     RecordCorrupt = 2901, "the stored channel record cannot be read";
 }

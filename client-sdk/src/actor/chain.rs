@@ -520,7 +520,10 @@ mod tests {
                 ..Seen::by_hub(facts)
             };
             entry.phase(&seen, (100 + number, 98));
-            let first = Phase::Disputed { dispute_no: Seq(1) };
+            let first = Phase::Disputed {
+                dispute_no: Seq(1),
+                is_final: false,
+            };
             assert_eq!(*entry.channel.phase(), first);
         }
     }

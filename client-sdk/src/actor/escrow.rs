@@ -114,7 +114,7 @@ impl Actor {
     }
 
     /// The hub did not take news about its locks. What it does not know any more it was told before; anything else is
-    /// told again: its node may be behind, or down.
+    /// told again: its node may be behind, or down, or its clock ahead.
     pub(super) fn lock_news_refused(&mut self, id: &ChannelId, error: &RpcError) {
         tracing::debug!(channel = %id, %error, "about a lock");
         let wait = error
@@ -122,7 +122,8 @@ impl Actor {
             .retry_after_ms
             .map(u64::from)
             .map(Duration::from_millis);
-        let again = wait.is_some() || error.is(ErrorCode::RateLimited) || error.data.name == "WitnessWrong";
+        let not_yet = ["WitnessWrong", "PreimageTooLate"].contains(&error.data.name.as_str());
+        let again = not_yet || wait.is_some() || error.is(ErrorCode::RateLimited);
         if let Some(entry) = self.entries.get_mut(id).filter(|_| again) {
             entry
                 .lock_news_at

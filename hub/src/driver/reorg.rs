@@ -36,8 +36,12 @@ impl Driver {
             concerned: Vec::new(),
             unpaid: Vec::new(),
             paid: Vec::new(),
+            disputed: Vec::new(),
         };
         for (belief, state) in &looks {
+            if matches!(state.status, abi::Status::Disputed) {
+                told.disputed.push((belief.channel, Seq(state.disputeNo)));
+            }
             let closed = matches!(state.status, abi::Status::Closed);
             match (belief.closed, closed) {
                 (true, true) => {}
@@ -59,13 +63,6 @@ impl Driver {
             "compared with the chain"
         );
         self.control.tell(Input::Reconciled(told)).await;
-        for (belief, state) in looks {
-            if matches!(state.status, abi::Status::Disputed) && !belief.disputed {
-                let (channel, dispute_no) = (belief.channel, Seq(state.disputeNo));
-                let seen = Input::DisputeSeen { channel, dispute_no };
-                self.control.tell(seen).await;
-            }
-        }
         let cursor = Cursor {
             block_number: anchor.number,
             block_hash: anchor.hash,

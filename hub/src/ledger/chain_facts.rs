@@ -109,14 +109,10 @@ impl Ledger {
                 );
             }),
             ChainFact::Disputed { channel, dispute_no } => {
-                self.enter(
-                    channel,
-                    &Event::DisputeSeen {
-                        dispute_no: *dispute_no,
-                    },
-                    now,
-                    commit,
-                );
+                let dispute_no = *dispute_no;
+                if !self.in_later_dispute(channel, dispute_no) {
+                    self.enter(channel, &Event::DisputeFinal { dispute_no }, now, commit);
+                }
             }
             ChainFact::Resolved {
                 channel,
@@ -190,7 +186,9 @@ impl Ledger {
             .map(|entry| entry.channel.phase());
         match phase {
             None | Some(Phase::Closed) => return,
-            Some(Phase::Disputed { dispute_no: known }) if *known >= dispute_no => return,
+            Some(Phase::Disputed {
+                dispute_no: known, ..
+            }) if *known >= dispute_no => return,
             Some(_) => {}
         }
         self.enter(channel, &Event::DisputeSeen { dispute_no }, now, commit);
@@ -200,11 +198,11 @@ impl Ledger {
         });
     }
 
-    /// True when a dispute after this one was seen: the cancel of this one opens nothing (R6).
-    fn in_later_dispute(&self, channel: &ChannelId, cancelled: Seq) -> bool {
+    /// True when a dispute after this one was seen: what becomes of this one concerns the channel no more (R6).
+    fn in_later_dispute(&self, channel: &ChannelId, earlier: Seq) -> bool {
         let entry = self.index(channel).and_then(|index| self.entries.get(index));
         entry.is_some_and(|entry| {
-            matches!(entry.channel.phase(), Phase::Disputed { dispute_no } if *dispute_no > cancelled)
+            matches!(entry.channel.phase(), Phase::Disputed { dispute_no, .. } if *dispute_no > earlier)
         })
     }
 

@@ -165,6 +165,8 @@ pub struct Reconciled {
     pub unpaid: Vec<ChannelId>,
     /// Channels that were paid out.
     pub paid: Vec<ChannelId>,
+    /// Channels in a dispute, with its number: no other is final any more.
+    pub disputed: Vec<(ChannelId, Seq)>,
 }
 
 /// A confirmed block.

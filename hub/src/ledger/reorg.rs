@@ -3,12 +3,12 @@
 //! all the while.
 
 use super::{
-    Commit, Ledger,
+    ChainFact, Commit, Ledger,
     entry::Entry,
     input::{Change, OnChain, Reconciled},
 };
 use protocol_spec::{
-    Amount, ChannelId, Config, Op, Side,
+    Amount, ChannelId, Config, Op, Seq, Side, UnixSeconds,
     channel::{Clock, Event, Phase},
     message::{ErrorCode, RpcError},
 };
@@ -22,8 +22,6 @@ pub struct Belief {
     pub config: Config,
     /// Its money.
     pub money: OnChain,
-    /// It is in a dispute.
-    pub disputed: bool,
     /// It was paid out.
     pub closed: bool,
 }
@@ -86,12 +84,28 @@ impl Ledger {
         for channel in &told.paid {
             self.closed(channel, now, commit);
         }
+        self.disputes_again(&told.disputed, now, commit);
         // The chain's time may have gone back, too.
         self.look_at_all_reserves();
         for index in 0..self.entries.len() {
             self.catch_up(index, self.clock(now), commit);
         }
         commit.changes.push(&Change::Reconciled(told));
+    }
+
+    /// R27: final is what the chain shows in the block that was compared with, and what it shows of later ones is not.
+    fn disputes_again(&mut self, disputed: &[(ChannelId, Seq)], now: UnixSeconds, commit: &mut Commit) {
+        let known = self.disputed.iter().filter_map(|index| self.entries.get(*index));
+        let doubted: Vec<_> = known
+            .filter_map(|entry| Some((entry.channel.id(), entry.dispute()?)))
+            .collect();
+        for (channel, dispute_no) in doubted {
+            self.enter(&channel, &Event::DisputeSeen { dispute_no }, now, commit);
+        }
+        for (channel, dispute_no) in disputed {
+            let (channel, dispute_no) = (*channel, *dispute_no);
+            self.fact(&ChainFact::Disputed { channel, dispute_no }, now, commit);
+        }
     }
 
     /// What was told while nothing could be signed. It adds nothing that was not promised: it cannot overflow.
@@ -173,6 +187,14 @@ impl Ledger {
 }
 
 impl Entry {
+    /// The dispute it is in.
+    fn dispute(&self) -> Option<Seq> {
+        match self.channel.phase() {
+            Phase::Disputed { dispute_no, .. } => Some(*dispute_no),
+            _ => None,
+        }
+    }
+
     /// Something was told that the hub's vouchers do not show yet.
     fn is_behind(&self) -> bool {
         let channel = &self.channel;
@@ -191,7 +213,6 @@ impl Entry {
                 client_withdrawn: funds.client_withdrawn,
                 hub_withdrawn: funds.hub_withdrawn,
             },
-            disputed: matches!(self.channel.phase(), Phase::Disputed { .. }),
             closed: *self.channel.phase() == Phase::Closed,
         }
     }

@@ -175,12 +175,13 @@ impl Channel {
         Ok(())
     }
 
-    /// R27: agrees to cancel the dispute the channel is in. Nothing changes until the cancel is final.
+    /// R27: agrees to cancel the dispute the channel is in, once that is final: after a reorg the next one has the same number.
+    /// Nothing changes until the cancel is final.
     pub fn sign_cancel(&self, cancel: &CancelDispute, clock: Clock) -> Result<(), Reject> {
         if cancel.channel_id != self.id {
             return Err(Reject::WrongChannel);
         }
-        let Phase::Disputed { dispute_no } = self.phase else {
+        let Phase::Disputed { dispute_no, is_final } = self.phase else {
             return Err(Reject::ChannelNotOpen {
                 phase: self.phase.name(),
             });
@@ -190,6 +191,9 @@ impl Channel {
                 expected: dispute_no,
                 got: cancel.dispute_no,
             });
+        }
+        if !is_final {
+            return Err(Reject::DisputeNotFinal { dispute_no });
         }
         check_deadline(cancel.deadline, clock)?;
         let until = self.cancel_until(clock);

@@ -18,6 +18,8 @@ pub enum Phase {
     Disputed {
         /// The contract's number of it.
         dispute_no: Seq,
+        /// No reorg takes it away any more, unless one deeper than the confirmations: its cancel may be signed (R27).
+        is_final: bool,
     },
     /// Paid out, unless a reorg deeper than the confirmations takes that away.
     Closed,
@@ -33,8 +35,13 @@ pub enum Event {
     },
     /// The close's deadline + lag has passed by chain time, and it was not mined.
     CloseLapsed,
-    /// A dispute was seen, confirmed or not.
+    /// A dispute was seen that is not final, or not any more.
     DisputeSeen {
+        /// The contract's number of it.
+        dispute_no: Seq,
+    },
+    /// A dispute is final.
+    DisputeFinal {
         /// The contract's number of it.
         dispute_no: Seq,
     },
@@ -51,11 +58,14 @@ pub enum Event {
 pub const MOVES: &[(&str, &str, &str)] = &[
     ("open", "close_signed", "closing"),
     ("open", "dispute_seen", "disputed"),
+    ("open", "dispute_final", "disputed"),
     ("open", "closed_on_chain", "closed"),
     ("closing", "close_lapsed", "open"),
     ("closing", "dispute_seen", "disputed"),
+    ("closing", "dispute_final", "disputed"),
     ("closing", "closed_on_chain", "closed"),
     ("disputed", "dispute_seen", "disputed"),
+    ("disputed", "dispute_final", "disputed"),
     ("disputed", "dispute_gone", "open"),
     ("disputed", "dispute_gone", "closing"),
     ("disputed", "closed_on_chain", "closed"),
@@ -83,6 +93,7 @@ impl Event {
             Self::CloseSigned { .. } => "close_signed",
             Self::CloseLapsed => "close_lapsed",
             Self::DisputeSeen { .. } => "dispute_seen",
+            Self::DisputeFinal { .. } => "dispute_final",
             Self::DisputeGone => "dispute_gone",
             Self::ClosedOnChain => "closed_on_chain",
             Self::PayoutGone => "payout_gone",
@@ -97,6 +108,11 @@ impl Event {
             Self::DisputeGone => signed_close.map_or(Phase::Open, |deadline| Phase::Closing { deadline }),
             Self::DisputeSeen { dispute_no } => Phase::Disputed {
                 dispute_no: *dispute_no,
+                is_final: false,
+            },
+            Self::DisputeFinal { dispute_no } => Phase::Disputed {
+                dispute_no: *dispute_no,
+                is_final: true,
             },
             Self::ClosedOnChain => Phase::Closed,
             // What both signed may still be mined: it never lapses.

@@ -48,7 +48,7 @@ impl Channel {
         channel.with_locks(version, facts)
     }
 
-    const RECORD_VERSION: u8 = 6;
+    const RECORD_VERSION: u8 = 7;
 
     /// Everything that is known of the channel's locks.
     #[must_use]

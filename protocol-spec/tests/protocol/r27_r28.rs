@@ -21,9 +21,11 @@ fn cancel(w: &World, dispute_no: u64) -> CancelDispute {
 fn r27_accepts_this_dispute_and_goes_on_only_when_it_is_gone() {
     let mut w = World::new();
     w.send(Client, &[pay(1, 10, 0)]);
-    w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(2) }).unwrap();
+    w.hub.enter(&Event::DisputeFinal { dispute_no: Seq(2) }).unwrap();
     w.hub.sign_cancel(&cancel(&w, 2), w.clock).unwrap();
-    assert_eq!(w.hub.phase(), &Phase::Disputed { dispute_no: Seq(2) });
+    let is_final = true;
+    let dispute_no = Seq(2);
+    assert_eq!(w.hub.phase(), &Phase::Disputed { dispute_no, is_final });
     w.hub.enter(&Event::DisputeGone).unwrap();
     assert_eq!(w.hub.received().paid, Amount(10), "evidence is kept");
 }
@@ -32,7 +34,7 @@ fn r27_accepts_this_dispute_and_goes_on_only_when_it_is_gone() {
 fn r27_rejects_other_disputes_and_no_dispute() {
     let mut w = World::new();
     assert_eq!(name(w.hub.sign_cancel(&cancel(&w, 1), w.clock)), "ChannelNotOpen");
-    w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(2) }).unwrap();
+    w.hub.enter(&Event::DisputeFinal { dispute_no: Seq(2) }).unwrap();
     assert_eq!(
         name(w.hub.sign_cancel(&cancel(&w, 1), w.clock)),
         "DisputeNoMismatch"
@@ -42,10 +44,30 @@ fn r27_rejects_other_disputes_and_no_dispute() {
     assert_eq!(name(w.hub.sign_cancel(&other, w.clock)), "WrongChannel");
 }
 
+/// The next dispute has the same number when a reorg takes this one away: the cancel would fit that, too.
+#[test]
+fn r27_boundary_the_dispute_is_final() {
+    let mut w = World::new();
+    let dispute_no = Seq(1);
+    for (event, fine) in [
+        (Event::DisputeSeen { dispute_no }, false),
+        (Event::DisputeFinal { dispute_no }, true),
+        (Event::DisputeSeen { dispute_no }, false),
+        (Event::DisputeFinal { dispute_no }, true),
+    ] {
+        w.hub.enter(&event).unwrap();
+        let signed = w.hub.sign_cancel(&cancel(&w, 1), w.clock);
+        assert_eq!(signed.is_ok(), fine, "{event:?}");
+        if !fine {
+            assert_eq!(name(signed), "DisputeNotFinal");
+        }
+    }
+}
+
 #[test]
 fn r27_boundary_deadline() {
     let mut w = World::new();
-    w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(1) }).unwrap();
+    w.hub.enter(&Event::DisputeFinal { dispute_no: Seq(1) }).unwrap();
     for (deadline, fine) in [
         (START, false),
         (START + 1, true),
@@ -73,7 +95,7 @@ fn r27_boundary_a_lock_outlives_the_cancel_by_lag_and_twice_act() {
         );
         for side in [Client, Hub] {
             w.of(side)
-                .enter(&Event::DisputeSeen { dispute_no: Seq(1) })
+                .enter(&Event::DisputeFinal { dispute_no: Seq(1) })
                 .unwrap();
         }
         let signed = w.hub.sign_cancel(&cancel(&w, 1), w.clock);
@@ -95,7 +117,7 @@ fn r27_accepts_a_lock_that_is_marked_or_given_up_or_has_expired() {
         w
     };
     let signs = |mut w: World| {
-        w.hub.enter(&Event::DisputeSeen { dispute_no: Seq(1) }).unwrap();
+        w.hub.enter(&Event::DisputeFinal { dispute_no: Seq(1) }).unwrap();
         w.hub.sign_cancel(&cancel(&w, 1), w.clock).is_ok()
     };
     assert!(!signs(disputed()));
@@ -169,6 +191,7 @@ fn moves_are_exactly_the_table() {
         Event::DisputeGone,
         Event::ClosedOnChain,
         Event::PayoutGone,
+        Event::DisputeFinal { dispute_no: Seq(1) },
     ];
     let ways: [&[usize]; 5] = [&[], &[0], &[2], &[0, 2], &[4]];
     let mut legal = BTreeSet::new();

@@ -419,7 +419,9 @@ impl LinkModel {
                 },
             ));
         }
-        if link.cancels_signed < self.bounds.cancels && h.seen && link.chain.status == Status::Disputed {
+        let settled = link.base.status == Status::Disputed && link.base.dispute_no == link.chain.dispute_no;
+        let named = link.chain.status == Status::Disputed && (settled || !rules.has(Rule::R27Settled));
+        if link.cancels_signed < self.bounds.cancels && h.seen && named {
             let bit = 1 << link.chain.dispute_no;
             if link.cancels & bit == 0 && h.may_cancel(rules, &sight, final_marks(link), now + CANCEL_LIFE) {
                 let cancels = link.cancels | bit;

@@ -183,10 +183,6 @@ pub(crate) async fn locks_outlast_jumps(dir: &Path) {
             orders.set(Order::ClockS, 0);
             println!("{name}: the clock is right again");
             pair.held(&mut meanwhile).await.unwrap();
-            // A live merchant was told by the hub, whose clock was ahead, that the lock had expired, and does not tell it
-            // again before the next connection. Nothing is lost, but it need not wait.
-            let again = pair.release(&world, &before).await;
-            assert!(matches!(again, Ok(()) | Err(ChannelError::Offline)), "{again:?}");
         }
         println!("{name}: released, and waiting for the money");
         pair.paid(&world, before).await;

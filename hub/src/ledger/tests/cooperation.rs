@@ -348,6 +348,23 @@ fn r15_a_close_that_divides_other_sums_is_refused() {
     assert_eq!(state(&world.ledger), before);
 }
 
+/// Client 0 asks to cancel its dispute of this number. Returns the error's name; `None`: it was countersigned.
+pub(super) fn asked_to_cancel(world: &mut World, number: u64) -> Option<String> {
+    let cancel = CancelDispute {
+        channel_id: world.id(0),
+        dispute_no: Seq(number),
+        deadline: world.clock().now.after(60),
+    };
+    let origin = world.fresh_origin(0);
+    let signature = SIGNATURE;
+    let call = CancelDisputeCall { cancel, signature };
+    let outputs = world.commit(vec![Input::CancelDispute(origin, call)]);
+    match countersigned(&outputs).len() {
+        0 => Some(world.error(origin)),
+        _ => None,
+    }
+}
+
 #[test]
 fn r6_a_dispute_freezes_both_directions_and_its_cancel_thaws_them() {
     let mut world = World::new(2, 1_000);
@@ -374,25 +391,12 @@ fn r6_a_dispute_freezes_both_directions_and_its_cancel_thaws_them() {
         world.voucher_reply(origin).bounced[0].reason,
         ReturnReason::PayeeClosed
     );
-    // R27: the cancel is countersigned for this dispute only.
-    for (number, error) in [(2, Some("DisputeNoMismatch")), (1, None)] {
-        let cancel = CancelDispute {
-            channel_id: channel,
-            dispute_no: Seq(number),
-            deadline: world.clock().now.after(60),
-        };
-        let origin = world.fresh_origin(0);
-        let call = CancelDisputeCall {
-            cancel,
-            signature: SIGNATURE,
-        };
-        let outputs = world.commit(vec![Input::CancelDispute(origin, call)]);
-        match error {
-            Some(error) => assert_eq!(world.error(origin), error),
-            None => assert_eq!(countersigned(&outputs).len(), 1),
-        }
+    // R27: the cancel is countersigned for this dispute only, and once it is final.
+    for (number, error) in [(2, "DisputeNoMismatch"), (1, "DisputeNotFinal")] {
+        assert_eq!(asked_to_cancel(&mut world, number), Some(error.to_owned()));
     }
     world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+    assert_eq!(asked_to_cancel(&mut world, 1), None);
     let mut tables = Tables::default();
     tables.write(world.ledger.checkpoint());
     // A cancel of an earlier dispute was confirmed late: the one that was seen goes on (R6).
@@ -429,19 +433,11 @@ fn a_cancel_while_an_acknowledgement_is_due_is_replayed() {
         concerned: vec![],
         unpaid: vec![],
         paid: vec![],
+        disputed: vec![(channel, dispute_no)],
     })]);
     let entry = &world.ledger.entries[0].channel;
     assert!(entry.must_ack() && entry.phase().name() == "disputed");
-    let cancel = CancelDispute {
-        channel_id: channel,
-        dispute_no,
-        deadline: world.clock().now.after(60),
-    };
-    let origin = world.fresh_origin(0);
-    let signature = SIGNATURE;
-    let call = CancelDisputeCall { cancel, signature };
-    let outputs = world.commit(vec![Input::CancelDispute(origin, call)]);
-    assert_eq!(countersigned(&outputs).len(), 1);
+    assert_eq!(asked_to_cancel(&mut world, 1), None);
     world.check_replay(&Tables::default());
 }
 
@@ -449,7 +445,7 @@ fn a_cancel_while_an_acknowledgement_is_due_is_replayed() {
 fn a_cancel_that_nobody_mined_lapses_while_the_dispute_goes_on() {
     let mut world = World::new(1, 1_000);
     let channel = world.id(0);
-    world.commit(vec![Input::DisputeSeen {
+    world.block(vec![ChainFact::Disputed {
         channel,
         dispute_no: Seq(1),
     }]);

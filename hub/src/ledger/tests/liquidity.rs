@@ -410,6 +410,7 @@ fn a_refill_may_have_come_where_the_money_is_in_doubt() {
         concerned: vec![world.id(1)],
         unpaid: vec![],
         paid: vec![],
+        disputed: vec![],
     };
     world.commit(vec![Input::Reconciled(told)]);
     assert_eq!(world.ledger.awaited_refills(), [world.id(0)]);

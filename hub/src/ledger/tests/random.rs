@@ -97,6 +97,7 @@ enum Step {
     },
     Dispute {
         who: usize,
+        is_final: bool,
     },
     Thaw {
         who: usize,
@@ -138,7 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who.clone(), 0..100_u64).prop_map(|(who, life_s)| Step::Prepare { who, life_s }),
         1 => who.clone().prop_map(|who| Step::Close { who }),
         1 => who.clone().prop_map(|who| Step::Cancel { who }),
-        1 => who.clone().prop_map(|who| Step::Dispute { who }),
+        1 => (who.clone(), any::<bool>()).prop_map(|(who, is_final)| Step::Dispute { who, is_final }),
         2 => who.clone().prop_map(|who| Step::Thaw { who }),
         2 => (who, 1..900_u64).prop_map(|(who, amount)| Step::Fund { who, amount }),
         1 => Just(Step::Mine),
@@ -338,10 +339,13 @@ impl Run {
                     CancelDisputeCall { cancel, signature },
                 ));
             }
-            Step::Dispute { who } => {
+            Step::Dispute { who, is_final } => {
                 self.disputes += 1;
                 let (channel, dispute_no) = (world.id(who), Seq(self.disputes));
                 self.batch.push(Input::DisputeSeen { channel, dispute_no });
+                if is_final {
+                    self.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+                }
             }
             Step::Thaw { who } => {
                 let (channel, dispute_no) = (world.id(who), Seq(self.disputes));

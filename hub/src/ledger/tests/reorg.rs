@@ -1,6 +1,7 @@
 //! A confirmed block vanished: R25, R26; attack E3.
 
 use super::{
+    cooperation::asked_to_cancel,
     state::Tables,
     world::{START, World},
 };
@@ -20,6 +21,7 @@ fn compared(world: &World, number: u64, concerned: Vec<ChannelId>, unpaid: Vec<C
         concerned,
         unpaid,
         paid: vec![],
+        disputed: vec![],
     })
 }
 
@@ -105,6 +107,32 @@ fn a_frozen_channel_is_frozen_after_a_restart_and_defended() {
     }]);
     assert_eq!(world.ledger.disputed().len(), 1);
     world.check_replay(&tables);
+}
+
+/// R27: the cancel that is signed would fit the next dispute of this number, too.
+#[test]
+fn r27_a_dispute_is_final_no_more_when_its_block_vanishes_until_another_has_it() {
+    for stays in [false, true] {
+        let mut world = World::new(3, 1_000_000);
+        let (channel, dispute_no) = (world.id(0), Seq(1));
+        world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+        world.commit(vec![Input::ChainBroken]);
+        let Input::Reconciled(mut told) = compared(&world, 1, vec![], vec![]) else {
+            unreachable!()
+        };
+        told.disputed = if stays {
+            vec![(channel, dispute_no)]
+        } else {
+            vec![]
+        };
+        world.commit(vec![Input::Reconciled(told)]);
+        assert_eq!(world.ledger.disputed().len(), 1, "it is answered all the while");
+        let refused = (!stays).then(|| "DisputeNotFinal".to_owned());
+        assert_eq!(asked_to_cancel(&mut world, 1), refused);
+        world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+        assert_eq!(asked_to_cancel(&mut world, 1), None);
+        world.check_replay(&Tables::default());
+    }
 }
 
 #[test]

@@ -221,14 +221,14 @@ impl Party {
         self.channel.tick(clock(now));
         let dispute_no = Seq(link.chain.dispute_no.into());
         let disputed = matches!(self.channel.phase(), Phase::Disputed { .. });
+        let settled = link.base.status == Status::Disputed && link.base.dispute_no == link.chain.dispute_no;
         let event = match link.h.seen {
-            true if link.chain.status == Status::Disputed => Event::DisputeSeen { dispute_no },
+            true if link.chain.status != Status::Disputed => return Ok(()),
+            true if settled => Event::DisputeFinal { dispute_no },
+            true => Event::DisputeSeen { dispute_no },
             false if disputed => Event::DisputeGone,
-            _ => return Ok(()),
+            false => return Ok(()),
         };
-        if *self.channel.phase() == (Phase::Disputed { dispute_no }) && link.h.seen {
-            return Ok(());
-        }
         self.channel.enter(&event).map_err(|reject| reject.to_string())
     }
 

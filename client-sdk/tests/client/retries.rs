@@ -70,6 +70,31 @@ async fn a_refused_call_is_repeated_with_growing_waits_until_it_succeeds() {
     }
 }
 
+/// The lock has not expired: the merchant, who stays connected, is paid once the hub's clock is right.
+#[tokio::test(start_paused = true)]
+async fn a_witness_that_the_hub_takes_to_be_late_is_told_again_while_the_lock_lives() {
+    let (hub, network, ports) = simulated(1);
+    let config = hub.add_channel(&key(1));
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+    let (client, id) = attached(&hub, config, builder).await;
+    let channel = client.channel(id);
+    let hour = Duration::from_secs(3600);
+    let invoice = channel.invoice(40, hour, Digest::ZERO).await.unwrap();
+    hub.state().refuse = Some(Refuse::RevealAsLate);
+    let expiry = hub.clock().now.after(2 * 3600);
+    hub.lock(&id, Amount(40), &invoice, expiry);
+    sleep(Duration::from_secs(10)).await;
+    let times = hub.state().refused_at.clone();
+    assert!((5..=11).contains(&times.len()), "{} times", times.len());
+    assert!(hub.state().revealed.is_empty());
+    hub.state().refuse = None;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(hub.state().revealed, [1]);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(hub.state().revealed, [1], "what it took is not told again");
+    assert_eq!(network.dials.lock().unwrap().len(), 1, "on the same connection");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_hangs_up_after_login_is_dialled_with_growing_waits() {
     let (min, max) = (Duration::from_millis(100), Duration::from_secs(30));

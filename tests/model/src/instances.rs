@@ -112,11 +112,13 @@ pub const INSTANCES: &[Instance] = &[
             pays: [false, true],
             closes: true,
             cancels: 1,
+            reorgs: 1,
             ..BARE
         },
         large: Bounds {
             closes: true,
             cancels: 2,
+            reorgs: 1,
             disputes: 2,
             time: 9,
             ..BARE

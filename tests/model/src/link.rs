@@ -419,8 +419,10 @@ impl LinkModel {
                 },
             ));
         }
-        let settled = link.base.status == Status::Disputed && link.base.dispute_no == link.chain.dispute_no;
-        let named = link.chain.status == Status::Disputed && (settled || !rules.has(Rule::R27Settled));
+        let named = match rules.has(Rule::R27Settled) {
+            true => link.is_settled(),
+            false => link.chain.status == Status::Disputed,
+        };
         if link.cancels_signed < self.bounds.cancels && h.seen && named {
             let bit = 1 << link.chain.dispute_no;
             if link.cancels & bit == 0 && h.may_cancel(rules, &sight, final_marks(link), now + CANCEL_LIFE) {
@@ -761,6 +763,15 @@ impl LinkModel {
         let balances =
             shown.map(|v| sure.max(i16::from(v.ack_paid)) - i16::from(v.paid) - i16::from(sum(v.locks)));
         i16::from(link.chain.dep[0]) + balances.fold(none, i16::min)
+    }
+}
+
+impl Link {
+    /// R27: a dispute runs, and it is final.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let disputed = |chain: &Chain| (chain.status == Status::Disputed).then_some(chain.dispute_no);
+        disputed(&self.chain).is_some() && disputed(&self.chain) == disputed(&self.base)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Cut, Hub, Refuse, Silence, State};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
 use protocol_spec::{
-    CapacityQuote, Login, Op, Receipt, Return, ReturnReason, Seq, channel::Accepted, message::*,
+    CapacityQuote, Login, Op, Receipt, Reject, Return, ReturnReason, Seq, channel::Accepted, message::*,
 };
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -102,6 +102,7 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Voucher(_) => Some(Refuse::Voucher),
             Request::Close(_) => Some(Refuse::Close),
             Request::Withdraw(_) => Some(Refuse::Withdraw),
+            Request::Reveal(_) => Some(Refuse::RevealAsLate),
             _ => None,
         };
         let for_good =
@@ -109,12 +110,13 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         let refused = for_good || (refuse.is_some() && hub.state().refuse == refuse);
         let out = if refused {
             hub.state().refused_at.push(tokio::time::Instant::now());
-            let code = if for_good {
-                ErrorCode::InvalidParams
-            } else {
-                ErrorCode::Busy
+            let scripted = |code| RpcError::because(code, "refused by the script".to_owned());
+            let now = hub.clock().now;
+            let error = match refuse {
+                Some(Refuse::RevealAsLate) => RpcError::from(&Reject::PreimageTooLate { expiry: now, now }),
+                _ if for_good => scripted(ErrorCode::InvalidParams),
+                _ => scripted(ErrorCode::Busy),
             };
-            let error = RpcError::because(code, "refused by the script".to_owned());
             vec![Message::Response {
                 id: Some(id),
                 result: Err(error),

@@ -36,6 +36,8 @@ pub enum Refuse {
     Withdraw,
     /// Not busy: it never will.
     WithdrawForGood,
+    /// Its clock is ahead.
+    RevealAsLate,
 }
 
 /// A kind of call that is handled, but not answered.

@@ -260,11 +260,11 @@ impl Offers<'_> {
                 dispute_no: Seq(dispute_no.into()),
                 deadline: at(self.now + CANCEL_LIFE),
             };
-            let seen = h.seen && self.link.chain.status == Status::Disputed;
-            if h.seen && !seen {
+            if h.seen && self.link.chain.status != Status::Disputed {
                 continue; // A reorg took it away: the model knows no number any more.
             }
-            let model = seen && dispute_no == self.link.chain.dispute_no && safe;
+            let named = h.seen && self.link.is_settled() && dispute_no == self.link.chain.dispute_no;
+            let model = named && safe;
             let real = channel.sign_cancel(&cancel, clock(self.now)).is_ok();
             count += same(|| format!("{cancel:?}"), model, real)?;
         }

@@ -221,10 +221,9 @@ impl Party {
         self.channel.tick(clock(now));
         let dispute_no = Seq(link.chain.dispute_no.into());
         let disputed = matches!(self.channel.phase(), Phase::Disputed { .. });
-        let settled = link.base.status == Status::Disputed && link.base.dispute_no == link.chain.dispute_no;
         let event = match link.h.seen {
             true if link.chain.status != Status::Disputed => return Ok(()),
-            true if settled => Event::DisputeFinal { dispute_no },
+            true if link.is_settled() => Event::DisputeFinal { dispute_no },
             true => Event::DisputeSeen { dispute_no },
             false if disputed => Event::DisputeGone,
             false => return Ok(()),

@@ -186,6 +186,12 @@ impl VerifiedVoucher {
     #[must_use]
     pub fn assume_verified(signed: SignedVoucher, domain: &Domain, signer: crate::Address) -> Self {
         let digest = signed.voucher.digest(domain);
+        Self::assume_hashed(signed, digest, signer)
+    }
+
+    /// The same, where the voucher's digest was made together with others. Another digest than the voucher's own is not noticed.
+    #[must_use]
+    pub fn assume_hashed(signed: SignedVoucher, digest: Digest, signer: crate::Address) -> Self {
         Self {
             signed,
             digest,

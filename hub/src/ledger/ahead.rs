@@ -1,33 +1,62 @@
-//! What is done for some inputs together before they are applied one by one. It changes nothing: the marks of their
-//! payers are hashed side by side, and the channels that they concern are loaded, which are far away when there are many.
+//! What is done for some frames together before they are applied, or repeated, one by one. It changes nothing: the marks of
+//! their payers are hashed side by side, and the channels that they concern are loaded, which are far away when there are many.
 
-use super::{Input, Ledger, entry::Entry};
+use super::{Input, Ledger, entry::Entry, input::Change};
 use crate::digests;
 use hub_verify::prefetch;
-use protocol_spec::{ChannelId, Digest, Op, Payee, PaymentId};
+use protocol_spec::{ChannelId, Digest, Domain, Op, Payee, PaymentId};
 
-/// Inputs looked at together: few enough that what was loaded for them is still near when the last one is applied.
+/// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
 pub(super) const TOGETHER: usize = 16;
 
 /// Payments of one frame whose payees are loaded.
 const PAYEES_MAX: usize = 4;
 
-/// `Credit::payer_of` for each payment of `inputs`, in their order.
-pub(super) fn payers(inputs: &[Box<Input>]) -> Vec<Digest> {
-    let frames = inputs.iter().filter_map(|input| frame(input));
+/// A client's voucher with its operations: in an input, or in a record.
+pub(super) trait Framed {
+    /// The channel and the operations, if that is what it is.
+    fn frame(&self) -> Option<(ChannelId, &[Op])>;
+}
+
+impl Framed for Box<Input> {
+    fn frame(&self) -> Option<(ChannelId, &[Op])> {
+        match self.as_ref() {
+            Input::Frame { voucher, ops, .. } => Some((voucher.voucher().channel_id, ops)),
+            _ => None,
+        }
+    }
+}
+
+impl Framed for Change {
+    fn frame(&self) -> Option<(ChannelId, &[Op])> {
+        match self {
+            Self::Frame { signed, ops } | Self::LockFrame { signed, ops, .. } => {
+                Some((signed.voucher.channel_id, ops))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `Credit::payer_of` for each payment of `frames`, in their order.
+pub(super) fn payers(frames: &[impl Framed]) -> Vec<Digest> {
+    let frames = frames.iter().filter_map(Framed::frame);
     digests::payers(frames.flat_map(|(channel, ops)| payments(channel, ops)))
 }
 
-/// How many of them belong to one input.
-pub(super) fn count(input: &Input) -> usize {
-    frame(input).map_or(0, |(channel, ops)| payments(channel, ops).count())
+/// How many of them belong to one frame.
+pub(super) fn count(frame: &impl Framed) -> usize {
+    let frame = frame.frame();
+    frame.map_or(0, |(channel, ops)| payments(channel, ops).count())
 }
 
-fn frame(input: &Input) -> Option<(ChannelId, &[Op])> {
-    match input {
-        Input::Frame { voucher, ops, .. } => Some((voucher.voucher().channel_id, ops.as_slice())),
+/// The digests of the vouchers among `changes`, in their order.
+pub(super) fn vouchers(domain: &Domain, changes: &[Change]) -> Vec<Digest> {
+    let encoded = changes.iter().filter_map(|change| match change {
+        Change::Frame { signed, .. } | Change::LockFrame { signed, .. } => Some(signed.voucher.encoded()),
         _ => None,
-    }
+    });
+    digests::of_structs(domain, &encoded.collect::<Vec<_>>())
 }
 
 fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, PaymentId)> {
@@ -38,11 +67,11 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 }
 
 impl Ledger {
-    /// Starts to load what applying `inputs` looks at.
-    pub(super) fn load(&self, inputs: &[Box<Input>]) {
-        let mut entries: Vec<&Entry> = Vec::with_capacity(inputs.len().saturating_mul(2));
+    /// Starts to load what applying `frames` looks at.
+    pub(super) fn load(&self, frames: &[impl Framed]) {
+        let mut entries: Vec<&Entry> = Vec::with_capacity(frames.len().saturating_mul(2));
         let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
-        for (channel, ops) in inputs.iter().filter_map(|input| frame(input)) {
+        for (channel, ops) in frames.iter().filter_map(Framed::frame) {
             entries.extend(entry(&channel));
             for op in ops.iter().take(PAYEES_MAX) {
                 if let Op::Pay(payment) = op

@@ -38,6 +38,14 @@ pub struct Commit {
     pub(super) touched: Indices,
 }
 
+/// What was hashed for a change together with others.
+struct Hashed<'a> {
+    /// Those of its payments, see [`ahead::payers`].
+    payers: &'a [Digest],
+    /// Of the vouchers from this change on.
+    vouchers: &'a mut std::vec::IntoIter<Digest>,
+}
+
 /// A channel's next voucher before it is hashed.
 struct Drafted {
     index: usize,
@@ -100,8 +108,22 @@ impl Ledger {
         let record: Record = borsh::from_slice(bytes).map_err(|_| Reject::RecordCorrupt)?;
         let mut commit = Commit::default();
         let expected = record.changes.len();
-        for change in record.changes {
-            self.repeat(change, self.clock(record.now), &mut commit)?;
+        let mut changes = record.changes.into_iter();
+        while !changes.as_slice().is_empty() {
+            let together = changes.as_slice();
+            let together = together.get(..ahead::TOGETHER).unwrap_or(together);
+            self.load(together);
+            let (payers, digests) = (ahead::payers(together), ahead::vouchers(&self.domain, together));
+            let (mut payers, mut digests) = (payers.as_slice(), digests.into_iter());
+            for change in changes.by_ref().take(ahead::TOGETHER) {
+                let (own, rest) = payers.split_at_checked(ahead::count(&change)).unwrap_or_default();
+                payers = rest;
+                let hashed = Hashed {
+                    payers: own,
+                    vouchers: &mut digests,
+                };
+                self.repeat(change, hashed, self.clock(record.now), &mut commit)?;
+            }
         }
         if commit.changes.count() != expected {
             return Err(Reject::RecordCorrupt);
@@ -110,12 +132,20 @@ impl Ledger {
         Ok(commit)
     }
 
-    fn repeat(&mut self, change: Change, clock: Clock, commit: &mut Commit) -> Result<(), Reject> {
+    fn repeat(
+        &mut self,
+        change: Change,
+        hashed: Hashed<'_>,
+        clock: Clock,
+        commit: &mut Commit,
+    ) -> Result<(), Reject> {
         match change {
             Change::Policy(policy) => self.set_policy(policy, clock, commit),
-            Change::Frame { signed, ops } => self.repeat_frame(signed, ops, Vec::new(), clock, commit)?,
+            Change::Frame { signed, ops } => {
+                self.repeat_frame((signed, ops, Vec::new()), hashed, clock, commit)?;
+            }
             Change::LockFrame { signed, ops, offline } => {
-                self.repeat_frame(signed, ops, offline, clock, commit)?;
+                self.repeat_frame((signed, ops, offline), hashed, clock, commit)?;
             }
             Change::Revealed {
                 channel,
@@ -174,9 +204,8 @@ impl Ledger {
 
     fn repeat_frame(
         &mut self,
-        signed: SignedVoucher,
-        ops: Vec<Op>,
-        offline: Vec<u64>,
+        (signed, ops, offline): (SignedVoucher, Vec<Op>, Vec<u64>),
+        hashed: Hashed<'_>,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
@@ -184,8 +213,9 @@ impl Ledger {
             .index(&signed.voucher.channel_id)
             .ok_or(Reject::RecordCorrupt)?;
         let signer = self.entry(index)?.channel.config().client_signer;
-        let voucher = VerifiedVoucher::assume_verified(signed, &self.domain, signer);
-        self.accept_frame(index, &voucher, ops, &[], offline, clock, commit)
+        let digest = hashed.vouchers.next().ok_or(Reject::RecordCorrupt)?;
+        let voucher = VerifiedVoucher::assume_hashed(signed, digest, signer);
+        self.accept_frame(index, &voucher, ops, hashed.payers, offline, clock, commit)
             .map(drop)
     }
 

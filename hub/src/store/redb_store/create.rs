@@ -9,7 +9,8 @@ use super::database::{File, Tuning};
 use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
-use super::open::{JOURNAL_CACHE_BYTES, STATE_CACHE_BYTES, io, start_file};
+use super::open::{JOURNAL_CACHE_BYTES, STATE_CACHE_BYTES, backend, io};
+use super::paced::Activity;
 use crate::store::{Identity, OpenError};
 
 /// Between the database's name and a number that nobody has twice, in the names of unfinished ones.
@@ -50,6 +51,7 @@ fn fill(unfinished: &Path, identity: Identity, tuning: Tuning) -> Result<(), Ope
         journal: new_file(&unfinished.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
         state: new_file(&unfinished.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
         mark: Mark::open(unfinished),
+        activity: Activity::default(),
     };
     files.write_pins(unfinished, identity)?;
     drop(files);
@@ -127,5 +129,6 @@ fn new_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, Ope
         .write(true)
         .create_new(true)
         .open(path);
-    start_file(path, file.map_err(|error| io(path, error))?, cache_bytes, tuning)
+    let backend = backend(path, file.map_err(|error| io(path, error))?)?;
+    File::open(path, backend, cache_bytes, tuning)
 }

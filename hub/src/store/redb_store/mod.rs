@@ -7,6 +7,7 @@ mod journal;
 mod layout;
 mod mark;
 mod open;
+mod paced;
 mod state;
 mod worker;
 

@@ -12,6 +12,7 @@ use super::database::{File, Tuning, damaged};
 use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
+use super::paced::{Activity, Paced};
 use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
@@ -105,6 +106,7 @@ impl RedbStore {
             journal: File::open(&path.join(JOURNAL_FILE), journal, JOURNAL_CACHE_BYTES, tuning)?,
             state: File::open(&path.join(STATE_FILE), state, STATE_CACHE_BYTES, tuning)?,
             mark: Mark::default(),
+            activity: Activity::default(),
         };
         if journal_bytes == 0 {
             files.write_pins(path, identity)?;
@@ -114,10 +116,14 @@ impl RedbStore {
 }
 
 fn open_files(path: &Path, tuning: Tuning) -> Result<Files, OpenError> {
+    let activity = Activity::default();
+    let (journal, state) = (path.join(JOURNAL_FILE), path.join(STATE_FILE));
+    let paced = Paced::new(open_file(&state)?, activity.clone());
     Ok(Files {
-        journal: open_file(&path.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
-        state: open_file(&path.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+        journal: File::open(&journal, open_file(&journal)?, JOURNAL_CACHE_BYTES, tuning)?,
+        state: File::open(&state, paced, STATE_CACHE_BYTES, tuning)?,
         mark: Mark::open(path),
+        activity,
     })
 }
 
@@ -153,7 +159,7 @@ fn is_vacant(path: &Path) -> Result<bool, OpenError> {
     })
 }
 
-fn open_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
+fn open_file(path: &Path) -> Result<FileBackend, OpenError> {
     let file = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -162,15 +168,9 @@ fn open_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, Op
     if file.metadata().map_err(|error| io(path, error))?.len() == 0 {
         return Err(damaged(path, "the file is empty"));
     }
-    start_file(path, file, cache_bytes, tuning)
+    backend(path, file)
 }
 
-pub(super) fn start_file(
-    path: &Path,
-    file: std::fs::File,
-    cache_bytes: usize,
-    tuning: Tuning,
-) -> Result<File, OpenError> {
-    let backend = FileBackend::new(file).map_err(|error| damaged(path, error.to_string()))?;
-    File::open(path, backend, cache_bytes, tuning)
+pub(super) fn backend(path: &Path, file: std::fs::File) -> Result<FileBackend, OpenError> {
+    FileBackend::new(file).map_err(|error| damaged(path, error.to_string()))
 }

@@ -10,7 +10,6 @@ use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
 use super::open::{JOURNAL_CACHE_BYTES, STATE_CACHE_BYTES, backend, io};
-use super::paced::Activity;
 use crate::store::{Identity, OpenError};
 
 /// Between the database's name and a number that nobody has twice, in the names of unfinished ones.
@@ -51,7 +50,6 @@ fn fill(unfinished: &Path, identity: Identity, tuning: Tuning) -> Result<(), Ope
         journal: new_file(&unfinished.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
         state: new_file(&unfinished.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
         mark: Mark::open(unfinished),
-        activity: Activity::default(),
     };
     files.write_pins(unfinished, identity)?;
     drop(files);

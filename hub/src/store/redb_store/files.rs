@@ -12,7 +12,6 @@ use super::journal::{Journal, read_heads};
 use super::layout::{HUB, PIN_KEY};
 use super::mark::Mark;
 use super::open::io;
-use super::paced::Activity;
 use super::state::{State, read_uptos};
 use super::worker::{Poison, Worker};
 use crate::execution::Execution;
@@ -25,8 +24,6 @@ pub(super) struct Files {
     pub(super) journal: File,
     pub(super) state: File,
     pub(super) mark: Mark,
-    /// The journal's, for the state.
-    pub(super) activity: Activity,
 }
 
 impl Files {
@@ -58,12 +55,7 @@ impl Files {
             .map_err(|error| damaged(path, error.to_string()))??;
         let heads = Arc::new(Heads::new(heads));
         let (journal_file, state_file) = (Arc::new(self.journal), Arc::new(self.state));
-        let journal = Journal::new(
-            Arc::clone(&journal_file),
-            Arc::clone(&heads),
-            self.mark,
-            self.activity,
-        );
+        let journal = Journal::new(Arc::clone(&journal_file), Arc::clone(&heads), self.mark);
         let state = State::new(Arc::clone(&state_file), Arc::clone(&heads));
         let journal = Worker::start("hub-journal", journal, poison.clone(), execution)
             .map_err(|error| io(path, error))?;

@@ -11,7 +11,6 @@ use super::layout::{
     OWNERS, Owner, RECORD_HEAD_BYTES, Records, owner_row, read_owner, read_record, record_head, records_name,
 };
 use super::mark::Mark;
-use super::paced::Activity;
 use crate::store::head::{Head, Heads};
 use crate::store::{Durable, Epoch, JournalRecord, Loaded, ShardId, StoreError, TRIM_STEP_RECORDS, Trimmed};
 
@@ -23,18 +22,16 @@ pub(super) struct Journal {
     file: Arc<File>,
     heads: Arc<Heads>,
     mark: Mark,
-    activity: Activity,
     /// Table names by shard, made once.
     names: BTreeMap<ShardId, String>,
 }
 
 impl Journal {
-    pub(super) fn new(file: Arc<File>, heads: Arc<Heads>, mark: Mark, activity: Activity) -> Self {
+    pub(super) fn new(file: Arc<File>, heads: Arc<Heads>, mark: Mark) -> Self {
         Self {
             file,
             heads,
             mark,
-            activity,
             names: BTreeMap::new(),
         }
     }
@@ -47,7 +44,6 @@ impl Journal {
         record: &JournalRecord,
     ) -> Result<Durable, StoreError> {
         let number = record.number;
-        self.activity.note();
         self.heads.of(shard).check_append(shard, epoch, record)?;
         let name = self.names.entry(shard).or_insert_with(|| records_name(shard));
         let head = record_head(shard, number, epoch, &record.bytes);

@@ -7,7 +7,7 @@ mod journal;
 mod layout;
 mod mark;
 mod open;
-mod paced;
+mod pieces;
 mod state;
 mod worker;
 

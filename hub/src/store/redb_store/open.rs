@@ -12,7 +12,7 @@ use super::database::{File, Tuning, damaged};
 use super::files::Files;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
-use super::paced::{Activity, Paced};
+use super::pieces::InPieces;
 use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
@@ -106,7 +106,6 @@ impl RedbStore {
             journal: File::open(&path.join(JOURNAL_FILE), journal, JOURNAL_CACHE_BYTES, tuning)?,
             state: File::open(&path.join(STATE_FILE), state, STATE_CACHE_BYTES, tuning)?,
             mark: Mark::default(),
-            activity: Activity::default(),
         };
         if journal_bytes == 0 {
             files.write_pins(path, identity)?;
@@ -116,14 +115,12 @@ impl RedbStore {
 }
 
 fn open_files(path: &Path, tuning: Tuning) -> Result<Files, OpenError> {
-    let activity = Activity::default();
     let (journal, state) = (path.join(JOURNAL_FILE), path.join(STATE_FILE));
-    let paced = Paced::new(open_file(&state)?, activity.clone());
+    let pieces = InPieces::new(open_file(&state)?);
     Ok(Files {
         journal: File::open(&journal, open_file(&journal)?, JOURNAL_CACHE_BYTES, tuning)?,
-        state: File::open(&state, paced, STATE_CACHE_BYTES, tuning)?,
+        state: File::open(&state, pieces, STATE_CACHE_BYTES, tuning)?,
         mark: Mark::open(path),
-        activity,
     })
 }
 

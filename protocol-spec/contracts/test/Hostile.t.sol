@@ -239,19 +239,37 @@ contract HostileTest is Base {
         assertEq(address(receiver).balance, 1300);
     }
 
-    /// A relayer cannot starve the push of gas, and so force the client to claim.
-    function test_close_neverLeavesToClaimForLackOfGas() public {
+    function test_close_neverLeavesToClaimForLackOfGas_F6() public {
         _openBad();
+        bad.set(HostileToken.Mode.NeedGas);
+        _closeWithAnyGas();
+    }
+
+    function test_close_neverLeavesNativeToClaimForLackOfGas_F6() public {
+        Receiver receiver = new Receiver();
+        _openNative(address(receiver));
+        receiver.set(Receiver.Mode.NeedGas);
+        _closeWithAnyGas();
+    }
+
+    function _purse() internal view returns (uint256) {
+        return config.token == address(0) ? config.client.balance : bad.balanceOf(config.client);
+    }
+
+    /// A relayer cannot starve the push of gas, and so force the client to claim. One who refuses early for lack of gas
+    /// leaves enough of it; whoever runs out leaves a 64th, with which nothing can be written down anyway.
+    function _closeWithAnyGas() internal {
         Close memory m = _closeMessage(1300, 700);
         (bytes memory c, bytes memory h) = _bothSign(adj.closeDigest(m));
+        uint256 purse = _purse();
         uint256 refused;
         uint256 paid;
         for (uint256 allowance = 60_000; allowance < 420_000; allowance += 7_000) {
             uint256 snapshot = vm.snapshotState();
             try adj.close{gas: allowance}(config, m, c, h) {
                 ++paid;
-                assertEq(adj.claimable(address(bad), alice), 0);
-                assertEq(bad.balanceOf(alice), 1e30 + 300);
+                assertEq(adj.claimable(config.token, config.client), 0);
+                assertEq(_purse(), purse + 1300);
             } catch {
                 ++refused;
             }

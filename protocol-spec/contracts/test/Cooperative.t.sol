@@ -354,9 +354,15 @@ contract CooperativeTest is Base {
         _fundVault(most);
         _reserve(most);
         Withdraw memory m = _withdrawMessage(CLIENT, total + most);
-        vm.expectPartialRevert(IAdjudicator.TotalTooLarge.selector);
+        _fails(IAdjudicator.TotalTooLarge.selector, 2000, type(uint88).max);
         this.withdrawOuter(m);
         assertEq(_state().clientNet, 1000 - int128(total));
+        uint128 last = 2 ** 95 - 1 + 1000 - total;
+        _withdraw(_withdrawMessage(CLIENT, total + last));
+        assertEq(_state().clientNet, -(2 ** 95 - 1));
+        m = _withdrawMessage(CLIENT, total + last + 1);
+        _fails(IAdjudicator.TotalTooLarge.selector, 2000 + most - last - 1, type(uint88).max);
+        this.withdrawOuter(m);
     }
 
     function test_withdraw_revertsIfNotOpen_R14() public {

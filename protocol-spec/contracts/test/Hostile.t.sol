@@ -158,6 +158,8 @@ contract HostileTest is Base {
             assertEq(adj.claimable(address(bad), alice), 1300);
             assertEq(adj.vault(address(bad), hub), 700);
             bad.set(HostileToken.Mode.Honest);
+            vm.expectEmit(address(adj));
+            emit IAdjudicator.Claimed(alice, address(bad), stranger, 1300);
             vm.prank(alice);
             adj.claim(address(bad), stranger);
             assertEq(bad.balanceOf(stranger), 1300);

@@ -111,6 +111,13 @@ contract HostileTest is Base {
         assertEq(_state().total, 0);
     }
 
+    /// For nothing the token is not asked.
+    function test_open_takesNothingIfTokenReverts() public {
+        bad.set(HostileToken.Mode.Revert);
+        adj.open(config, 0);
+        assertTrue(_status() == Status.Open);
+    }
+
     function test_open_takesTokenThatReturnsNothing_F5() public {
         bad.set(HostileToken.Mode.ReturnNothing);
         _openBad();

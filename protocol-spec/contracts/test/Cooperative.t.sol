@@ -261,6 +261,20 @@ contract CooperativeTest is Base {
         assertEq(token.balanceOf(config.client), purseBefore + 1300);
     }
 
+    /// The hub's sides are added to each other and to what its vault holds.
+    function test_closeMany_paysManyChannels() public {
+        ClientClose[] memory items = new ClientClose[](2);
+        items[0] = _closeItem(_closeMessage(1300, 700));
+        config.salt = 0;
+        id = adj.channelIdOf(config);
+        _open();
+        items[1] = _closeItem(_closeMessage(1990, 10));
+        _fundVault(5);
+        adj.closeMany(_side(), items);
+        assertEq(adj.vault(address(token), hub), 5 + 700 + 10);
+        assertEq(token.balanceOf(alice), 1e30 - 2000 + 1300 + 1990);
+    }
+
     function test_closeMany_needsNoSignatureOfTheSender() public {
         ClientClose[] memory items = new ClientClose[](1);
         items[0] = _closeItem(_closeMessage(1300, 700));
@@ -299,6 +313,8 @@ contract CooperativeTest is Base {
         assertEq(_state().clientWithdrawn, 0);
         assertEq(_state().clientNet, 1000);
         assertEq(_state().total, 1600);
+        _withdraw(_withdrawMessage(HUB, 430));
+        assertEq(adj.vault(address(token), hub), 430);
     }
 
     function test_withdraw_raisesSeqAndPaidFloors_R14() public {
@@ -354,9 +370,16 @@ contract CooperativeTest is Base {
         _fundVault(most);
         _reserve(most);
         Withdraw memory m = _withdrawMessage(CLIENT, total + most);
-        vm.expectPartialRevert(IAdjudicator.TotalTooLarge.selector);
+        _fails(IAdjudicator.TotalTooLarge.selector, 2000, type(uint88).max);
         this.withdrawOuter(m);
         assertEq(_state().clientNet, 1000 - int128(total));
+        uint128 last = 2 ** 95 - 1 + 1000 - total;
+        _withdraw(_withdrawMessage(CLIENT, total + last));
+        assertEq(_state().clientNet, -(2 ** 95 - 1));
+        adj.deposit(config, 0);
+        m = _withdrawMessage(CLIENT, total + last + 1);
+        _fails(IAdjudicator.TotalTooLarge.selector, 2000 + most - last - 1, type(uint88).max);
+        this.withdrawOuter(m);
     }
 
     function test_withdraw_revertsIfNotOpen_R14() public {

@@ -215,9 +215,15 @@ contract DepositsTest is Base {
         _withdraw(_withdrawMessage(HUB, total + most));
         token.mint(alice, most);
         vm.prank(alice);
-        vm.expectPartialRevert(IAdjudicator.TotalTooLarge.selector);
+        _fails(IAdjudicator.TotalTooLarge.selector, type(uint88).max, type(uint88).max);
         adj.deposit(config, most);
         assertEq(_state().clientNet, 1000 + int128(total + most));
+        uint128 last = 2 ** 95 - 1 - 1000 - total - most;
+        vm.startPrank(alice);
+        adj.deposit(config, last);
+        assertEq(_state().clientNet, 2 ** 95 - 1);
+        _fails(IAdjudicator.TotalTooLarge.selector, 2000 + last + 1, type(uint88).max);
+        adj.deposit(config, 1);
     }
 
     function test_fundVault_credits() public {

@@ -103,6 +103,8 @@ contract EvidenceTest is Base {
         _submitFails(_voucher(CLIENT, 1, 0, seqMax + 1, 0), IAdjudicator.SeqTooLarge.selector, seqMax);
         _submitFails(_voucher(CLIENT, 1, paidMax + 1, 0, 0), IAdjudicator.PaidTooLarge.selector, paidMax);
         _submitFails(_voucher(CLIENT, 1, 0, 0, paidMax + 1), IAdjudicator.PaidTooLarge.selector, paidMax);
+        // the largest are not what is at fault
+        _submitFails(_voucher(CLIENT, seqMax, paidMax, seqMax, paidMax + 1), IAdjudicator.PaidTooLarge.selector, paidMax);
         _submit(_voucher(CLIENT, seqMax, paidMax, seqMax, paidMax));
         _floors(seqMax, paidMax, seqMax, paidMax);
     }

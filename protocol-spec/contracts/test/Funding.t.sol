@@ -135,6 +135,7 @@ contract FundingTest is Base {
     }
 
     function test_openWithAuthorization_isRelayed() public {
+        _fundVault(5);
         (uint8 v, bytes32 r, bytes32 s) = _authorize(id, 70);
         vm.prank(stranger);
         adj.openWithAuthorization(config, alice, 70, 0, type(uint256).max, bytes32(uint256(9)), v, r, s);
@@ -166,6 +167,7 @@ contract FundingTest is Base {
     }
 
     function test_openWithPermit2_isRelayed() public {
+        _fundVault(5);
         bytes memory s = _permit2(id, 70);
         vm.prank(stranger);
         adj.openWithPermit2(config, alice, 70, 3, block.timestamp, s);

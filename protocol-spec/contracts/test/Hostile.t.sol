@@ -111,6 +111,13 @@ contract HostileTest is Base {
         assertEq(_state().total, 0);
     }
 
+    /// For nothing the token is not asked.
+    function test_open_takesNothingIfTokenReverts() public {
+        bad.set(HostileToken.Mode.Revert);
+        adj.open(config, 0);
+        assertTrue(_status() == Status.Open);
+    }
+
     function test_open_takesTokenThatReturnsNothing_F5() public {
         bad.set(HostileToken.Mode.ReturnNothing);
         _openBad();
@@ -158,6 +165,8 @@ contract HostileTest is Base {
             assertEq(adj.claimable(address(bad), alice), 1300);
             assertEq(adj.vault(address(bad), hub), 700);
             bad.set(HostileToken.Mode.Honest);
+            vm.expectEmit(address(adj));
+            emit IAdjudicator.Claimed(alice, address(bad), stranger, 1300);
             vm.prank(alice);
             adj.claim(address(bad), stranger);
             assertEq(bad.balanceOf(stranger), 1300);
@@ -239,19 +248,37 @@ contract HostileTest is Base {
         assertEq(address(receiver).balance, 1300);
     }
 
-    /// A relayer cannot starve the push of gas, and so force the client to claim.
-    function test_close_neverLeavesToClaimForLackOfGas() public {
+    function test_close_neverLeavesToClaimForLackOfGas_F6() public {
         _openBad();
+        bad.set(HostileToken.Mode.NeedGas);
+        _closeWithAnyGas();
+    }
+
+    function test_close_neverLeavesNativeToClaimForLackOfGas_F6() public {
+        Receiver receiver = new Receiver();
+        _openNative(address(receiver));
+        receiver.set(Receiver.Mode.NeedGas);
+        _closeWithAnyGas();
+    }
+
+    function _purse() internal view returns (uint256) {
+        return config.token == address(0) ? config.client.balance : bad.balanceOf(config.client);
+    }
+
+    /// A relayer cannot starve the push of gas, and so force the client to claim. One who refuses early for lack of gas
+    /// leaves enough of it; whoever runs out leaves a 64th, with which nothing can be written down anyway.
+    function _closeWithAnyGas() internal {
         Close memory m = _closeMessage(1300, 700);
         (bytes memory c, bytes memory h) = _bothSign(adj.closeDigest(m));
+        uint256 purse = _purse();
         uint256 refused;
         uint256 paid;
         for (uint256 allowance = 60_000; allowance < 420_000; allowance += 7_000) {
             uint256 snapshot = vm.snapshotState();
             try adj.close{gas: allowance}(config, m, c, h) {
                 ++paid;
-                assertEq(adj.claimable(address(bad), alice), 0);
-                assertEq(bad.balanceOf(alice), 1e30 + 300);
+                assertEq(adj.claimable(config.token, config.client), 0);
+                assertEq(_purse(), purse + 1300);
             } catch {
                 ++refused;
             }

@@ -40,6 +40,7 @@ contract SettlementTest is Base {
         assertEq(adj.vault(address(token), hub), vault + h);
         assertTrue(_status() == Status.Closed);
         assertEq(_state().total, 0);
+        assertEq(_state().disputeNo, 1);
     }
 
     // ------------------------------------------------------------------ start
@@ -103,6 +104,28 @@ contract SettlementTest is Base {
         vm.prank(alice);
         _fails(IAdjudicator.WrongStatus.selector, 1, 0);
         adj.dispute(config, _noVouchers(), _noLocks());
+    }
+
+    /// The window's end and the dispute's number have 40 and 24 bits of the channel's first word.
+    function test_dispute_revertsIfItsFieldsAreFull() public {
+        vm.warp(2 ** 40 - PERIOD);
+        vm.expectRevert();
+        vm.prank(alice);
+        adj.dispute(config, _noVouchers(), _noLocks());
+        vm.warp(2 ** 40 - 1 - PERIOD);
+        bytes32 slot = keccak256(abi.encode(id, 0));
+        uint256 money = uint256(vm.load(address(adj), slot));
+        assertEq(money >> 224, 1 << 24, "open, no dispute yet");
+        uint256 numbers = 2 ** 24 - 1;
+        vm.store(address(adj), slot, bytes32(money | numbers << 224));
+        vm.expectRevert();
+        vm.prank(alice);
+        adj.dispute(config, _noVouchers(), _noLocks());
+        vm.store(address(adj), slot, bytes32(money | (numbers - 1) << 224));
+        _dispute();
+        assertEq(_state().disputeNo, numbers);
+        assertEq(_state().windowEnd, 2 ** 40 - 1);
+        assertEq(_state().total, 2000);
     }
 
     function test_dispute_submitsAndResolvesInOneCall() public {
@@ -311,6 +334,14 @@ contract SettlementTest is Base {
         vm.prank(config.hubSigner);
         adj.submit(config, _noVouchers(), r);
         _balances(890, 1110);
+    }
+
+    function test_resolve_revertsIfSideUnknown() public {
+        Lock[] memory locks = _locks();
+        _dispute();
+        Resolution memory r = _resolveFirst(2, locks);
+        vm.expectRevert(abi.encodeWithSelector(IAdjudicator.WrongSide.selector, 2));
+        _resolve(r);
     }
 
     function test_resolve_revertsIfNotDisputed() public {

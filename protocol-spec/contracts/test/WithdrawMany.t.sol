@@ -450,20 +450,22 @@ contract WithdrawManyTest is Base {
 
     /// A relayer cannot starve a push of gas: it reverts, and nothing is taken out.
     function test_withdrawMany_neverLeavesToClaimForLackOfGas_F6() public {
+        _badToken();
+        bad.set(HostileToken.Mode.NeedGas);
         HubSide memory side = _side();
         ClientWithdraw[] memory items = _both();
-        uint256 purse = token.balanceOf(alice);
+        uint256 purse = bad.balanceOf(alice);
         uint256 refused;
         uint256 paid;
         for (uint256 allowance = 60_000; allowance < 520_000; allowance += 9_000) {
             uint256 snapshot = vm.snapshotState();
             try adj.withdrawMany{gas: allowance}(side, items) {
                 ++paid;
-                assertEq(token.balanceOf(alice), purse + 100);
+                assertEq(bad.balanceOf(alice), purse + 100);
             } catch {
                 ++refused;
             }
-            assertEq(adj.claimable(address(token), alice), 0);
+            assertEq(adj.claimable(address(bad), alice), 0);
             vm.revertToState(snapshot);
         }
         assertGt(refused, 0);

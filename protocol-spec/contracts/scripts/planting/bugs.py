@@ -61,4 +61,5 @@ BUGS = [
     ("locks are opened twice", "if (!word.isOpened()) {\n                record.word", "{\n                record.word"),
     ("locks are opened by an older voucher's opening", " && record.commitment == locks) {", ") {"),
     ("R17: marked in every channel", "abi.encode(id, payer, leaf)", "abi.encode(payer, leaf)"),
+    ("F6: gas left is not checked for native coin", "requireGas(NATIVE_GAS);", ""),
 ]

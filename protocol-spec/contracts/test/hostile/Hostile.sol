@@ -35,7 +35,8 @@ contract HostileToken is ERC20 {
         EatGas,
         Call,
         ReturnTwo,
-        FakeSuccess
+        FakeSuccess,
+        NeedGas
     }
 
     Mode public mode;
@@ -76,6 +77,8 @@ contract HostileToken is ERC20 {
         if (mode == Mode.Revert) revert("no");
         if (mode == Mode.ReturnFalse) return false;
         if (mode == Mode.FakeSuccess) return true;
+        // nearly all of what a push gives a token; what is left after a refusal is enough to go on with
+        if (mode == Mode.NeedGas) require(gasleft() > 190_000, "gas");
         if (mode == Mode.Bomb) {
             assembly {
                 revert(0, 1000000)
@@ -112,7 +115,8 @@ contract Receiver {
         Refuse,
         EatGas,
         Bomb,
-        Call
+        Call,
+        NeedGas
     }
 
     Mode public mode;
@@ -137,6 +141,7 @@ contract Receiver {
 
     receive() external payable {
         if (mode == Mode.Refuse) revert("no");
+        if (mode == Mode.NeedGas) require(gasleft() > 95_000, "gas");
         if (mode == Mode.EatGas) while (true) {}
         if (mode == Mode.Bomb) {
             assembly {

@@ -80,10 +80,18 @@ impl AlloyChain {
             .rpc
             .timed("eth_getLogs", self.provider().get_logs(&filter))
             .await?;
-        logs.into_iter()
-            .filter(|log| !log.removed)
-            .map(chain_log)
-            .collect()
+        let logs = logs.into_iter().filter(|log| !log.removed).map(chain_log);
+        let logs = logs.collect::<Result<Vec<_>, _>>()?;
+        let asked = |log: &ChainLog| {
+            log.address == query.address && (query.from..=query.to).contains(&log.block_number)
+        };
+        match logs.iter().find(|log| !asked(log)) {
+            None => Ok(logs),
+            Some(log) => Err(ChainError::BadAnswer(format!(
+                "a log of {} in block {} that was not asked for",
+                log.address, log.block_number
+            ))),
+        }
     }
 }
 
@@ -194,7 +202,13 @@ impl Chain for AlloyChain {
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
         let receipt = self.provider().get_transaction_receipt(hash);
         let receipt = self.rpc.timed("eth_getTransactionReceipt", receipt).await?;
-        receipt.map(tx_receipt).transpose()
+        match receipt.map(tx_receipt).transpose()? {
+            Some(other) if other.tx_hash != hash => Err(ChainError::BadAnswer(format!(
+                "the receipt of {} where that of {hash} was asked for",
+                other.tx_hash
+            ))),
+            receipt => Ok(receipt),
+        }
     }
 
     async fn wait(&self, hash: B256, confirmations: u64) -> Result<TxReceipt, ChainError> {

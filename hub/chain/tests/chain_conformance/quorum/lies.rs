@@ -1,7 +1,7 @@
 //! Endpoints that lie: about logs, blocks, calls and receipts.
 
-use super::{Fault, World, topics};
-use crate::contract::{calldata, store, topic, word};
+use super::{Fault, World, quorum, topics};
+use crate::contract::{self, calldata, store, topic, word};
 use alloy::primitives::{B256, U256};
 use hub_chain::{CallRequest, Chain as _, ChainError};
 
@@ -152,6 +152,25 @@ async fn an_invented_receipt_is_not_believed() {
     world.doors[1].set(Fault::Status(500));
     let error = world.chain.receipt(hash).await.unwrap_err();
     assert!(matches!(error, ChainError::TooFewAnswers { .. }), "{error:?}");
+}
+
+/// Also where there is nobody else to ask.
+#[tokio::test]
+async fn what_was_not_asked_for_is_no_answer() {
+    for fault in [Fault::OthersLog, Fault::LaterLog, Fault::OthersReceipt] {
+        let world = World::with(1, quorum(1)).await;
+        let sent = world.direct.send(contract::log(world.contract, 1)).await.unwrap();
+        let receipt = world.direct.wait(sent.hash, 0).await.unwrap();
+        assert_eq!(world.chain.receipt(sent.hash).await.unwrap(), Some(receipt));
+        let height = world.height().await;
+        assert_eq!(world.words(height).await.unwrap(), topics([1]));
+        world.doors[0].set(fault);
+        let refused = match fault {
+            Fault::OthersReceipt => world.chain.receipt(sent.hash).await.map(drop),
+            _ => world.words(height).await.map(drop),
+        };
+        assert!(refused.is_err(), "{fault:?}");
+    }
 }
 
 #[tokio::test]

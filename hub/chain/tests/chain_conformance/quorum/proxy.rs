@@ -31,6 +31,12 @@ pub(crate) enum Fault {
     HidesLog,
     /// Adds a log to every answer.
     InventsLog,
+    /// The newest log of every answer is another contract's.
+    OthersLog,
+    /// It is in a later block than was asked for.
+    LaterLog,
+    /// Tells what became of another transaction.
+    OthersReceipt,
     /// Changes the hash of every block but the first, and where logs and receipts say they are.
     OtherHashes,
     /// Changes what calls return.
@@ -197,6 +203,19 @@ async fn respond(upstream: &RootProvider, fault: Fault, method: &str, params: Va
                 log["topics"][1] = json!(topic(666));
                 logs.push(log);
             }
+        }
+        (Fault::OthersLog, "eth_getLogs") => {
+            if let Some(log) = result.as_array_mut().unwrap().last_mut() {
+                log["address"] = json!(topic(666).to_string().get(..42));
+            }
+        }
+        (Fault::LaterLog, "eth_getLogs") => {
+            if let Some(log) = result.as_array_mut().unwrap().last_mut() {
+                log["blockNumber"] = json!("0xffff");
+            }
+        }
+        (Fault::OthersReceipt, "eth_getTransactionReceipt") if result.is_object() => {
+            result["transactionHash"] = json!(topic(666));
         }
         (Fault::OtherHashes, "eth_getBlockByNumber") if number(&result["number"]) != Some(0) => {
             result["hash"] = json!(topic(number(&result["number"]).unwrap()));

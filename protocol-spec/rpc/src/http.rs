@@ -3,6 +3,7 @@
 use super::{
     Asks, BadUrl,
     failure::{Failure, beginning},
+    secrets::Secrets,
 };
 use alloy::{
     rpc::json_rpc::{RequestPacket, ResponsePacket, RpcError},
@@ -24,6 +25,7 @@ pub(crate) struct Http {
     client: Client,
     url: Url,
     host: Arc<str>,
+    secrets: Arc<Secrets>,
     asks: Asks,
 }
 
@@ -35,6 +37,7 @@ impl Http {
         let client = client.redirect(Policy::none());
         Ok(Self {
             client: client.build().map_err(|_| BadUrl)?,
+            secrets: Arc::new(Secrets::of(&url)),
             url,
             host: host.into(),
             asks,
@@ -55,11 +58,12 @@ impl Http {
         if status.is_success() {
             let body = body?;
             return serde_json::from_slice(&body)
+                .map(|answer| self.secrets.hide_in(answer))
                 .map_err(|error| RpcError::deser_err(error, self.said(&body)));
         }
         let body = body.unwrap_or_default();
         match serde_json::from_slice::<ResponsePacket>(&body) {
-            Ok(answer) if answer.is_error() => Ok(answer),
+            Ok(answer) if answer.is_error() => Ok(self.secrets.hide_in(answer)),
             _ => {
                 let said = self.said(&body);
                 Err(TransportErrorKind::http_error_with_retry_after(
@@ -73,9 +77,7 @@ impl Http {
 
     /// For people. Error pages repeat the path that was asked for, which may hold a key.
     fn said(&self, body: &[u8]) -> String {
-        let secrets = [Some(self.url.path()), self.url.query()];
-        let secrets = secrets.into_iter().flatten().filter(|secret| secret.len() > 1);
-        secrets.fold(beginning(body), |text, secret| text.replace(secret, "..."))
+        beginning(self.secrets.hide(&String::from_utf8_lossy(body)).as_bytes())
     }
 
     async fn read(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Failure> {

@@ -9,6 +9,7 @@
 mod failure;
 mod fees;
 mod http;
+mod secrets;
 mod ws;
 
 pub use failure::Failure;

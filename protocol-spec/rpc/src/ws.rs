@@ -1,7 +1,7 @@
 //! One WebSocket for all requests, made when one comes and made again after a failure. alloy's own asks again, after
 //! each failure, whatever had no answer: a node that answers too much would be asked for ever.
 
-use super::{Asks, failure::Failure};
+use super::{Asks, failure::Failure, secrets::Secrets};
 use alloy::{
     rpc::json_rpc::{Id, RequestPacket, Response, ResponsePacket, SerializedRequest},
     transports::{Authorization, TransportError, TransportFut, http::reqwest::Url},
@@ -51,6 +51,7 @@ impl Ws {
         let host: Arc<str> = host.into();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let line = Line {
+            secrets: Secrets::of(&url),
             url,
             host: host.clone(),
             bytes_max: asks.message_max(),
@@ -96,6 +97,7 @@ impl Service<RequestPacket> for Ws {
 /// The task that owns the connection.
 struct Line {
     url: Url,
+    secrets: Secrets,
     host: Arc<str>,
     bytes_max: usize,
 }
@@ -197,7 +199,7 @@ impl Line {
         match message {
             Some(Ok(Message::Text(text))) => match serde_json::from_str::<Response>(&text) {
                 Ok(answer) => {
-                    waiting.answer(answer);
+                    waiting.answer(self.secrets.hide_in_one(answer));
                     Ok(())
                 }
                 Err(_) => Err(Failure::because(&self.host, "the node's answer makes no sense")),

@@ -11,10 +11,11 @@
 mod node;
 
 use alloy::{
+    primitives::U64,
     rpc::client::RpcClient,
     transports::{RpcError, TransportError},
 };
-use node::{Node, Way};
+use node::{KEY, Node, Way};
 use node_rpc::{ANSWER_MAX, Asks, Failure, LOGS_MAX, client};
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -97,6 +98,27 @@ async fn an_error_page_does_not_tell_the_key() {
     let client = client(&node.url("http"), Asks::State).unwrap();
     let error = ask(&client, "eth_call").await.unwrap_err().to_string();
     assert!(error.contains("404") && !error.contains("key"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_does_not_tell_the_key() {
+    let words = [
+        r#""error":{"code":-32000,"message":"no project at PATH"}"#,
+        r#""error":{"code":-32000,"message":"KEY is not paid for"}"#,
+        r#""error":{"code":-32000,"message":"no","data":{"asked":"PATH"}}"#,
+        r#""error":{"code":-32000,"message":"no","data":"\/v3\/KEY"}"#,
+        r#""result":"see PATH""#,
+    ];
+    for scheme in ["http", "ws"] {
+        for words in words {
+            let node = Node::start(Way::Tells(words)).await;
+            let client = client(&node.url(scheme), Asks::State).unwrap();
+            let answer = client.request::<_, U64>("eth_call", ()).await;
+            let error = answer.unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains("...") && !said.contains(KEY), "{scheme}: {said}");
+        }
+    }
 }
 
 #[tokio::test]

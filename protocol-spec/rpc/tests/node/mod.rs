@@ -31,6 +31,9 @@ use tokio_tungstenite::{
     },
 };
 
+/// In its URL.
+pub(crate) const KEY: &str = "key-0123456789abcdef";
+
 /// How it answers.
 #[derive(Clone, Copy)]
 pub(crate) enum Way {
@@ -45,6 +48,8 @@ pub(crate) enum Way {
     EndlessRefusal,
     /// With status 404 and the path that was asked for.
     Echo,
+    /// With this in place of a result: `PATH` and `KEY` are those of its URL.
+    Tells(&'static str),
     /// With status 307, to another one.
     Elsewhere(SocketAddr),
     Gzip,
@@ -102,7 +107,7 @@ impl Node {
     }
 
     pub(crate) fn url(&self, scheme: &str) -> String {
-        format!("{scheme}://{}/v3/key", self.address)
+        format!("{scheme}://{}/v3/{KEY}", self.address)
     }
 
     pub(crate) fn be(&self, way: Way) {
@@ -124,6 +129,11 @@ struct Line {
 fn answer(request: &[u8]) -> String {
     let request: Value = serde_json::from_slice(request).unwrap();
     json!({"jsonrpc": "2.0", "id": request["id"], "result": "0x1"}).to_string()
+}
+
+fn told(honest: &str, words: &str) -> String {
+    let words = words.replace("PATH", "/v3/KEY").replace("KEY", KEY);
+    honest.replace(r#""result":"0x1""#, &words)
 }
 
 fn hang_up() -> io::Result<()> {
@@ -154,6 +164,10 @@ impl Line {
         let ok = |length: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
         match self.way() {
             Way::Honest => self.write(stream, (ok(honest.len()) + honest).as_bytes()).await,
+            Way::Tells(words) => {
+                let answer = told(honest, words);
+                self.write(stream, (ok(answer.len()) + &answer).as_bytes()).await
+            }
             Way::Announced(length) => {
                 self.write(stream, ok(length).as_bytes()).await?;
                 self.spaces(stream, length).await
@@ -207,6 +221,10 @@ impl Line {
             match self.way() {
                 Way::Honest => {
                     let answer = Message::text(answer(request.as_bytes()));
+                    socket.send(answer).await.map_err(io::Error::other)?;
+                }
+                Way::Tells(words) => {
+                    let answer = Message::text(told(&answer(request.as_bytes()), words));
                     socket.send(answer).await.map_err(io::Error::other)?;
                 }
                 Way::Announced(length) => {

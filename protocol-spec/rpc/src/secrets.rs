@@ -1,0 +1,83 @@
+//! What of a node's URL nobody may read in an answer: many nodes have a key in it, and some repeat it when something is wrong.
+
+use alloy::{
+    rpc::json_rpc::{Response, ResponsePacket, ResponsePayload},
+    transports::http::reqwest::Url,
+};
+use serde_json::value::RawValue;
+
+/// In place of a secret.
+const HIDDEN: &str = "...";
+/// Parts of a path or a query that are as long as this may be keys by themselves, bytes. Shorter ones are words.
+const KEY_BYTES_MIN: usize = 16;
+
+/// The secrets of one URL, longest first.
+#[derive(Clone)]
+pub(crate) struct Secrets(Vec<String>);
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Secrets {
+    pub(crate) fn of(url: &Url) -> Self {
+        let (path, query) = (url.path(), url.query().unwrap_or_default());
+        let parts = path.split('/').chain(query.split(['&', '=']));
+        let parts = parts.chain([url.username(), url.password().unwrap_or_default()]);
+        let keys = parts.filter(|part| part.len() >= KEY_BYTES_MIN);
+        let whole = [path, query].into_iter().filter(|whole| whole.len() > 1);
+        let mut secrets: Vec<String> = whole.chain(keys).map(str::to_owned).collect();
+        // As JSON may have it, too.
+        let escaped = secrets.iter().filter(|secret| secret.contains('/'));
+        let escaped: Vec<String> = escaped.map(|secret| secret.replace('/', "\\/")).collect();
+        secrets.extend(escaped);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self(secrets)
+    }
+
+    /// The text without them.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let hide = |text: String, secret: &String| text.replace(secret.as_str(), HIDDEN);
+        self.0.iter().fold(text.to_owned(), hide)
+    }
+
+    pub(crate) fn hide_in(&self, packet: ResponsePacket) -> ResponsePacket {
+        match packet {
+            ResponsePacket::Single(answer) => ResponsePacket::Single(self.hide_in_one(answer)),
+            ResponsePacket::Batch(answers) => {
+                let answers = answers.into_iter().map(|answer| self.hide_in_one(answer));
+                ResponsePacket::Batch(answers.collect())
+            }
+        }
+    }
+
+    /// An error's text and data. A result that is no number and no bytes is an error for whoever reads it, who may repeat it.
+    pub(crate) fn hide_in_one(&self, mut answer: Response) -> Response {
+        match &mut answer.payload {
+            ResponsePayload::Failure(error) => {
+                error.message = self.hide(&error.message).into();
+                if let Some(data) = &mut error.data {
+                    self.hide_in_json(data);
+                }
+            }
+            ResponsePayload::Success(result) => self.hide_in_json(result),
+        }
+        answer
+    }
+
+    fn hide_in_json(&self, json: &mut Box<RawValue>) {
+        let is_there = |secret: &String| !is_hex(secret) && json.get().contains(secret.as_str());
+        if self.0.iter().any(is_there)
+            && let Ok(hidden) = RawValue::from_string(self.hide(json.get()))
+        {
+            *json = hidden;
+        }
+    }
+}
+
+/// Such digits are in honest results.
+fn is_hex(secret: &str) -> bool {
+    secret.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

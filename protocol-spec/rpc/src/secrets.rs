@@ -53,7 +53,8 @@ impl Secrets {
         }
     }
 
-    /// An error's text and data. A result that is no number and no bytes is an error for whoever reads it, who may repeat it.
+    /// An error's text and data. A result that is no number and no bytes is an error for whoever reads it, who may repeat it;
+    /// what looks like bytes is left in it.
     pub(crate) fn hide_in_one(&self, mut answer: Response) -> Response {
         match &mut answer.payload {
             ResponsePayload::Failure(error) => {
@@ -62,16 +63,18 @@ impl Secrets {
                     self.hide_in_json(data);
                 }
             }
-            ResponsePayload::Success(result) => self.hide_in_json(result),
+            ResponsePayload::Success(result) => {
+                let told = |secret: &String| !is_hex(secret) && result.get().contains(secret.as_str());
+                if self.0.iter().any(told) {
+                    self.hide_in_json(result);
+                }
+            }
         }
         answer
     }
 
     fn hide_in_json(&self, json: &mut Box<RawValue>) {
-        let is_there = |secret: &String| !is_hex(secret) && json.get().contains(secret.as_str());
-        if self.0.iter().any(is_there)
-            && let Ok(hidden) = RawValue::from_string(self.hide(json.get()))
-        {
+        if let Ok(hidden) = RawValue::from_string(self.hide(json.get())) {
             *json = hidden;
         }
     }
@@ -80,4 +83,27 @@ impl Secrets {
 /// Such digits are in honest results.
 fn is_hex(secret: &str) -> bool {
     secret.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Many keys are hexadecimal digits, and so is what nodes are asked for.
+    #[test]
+    fn a_key_of_digits_is_hidden_in_errors_and_left_in_results() {
+        const KEY: &str = "0123456789abcdef0123456789abcdef";
+        let url = format!("https://node.example/v3/{KEY}").parse().unwrap();
+        let secrets = Secrets::of(&url);
+        let told = |member: String| {
+            let answer = format!(r#"{{"jsonrpc":"2.0","id":1,{member}}}"#);
+            let answer = secrets.hide_in_one(serde_json::from_str(&answer).unwrap());
+            serde_json::to_string(&answer).unwrap().contains(KEY)
+        };
+        assert!(!told(format!(
+            r#""error":{{"code":1,"message":"{KEY}","data":"no {KEY}"}}"#
+        )));
+        assert!(!told(format!(r#""result":"/v3/{KEY}""#)));
+        assert!(told(format!(r#""result":"0x{KEY}""#)));
+    }
 }

@@ -1,6 +1,7 @@
-//! What the ledger's thread spends on a payment, and what repeating it from the journal after a crash costs: microseconds of CPU
-//! time, median (min-max) of five rounds, by the payments of one commit and the number of payers. Every payment has a voucher of its own; its digest and signature
-//! were checked before, as in the hub. `cargo bench -p hub --bench ledger [-- PAYERS]`; what counts are ratios.
+//! What the ledger's thread spends on a payment, and what repeating it from the journal after a crash costs: microseconds of
+//! CPU time, median (min-max) of five rounds, by the payments of one commit and the number of payers. Every payment has a
+//! voucher of its own; its digest and signature were checked before, as in the hub.
+//! `cargo bench -p hub --bench ledger [-- PAYERS]`; what counts are ratios.
 
 #![allow(
     clippy::float_arithmetic,

@@ -140,6 +140,9 @@ pub enum ReturnReason {
     QuoteUnknown = 17,
     /// Locked only: the hub does not forward locks of so little. A direct payment would reach the payee.
     LockTooSmall = 18,
+    /// Locked only: the payer's or the payee's channel was in doubt after the hub had lost a part of its memory (A10); it
+    /// carries no new locks. Pay directly, or close it and open another.
+    LocksEnded = 19,
 }
 
 impl ReturnReason {

@@ -176,6 +176,8 @@ rejects! {
     /// R27: a reorg may still take the dispute away.
     DisputeNotFinal { /// Its number.
         dispute_no: Seq } = 2173, "R27: dispute {dispute_no} is not final yet; ask again when it is";
+    /// A10, A11: a part of what this side did in the channel was lost, so it neither adds nor opens locks there.
+    LocksEnded = 2174, "the channel came back from an old backup and carries no new locks; pay directly, or close it and open another";
     /// A stored record cannot be read. An operating error: restore from a backup or the peer.
     RecordCorrupt = 2901, "the stored channel record cannot be read";
 }

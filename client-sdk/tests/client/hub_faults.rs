@@ -129,6 +129,35 @@ async fn a_restored_old_store_adopts_its_newest_voucher() {
     }
 }
 
+/// A11: the hub may hold a voucher of the lost part that acknowledges, and so ends, any lock it makes now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_old_store_opens_no_locks_any_more() {
+    let hub = Hub::start().await;
+    let store = MemoryStore::new();
+    let (client, id) = connect_with(&hub, key(1), store.clone()).await;
+    let day = Duration::from_secs(24 * 3600);
+    let channel = client.channel(id);
+    let invoice = channel.invoice(40_u128, day, Digest::ZERO).await.unwrap();
+    let backup = store.snapshot();
+    client.pay(PAYEE, 10).await.unwrap();
+    client.shutdown().await;
+    let client = builder(&hub, key(1), backup).connect().await.unwrap();
+    let channel = client.channel(id);
+    channel.wait_live().await.unwrap();
+    let expiry = hub.clock().now.after(12 * 3600);
+    let lock = hub.lock(&id, Amount(40), &invoice, expiry);
+    eventually("it is given up", || hub.state().consented == [lock.id]).await;
+    assert!(hub.state().revealed.is_empty());
+    let ended = channel.invoice(41_u128, day, Digest::ZERO).await.unwrap_err();
+    assert!(ended.to_string().contains("old backup"), "{ended}");
+    let mine = channel.pay_locked(&invoice, key(1).address(), LockOptions::default());
+    assert!(matches!(
+        mine.await,
+        Err(PayError::Refused(protocol_spec::Reject::LocksEnded))
+    ));
+    client.pay(PAYEE, 10).await.unwrap();
+}
+
 /// A10: the hub comes back with an old database; the client stops paying and keeps its evidence.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolled_back_hub_is_detected() {

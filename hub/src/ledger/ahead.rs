@@ -4,10 +4,11 @@
 use super::{Input, Ledger, entry::Entry, input::Change};
 use crate::digests;
 use hub_verify::prefetch;
-use protocol_spec::{ChannelId, Digest, Domain, Op, Payee, PaymentId};
+use protocol_spec::{ChannelId, Digest, Op, Payee, PaymentId, Voucher};
+use std::{iter::Take, vec::IntoIter};
 
 /// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
-pub(super) const TOGETHER: usize = 16;
+const TOGETHER: usize = 16;
 
 /// Payments of one frame whose payees are loaded.
 const PAYEES_MAX: usize = 4;
@@ -16,6 +17,9 @@ const PAYEES_MAX: usize = 4;
 pub(super) trait Framed {
     /// The channel and the operations, if that is what it is.
     fn frame(&self) -> Option<(ChannelId, &[Op])>;
+
+    /// Its voucher, if that has not been hashed yet.
+    fn unhashed(&self) -> Option<&Voucher>;
 }
 
 impl Framed for Box<Input> {
@@ -25,38 +29,53 @@ impl Framed for Box<Input> {
             _ => None,
         }
     }
+
+    fn unhashed(&self) -> Option<&Voucher> {
+        None
+    }
 }
 
 impl Framed for Change {
     fn frame(&self) -> Option<(ChannelId, &[Op])> {
-        match self {
-            Self::Frame { signed, ops } | Self::LockFrame { signed, ops, .. } => {
-                Some((signed.voucher.channel_id, ops))
-            }
-            _ => None,
-        }
+        self.framed()
+            .map(|(signed, ops)| (signed.voucher.channel_id, ops))
+    }
+
+    fn unhashed(&self) -> Option<&Voucher> {
+        self.framed().map(|(signed, _)| &signed.voucher)
     }
 }
 
-/// `Credit::payer_of` for each payment of `frames`, in their order.
-pub(super) fn payers(frames: &[impl Framed]) -> Vec<Digest> {
-    let frames = frames.iter().filter_map(Framed::frame);
-    digests::payers(frames.flat_map(|(channel, ops)| payments(channel, ops)))
+/// Some frames that go together, in their order, each with what was hashed for it.
+pub(super) struct Together<'a, T> {
+    frames: Take<&'a mut IntoIter<T>>,
+    payers: Vec<Digest>,
+    vouchers: IntoIter<Digest>,
+    /// How many of `payers` belong to those that were given out.
+    given: usize,
 }
 
-/// How many of them belong to one frame.
-pub(super) fn count(frame: &impl Framed) -> usize {
-    let frame = frame.frame();
-    frame.map_or(0, |(channel, ops)| payments(channel, ops).count())
+/// What was hashed for one frame together with others.
+pub(super) struct Hashed<'a> {
+    /// `Credit::payer_of` for each of its payments.
+    pub(super) payers: &'a [Digest],
+    /// Of its voucher, if that had not been hashed.
+    pub(super) voucher: Option<Digest>,
 }
 
-/// The digests of the vouchers among `changes`, in their order.
-pub(super) fn vouchers(domain: &Domain, changes: &[Change]) -> Vec<Digest> {
-    let encoded = changes.iter().filter_map(|change| match change {
-        Change::Frame { signed, .. } | Change::LockFrame { signed, .. } => Some(signed.voucher.encoded()),
-        _ => None,
-    });
-    digests::of_structs(domain, &encoded.collect::<Vec<_>>())
+impl<T: Framed> Together<'_, T> {
+    /// The next one.
+    pub(super) fn next(&mut self) -> Option<(T, Hashed<'_>)> {
+        let frame = self.frames.next()?;
+        let own = frame
+            .frame()
+            .map_or(0, |(channel, ops)| payments(channel, ops).count());
+        let from = self.given;
+        self.given = from.saturating_add(own);
+        let payers = self.payers.get(from..self.given).unwrap_or_default();
+        let voucher = frame.unhashed().and_then(|_| self.vouchers.next());
+        Some((frame, Hashed { payers, voucher }))
+    }
 }
 
 fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, PaymentId)> {
@@ -67,8 +86,28 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 }
 
 impl Ledger {
+    /// The next of `frames`, loaded and hashed. `None` at their end.
+    pub(super) fn together<'a, T: Framed>(&self, frames: &'a mut IntoIter<T>) -> Option<Together<'a, T>> {
+        let all = frames.as_slice();
+        let some = all.get(..TOGETHER).unwrap_or(all);
+        if some.is_empty() {
+            return None;
+        }
+        self.load(some);
+        let payers = some.iter().filter_map(Framed::frame);
+        let payers = digests::payers(payers.flat_map(|(channel, ops)| payments(channel, ops)));
+        let encoded = some.iter().filter_map(Framed::unhashed).map(Voucher::encoded);
+        let vouchers = digests::of_structs(&self.domain, &encoded.collect::<Vec<_>>()).into_iter();
+        Some(Together {
+            frames: frames.take(TOGETHER),
+            payers,
+            vouchers,
+            given: 0,
+        })
+    }
+
     /// Starts to load what applying `frames` looks at.
-    pub(super) fn load(&self, frames: &[impl Framed]) {
+    fn load(&self, frames: &[impl Framed]) {
         let mut entries: Vec<&Entry> = Vec::with_capacity(frames.len().saturating_mul(2));
         let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
         for (channel, ops) in frames.iter().filter_map(Framed::frame) {

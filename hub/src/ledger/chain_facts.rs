@@ -180,16 +180,12 @@ impl Ledger {
         now: UnixSeconds,
         commit: &mut Commit,
     ) {
-        let phase = self
-            .index(channel)
-            .and_then(|index| self.entries.get(index))
-            .map(|entry| entry.channel.phase());
-        match phase {
-            None | Some(Phase::Closed) => return,
-            Some(Phase::Disputed {
-                dispute_no: known, ..
-            }) if *known >= dispute_no => return,
-            Some(_) => {}
+        let Some(entry) = self.index(channel).and_then(|index| self.entries.get(index)) else {
+            return;
+        };
+        let known = entry.dispute().is_some_and(|known| known >= dispute_no);
+        if known || *entry.channel.phase() == Phase::Closed {
+            return;
         }
         self.enter(channel, &Event::DisputeSeen { dispute_no }, now, commit);
         commit.changes.push(&Change::DisputeSeen {
@@ -201,9 +197,9 @@ impl Ledger {
     /// True when a dispute after this one was seen: what becomes of this one concerns the channel no more (R6).
     fn in_later_dispute(&self, channel: &ChannelId, earlier: Seq) -> bool {
         let entry = self.index(channel).and_then(|index| self.entries.get(index));
-        entry.is_some_and(|entry| {
-            matches!(entry.channel.phase(), Phase::Disputed { dispute_no, .. } if *dispute_no > earlier)
-        })
+        entry
+            .and_then(Entry::dispute)
+            .is_some_and(|known| known > earlier)
     }
 
     /// R27: no dispute any more.
@@ -217,7 +213,7 @@ impl Ledger {
     /// A reorg took the dispute away. Told again it changes nothing and is not journaled.
     pub(super) fn dispute_gone(&mut self, channel: &ChannelId, clock: Clock, commit: &mut Commit) {
         let entry = self.index(channel).and_then(|index| self.entries.get(index));
-        if !entry.is_some_and(|entry| matches!(entry.channel.phase(), Phase::Disputed { .. })) {
+        if entry.and_then(Entry::dispute).is_none() {
             return;
         }
         self.reopened(channel, clock, commit);
@@ -304,10 +300,17 @@ fn deposited(channel: &mut Channel, total: Amount, (plus, minus): (Amount, Amoun
 }
 
 impl Entry {
+    /// The dispute it is in.
+    pub(super) fn dispute(&self) -> Option<Seq> {
+        match self.channel.phase() {
+            Phase::Disputed { dispute_no, .. } => Some(*dispute_no),
+            _ => None,
+        }
+    }
+
     /// Whether it waits for the chain, and whether it is in a dispute.
     pub(super) fn waiting(&self) -> (bool, bool) {
-        let disputed = matches!(self.channel.phase(), Phase::Disputed { .. });
-        (self.waits(), disputed)
+        (self.waits(), self.dispute().is_some())
     }
 
     pub(super) fn defence(&self) -> Defence {

@@ -1,7 +1,8 @@
 //! A commit: inputs are applied one by one, then every touched channel gets its voucher.
 
 use super::{
-    Input, Ledger, Output, ahead,
+    Input, Ledger, Output,
+    ahead::Hashed,
     entry::{Entry, EventRow},
     input::{Change, Changes, Record},
     output::{EventOut, FrameOut, Issue},
@@ -38,14 +39,6 @@ pub struct Commit {
     pub(super) touched: Indices,
 }
 
-/// What was hashed for a change together with others.
-struct Hashed<'a> {
-    /// Those of its payments, see [`ahead::payers`].
-    payers: &'a [Digest],
-    /// Of the vouchers from this change on.
-    vouchers: &'a mut std::vec::IntoIter<Digest>,
-}
-
 /// A channel's next voucher before it is hashed.
 struct Drafted {
     index: usize,
@@ -78,16 +71,9 @@ impl Ledger {
         let now = self.clock(now).now;
         self.look_for_rollback(&inputs, now, &mut commit);
         let mut inputs = inputs.into_iter();
-        while !inputs.as_slice().is_empty() {
-            let together = inputs.as_slice();
-            let together = together.get(..ahead::TOGETHER).unwrap_or(together);
-            self.load(together);
-            let payers = ahead::payers(together);
-            let mut payers = payers.as_slice();
-            for input in inputs.by_ref().take(ahead::TOGETHER) {
-                let (own, rest) = payers.split_at_checked(ahead::count(&input)).unwrap_or_default();
-                payers = rest;
-                self.apply(*input, own, self.clock(now), &mut commit);
+        while let Some(mut together) = self.together(&mut inputs) {
+            while let Some((input, hashed)) = together.next() {
+                self.apply(*input, hashed.payers, self.clock(now), &mut commit);
             }
         }
         self.finish(now, ready, &mut commit);
@@ -109,19 +95,8 @@ impl Ledger {
         let mut commit = Commit::default();
         let expected = record.changes.len();
         let mut changes = record.changes.into_iter();
-        while !changes.as_slice().is_empty() {
-            let together = changes.as_slice();
-            let together = together.get(..ahead::TOGETHER).unwrap_or(together);
-            self.load(together);
-            let (payers, digests) = (ahead::payers(together), ahead::vouchers(&self.domain, together));
-            let (mut payers, mut digests) = (payers.as_slice(), digests.into_iter());
-            for change in changes.by_ref().take(ahead::TOGETHER) {
-                let (own, rest) = payers.split_at_checked(ahead::count(&change)).unwrap_or_default();
-                payers = rest;
-                let hashed = Hashed {
-                    payers: own,
-                    vouchers: &mut digests,
-                };
+        while let Some(mut together) = self.together(&mut changes) {
+            while let Some((change, hashed)) = together.next() {
                 self.repeat(change, hashed, self.clock(record.now), &mut commit)?;
             }
         }
@@ -213,13 +188,13 @@ impl Ledger {
             .index(&signed.voucher.channel_id)
             .ok_or(Reject::RecordCorrupt)?;
         let signer = self.entry(index)?.channel.config().client_signer;
-        let digest = hashed.vouchers.next().ok_or(Reject::RecordCorrupt)?;
+        let digest = hashed.voucher.ok_or(Reject::RecordCorrupt)?;
         let voucher = VerifiedVoucher::assume_hashed(signed, digest, signer);
         self.accept_frame(index, &voucher, ops, hashed.payers, offline, clock, commit)
             .map(drop)
     }
 
-    /// `payers`: those of the input, see [`ahead::payers`].
+    /// `payers`: see [`Hashed`].
     fn apply(&mut self, input: Input, payers: &[Digest], clock: Clock, commit: &mut Commit) {
         match input {
             Input::Policy(policy) => self.set_policy(policy, clock, commit),

@@ -57,7 +57,7 @@ impl Ledger {
     }
 
     /// R24: accepts the voucher and delivers its payments. State is unchanged on an error.
-    /// `payers`: see [`super::ahead::payers`]; what is missing is hashed here.
+    /// `payers`: see [`super::ahead::Hashed`]; what is missing is hashed here.
     #[expect(
         clippy::too_many_arguments,
         reason = "a frame with what was made of it before"

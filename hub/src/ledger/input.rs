@@ -405,5 +405,15 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// An accepted voucher and its operations, if that is what it is.
+    pub(super) fn framed(&self) -> Option<(&SignedVoucher, &[Op])> {
+        match self {
+            Self::Frame { signed, ops } | Self::LockFrame { signed, ops, .. } => Some((signed, ops)),
+            _ => None,
+        }
+    }
+}
+
 /// A client's direct signature, kept until the transaction is mined.
 pub(super) type ClientSignature = Signature;

@@ -187,14 +187,6 @@ impl Ledger {
 }
 
 impl Entry {
-    /// The dispute it is in.
-    fn dispute(&self) -> Option<Seq> {
-        match self.channel.phase() {
-            Phase::Disputed { dispute_no, .. } => Some(*dispute_no),
-            _ => None,
-        }
-    }
-
     /// Something was told that the hub's vouchers do not show yet.
     fn is_behind(&self) -> bool {
         let channel = &self.channel;

@@ -305,6 +305,13 @@ fn sorted<T: Ord>(keys: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
 }
 
 impl Entry {
+    /// True of a channel that was in doubt once. Its client may hold, and show in a dispute, a voucher of the hub that this
+    /// database has forgotten: what it acknowledges ends locks that are accepted here, and the ids of its locks, which the
+    /// chain remembers, may be used again. So no lock is forwarded from or to this channel any more.
+    pub(super) fn was_in_doubt(&self) -> bool {
+        self.stored.adopted.is_some()
+    }
+
     /// A voucher of the hub that this database does not know: newer than the newest, or another one of the same seq.
     fn forgotten(&self, shown: &VerifiedVoucher) -> bool {
         let (sent, seq) = (self.channel.sent(), shown.voucher().seq);

@@ -7,6 +7,9 @@ use crate::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::collections::VecDeque;
 
+/// As the newest lock's id: no more locks are added.
+pub(super) const IDS_ENDED: u64 = u64::MAX;
+
 /// One direction of a channel.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Half {
@@ -199,6 +202,9 @@ impl LockStep {
     /// R5: the id is new, the amount is not zero, and chain time < expiry <= chain time + MAX_LOCK.
     fn check_new(&self, lock: &Lock, clock: Clock) -> Result<(), Reject> {
         nonzero(lock.amount)?;
+        if self.newest == IDS_ENDED {
+            return Err(Reject::LocksEnded);
+        }
         if lock.id <= self.newest {
             return Err(Reject::LockIdReused {
                 newest: self.newest,

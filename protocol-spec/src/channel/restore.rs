@@ -1,6 +1,6 @@
 //! Coming back from an old backup (A10, A11): adopting only what signatures prove.
 
-use super::Channel;
+use super::{Channel, half::IDS_ENDED};
 use crate::{Amount, Digest, Reject, Seq, Side, VerifiedVoucher, Voucher};
 
 impl Channel {
@@ -8,8 +8,8 @@ impl Channel {
     ///
     /// `own` must carry this party's signature; nothing at or below its seq is ever signed again. `theirs` must be at
     /// least what `own` acknowledged, and acknowledge no more than `own`. The operations in between are lost to this
-    /// party; the sums are not. It adds no more locks of its own to this channel, since it does not know which ids it
-    /// has used (R5). The phase does not matter: refusing here could only lead to signing a seq twice.
+    /// party; the sums are not. There are no more locks: see [`Channel::is_restored`]. The phase does not matter: refusing
+    /// here could only lead to signing a seq twice.
     /// Errors: wrong signer or channel; `theirs` older than acknowledged, or at odds with what is known or with `own`;
     /// more than its payer has (R4); locks involved, whose list is unknown (then only a close is possible).
     /// State is unchanged on an error.
@@ -33,11 +33,19 @@ impl Channel {
             self.incoming_signature = Some(shown.signed().signature.clone());
         }
         self.outgoing.half.advance(voucher, own.digest(), None);
-        self.outgoing.half.newest_lock = u64::MAX;
+        self.outgoing.half.newest_lock = IDS_ENDED;
         self.outgoing.remember_newest();
         self.outgoing.acknowledged(self.incoming.ack_seq);
         self.unanswered = self.outgoing.half.ack_seq < self.incoming.seq;
         Ok(())
+    }
+
+    /// True after [`Channel::adopt`]. This party may have acknowledged, in an own voucher that the other side did not show,
+    /// more of the other's vouchers than it knows: in a dispute that one ends the locks of all of these, so it must not
+    /// open any. Nor does it add locks: it does not know which ids it has used (R5).
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.outgoing.half.newest_lock == IDS_ENDED
     }
 
     /// R4 for an own voucher that this party does not remember. Errors: it was paid out of a deposit that this party does

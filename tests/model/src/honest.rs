@@ -108,12 +108,18 @@ pub struct Honest {
     pub leaving: [u8; LOCKS],
     /// Own locks that are dead (R9, R10).
     pub expired: [bool; LOCKS],
+    /// Own locks that left in a part that a rollback lost: whether by payment is not known.
+    pub lost: [bool; LOCKS],
     /// Given for what was accepted, by the frames' payments.
     pub earned: u8,
     /// An operation was accepted since the last own voucher: only then is an ack due (R1, last sentence).
     pub unanswered: bool,
     /// After a rollback: nothing is signed or accepted before.
     pub doubt: bool,
+    /// After a rollback: before this step what it is paid goes back.
+    pub held_until: u8,
+    /// Payments that go back.
+    pub returns: u8,
 }
 
 impl Honest {
@@ -200,7 +206,10 @@ impl Honest {
                 }
             }
         }
-        next.earned += frame;
+        match op {
+            Op::Pay if sight.now < self.held_until => next.returns += frame,
+            _ => next.earned += frame,
+        }
         next.unanswered |= op != Op::Ack;
         next.acc = *v;
         Some(next)
@@ -231,7 +240,10 @@ impl Honest {
         match op {
             Op::Ack if !self.unanswered => return None,
             Op::Ack => {}
-            Op::Pay => v.paid += 1,
+            Op::Pay => {
+                v.paid += 1;
+                next.returns = self.returns.saturating_sub(1);
+            }
             Op::Add(i) => {
                 if self.used[0][i] || sight.chain_time() >= sight.expiry[0][i] {
                     return None;
@@ -382,6 +394,34 @@ impl Honest {
             }),
             ..*self
         })
+    }
+
+    /// A10: the own vouchers up to `own` are those of `was`, which a rollback lost.
+    pub fn adopts_own(&mut self, was: &Self, own: u8) {
+        let before = self.newest().locks;
+        (self.n, self.mine) = (own, was.mine);
+        for forgotten in &mut self.mine[usize::from(own)..] {
+            *forgotten = Voucher::default();
+        }
+        let after = self.newest().locks;
+        for i in (0..LOCKS).filter(|i| before[*i] > 0 && after[*i] == 0) {
+            (self.told[i], self.got[i]) = (false, false);
+            (self.leaving[i], self.lost[i]) = (own, true);
+        }
+        // Ids are skipped.
+        self.used[0] = was.used[0];
+    }
+
+    /// A10: the other's newest voucher is the one that was accepted before the rollback. What is known of its locks is
+    /// worth a dispute again.
+    pub fn adopts_theirs(&mut self, was: &Self) {
+        for i in 0..LOCKS {
+            if self.acc.locks[i] > 0 && was.acc.locks[i] == 0 {
+                (self.known[i], self.given[i]) = (Known::No, false);
+            }
+            self.used[1][i] |= was.acc.locks[i] > 0;
+        }
+        (self.acc, self.earned) = (was.acc, was.earned);
     }
 
     /// R12 and R15: forgets what is final or has lapsed.

@@ -393,6 +393,78 @@ pub const INSTANCES: &[Instance] = &[
         finds: &[Rule::A10],
     },
     Instance {
+        name: "rollback-signed",
+        small: Bounds {
+            dep: [0, 1],
+            rollback: true,
+            withdraws: true,
+            closes: true,
+            vouchers: [1, 1],
+            time: 6,
+            ..BARE
+        },
+        large: Bounds {
+            rollback: true,
+            withdraws: true,
+            closes: true,
+            cancels: 1,
+            disputes: 2,
+            time: 8,
+            ..BARE
+        },
+        expiry: [[0; 2]; 2],
+        both_sides: false,
+        finds: &[Rule::A10Held],
+    },
+    Instance {
+        name: "rollback-out",
+        small: Bounds {
+            dep: [1, 0],
+            rollback: true,
+            vouchers: [2, 1],
+            pays: [false, false],
+            locks: [1, 0],
+            time: 7,
+            ..BARE
+        },
+        large: Bounds {
+            dep: [2, 1],
+            rollback: true,
+            vouchers: [3, 2],
+            locks: [1, 0],
+            time: 9,
+            ..BARE
+        },
+        expiry: [[2, 2], [0; 2]],
+        both_sides: false,
+        finds: &[Rule::A10Locks],
+    },
+    Instance {
+        name: "rollback-in",
+        small: Bounds {
+            dep: [0, 2],
+            rollback: true,
+            vouchers: [1, 2],
+            pays: [false, true],
+            locks: [0, 1],
+            time: 6,
+            ..BARE
+        },
+        large: Bounds {
+            dep: [1, 2],
+            rollback: true,
+            vouchers: [2, 3],
+            locks: [0, 1],
+            disputes: 2,
+            cancels: 1,
+            time: 8,
+            ..BARE
+        },
+        expiry: [[0; 2], [3, 3]],
+        both_sides: false,
+        finds: &[Rule::A10Locks],
+    },
+    Instance {
         name: "reorg",
         small: Bounds {
             reorgs: 2,

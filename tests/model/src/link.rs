@@ -81,6 +81,8 @@ pub struct Link {
     pub told: [bool; LOCKS],
     /// Own locks that it holds to be dead, and has given back to whoever they were for.
     pub refunded: [bool; LOCKS],
+    /// Those of which a rollback lost that it was told.
+    pub forgot: [bool; LOCKS],
     /// The signed close, until its deadline.
     pub close: Option<Close>,
     /// Cancels signed, by number of the dispute.
@@ -273,7 +275,7 @@ impl LinkModel {
         let mut issue = |op: Op| {
             if let Some(next) = h.issue(rules, &sight, op) {
                 let mut link = Link { h: next, ..*link };
-                link.direct += u8::from(op == Op::Pay);
+                link.direct += u8::from(op == Op::Pay && h.returns == 0);
                 let new = next.newest();
                 link.conflict |= link.lost.is_some_and(|lost| {
                     lost.was
@@ -290,7 +292,7 @@ impl LinkModel {
             issue(Op::Pay);
         }
         for i in 0..self.bounds.locks[0] {
-            if around.may_add[i] {
+            if around.may_add[i] && self.has_locks(link) {
                 issue(Op::Add(i));
             }
             issue(Op::Convert(i));
@@ -350,10 +352,12 @@ impl LinkModel {
             if h.acc.locks[i] > 0 && h.known[i] == Known::No && !h.given[i] {
                 let expiry = self.terms.expiry[1][i];
                 if around.may_learn && now < expiry {
-                    let known = in_time(now, expiry);
+                    let sure = !h.doubt && self.has_locks(link);
+                    let known = if sure { in_time(now, expiry) } else { Known::Late };
                     out.push((Act::Learns(i), with(link, |h| h.known[i] = known)));
                 }
-                if around.may_consent[i] && h.acc.locks[i] > 0 {
+                // A rollback may have lost how it was resolved, the chain has not.
+                if around.may_consent[i] && link.base.marks[1][i] == 0 {
                     out.push((Act::Consents(i), with(link, |h| h.given[i] = true)));
                 }
             }
@@ -372,12 +376,17 @@ impl LinkModel {
             if live && !h.got[i] {
                 out.push((Act::GetsConsent(i), with(link, |h| h.got[i] = true)));
             }
-            if h.dead(rules, i) && !link.refunded[i] {
+            if h.dead(rules, i) && !h.lost[i] && !link.refunded[i] {
                 let mut next = *link;
                 next.refunded[i] = true;
                 out.push((Act::Refunds(i), next));
             }
         }
+    }
+
+    /// A10: after a rollback ids may have been used, and the other's vouchers acknowledged, in the part that was lost.
+    fn has_locks(&self, link: &Link) -> bool {
+        link.lost.is_none() || !self.terms.rules.has(Rule::A10Locks)
     }
 
     fn signs(&self, link: &Link, now: u8, out: &mut Vec<(Act, Link)>) {
@@ -513,40 +522,50 @@ impl LinkModel {
                     seen: h.seen,
                     ..saved
                 };
+                // No dispute is started for what may be old.
+                let late = |known| if known == Known::No { known } else { Known::Late };
+                back.known = back.known.map(late);
                 // It reads the chain first.
                 back.tick(rules, &self.sight(link, now));
                 let lost = Some(Lost { was: *h, at: now });
-                out.push((
-                    Act::Restores,
-                    Link {
-                        h: back,
-                        lost,
-                        saved: None,
-                        ..*link
-                    },
-                ));
+                let mut next = Link {
+                    h: back,
+                    lost,
+                    saved: None,
+                    ..*link
+                };
+                for i in 0..LOCKS {
+                    // What was given back in the lost part may have to be paid, and what was told there may be given back.
+                    next.refunded[i] &= back.dead(rules, i);
+                    let left = h.newest().locks[i] < back.newest().locks[i];
+                    next.forgot[i] = link.told[i] && (left || !back.told[i]);
+                }
+                out.push((Act::Restores, next));
             }
             (_, Some(lost)) if h.doubt && link.chain.status == Status::Open => {
-                // What may have been countersigned in the lost part lapses first.
-                let lapsed = now > lost.at + 1 + LAG + LAG;
-                for own in (h.n..=lost.was.n).filter(|_| lapsed || !rules.has(Rule::A10)) {
+                // What may have been countersigned in the lost part lapses then.
+                let held_until = match rules.has(Rule::A10Held) {
+                    true => lost.at + 1 + LAG + LAG + 1,
+                    false => 0,
+                };
+                for own in h.n..=lost.was.n {
                     for newest in [false, true] {
                         let mut back = Honest {
                             doubt: false,
-                            n: own,
-                            mine: lost.was.mine,
+                            held_until,
                             ..*h
                         };
-                        for forgotten in &mut back.mine[usize::from(own)..] {
-                            *forgotten = Voucher::default();
+                        if own > h.n {
+                            back.adopts_own(&lost.was, own);
                         }
                         if newest && lost.was.acc.ack_seq <= own {
-                            (back.acc, back.earned) = (lost.was.acc, lost.was.earned);
+                            back.adopts_theirs(&lost.was);
                         }
                         if own > h.n || newest {
                             back.unanswered = back.newest().ack_seq < back.acc.seq;
                         }
-                        if back.acc.ack_seq <= own {
+                        // What the own one acknowledges must be shown.
+                        if back.acc.ack_seq <= own && back.newest().ack_seq <= back.acc.seq {
                             out.push((Act::Resyncs(own, newest), Link { h: back, ..*link }));
                         }
                     }
@@ -740,7 +759,8 @@ impl LinkModel {
             if h.known[i] == Known::InTime && !h.given[i] {
                 fair += i16::from(h.acc.locks[i]);
             }
-            if (link.told[i] || chain.marks[0][i] != 0) && !link.refunded[i] {
+            let owes = (link.told[i] || chain.marks[0][i] != 0) && !link.refunded[i];
+            if owes || link.forgot[i] {
                 fair -= 1;
             }
         }

@@ -120,6 +120,10 @@ rules! {
     R28 = "countersigns while a marked lock is unconverted",
     /// A10.
     A10 = "signs after a rollback without being told what it had signed",
+    /// A10, withdrawals and closes.
+    A10Held = "keeps what it is paid while a withdrawal that a rollback lost may still be mined",
+    /// A10, locks.
+    A10Locks = "adds locks after a rollback, and forwards the other's",
 }
 
 impl fmt::Display for Rule {

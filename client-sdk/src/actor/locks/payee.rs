@@ -43,6 +43,9 @@ impl Actor {
             let phase = open.channel.phase().name();
             return Err(Reject::ChannelNotOpen { phase }.into());
         }
+        if open.channel.is_restored() {
+            return Err(Reject::LocksEnded.into());
+        }
         if amount.is_zero() {
             return Err(Reject::AmountZero.into());
         }
@@ -102,8 +105,8 @@ impl Actor {
         let (delays, good) = (entry.channel.delays(), entry.sight == Sight::Good);
         // The hub must have time to fold it before the dispute that R21 asks for: `lag`.
         let needed_s = delays.act_s.saturating_add(delays.lag_s);
-        let twice = entry.holds_another(lock);
-        let row = known.filter(|row| !twice && row.invoice.paid_by(id, lock, clock.now, needed_s));
+        let refused = entry.holds_another(lock) || entry.channel.is_restored();
+        let row = known.filter(|row| !refused && row.invoice.paid_by(id, lock, clock.now, needed_s));
         let opened = row.map(|row| {
             row.preimage
                 .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))

@@ -54,6 +54,9 @@ impl Actor {
                 .payable(order.channel_id, order.invoice.amount)
                 .and_then(|()| {
                     let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
+                    if entry.channel.is_restored() {
+                        return Err(PayError::Refused(Reject::LocksEnded));
+                    }
                     self.seen_well(entry, Sight::Good)?;
                     self.affordable(entry, cost)
                 }),

@@ -117,8 +117,8 @@ impl Ledger {
         clock: Clock,
     ) -> Result<Way, ReturnReason> {
         let from = self.entries.get(payer).ok_or(ReturnReason::Unavailable)?;
-        if self.is_held(payer) {
-            return Err(ReturnReason::Unavailable);
+        if from.was_in_doubt() {
+            return Err(ReturnReason::LocksEnded);
         }
         let policy = &self.policy.locks;
         let amount = new.lock.amount.minus(new.fee_max);
@@ -155,6 +155,9 @@ impl Ledger {
             return Err(ReturnReason::Unavailable);
         }
         let to = self.entries.get(payee).ok_or(ReturnReason::UnknownPayee)?;
+        if to.was_in_doubt() {
+            return Err(ReturnReason::LocksEnded);
+        }
         let value_max = self
             .policy
             .tariff(token)
@@ -163,9 +166,7 @@ impl Ledger {
         let full = from.forwarded_weight().saturating_add(weight) > u64::from(policy.per_client_max)
             || self.forwarded.saturating_add(weight) > u64::from(policy.total_max)
             || from.channel.received().locks.total() > value_max
-            || to.locks_to_be() >= limits::LOCKS_FROM_HUB_MAX
-            // After an adoption the ids that were used are not known.
-            || to.channel.sent().newest_lock == u64::MAX;
+            || to.locks_to_be() >= limits::LOCKS_FROM_HUB_MAX;
         if full {
             return Err(ReturnReason::LocksFull);
         }

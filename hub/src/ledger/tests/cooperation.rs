@@ -450,19 +450,7 @@ fn a_cancel_that_nobody_mined_lapses_while_the_dispute_goes_on() {
         dispute_no: Seq(1),
     }]);
     let deadline = world.clock().now.after(60);
-    let cancel = CancelDispute {
-        channel_id: channel,
-        dispute_no: Seq(1),
-        deadline,
-    };
-    let origin = world.fresh_origin(0);
-    world.commit(vec![Input::CancelDispute(
-        origin,
-        CancelDisputeCall {
-            cancel,
-            signature: SIGNATURE,
-        },
-    )]);
+    assert_eq!(asked_to_cancel(&mut world, 1), None);
     assert_eq!(world.ledger.pending_transactions().len(), 1);
     world.now = deadline.after(LAG_DEFAULT_S + 1);
     world.block(vec![]);

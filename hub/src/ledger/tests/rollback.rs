@@ -420,9 +420,6 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
             "it comes back whole"
         );
     }
-    let op = world.lock_op(0, 1, 1_000, 4 * 3600, Preimage([5; 32]));
-    let origin = world.send(0, vec![op]);
-    assert_eq!(Some(world.voucher_reply(origin).bounced[0].reason), held);
     assert_eq!(
         bounced(&mut world, 3, 0),
         None,
@@ -439,6 +436,34 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
     for from in [0, 2] {
         assert_eq!(bounced(&mut world, from, 1), None, "client {from}");
     }
+    world.check_replay_on(saved.restore());
+}
+
+/// It may hold back a voucher of the hub that ends its locks, or marks their ids: model, rule `A10Locks`.
+#[test]
+fn a10_no_lock_is_forwarded_from_or_to_a_channel_that_was_in_doubt() {
+    let mut world = lost_a_payment();
+    world.resync(0);
+    world.resync(1);
+    world.commit(vec![Input::AcceptLoss(vec![world.id(2)])]);
+    world.online(2);
+    let saved = tables(&mut world);
+    world.now = world.now.after(1);
+    world.add(Client::new(8, TOKEN), DEPOSIT);
+    world.add(Client::new(9, TOKEN), DEPOSIT);
+    lapse(&mut world);
+    let locked = |world: &mut World, from: usize, to: usize| {
+        let op = world.lock_op(from, to, 1_000, 4 * 3600, Preimage([5; 32]));
+        let origin = world.send(from, vec![op]);
+        let reply = world.voucher_reply(origin);
+        reply.bounced.first().map(|bounce| bounce.reason)
+    };
+    let ended = Some(ReturnReason::LocksEnded);
+    for (from, to) in [(0, 1), (0, 3), (1, 3), (2, 3), (3, 0), (3, 1), (3, 2)] {
+        assert_eq!(locked(&mut world, from, to), ended, "from {from} to {to}");
+        assert_eq!(bounced(&mut world, from, to), None, "a direct payment arrives");
+    }
+    assert_eq!(locked(&mut world, 3, 4), None);
     world.check_replay_on(saved.restore());
 }
 

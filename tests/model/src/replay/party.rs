@@ -49,8 +49,8 @@ pub(super) mod not_replayed {
     pub(crate) const FRESH_MARK: &str = "a conversion because of an unconfirmed mark";
     /// A10: a voucher of the other side alone comes as an ordinary frame.
     pub(crate) const ORDINARY: &str = "an adoption of the other's voucher without a newer own one";
-    /// A10: what was shown must hold together.
-    pub(crate) const ADOPTION: &str = "an adoption without the voucher that the own one acknowledges";
+    /// A10: the channel adopts no vouchers with locks, whose list it does not know.
+    pub(crate) const LOCKED: &str = "an adoption with locks";
 }
 
 impl Party {
@@ -173,10 +173,8 @@ impl Party {
                 return Ok(Outcome::NotReplayed(not_replayed::ORDINARY));
             }
             Some(Act::Resyncs(own, newest)) => match next.adopts(world, own, newest) {
-                Err(_) if to.h.newest().ack_seq > to.h.acc.seq => {
-                    return Ok(Outcome::NotReplayed(not_replayed::ADOPTION));
-                }
-                adopted => adopted?,
+                Err(Reject::CloseBlocked(_)) => return Ok(Outcome::NotReplayed(not_replayed::LOCKED)),
+                adopted => adopted.map_err(refused)?,
             },
             _ => {}
         }
@@ -252,20 +250,15 @@ impl Party {
         self.mine.truncate(kept.into());
     }
 
-    fn adopts(&mut self, world: &World, own: u8, newest: bool) -> Result<(), String> {
-        let Some(lost) = self.lost.clone() else {
-            return Err("nothing was lost".into());
-        };
+    fn adopts(&mut self, world: &World, own: u8, newest: bool) -> Result<(), Reject> {
+        let lost = self.lost.clone().expect("a rollback came before");
         let had = self.mine.len();
         if usize::from(own) == had {
             return Ok(());
         }
-        let Some(voucher) = lost.mine.get(usize::from(own).wrapping_sub(1)).cloned() else {
-            return Err("no such voucher".into());
-        };
+        let voucher = lost.mine[usize::from(own) - 1].clone();
         let theirs = lost.newest.filter(|_| newest);
-        let adopted = self.channel.adopt(&world.verified(0, voucher), theirs.as_ref());
-        adopted.map_err(|reject| reject.to_string())?;
+        self.channel.adopt(&world.verified(0, voucher), theirs.as_ref())?;
         self.mine = lost.mine[..own.into()].to_vec();
         self.forgotten = (1..own).filter(|seq| usize::from(*seq) > had).collect();
         self.newest = theirs.or(self.newest.take());

@@ -204,14 +204,13 @@ async fn respond(upstream: &RootProvider, fault: Fault, method: &str, params: Va
                 logs.push(log);
             }
         }
-        (Fault::OthersLog, "eth_getLogs") => {
+        (Fault::OthersLog | Fault::LaterLog, "eth_getLogs") => {
             if let Some(log) = result.as_array_mut().unwrap().last_mut() {
-                log["address"] = json!(topic(666).to_string().get(..42));
-            }
-        }
-        (Fault::LaterLog, "eth_getLogs") => {
-            if let Some(log) = result.as_array_mut().unwrap().last_mut() {
-                log["blockNumber"] = json!("0xffff");
+                let (field, value) = match fault {
+                    Fault::OthersLog => ("address", json!(topic(666).to_string().get(..42))),
+                    _ => ("blockNumber", json!("0xffff")),
+                };
+                log[field] = value;
             }
         }
         (Fault::OthersReceipt, "eth_getTransactionReceipt") if result.is_object() => {

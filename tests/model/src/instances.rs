@@ -424,7 +424,7 @@ pub const INSTANCES: &[Instance] = &[
             vouchers: [2, 1],
             pays: [false, false],
             locks: [1, 0],
-            time: 7,
+            time: 6,
             ..BARE
         },
         large: Bounds {
@@ -435,19 +435,19 @@ pub const INSTANCES: &[Instance] = &[
             time: 9,
             ..BARE
         },
-        expiry: [[2, 2], [0; 2]],
+        expiry: [[1, 1], [0; 2]],
         both_sides: false,
         finds: &[Rule::A10Locks],
     },
     Instance {
         name: "rollback-in",
         small: Bounds {
-            dep: [0, 2],
+            dep: [0, 1],
             rollback: true,
             vouchers: [1, 2],
-            pays: [false, true],
+            pays: [false, false],
             locks: [0, 1],
-            time: 6,
+            time: 5,
             ..BARE
         },
         large: Bounds {

@@ -6,7 +6,11 @@ use serde_json::Value;
 
 fn digits(value: &Value) -> Option<&str> {
     let text = value.as_str()?;
-    Some(text.strip_prefix("0x").unwrap_or(text))
+    Some(
+        text.strip_prefix("0x")
+            .or(text.strip_prefix("0X"))
+            .unwrap_or(text),
+    )
 }
 
 /// Digits, or a number, or a text that begins with no 0x: no node sends those, but they have one meaning only.

@@ -2,7 +2,7 @@
 
 use super::Chain;
 use super::connect::ChainOptions;
-use super::convert::{block_ref, chain_log, tx_receipt};
+use super::convert::{block_ref, chain_log, in_order, tx_receipt};
 use super::error::ChainError;
 use super::outlet::{Outlet, Prices, nonces_of};
 use super::rpc::Rpc;
@@ -146,9 +146,7 @@ impl Chain for AlloyChain {
                 Err(error) => return Err(error),
             }
         }
-        found.sort_by_key(|log| (log.block_number, log.log_index));
-        found.dedup();
-        Ok(found)
+        in_order(found)
     }
 
     async fn call(&self, request: CallRequest) -> Result<Bytes, ChainError> {

@@ -54,7 +54,8 @@ pub trait Chain: Send + Sync {
     /// The block at a height, `None` above the head.
     async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
 
-    /// Logs in chain order, without duplicates; ranges that the node finds too wide are halved.
+    /// Logs in chain order, without duplicates; ranges that the node finds too wide are halved. Logs that contradict each
+    /// other are a bad answer.
     async fn logs(&self, query: LogQuery) -> Result<Vec<ChainLog>, ChainError>;
 
     /// Runs a call; a revert is [`ChainError::Reverted`].

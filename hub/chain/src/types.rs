@@ -93,7 +93,7 @@ pub struct TxRequest {
     pub data: Bytes,
     /// Wei sent along.
     pub value: U256,
-    /// `None`: estimated plus a fifth, never above 2^24.
+    /// `None`: estimated plus a fifth; the fifth never lifts it above 2^24.
     pub gas_limit: Option<u64>,
     /// The first offer. `None`: twice the next base fee plus the tip that the node suggests.
     pub fees: Option<Fees>,

@@ -57,9 +57,13 @@ impl Http {
         let body = self.read(response, bytes_max).await;
         if status.is_success() {
             let body = body?;
-            return serde_json::from_slice(&body)
+            let answer = serde_json::from_slice(&body)
                 .map(|answer| self.secrets.hide_in(answer))
-                .map_err(|error| RpcError::deser_err(error, self.said(&body)));
+                .map_err(|error| RpcError::deser_err(error, self.said(&body)))?;
+            return match is_astray(&request, &answer) {
+                false => Ok(answer),
+                true => Err(Failure::because(&self.host, "the node answers another request").into()),
+            };
         }
         let body = body.unwrap_or_default();
         match serde_json::from_slice::<ResponsePacket>(&body) {
@@ -98,6 +102,17 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+/// Whether it is the result of another request, as something between a node and us may mix them up. Errors may have no
+/// number, and alloy puts batches in order by their numbers.
+fn is_astray(request: &RequestPacket, answer: &ResponsePacket) -> bool {
+    match (request, answer) {
+        (RequestPacket::Single(request), ResponsePacket::Single(answer)) => {
+            answer.is_success() && answer.id != *request.id()
+        }
+        _ => false,
     }
 }
 

@@ -4,7 +4,8 @@ use alloy::{
     rpc::json_rpc::{Response, ResponsePacket, ResponsePayload},
     transports::http::reqwest::Url,
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
+use std::borrow::Cow;
 
 /// In place of a secret.
 const HIDDEN: &str = "...";
@@ -64,7 +65,8 @@ impl Secrets {
                 }
             }
             ResponsePayload::Success(result) => {
-                let told = |secret: &String| !is_hex(secret) && result.get().contains(secret.as_str());
+                let plain = plain(result.get());
+                let told = |secret: &String| !is_hex(secret) && plain.contains(secret.as_str());
                 if self.0.iter().any(told) {
                     self.hide_in_json(result);
                 }
@@ -74,8 +76,19 @@ impl Secrets {
     }
 
     fn hide_in_json(&self, json: &mut Box<RawValue>) {
-        if let Ok(hidden) = RawValue::from_string(self.hide(json.get())) {
+        if let Ok(hidden) = RawValue::from_string(self.hide(&plain(json.get()))) {
             *json = hidden;
+        }
+    }
+}
+
+/// JSON as whoever reads it understands it: any letter may be written by its number. What cannot be read says nothing.
+fn plain(json: &str) -> Cow<'_, str> {
+    match json.contains('\\') {
+        false => Cow::Borrowed(json),
+        true => {
+            let read = serde_json::from_str::<Value>(json);
+            Cow::Owned(read.map_or_else(|_| format!("\"{HIDDEN}\""), |read| read.to_string()))
         }
     }
 }
@@ -105,5 +118,27 @@ mod tests {
         )));
         assert!(!told(format!(r#""result":"/v3/{KEY}""#)));
         assert!(told(format!(r#""result":"0x{KEY}""#)));
+    }
+
+    /// A letter by its number is the same letter to whoever reads it.
+    #[test]
+    fn a_key_in_other_letters_is_hidden() {
+        const KEY: &str = "key-0123456789abcdef";
+        let secrets = Secrets::of(&format!("https://node.example/v3/{KEY}").parse().unwrap());
+        for written in ["\\u006bey-0123456789abcdef", "key\\u002d0123456789abcdef"] {
+            for member in [
+                format!(r#""result":"{written}""#),
+                format!(r#""result":{{"{written}":["\/v3\/{written}"]}}"#),
+                format!(r#""error":{{"code":1,"message":"{written}","data":"{written}"}}"#),
+            ] {
+                let answer = format!(r#"{{"jsonrpc":"2.0","id":1,{member}}}"#);
+                let answer = secrets.hide_in_one(serde_json::from_str(&answer).unwrap());
+                let told = serde_json::to_string(&answer).unwrap();
+                assert!(
+                    told.contains(HIDDEN) && !told.contains("0123456789abcdef"),
+                    "{told}"
+                );
+            }
+        }
     }
 }

@@ -122,6 +122,16 @@ async fn an_answer_does_not_tell_the_key() {
 }
 
 #[tokio::test]
+async fn the_answer_to_another_request_is_none() {
+    let node = Node::start(Way::Astray).await;
+    let client = client(&node.url("http"), Asks::State).unwrap();
+    let error = ask(&client, "eth_call").await.unwrap_err().to_string();
+    assert!(error.contains("another request"), "{error}");
+    node.be(Way::Honest);
+    assert_eq!(ask(&client, "eth_call").await.unwrap(), "0x1");
+}
+
+#[tokio::test]
 async fn nobody_else_is_asked_because_a_node_says_so() {
     let other = Node::start(Way::Honest).await;
     let node = Node::start(Way::Elsewhere(other.address)).await;

@@ -23,6 +23,8 @@ mod engines;
 mod files;
 mod journal;
 mod mutate;
+mod panics;
+mod rpc;
 pub mod runner;
 mod seeds;
 mod session;
@@ -40,7 +42,7 @@ pub struct Target {
     pub longest: usize,
 }
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "json",
         reads: "messages in JSON",
@@ -103,6 +105,13 @@ pub const TARGETS: [Target; 9] = [
         run: session::run,
         seeds: seeds::sessions,
         longest: 2048,
+    },
+    Target {
+        name: "rpc",
+        reads: "answers of Ethereum nodes: alone, behind HTTP, one of three; reads, logs, sends",
+        run: rpc::run,
+        seeds: seeds::node_answers,
+        longest: 1024,
     },
 ];
 

@@ -185,3 +185,56 @@ pub(crate) fn sessions() -> Vec<Vec<u8>> {
     all.push(head.to_vec());
     all
 }
+
+/// Honest nodes by every way, every kind of bend at every operation, other answers, other digits; transactions that are stuck.
+pub(crate) fn node_answers() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for way in [0_u8, 2, 4] {
+        let begin = [way, 0, 1];
+        let mut honest = begin.to_vec();
+        for operation in 0..22 {
+            honest.extend([operation, 0, 9, 6, 1]);
+            honest.extend([operation, 0, 0x20, 5, 0]);
+        }
+        all.push(honest);
+        for operation in 0..16_u8 {
+            let [mut kinds, mut others, mut digits] = [(); 3].map(|()| begin.to_vec());
+            let arguments = [operation, 6, 1];
+            for kind in 0..24_u8 {
+                let place = kind.wrapping_mul(37).wrapping_add(operation);
+                let value = kind.wrapping_mul(11).wrapping_add(way);
+                // One bend, of the first request.
+                kinds.extend([operation, 1, 0, kind, place, 0, value]);
+                kinds.extend(vec![b'1'; if matches!(kind, 17 | 18) { value.into() } else { 0 }]);
+                kinds.extend(arguments);
+            }
+            // Of those who wait the third: the block.
+            let at = if operation == 13 { 2 } else { 0 };
+            for number in 0..30 {
+                others.extend([operation, 1, at, 10, 0, 0, number]);
+                others.extend(arguments);
+                digits.extend([operation, 1, at, 6, number, 0, 0x1a]);
+                digits.extend(arguments);
+            }
+            all.extend([kinds, others, digits]);
+        }
+    }
+    all.extend([0, 2].map(stuck));
+    all
+}
+
+/// Blocks are dear: sends behind one of another process, looked after, dropped, replaced by a reorg.
+fn stuck(way: u8) -> Vec<u8> {
+    let mut one = vec![way, 0, 0];
+    one.extend([18, 0, 1, 0, 0, 19, 0, 1, 0, 0]);
+    for kind in 0..5 {
+        one.extend([12, 0, 0, kind, 200]);
+    }
+    for _ in 0..6 {
+        // What the next block asks for, a look, and a block that asks for it.
+        one.extend([20, 0, 200, 0, 0, 14, 0, 0, 0, 0, 20, 0, 200, 0, 0, 16, 0, 1, 0, 0]);
+    }
+    one.extend([19, 0, 0, 0, 0, 14, 0, 0, 0, 0, 17, 0, 1, 0, 0, 18, 0, 0, 0, 0]);
+    one.extend([16, 0, 3, 0, 0, 14, 0, 0, 0, 0, 13, 0, 1, 0, 0]);
+    one
+}

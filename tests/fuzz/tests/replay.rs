@@ -17,8 +17,8 @@ fn no_input_of_the_corpus_and_no_small_change_of_it_fails() {
             seed: 1,
             count: match target.name {
                 "engines" => 200,
-                // A hub for each.
-                "session" => 500,
+                // A hub for each; a runtime and some hundred requests for each.
+                "session" | "rpc" => 500,
                 _ => 5_000,
             },
             time: Duration::MAX,

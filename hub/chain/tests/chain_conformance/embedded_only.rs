@@ -1,11 +1,11 @@
 //! What only the embedded chain has: identity, persistence, the HTTP door's rules, limits to imitate.
 
 use crate::contract;
-use crate::node::{BOB, options};
+use crate::node::{BOB, Hand, options};
 use alloy::primitives::{Address, U256};
 use alloy::providers::Provider as _;
 use hub_chain::embedded::{Clock, DEV_ACCOUNTS, EmbeddedChain, EmbeddedConfig, PersistError};
-use hub_chain::{AlloyChain, Chain as _, LogQuery, TxRequest};
+use hub_chain::{AlloyChain, Chain as _, ChainOptions, Fees, LogQuery, TxRequest};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -357,4 +357,46 @@ async fn the_door_is_for_local_json_only() {
     );
     door.stop().await;
     assert!(TcpStream::connect(at).await.is_err(), "a stopped door is closed");
+}
+
+/// The place of a transaction of an earlier process is not bought at any price.
+#[tokio::test]
+async fn the_fee_limit_holds_for_those_of_an_earlier_process() {
+    const GWEI: u128 = 1_000_000_000;
+    let chain = EmbeddedChain::new(EmbeddedConfig::default());
+    let options = ChainOptions {
+        max_fee_per_gas: Some(30 * GWEI),
+        ..options()
+    };
+    let port = AlloyChain::embedded(&chain, options).await.unwrap();
+    chain.set_automine(false).unwrap();
+    let old = Hand::default().sign();
+    let taken = port.provider().send_raw_transaction(&old.raw).await.unwrap();
+    assert_eq!(*taken.tx_hash(), old.hash);
+    let ours = TxRequest {
+        to: Some(BOB),
+        fees: Some(Fees {
+            max_fee_per_gas: 900 * GWEI,
+            max_priority_fee_per_gas: GWEI,
+        }),
+        ..TxRequest::default()
+    };
+    assert_eq!(port.send(ours).await.unwrap().nonce, 1);
+    let at = async |gwei: u128| {
+        let wei = format!("{:#x}", gwei * GWEI);
+        let ask = port.provider();
+        let ask = ask.raw_request::<_, ()>("anvil_setNextBlockBaseFeePerGas".into(), (wei,));
+        ask.await.unwrap();
+    };
+    for _ in 0..5 {
+        at(100).await;
+        assert_eq!(
+            port.tend().await.unwrap().unblocked,
+            0,
+            "it may offer 30 gwei, blocks ask for 100"
+        );
+        chain.mine(1).unwrap();
+    }
+    at(20).await;
+    assert_eq!(port.tend().await.unwrap().unblocked, 1);
 }

@@ -50,6 +50,8 @@ pub(crate) enum Way {
     Echo,
     /// With this in place of a result: `PATH` and `KEY` are those of its URL.
     Tells(&'static str),
+    /// With the number of another request.
+    Astray,
     /// With status 307, to another one.
     Elsewhere(SocketAddr),
     Gzip,
@@ -166,6 +168,10 @@ impl Line {
             Way::Honest => self.write(stream, (ok(honest.len()) + honest).as_bytes()).await,
             Way::Tells(words) => {
                 let answer = told(honest, words);
+                self.write(stream, (ok(answer.len()) + &answer).as_bytes()).await
+            }
+            Way::Astray => {
+                let answer = honest.replace(r#""id":"#, r#""id":1"#);
                 self.write(stream, (ok(answer.len()) + &answer).as_bytes()).await
             }
             Way::Announced(length) => {

@@ -14,7 +14,7 @@ mod script;
 #[path = "../../../../hub/tests/support/engine.rs"]
 mod support;
 
-use crate::bytes::Bytes;
+use crate::{bytes::Bytes, panics};
 use client::{Client, domain};
 use hub::Hub;
 use line::Line;
@@ -23,14 +23,7 @@ use protocol_spec::{
     message::{ChannelCall, Message, Notification, RegisterCall, Reply, Request, VoucherReply},
 };
 use script::Script;
-use std::{
-    panic,
-    sync::{
-        Once,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::{runtime::Builder, time::sleep};
 
 const DEPOSIT: u128 = 1_000_000;
@@ -41,30 +34,13 @@ const ALL: usize = MOVED + 2;
 /// Longer than any pause the hub asks for.
 const PAUSE: Duration = Duration::from_secs(150);
 
-/// Panics so far: a panic in a task of the hub ends a connection, not the process.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
-
 pub(crate) fn run(bytes: &[u8]) {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            PANICS.fetch_add(1, Ordering::SeqCst);
-            before(info);
-        }));
-    });
-    let before = PANICS.load(Ordering::SeqCst);
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(session(Bytes::new(bytes)));
-    assert_eq!(
-        PANICS.load(Ordering::SeqCst),
-        before,
-        "a task of the hub panicked"
-    );
+    panics::none_in(|| runtime.block_on(session(Bytes::new(bytes))));
 }
 
 async fn session(mut bytes: Bytes<'_>) {

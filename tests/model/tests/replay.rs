@@ -11,7 +11,7 @@ use protocol_spec::{
 use std::panic::catch_unwind;
 
 /// Of an instance with more so many are replayed in every test run, and what is left of their level; all by command.
-const STATES: usize = 600_000;
+const STATES: usize = 300_000;
 
 fn agrees(side: Side) {
     for instance in INSTANCES {

@@ -385,8 +385,9 @@ impl Worker {
                         "a stuck transaction of an earlier process was replaced by an empty one");
                     return Ok(fees);
                 }
+                // Nodes want more of both, and the tip may grow where the fee is at its limit.
                 Err(ChainError::Rejected { .. })
-                    if fees.max_fee_per_gas < most && tries < UNBLOCK_TRIES_MAX =>
+                    if fees.max_priority_fee_per_gas < most && tries < UNBLOCK_TRIES_MAX =>
                 {
                     fees.max_fee_per_gas = fees.max_fee_per_gas.saturating_mul(2).min(most);
                     let tip = fees.max_priority_fee_per_gas.saturating_mul(2);

@@ -397,6 +397,8 @@ async fn the_fee_limit_holds_for_those_of_an_earlier_process() {
         );
         chain.mine(1).unwrap();
     }
+    // What is set for the next block is told of it once it is there.
     at(20).await;
+    chain.mine(1).unwrap();
     assert_eq!(port.tend().await.unwrap().unblocked, 1);
 }

@@ -101,7 +101,7 @@ impl Ledger {
         let Some(index) = self.index(&channel) else { return };
         let released = |entry: &Entry| {
             let lenient = [self.starts, LOSS_ACCEPTED].contains(&entry.stored.released_in);
-            entry.stored.adopted.is_some() && lenient
+            entry.was_in_doubt() && lenient
         };
         if self.entries.get(index).is_some_and(released) {
             self.doubt(index);
@@ -184,7 +184,7 @@ impl Ledger {
         self.entries.get(payer).is_some_and(|entry| {
             let lapse_s = limits::DEADLINE_AHEAD_MAX_S.saturating_add(entry.channel.delays().lag_s);
             // Nothing that was forgotten was signed after `opened_until`.
-            entry.stored.adopted.is_some() && self.chain.timestamp <= self.opened_until.after(lapse_s)
+            entry.was_in_doubt() && self.chain.timestamp <= self.opened_until.after(lapse_s)
         })
     }
 

@@ -4,6 +4,7 @@
 //! ceiling. The ceiling of a transaction with a deadline begins at its first offer and rises in a line to the most
 //! that it may cost, reached when three quarters of the time are gone. It never falls, nor do the fees.
 
+use super::super::error::ChainError;
 use super::super::outlet::Prices;
 use super::super::types::{Fees, TxRequest};
 use super::prepare::Policy;
@@ -32,7 +33,7 @@ fn by_budget(request: &TxRequest, gas_limit: u64) -> Option<u128> {
 }
 
 /// The first offer; `prices` are needed only for a request without fees.
-pub(super) fn first(request: &TxRequest, gas_limit: u64, prices: Option<Prices>, policy: Policy) -> Fees {
+fn first(request: &TxRequest, gas_limit: u64, prices: Option<Prices>, policy: Policy) -> Fees {
     let (wanted, limit) = match (request.fees, prices) {
         (Some(given), _) => (given, by_budget(request, gas_limit)),
         (None, Some(prices)) => (prices.fees(), limit(request, gas_limit, policy)),
@@ -42,6 +43,23 @@ pub(super) fn first(request: &TxRequest, gas_limit: u64, prices: Option<Prices>,
     Fees {
         max_fee_per_gas,
         max_priority_fee_per_gas: wanted.max_priority_fee_per_gas.min(max_fee_per_gas),
+    }
+}
+
+/// The same. Errors: `TooDear`, when the next block would not take it: it would only keep those behind it waiting.
+pub(super) fn first_payable(
+    request: &TxRequest,
+    gas_limit: u64,
+    prices: Option<Prices>,
+    policy: Policy,
+) -> Result<Fees, ChainError> {
+    let fees = first(request, gas_limit, prices, policy);
+    match prices.filter(|prices| fees.max_fee_per_gas < prices.base_fee) {
+        None => Ok(fees),
+        Some(Prices { base_fee, .. }) => Err(ChainError::TooDear {
+            offer: fees.max_fee_per_gas,
+            base_fee,
+        }),
     }
 }
 

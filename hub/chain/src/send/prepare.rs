@@ -43,14 +43,7 @@ pub(super) async fn prepare(
         }
     };
     let (gas_limit, prices) = tokio::try_join!(gas_limit(outlet, from, to, &request), prices)?;
-    let fees = fees::first(&request, gas_limit, prices, policy);
-    // It would only keep those behind it waiting.
-    if let Some(prices) = prices.filter(|prices| fees.max_fee_per_gas < prices.base_fee) {
-        return Err(ChainError::TooDear {
-            offer: fees.max_fee_per_gas,
-            base_fee: prices.base_fee,
-        });
-    }
+    let fees = fees::first_payable(&request, gas_limit, prices, policy)?;
     Ok(Ready {
         to,
         request,

@@ -9,7 +9,7 @@ use super::super::error::ChainError;
 use super::super::outlet::{Prices, is_nonce_stale};
 use super::super::types::{BlockRef, Fees, Tended, TxReceipt, TxRequest};
 use super::book::Entry;
-use super::fees::{first, is_payable, limit};
+use super::fees::{first_payable, is_payable, limit};
 use super::prepare::prepare;
 use super::worker::{Delivered, Worker};
 
@@ -351,13 +351,7 @@ impl Worker {
             return Ok(());
         }
         let prices = self.outlet.prices().await?;
-        let mut fees = first(&TxRequest::default(), 0, Some(prices), self.policy);
-        if fees.max_fee_per_gas < prices.base_fee {
-            return Err(ChainError::TooDear {
-                offer: fees.max_fee_per_gas,
-                base_fee: prices.base_fee,
-            });
-        }
+        let mut fees = first_payable(&TxRequest::default(), 0, Some(prices), self.policy)?;
         for nonce in (nonce..lowest).take(FILLED_MAX) {
             fees = self.displace(nonce, fees).await?;
             look.told.unblocked = look.told.unblocked.saturating_add(1);

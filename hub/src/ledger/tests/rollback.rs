@@ -395,18 +395,25 @@ fn no_capacity(world: &mut World, client: usize) -> String {
     error.message.clone()
 }
 
+/// Clients 0 and 1 show what they hold, the loss in channel 2 is accepted; channel 3 never was in doubt. What was stored
+/// before that one.
+fn all_released(world: &mut World) -> Tables {
+    world.resync(0);
+    world.resync(1);
+    world.commit(vec![Input::AcceptLoss(vec![world.id(2)])]);
+    world.online(2);
+    let saved = tables(world);
+    world.now = world.now.after(1);
+    world.add(Client::new(8, TOKEN), DEPOSIT);
+    saved
+}
+
 /// The forgotten close of a client could be mined after it has paid everything away.
 #[test]
 fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
     let mut world = lost_a_payment();
     let restored_at = world.now;
-    world.resync(0);
-    world.resync(1);
-    world.commit(vec![Input::AcceptLoss(vec![world.id(2)])]);
-    world.online(2);
-    let saved = tables(&mut world);
-    world.now = world.now.after(1);
-    world.add(Client::new(8, TOKEN), DEPOSIT);
+    let saved = all_released(&mut world);
     let held = Some(ReturnReason::Unavailable);
     assert_eq!(would_bounce(&mut world, 0, 1), held, "a quote says it before");
     assert_eq!(would_bounce(&mut world, 3, 0), None);
@@ -443,13 +450,7 @@ fn a10_until_what_was_forgotten_has_lapsed_a_client_is_paid_and_pays_nothing() {
 #[test]
 fn a10_no_lock_is_forwarded_from_or_to_a_channel_that_was_in_doubt() {
     let mut world = lost_a_payment();
-    world.resync(0);
-    world.resync(1);
-    world.commit(vec![Input::AcceptLoss(vec![world.id(2)])]);
-    world.online(2);
-    let saved = tables(&mut world);
-    world.now = world.now.after(1);
-    world.add(Client::new(8, TOKEN), DEPOSIT);
+    let saved = all_released(&mut world);
     world.add(Client::new(9, TOKEN), DEPOSIT);
     lapse(&mut world);
     let locked = |world: &mut World, from: usize, to: usize| {

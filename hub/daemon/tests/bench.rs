@@ -114,3 +114,21 @@ fn a_sweep_measures_each_value_on_its_own() {
     assert!(table.contains("depth"), "{table}");
     assert!(std::fs::read_to_string(plot).unwrap().contains("against depth"));
 }
+
+#[test]
+fn a_sweep_over_the_engines_has_tables_where_there_are_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let (found, table) = bench(
+        dir.path(),
+        "--connections 4 --depth 8 --seconds 2 --sweep engine=one_lane,k256",
+    );
+    let [one_lane, k256] = found["points"].as_array().unwrap().as_slice() else {
+        panic!("{found}")
+    };
+    for point in [one_lane, k256] {
+        adds_up(point, "runs", 1, ONE);
+    }
+    assert!(figures(one_lane, "runs", "table_hits")[0] > 0.0, "{one_lane}");
+    assert!(k256["runs"]["table_hits"].is_null(), "{k256}");
+    assert!(table.contains("one_lane") && table.contains("k256"), "{table}");
+}

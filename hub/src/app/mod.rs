@@ -191,10 +191,10 @@ fn sender(setup: &Setup) -> Result<Address, AppError> {
 /// With tables half of the processors verify more than the others can take in, and larger batches fill more lanes.
 fn workers(execution: Execution, engine: EngineChoice) -> usize {
     let processors = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    match (execution, engine) {
-        (Execution::Threads, EngineChoice::Tables) => processors().div_ceil(2),
-        (Execution::Threads, _) => processors(),
-        (Execution::Inline, _) => 1,
+    match execution {
+        Execution::Threads if engine.has_tables() => processors().div_ceil(2),
+        Execution::Threads => processors(),
+        Execution::Inline => 1,
     }
 }
 

@@ -1,7 +1,11 @@
 //! `hub bench`: arguments. The binary runs it.
 
+use crate::engine::EngineChoice;
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::{
+    fmt::{self, Display, Formatter},
+    path::PathBuf,
+};
 
 /// Locks that a hub forwards at once by default (R22).
 const LOCKS_IN_FLIGHT_MAX: u32 = 9_000;
@@ -14,6 +18,7 @@ const EXAMPLES: &str = "\
   hub bench --abusers 10 --rate 5000         honest latency without and with one abuser for ten honest connections
   hub bench --channels 1000000               a million channels, most of which nobody uses
   hub bench --sweep rate=5000,10000,20000 --plot out.svg
+  hub bench --sweep engine=tables,one_lane,libsecp256k1,k256
   hub bench --runs 5 --json out.json --plot out.svg
 
 The generator plays the clients in this process on this machine's cores; the hub is a process of its own beside it.
@@ -37,30 +42,54 @@ pub enum Shape {
     Locked,
 }
 
-/// What a sweep changes from one measurement to the next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Axis {
+/// What a sweep sets for one of its measurements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setting {
     /// `--rate`: latency against load.
-    Rate,
+    Rate(u32),
     /// `--hub-cores`.
-    Cores,
+    Cores(u32),
     /// `--connections`.
-    Connections,
+    Connections(u32),
     /// `--depth`.
-    Depth,
+    Depth(u32),
     /// `--payers`.
-    Payers,
+    Payers(u32),
     /// `--channels`.
-    Channels,
+    Channels(u32),
+    /// `--engine`.
+    Engine(EngineChoice),
 }
 
-/// One measurement for each of some values.
+impl Display for Setting {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(engine) => f.write_str(engine_name(*engine).as_str()),
+            Self::Rate(value)
+            | Self::Cores(value)
+            | Self::Connections(value)
+            | Self::Depth(value)
+            | Self::Payers(value)
+            | Self::Channels(value) => value.fmt(f),
+        }
+    }
+}
+
+/// As `--engine` and hub.toml have it.
+#[must_use]
+pub fn engine_name(engine: EngineChoice) -> String {
+    engine
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// One measurement for each of some settings of an option.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sweep {
-    /// What changes.
-    pub axis: Axis,
-    /// Its values, in the order measured; not empty.
-    pub values: Vec<u32>,
+    /// The option.
+    pub option: String,
+    /// Its settings, in the order measured; not empty.
+    pub settings: Vec<Setting>,
 }
 
 /// Arguments of `hub bench`.
@@ -110,6 +139,9 @@ pub struct BenchArgs {
     /// beyond them are signed while the load runs, and the table tells.
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1000000")]
     pub presign: Option<u32>,
+    /// How the hub verifies signatures; without it as a hub does by default.
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineChoice>,
     /// Abusers, per cent of the connections: bad signatures, malformed frames, floods, slow readers. Each run is
     /// measured without and with them, under the limits that a hub has by default.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -120,8 +152,8 @@ pub struct BenchArgs {
     /// Connections that log in and do nothing.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub idle_connections: Option<u32>,
-    /// One measurement for each value of an option, as in rate=5000,10000: rate, cores, connections, depth, payers or
-    /// channels. The picture shows throughput and latency against it.
+    /// One measurement for each value of an option, as in rate=5000,10000: rate, cores, connections, depth, payers,
+    /// channels or engine. The picture shows throughput and latency against it.
     #[arg(long, value_name = "OPTION=VALUES", value_parser = sweep)]
     pub sweep: Option<Sweep>,
     /// Where the figures go as JSON, too.
@@ -169,33 +201,53 @@ impl BenchArgs {
         Err(said.to_owned())
     }
 
-    /// The arguments with another value of what a sweep changes.
+    /// The arguments with another setting.
     #[must_use]
-    pub fn at(&self, axis: Axis, value: u32) -> Self {
+    pub fn with(&self, setting: Setting) -> Self {
         let mut args = self.clone();
-        match axis {
-            Axis::Rate => args.rate = Some(value),
-            Axis::Cores => args.hub_cores = Some(value),
-            Axis::Connections => args.connections = value,
-            Axis::Depth => args.depth = value,
-            Axis::Payers => args.payers = value,
-            Axis::Channels => args.channels = Some(value),
+        match setting {
+            Setting::Rate(value) => args.rate = Some(value),
+            Setting::Cores(value) => args.hub_cores = Some(value),
+            Setting::Connections(value) => args.connections = value,
+            Setting::Depth(value) => args.depth = value,
+            Setting::Payers(value) => args.payers = value,
+            Setting::Channels(value) => args.channels = Some(value),
+            Setting::Engine(engine) => args.engine = Some(engine),
         }
         args
     }
 }
 
 fn sweep(text: &str) -> Result<Sweep, String> {
-    let (axis, values) = text.split_once('=').ok_or("not of the form option=values")?;
-    let axis = Axis::from_str(axis, false)?;
-    let values = values
-        .split(',')
-        .map(|value| match value.parse() {
-            Ok(number) if (1..=2_000_000).contains(&number) => Ok(number),
-            _ => Err(format!("{value} is not a number from 1 to 2000000")),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Sweep { axis, values })
+    let (option, values) = text.split_once('=').ok_or("not of the form option=values")?;
+    let numbers: fn(u32) -> Setting = match option {
+        "rate" => Setting::Rate,
+        "cores" => Setting::Cores,
+        "connections" => Setting::Connections,
+        "depth" => Setting::Depth,
+        "payers" => Setting::Payers,
+        "channels" => Setting::Channels,
+        "engine" => {
+            let engine = |value: &str| EngineChoice::from_str(value, false).map(Setting::Engine);
+            return collect(option, values, engine);
+        }
+        _ => return Err(format!("{option} is not what a sweep can change")),
+    };
+    collect(option, values, |value| match value.parse() {
+        Ok(number) if (1..=2_000_000).contains(&number) => Ok(numbers(number)),
+        _ => Err(format!("{value} is not a number from 1 to 2000000")),
+    })
+}
+
+fn collect(
+    option: &str,
+    values: &str,
+    setting: impl Fn(&str) -> Result<Setting, String>,
+) -> Result<Sweep, String> {
+    Ok(Sweep {
+        option: option.to_owned(),
+        settings: values.split(',').map(setting).collect::<Result<_, _>>()?,
+    })
 }
 
 fn exponent(text: &str) -> Result<f64, String> {

@@ -31,15 +31,25 @@ pub struct Signatures {
 }
 
 /// The engines. All give the same answers; what one of them does not accept is decided by `k256`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum EngineChoice {
-    /// Our own, with a table per signer.
+    /// Our own, with a table per signer: as many lanes as the CPU has.
     Tables,
+    /// The same with one lane, in general registers.
+    OneLane,
     /// libsecp256k1.
     Libsecp256k1,
     /// The reference.
     K256,
+}
+
+impl EngineChoice {
+    /// Whether it keeps tables.
+    pub(crate) fn has_tables(self) -> bool {
+        matches!(self, Self::Tables | Self::OneLane)
+    }
 }
 
 impl Default for Signatures {
@@ -60,7 +70,7 @@ impl Lanes {
         workers: usize,
     ) -> Result<Vec<Verifier>, io::Error> {
         // In a simulation nothing may depend on when a table is ready.
-        let tables = signatures.engine == EngineChoice::Tables && self.execution == Execution::Threads;
+        let tables = signatures.engine.has_tables() && self.execution == Execution::Threads;
         let bytes = usize::try_from(u64::from(signatures.tables_mib) << 20).unwrap_or(usize::MAX);
         let tables = tables.then(|| Arc::new(Tables::new(bytes)));
         if let Some(tables) = &tables {
@@ -68,6 +78,7 @@ impl Lanes {
         }
         let engine = || -> Box<dyn Engine> {
             match (&tables, signatures.engine) {
+                (Some(tables), EngineChoice::OneLane) => Box::new(Cached::one_lane(Arc::clone(tables))),
                 (Some(tables), _) => Box::new(Cached::new(Arc::clone(tables))),
                 (None, EngineChoice::K256) => Box::new(Reference),
                 (None, _) => Box::new(Portable::default()),

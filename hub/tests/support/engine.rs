@@ -1,8 +1,9 @@
 //! The real engine over any store, with its channels opened by facts of a chain.
 
 use super::client::{Client, HUB, HUB_KEY, TOKEN, domain, key};
+use clap::ValueEnum as _;
 use hub::{
-    engine::EngineOptions,
+    engine::{EngineChoice, EngineOptions, Signatures},
     execution::Execution,
     ledger::{ChainBlock, ChainFact, ChainPosition, LockPolicy, Policy, Reserve, Tariff},
     now::Now,
@@ -42,6 +43,17 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
+/// `TEST_ENGINE` is what verifies signatures, by its name in hub.toml; without it a hub's default.
+fn signatures() -> Signatures {
+    let engine = std::env::var("TEST_ENGINE").ok();
+    Signatures {
+        engine: engine.map_or(EngineChoice::Tables, |name| {
+            EngineChoice::from_str(&name, false).unwrap()
+        }),
+        ..Signatures::default()
+    }
+}
+
 pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
     let now = Now::new(|| NOW);
     let hub = key(HUB_KEY);
@@ -66,7 +78,7 @@ pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
         now,
         execution: Execution::Threads,
         workers: 2,
-        signatures: hub::engine::Signatures::default(),
+        signatures: signatures(),
         checkpoint_every: Duration::from_millis(200),
         checkpoint_records: 200,
     }

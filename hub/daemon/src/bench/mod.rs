@@ -28,7 +28,10 @@ use crate::stage::{
 };
 use abuse::Abuse;
 use anyhow::Context;
-use hub::cli::{Failure, bench::BenchArgs};
+use hub::cli::{
+    Failure,
+    bench::{BenchArgs, engine_name},
+};
 use lane::Lane;
 use run::Measured;
 use scale::Scale;
@@ -36,14 +39,22 @@ use setup::Ready;
 use std::{sync::Arc, time::Duration};
 
 /// The limits of one connection are for one client, not for forty.
-const PLAY: Play = Play {
-    name: "bench",
-    fee_ppm: 0,
-    reserve: 100_000_000,
-    config: "[limits]\nmessages_per_s = 1000000\nmessages_burst = 1000000\nbytes_per_s = 1000000000\n",
-};
-/// Under the limits of every hub, which are what holds abusers back.
-const STRICT: Play = Play { config: "", ..PLAY };
+const WIDE_LIMITS: &str =
+    "[limits]\nmessages_per_s = 1000000\nmessages_burst = 1000000\nbytes_per_s = 1000000000\n";
+
+/// The hub: with abusers under the limits of every hub, which are what holds them back.
+fn play(args: &BenchArgs) -> Play {
+    let limits = if args.abusers.is_some() { "" } else { WIDE_LIMITS };
+    let engine = args.engine.map_or_else(String::new, |engine| {
+        format!("[signatures]\nengine = \"{}\"\n", engine_name(engine))
+    });
+    Play {
+        name: "bench",
+        fee_ppm: 0,
+        reserve: 100_000_000,
+        config: format!("{limits}{engine}").into(),
+    }
+}
 
 /// What the measurements on one hub found.
 struct Found {
@@ -81,9 +92,9 @@ async fn alone(args: &BenchArgs) -> anyhow::Result<Vec<String>> {
 
 /// A hub of its own, measured as the arguments say.
 async fn measure(args: &BenchArgs) -> anyhow::Result<Found> {
-    let play = if args.abusers.is_some() { &STRICT } else { &PLAY };
-    let dir = WorkDir::new(play, args.dir.clone(), false)?;
-    let world = World::build(play, None, dir.path())
+    let play = play(args);
+    let dir = WorkDir::new(&play, args.dir.clone(), false)?;
+    let world = World::build(&play, None, dir.path())
         .await
         .context("building the chain")?;
     let mut ready = setup::get_ready(args, &world).await?;

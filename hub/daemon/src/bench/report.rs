@@ -14,7 +14,7 @@ use super::{
 };
 use anyhow::Context;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use hub::cli::bench::BenchArgs;
+use hub::cli::bench::{BenchArgs, engine_name};
 use serde_json::json;
 use std::io::Write;
 
@@ -302,8 +302,11 @@ pub(super) fn setting(args: &BenchArgs) -> String {
         None => format!("hub and generator share {all} processors"),
         Some(cores) => format!("the hub has {cores} of {all} processors, the generator what is left, or all"),
     };
+    let engine = args.engine.map_or(String::new(), |engine| {
+        format!(", engine {}", engine_name(engine))
+    });
     format!(
-        "{shape}: {} payers on {} connections x {} in flight, {} payees{choice}, {} payments per signature{signing}, \
+        "{shape}: {} payers on {} connections x {} in flight, {} payees{choice}, {} payments per signature{signing}{engine}, \
          {load}, {} s; {cores}",
         args.payers,
         args.connections.min(args.payers),

@@ -25,7 +25,7 @@ const SHOWN: [&str; 8] = [
 
 /// One value's figures: medians.
 struct Point {
-    value: u32,
+    value: String,
     rows: Vec<Row>,
 }
 
@@ -38,11 +38,12 @@ impl Point {
 
 /// Measures every value on a hub of its own. Returns what does not add up.
 pub(super) async fn sweep(args: &BenchArgs, sweep: &Sweep) -> anyhow::Result<Vec<String>> {
-    let name = format!("{:?}", sweep.axis).to_lowercase();
+    let name = &sweep.option;
     let (mut points, mut all, mut differences) = (Vec::new(), Vec::new(), Vec::new());
-    for value in &sweep.values {
+    for setting in &sweep.settings {
+        let value = setting.to_string();
         say(&format!("{name} = {value}"));
-        let mut args = args.at(sweep.axis, *value);
+        let mut args = args.with(*setting);
         args.dir = args.dir.map(|dir| dir.join(format!("{name}-{value}")));
         args.check().map_err(anyhow::Error::msg)?;
         let found: Found = measure(&args).await?;
@@ -55,11 +56,11 @@ pub(super) async fn sweep(args: &BenchArgs, sweep: &Sweep) -> anyhow::Result<Vec
                 .map(|what| format!("{name} = {value}: {what}")),
         );
         points.push(Point {
-            value: *value,
+            value,
             rows: report::rows(&found.quiet),
         });
     }
-    writeln!(std::io::stdout().lock(), "{}", table(&name, &points))?;
+    writeln!(std::io::stdout().lock(), "{}", table(name, &points))?;
     if let Some(path) = &args.json {
         let text = json!({ "sweep": name, "points": all });
         std::fs::write(path, serde_json::to_vec_pretty(&text)?)
@@ -67,7 +68,7 @@ pub(super) async fn sweep(args: &BenchArgs, sweep: &Sweep) -> anyhow::Result<Vec
     }
     if let Some(path) = &args.plot {
         let title = report::setting(args);
-        std::fs::write(path, picture(&title, &name, &points)).with_context(|| path.display().to_string())?;
+        std::fs::write(path, picture(&title, name, &points)).with_context(|| path.display().to_string())?;
     }
     Ok(differences)
 }
@@ -86,14 +87,14 @@ fn table(name: &str, points: &[Point]) -> Table {
         let figures = shown
             .iter()
             .map(|row| report::number(point.figure(row.key), row.digits));
-        table.add_row(std::iter::once(point.value.to_string()).chain(figures));
+        table.add_row(std::iter::once(point.value.clone()).chain(figures));
     }
     table
 }
 
 fn picture(title: &str, name: &str, points: &[Point]) -> String {
     let curve = |key: &str| points.iter().map(|point| point.figure(key)).collect::<Vec<_>>();
-    let values: Vec<String> = points.iter().map(|point| point.value.to_string()).collect();
+    let values: Vec<String> = points.iter().map(|point| point.value.clone()).collect();
     plot::against(
         title,
         name,

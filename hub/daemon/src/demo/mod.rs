@@ -14,6 +14,7 @@ use crate::stage::{
 };
 use anyhow::Context;
 use hub::cli::{Failure, demo::DemoArgs};
+use std::borrow::Cow;
 
 /// The hub's fee, millionths.
 const FEE_PPM: u128 = 1000;
@@ -21,7 +22,7 @@ const PLAY: Play = Play {
     name: "demo",
     fee_ppm: FEE_PPM,
     reserve: 1_000_000_000_000,
-    config: "",
+    config: Cow::Borrowed(""),
 };
 
 /// Runs the demo. Errors: something failed, or the sums do not add up.

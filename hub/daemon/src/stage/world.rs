@@ -14,6 +14,7 @@ use hub::{
 };
 use protocol_spec::{ChannelId, abi::IAdjudicator};
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -45,7 +46,7 @@ pub(crate) struct Play {
     /// The hub's deposit in every channel.
     pub(crate) reserve: u128,
     /// Lines at the end of the hub's configuration.
-    pub(crate) config: &'static str,
+    pub(crate) config: Cow<'static, str>,
 }
 
 /// A directory that goes away at the end, unless it was named or is to be kept.

@@ -138,6 +138,14 @@ impl World {
     }
 }
 
+/// `TEST_ENGINE` is what verifies signatures, by its name in hub.toml; without it a hub's default.
+fn engine() -> String {
+    std::env::var("TEST_ENGINE").map_or_else(
+        |_| String::new(),
+        |name| format!("[signatures]\nengine = \"{name}\"\n"),
+    )
+}
+
 fn config_text(rpc_url: &str, deployed: Deployed, listen: SocketAddr, ops: SocketAddr) -> String {
     let Deployed { adjudicator, token } = deployed;
     format!(
@@ -163,7 +171,8 @@ lock_min = "1"
 [fees]
 flat = "0"
 ppm = {FEE_PPM}
-"#,
+{engine}"#,
         low = RESERVE / 4,
+        engine = engine(),
     )
 }

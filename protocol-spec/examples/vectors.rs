@@ -12,6 +12,7 @@
     reason = "a generator with fixed inputs"
 )]
 
+use alloy_primitives::hex;
 use protocol_spec::{
     Accept, Address, Amount, CancelDispute, Channel, ChannelId, Close, Config, Credit, Digest, Domain,
     History, Invoice, Lock, LocksOpening, Login, Op, Payee, Payment, PaymentId, Receipt, Register, Return,

@@ -1,8 +1,8 @@
 //! Newtypes for money, sequence numbers and time. Arithmetic is checked; there are no operators.
 
-use crate::Reject;
+use crate::{Reject, text};
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 macro_rules! number {
@@ -34,9 +34,9 @@ macro_rules! number {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
-                decimal(&text).and_then(|t| t.parse().ok()).map(Self).ok_or_else(|| {
-                    de::Error::custom(concat!(stringify!($name), " must be a decimal string in range"))
+                text::deserialize(deserializer, |text| {
+                    let number = decimal(text).and_then(|text| text.parse().ok()).map(Self);
+                    number.ok_or(concat!(stringify!($name), " must be a decimal string in range"))
                 })
             }
         }

@@ -1,7 +1,9 @@
 //! Fixed-size byte strings with a meaning. JSON: lower-case hex with `0x`.
 
+use crate::text;
+use alloy_primitives::hex;
 use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 macro_rules! bytes {
@@ -21,7 +23,7 @@ macro_rules! bytes {
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "0x{}", hex::encode(self.0))
+                f.write_str(hex::Buffer::<$len, true>::new().format(&self.0))
             }
         }
         impl fmt::Debug for $name {
@@ -39,18 +41,13 @@ macro_rules! bytes {
         }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                text::serialize_hex(&self.0, serializer)
             }
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
-                let digits = text.strip_prefix("0x").ok_or_else(|| de::Error::custom("hex must start with 0x"))?;
-                let mut bytes = [0; $len];
-                hex::decode_to_slice(digits, &mut bytes).map_err(|_| {
-                    de::Error::custom(concat!(stringify!($name), " must be ", stringify!($len), " bytes of 0x-hex"))
-                })?;
-                Ok(Self(bytes))
+                let otherwise = concat!(stringify!($name), " must be ", stringify!($len), " bytes of 0x-hex");
+                text::deserialize_hex(deserializer, otherwise).map(Self)
             }
         }
     };

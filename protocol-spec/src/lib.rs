@@ -31,6 +31,7 @@ mod reject;
 mod room;
 pub mod settlement;
 pub mod signature;
+mod text;
 mod voucher;
 mod witness;
 

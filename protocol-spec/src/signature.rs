@@ -3,7 +3,8 @@
 //! Verification is against a known key. It recomputes the nonce point and compares both its x with `r`
 //! and the parity of its y with `v`, so whatever passes here also passes `ecrecover` on chain.
 
-use crate::{Address, Digest, Reject, hash::keccak};
+use crate::{Address, Digest, Reject, hash::keccak, text};
+use alloy_primitives::hex;
 use borsh::{BorshDeserialize, BorshSerialize};
 use k256::{
     AffinePoint, FieldBytes, ProjectivePoint, Scalar,
@@ -16,7 +17,7 @@ use k256::{
         sec1::{FromSec1Point, ToSec1Point},
     },
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// A direct signature: `r || s || v`, 65 bytes.
@@ -25,24 +26,17 @@ pub struct Signature(pub [u8; 65]);
 
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{}", hex::encode(self.0))
+        f.write_str(hex::Buffer::<65, true>::new().format(&self.0))
     }
 }
 impl Serialize for Signature {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{self:?}"))
+        text::serialize_hex(&self.0, serializer)
     }
 }
 impl<'de> Deserialize<'de> for Signature {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
-        let mut bytes = [0; 65];
-        let digits = text
-            .strip_prefix("0x")
-            .ok_or_else(|| de::Error::custom("hex must start with 0x"))?;
-        hex::decode_to_slice(digits, &mut bytes)
-            .map_err(|_| de::Error::custom("signature must be 65 bytes of hex"))?;
-        Ok(Self(bytes))
+        text::deserialize_hex(deserializer, "signature must be 65 bytes of hex").map(Self)
     }
 }
 

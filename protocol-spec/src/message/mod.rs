@@ -26,16 +26,19 @@ pub(crate) mod decimal_u64 {
 
 /// `#[serde(with)]` for bytes as `0x` hex.
 pub(crate) mod hex_bytes {
-    use serde::{Deserialize, Deserializer, Serializer, de};
+    use crate::text;
+    use alloy_primitives::hex;
+    use serde::{Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("0x{}", hex::encode(value)))
+        serializer.serialize_str(&hex::encode_prefixed(value))
     }
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
-        let digits = text
-            .strip_prefix("0x")
-            .ok_or_else(|| de::Error::custom("hex must start with 0x"))?;
-        hex::decode(digits).map_err(de::Error::custom)
+        text::deserialize(deserializer, |text| {
+            let digits = text::digits(text)?;
+            // A second 0x would be taken for none.
+            let bytes = hex::decode(digits).ok().filter(|_| text::digits(digits).is_err());
+            bytes.ok_or("not bytes in hex")
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use Side::{Client, Hub};
+use alloy_primitives::hex;
 use alloy_sol_types::SolValue;
 use protocol_spec::{
     Address, Amount, CancelDispute, Config, Digest, DirectionEvidence, Domain, Op, Seq, Side, Signature,

@@ -3,6 +3,7 @@
 //! `UPDATE_SPEC=1 cargo test -p protocol-spec spec_` rewrites the blocks.
 
 use crate::samples;
+use alloy_primitives::hex;
 use alloy_sol_types::SolStruct;
 use protocol_spec::{
     Reject, abi,

@@ -1,6 +1,7 @@
 //! The committed vectors against this crate: field values in, everything derived compared.
 
 use crate::common::name as reject_name;
+use alloy_primitives::hex;
 use protocol_spec::{
     Accept, Address, Amount, CancelDispute, Channel, Close, Config, Digest, Domain, History, Invoice, Lock,
     LocksOpening, Login, Op, PaymentId, Receipt, Register, Seq, Side, Signature, SignerKey, UnixSeconds,

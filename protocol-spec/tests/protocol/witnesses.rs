@@ -1,6 +1,7 @@
 //! Witnesses, conditions, and locks whose conditions a resolver judges: R5, R8.
 
 use crate::common::*;
+use alloy_primitives::hex;
 use protocol_spec::{
     Address, Amount, Condition, Digest, Lock, Op, Opened, Preimage,
     Side::{Client, Hub},

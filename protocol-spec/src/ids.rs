@@ -35,7 +35,7 @@ macro_rules! bytes {
             type Err = hex::FromHexError;
             fn from_str(s: &str) -> Result<Self, Self::Err> {
                 let mut bytes = [0; $len];
-                hex::decode_to_slice(s.strip_prefix("0x").unwrap_or(s), &mut bytes)?;
+                hex::decode_to_slice(s, &mut bytes)?;
                 Ok(Self(bytes))
             }
         }

@@ -23,15 +23,18 @@ pub(crate) fn deserialize_hex<'de, const N: usize, D: Deserializer<'de>>(
     deserialize(deserializer, |text| {
         let mut bytes = [0; N];
         let digits = digits(text)?;
-        // It would take a second 0x for none.
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| otherwise)?;
         Ok(bytes)
     })
 }
 
-/// What follows the `0x`.
+/// What follows the `0x`. A second one is refused here, because [`hex`] would skip it.
 pub(crate) fn digits(text: &str) -> Result<&str, &'static str> {
-    text.strip_prefix("0x").ok_or("hex must start with 0x")
+    let digits = text.strip_prefix("0x").ok_or("hex must start with 0x")?;
+    match digits.starts_with("0x") {
+        false => Ok(digits),
+        true => Err("hex must start with one 0x"),
+    }
 }
 
 /// A string that `parse` understands.

@@ -35,10 +35,7 @@ pub(crate) mod hex_bytes {
     }
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         text::deserialize(deserializer, |text| {
-            let digits = text::digits(text)?;
-            // A second 0x would be taken for none.
-            let bytes = hex::decode(digits).ok().filter(|_| text::digits(digits).is_err());
-            bytes.ok_or("not bytes in hex")
+            hex::decode(text::digits(text)?).map_err(|_| "not bytes in hex")
         })
     }
 }

@@ -164,6 +164,8 @@ impl World {
             channel_id: id,
             sent: None,
             received: None,
+            sent_locks: None,
+            received_locks: None,
         };
         let inputs = vec![
             Input::Chain(ChainBlock { position, facts }),

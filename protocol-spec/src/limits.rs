@@ -39,6 +39,10 @@ pub const DEADLINE_AHEAD_MAX_S: u64 = 24 * 3600;
 pub const PROOF_DEPTH_MAX: usize = 16;
 /// A WebSocket message, either encoding, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// Locks that one `resume`, or its answer, shows in both lists together. More are shown on chain only.
+pub const SHOWN_LOCKS_MAX: usize = LOCKS_FROM_CLIENT_MAX;
+/// Longest JSON of a lock in a list, bytes.
+const LOCK_JSON_BYTES_MAX: usize = 232;
 /// Longest witness of a lock, bytes. As calldata it costs at most 41,000 gas (40 a byte, EIP-7623): far less than the
 /// resolver may use, so that a lock stays worth resolving. Enough for a deal and fifteen signatures.
 pub const WITNESS_BYTES_MAX: usize = 1024;
@@ -65,6 +69,10 @@ const _: () = assert!(
 const _: () = assert!(
     LOCK_GAS_MAX + RESOLVER_GAS + 40 * WITNESS_BYTES_MAX as u64 <= LOCK_GAS_MAX * RESOLVER_LOCK_WEIGHT,
     "the weight of a resolver lock covers its gas"
+);
+const _: () = assert!(
+    SHOWN_LOCKS_MAX * LOCK_JSON_BYTES_MAX + (16 << 10) <= MESSAGE_BYTES_MAX,
+    "with two vouchers and their proofs"
 );
 const _: () = assert!(
     OPS_PER_FRAME_MAX * OP_BYTES_MAX <= MESSAGE_BYTES_MAX,

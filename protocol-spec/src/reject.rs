@@ -178,6 +178,12 @@ rejects! {
         dispute_no: Seq } = 2173, "R27: dispute {dispute_no} is not final yet; ask again when it is";
     /// A10, A11: a part of what this side did in the channel was lost, so it neither adds nor opens locks there.
     LocksEnded = 2174, "the channel came back from an old backup and carries no new locks; pay directly, or close it and open another";
+    /// A10, A11: a voucher that is to be adopted has locks that are not known here, and their list is missing or another.
+    /// The fault of whoever shows the voucher; the same again with the right list is taken.
+    LocksNotShown { /// Whose voucher.
+        payer: Side, /// In the voucher.
+        expected: Digest, /// By the list; zero: there was none.
+        got: Digest } = 2175, "the {payer:?}'s voucher has locks that are not known here: it commits to {expected}, the list that was shown makes it {got}; show all of them with it, in ascending id";
     /// A stored record cannot be read. An operating error: restore from a backup or the peer.
     RecordCorrupt = 2901, "the stored channel record cannot be read";
 }
@@ -200,9 +206,9 @@ impl Reject {
             | Self::AckPaidMismatch { expected, got }
             | Self::WithdrawMismatch { expected, got, .. }
             | Self::CloseMismatch { expected, got, .. } => pair(expected, got),
-            Self::HistoryMismatch { expected, got } | Self::LocksMismatch { expected, got } => {
-                pair(expected, got)
-            }
+            Self::HistoryMismatch { expected, got }
+            | Self::LocksMismatch { expected, got }
+            | Self::LocksNotShown { expected, got, .. } => pair(expected, got),
             Self::AckUnknown { newest, got } => pair(newest, got),
             Self::BalanceExceeded { available, needed } => pair(available, needed),
             Self::LockIdReused { newest, got } => pair(newest, got),

@@ -135,6 +135,12 @@ impl Opened {
         condition.has_resolver().then_some(Self { condition, witness })
     }
 
+    /// What is opened.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
     /// What opens it.
     #[must_use]
     pub fn witness(&self) -> &Witness {

@@ -4,6 +4,7 @@ use super::{Actor, entry::Entry, session::Session};
 use crate::{ClientEvent, FaultKind, PaymentState, store::rows};
 use protocol_spec::{
     ChannelId, Reject, Seq, SignedVoucher, VerifiedVoucher, Voucher,
+    channel::ShownLocks,
     message::{Frame, ResumeReply},
 };
 
@@ -134,7 +135,7 @@ impl Actor {
         let entry = self.entries.get_mut(id).ok_or("unknown channel")?;
         entry
             .channel
-            .adopt(&own, shown)
+            .adopt(&own, shown, ShownLocks::default())
             .map_err(|reject: Reject| reject.to_string())?;
         let seq = own.voucher().seq;
         entry.credits_lost_until = entry.channel.received().seq;

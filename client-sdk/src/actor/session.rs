@@ -315,6 +315,8 @@ impl Actor {
             channel_id: id,
             sent,
             received: entry.channel.received_signed(),
+            sent_locks: None,
+            received_locks: None,
         };
         self.call(Request::Resume(Box::new(call)), Pending::Resume(id));
     }

@@ -13,7 +13,8 @@ use crate::{ChainError, Rpc};
 use alloy::{
     primitives::{B256, Bytes},
     signers::local::PrivateKeySigner,
-    sol_types::SolCall,
+    sol_types::{self, SolCall},
+    transports::TransportError,
 };
 use fees::Market;
 use futures::future::{BoxFuture, join_all};
@@ -284,7 +285,7 @@ impl ChainAccess {
     pub(crate) async fn claimable(&self, token: Address) -> Result<Amount, ChainError> {
         let account = self.sender().ok_or(ChainError::NoSender)?;
         let call = IAdjudicator::claimableCall { token, account };
-        let decode = |answer: &Bytes| IAdjudicator::claimableCall::abi_decode_returns(answer).map_err(rpc);
+        let decode = |answer: &Bytes| IAdjudicator::claimableCall::abi_decode_returns(answer).map_err(unread);
         let amount = self.ask(self.adjudicator, call.abi_encode(), decode).await?;
         u128::try_from(amount).map(Amount).map_err(rpc)
     }
@@ -307,11 +308,16 @@ fn verdict(answers: Vec<Result<bool, ChainError>>, agree: Option<usize>) -> Resu
 }
 
 /// One call of the endpoint, with a time limit: an endpoint that does not answer is one that failed.
-async fn within<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, E>>) -> Result<T, ChainError> {
+async fn within<T>(call: impl Future<Output = Result<T, TransportError>>) -> Result<T, ChainError> {
     match timeout(CALL_MAX, call).await {
-        Ok(answer) => answer.map_err(rpc),
+        Ok(answer) => answer.map_err(|error| rpc(node_rpc::words(&error))),
         Err(_) => Err(ChainError::Rpc("no answer in time".to_owned())),
     }
+}
+
+/// What was called is not there, or something else is: its bytes tell people nothing.
+fn unread(_: sol_types::Error) -> ChainError {
+    ChainError::Rpc("a contract's answer cannot be read".to_owned())
 }
 
 fn rpc(error: impl std::fmt::Display) -> ChainError {

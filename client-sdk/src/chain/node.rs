@@ -1,6 +1,6 @@
 //! One RPC endpoint.
 
-use super::{Facts, Reading, Seen, Shown, rpc, within};
+use super::{Facts, Reading, Seen, Shown, rpc, unread, within};
 use crate::{ChainError, Rpc};
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
@@ -145,7 +145,7 @@ impl Node {
             // The adjudicator was not deployed yet at that block.
             return Ok(Facts::default());
         }
-        let state = IAdjudicator::channelCall::abi_decode_returns(&answer).map_err(rpc)?;
+        let state = IAdjudicator::channelCall::abi_decode_returns(&answer).map_err(unread)?;
         facts_of(&state).ok_or_else(|| ChainError::Rpc("the adjudicator's numbers do not add up".to_owned()))
     }
 }

@@ -5,7 +5,7 @@ use super::{
     fees::Fees,
     merge::{lower_middle, upper_middle},
     node::Node,
-    rpc, said, within,
+    rpc, said, unread, within,
 };
 use crate::ChainError;
 use alloy::{
@@ -185,7 +185,7 @@ impl ChainAccess {
         let owner = self.sender().ok_or(ChainError::NoSender)?;
         let spender = self.adjudicator;
         let query = erc20::allowanceCall { owner, spender }.abi_encode();
-        let decode = |answer: &Bytes| erc20::allowanceCall::abi_decode_returns(answer).map_err(rpc);
+        let decode = |answer: &Bytes| erc20::allowanceCall::abi_decode_returns(answer).map_err(unread);
         let allowed = self.ask(token, query, decode).await;
         if allowed.is_ok_and(|allowed| allowed >= amount) {
             return Ok(());
@@ -454,8 +454,8 @@ async fn estimate(provider: &DynProvider, request: TransactionRequest) -> Estima
                     || is_too_much_gas(&payload.message)
             });
             match reverts {
-                true => Estimate::Reverts(said(error)),
-                false => Estimate::Failed(rpc(error)),
+                true => Estimate::Reverts(said(node_rpc::words(&error))),
+                false => Estimate::Failed(rpc(node_rpc::words(&error))),
             }
         }
         Err(_) => Estimate::Failed(ChainError::Rpc("no answer in time".to_owned())),

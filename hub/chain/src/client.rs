@@ -16,6 +16,12 @@ use alloy::rpc::types::{Filter, TransactionRequest};
 use async_trait::async_trait;
 use std::sync::Arc;
 
+/// Most requests for the logs of one range. A node that wants 20,000 blocks one by one is asked twice for each; what one range of
+/// all blocks up to an invented head would take has no end.
+const LOG_REQUESTS_MAX: u32 = 40_000;
+/// Most time for the logs of one range, in time limits of a request.
+const LOG_PATIENCE: u32 = 60;
+
 /// A chain behind an alloy provider.
 #[derive(Clone, Debug)]
 pub struct AlloyChain {
@@ -93,6 +99,38 @@ impl AlloyChain {
             ))),
         }
     }
+
+    /// In halves, where the node finds a range too wide.
+    async fn logs_in_parts(&self, whole: LogQuery) -> Result<Vec<ChainLog>, ChainError> {
+        let mut todo = vec![whole];
+        let mut found = Vec::new();
+        for _ in 0..LOG_REQUESTS_MAX {
+            let Some(query) = todo.pop() else {
+                return Ok(found);
+            };
+            match self.logs_once(query).await {
+                Ok(logs) => found.extend(logs),
+                Err(error)
+                    if query.from < query.to && error.is_range_limit(query.to.abs_diff(query.from)) =>
+                {
+                    let middle = query.from.midpoint(query.to);
+                    todo.push(LogQuery {
+                        from: middle.saturating_add(1),
+                        ..query
+                    });
+                    todo.push(LogQuery { to: middle, ..query });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match todo.is_empty() {
+            true => Ok(found),
+            false => Err(ChainError::BadAnswer(format!(
+                "the logs of blocks {} to {} in more than {LOG_REQUESTS_MAX} parts",
+                whole.from, whole.to
+            ))),
+        }
+    }
 }
 
 #[async_trait]
@@ -128,25 +166,13 @@ impl Chain for AlloyChain {
     }
 
     async fn logs(&self, query: LogQuery) -> Result<Vec<ChainLog>, ChainError> {
-        let mut todo = vec![query];
-        let mut found = Vec::new();
-        while let Some(query) = todo.pop() {
-            match self.logs_once(query).await {
-                Ok(logs) => found.extend(logs),
-                Err(error)
-                    if query.from < query.to && error.is_range_limit(query.to.abs_diff(query.from)) =>
-                {
-                    let middle = query.from.midpoint(query.to);
-                    todo.push(LogQuery {
-                        from: middle.saturating_add(1),
-                        ..query
-                    });
-                    todo.push(LogQuery { to: middle, ..query });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        in_order(found)
+        let after = self.rpc.timeout.saturating_mul(LOG_PATIENCE);
+        let late = |_| ChainError::Timeout {
+            what: "the logs of a range, in parts,",
+            after,
+        };
+        let found = tokio::time::timeout(after, self.logs_in_parts(query)).await;
+        in_order(found.map_err(late)??)
     }
 
     async fn call(&self, request: CallRequest) -> Result<Bytes, ChainError> {

@@ -3,6 +3,7 @@
 use alloy::primitives::{B256, Bytes};
 use alloy::rpc::json_rpc::ErrorPayload;
 use alloy::transports::{RpcError, TransportErrorKind};
+use node_rpc::{Failure, nonsense, transport_cause};
 use std::fmt;
 use std::time::Duration;
 
@@ -165,7 +166,7 @@ impl ChainError {
         match error {
             RpcError::ErrorResp(payload) => Self::classify_payload(what, &payload),
             RpcError::NullResp => Self::BadAnswer(format!("{what}: null")),
-            RpcError::DeserError { err, .. } => Self::BadAnswer(format!("{what}: {err}")),
+            RpcError::DeserError { err, .. } => Self::BadAnswer(format!("{what}: {}", nonsense(&err))),
             RpcError::UnsupportedFeature(feature) => Self::Unsupported(feature),
             RpcError::SerError(error) => Self::Config(format!("{what}: {error}")),
             RpcError::LocalUsageError(error) => Self::Config(format!("{what}: {error}")),
@@ -178,7 +179,7 @@ impl ChainError {
             },
             RpcError::Transport(error) => {
                 let text = format!("{what}: {}", transport_cause(&error));
-                match node_rpc::Failure::is_too_large(&error) {
+                match Failure::is_too_large(&error) {
                     true => Self::TooLarge(text),
                     false => Self::Transport(text),
                 }
@@ -226,23 +227,6 @@ impl ChainError {
             // A node that needs too long or sends what makes no sense; a few blocks are not why.
             Self::Timeout { .. } | Self::BadAnswer(_) => width > NARROW_BLOCKS,
             _ => false,
-        }
-    }
-}
-
-/// The innermost reason why a node was not reached. The outer ones repeat the URL, which may hold an API key.
-#[must_use]
-pub fn transport_cause(error: &TransportErrorKind) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    let mut said = None;
-    loop {
-        let text = cause.to_string();
-        if !text.contains("://") {
-            said = Some(text);
-        }
-        match cause.source() {
-            Some(inner) => cause = inner,
-            None => return said.unwrap_or_else(|| "the connection failed".to_owned()),
         }
     }
 }

@@ -25,7 +25,7 @@ mod wait;
 
 pub use client::AlloyChain;
 pub use connect::ChainOptions;
-pub use error::{ChainError, EndpointSaid, transport_cause};
+pub use error::{ChainError, EndpointSaid};
 pub use quorum::{Endpoint, EndpointStatus, QuorumChain, QuorumOptions};
 pub use seldom::Seldom;
 pub use types::{

@@ -127,7 +127,8 @@ impl Driver {
                 answer => break answer?,
             }
         };
-        C::abi_decode_returns(&answer).map_err(|error| ChainError::BadAnswer(error.to_string()))
+        let unread = |_| ChainError::BadAnswer(format!("that of {} cannot be read", C::SIGNATURE));
+        C::abi_decode_returns(&answer).map_err(unread)
     }
 }
 

@@ -10,7 +10,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
     canary::{Canary, planted},
-    channel::{Clock, Phase},
+    channel::{Clock, Phase, ShownLocks},
     limits,
     message::{ErrorCode, RpcError},
 };
@@ -216,7 +216,7 @@ impl Ledger {
             _ => None,
         };
         // Of either side: the client's, or the hub's own, out of which it pays and returns.
-        let covered = own.map_or(Ok(()), |own| entry.channel.covers(own.voucher()));
+        let covered = own.map_or(Ok(()), |own| entry.channel.covers(own.voucher(), None));
         let released = covered.and_then(|()| self.release_doubt(index, own, theirs, clock, commit));
         released.map_err(|reject| match reject {
             // A deposit that this database has not seen yet: it will.
@@ -253,7 +253,7 @@ impl Ledger {
         let entry = self.entry_mut(index)?;
         let (sent, received) = (entry.channel.sent().paid, entry.channel.received().paid);
         if let Some(own) = own {
-            entry.channel.adopt(own, theirs)?;
+            entry.channel.adopt(own, theirs, ShownLocks::default())?;
             // What the client shows follows all of these, and the answer to a voucher that was forgotten is, too.
             entry.stored.backlog.clear();
             entry.stored.bounced.clear();

@@ -164,6 +164,8 @@ impl Ledger {
             channel: entry.info(),
             received: entry.channel.received_signed(),
             sent: None,
+            received_locks: None,
+            sent_locks: None,
         };
         let mut frames = entry.backlog_after(seen);
         if planted(Canary::ForgetUnseen) {

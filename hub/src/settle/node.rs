@@ -1,10 +1,7 @@
 //! The chain as settle talks to it: any alloy provider, every request with a time limit.
 
 use super::{agree::Agreeing, args::NodeArgs, decode, exit::SettleError};
-use crate::{
-    app::contracts::adjudicator_on_chain,
-    chain::{QuorumOptions, transport_cause},
-};
+use crate::{app::contracts::adjudicator_on_chain, chain::QuorumOptions};
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder as _,
@@ -323,7 +320,7 @@ pub(super) fn short_of_gas(message: &str) -> bool {
 pub(super) fn classify(what: &'static str, error: &RpcError<TransportErrorKind>) -> SettleError {
     let Some(payload) = error.as_error_resp() else {
         let cause = match error {
-            RpcError::Transport(error) => transport_cause(error),
+            RpcError::Transport(error) => node_rpc::transport_cause(error),
             _ => "its answer makes no sense".to_owned(),
         };
         return SettleError::Unreachable(format!(

@@ -240,6 +240,8 @@ impl Client {
             channel_id: self.channel.id(),
             sent: self.newest_sent.clone(),
             received: self.channel.received_signed(),
+            sent_locks: None,
+            received_locks: None,
         }
     }
 }

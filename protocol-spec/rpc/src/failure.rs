@@ -1,6 +1,8 @@
 //! Why there is no answer.
 
-use alloy::transports::{TransportError, TransportErrorKind};
+use alloy::transports::{RpcError, TransportError, TransportErrorKind};
+use serde::de::Error as _;
+use serde_json::error::Category;
 use std::error::Error;
 
 /// Why there is no answer. The text names the node by its host, never by its URL, which may hold a key.
@@ -25,18 +27,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The innermost reason of `error`: the outer ones repeat the URL.
+    /// The innermost reason of `error`.
     pub(crate) fn lost(host: &str, error: &(dyn Error + 'static)) -> Self {
-        let mut cause = Some(error);
-        let mut said = None;
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !text.contains("://") {
-                said = Some(text);
-            }
-            cause = error.source();
-        }
-        Self::because(host, said.as_deref().unwrap_or("the connection failed"))
+        Self::because(host, &innermost(error))
     }
 
     pub(crate) fn because(host: &str, cause: &str) -> Self {
@@ -60,6 +53,51 @@ impl From<Failure> for TransportError {
     fn from(failure: Failure) -> Self {
         TransportErrorKind::custom(failure)
     }
+}
+
+/// What failed, for people. It repeats no URL, and of an answer only what the node itself calls an error: the words of what
+/// makes no sense may be anything, also a key.
+#[must_use]
+pub fn words(error: &TransportError) -> String {
+    match error {
+        RpcError::DeserError { err, .. } => nonsense(err),
+        RpcError::Transport(error) => transport_cause(error),
+        other => other.to_string(),
+    }
+}
+
+/// Why JSON is not what it should be, and where, without a word of it: serde repeats the strings that it does not like.
+#[must_use]
+pub fn nonsense(error: &serde_json::Error) -> String {
+    match (error.classify(), error.line()) {
+        (Category::Data, 0) => NOT_ASKED_FOR.to_owned(),
+        (Category::Data, line) => format!("{NOT_ASKED_FOR} at line {line} column {}", error.column()),
+        (Category::Io | Category::Syntax | Category::Eof, _) => error.to_string(),
+    }
+}
+
+/// The same error with [`nonsense`] in place of its words.
+pub(crate) fn wordless(error: serde_json::Error) -> serde_json::Error {
+    match error.is_data() {
+        true => serde_json::Error::custom(nonsense(&error)),
+        false => error,
+    }
+}
+
+const NOT_ASKED_FOR: &str = "the answer is not what was asked for";
+
+/// The innermost reason why a node was not reached.
+#[must_use]
+pub fn transport_cause(error: &TransportErrorKind) -> String {
+    innermost(error)
+}
+
+/// The outer reasons repeat the URL, which may hold a key.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let said = causes.map(ToString::to_string);
+    let said = said.filter(|text| !text.contains("://")).last();
+    said.unwrap_or_else(|| "the connection failed".to_owned())
 }
 
 /// The beginning of what a node sent, for an error's text.

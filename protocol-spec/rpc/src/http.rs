@@ -2,7 +2,7 @@
 
 use super::{
     Asks, BadUrl,
-    failure::{Failure, beginning},
+    failure::{Failure, beginning, wordless},
     secrets::Secrets,
 };
 use alloy::{
@@ -59,7 +59,7 @@ impl Http {
             let body = body?;
             let answer = serde_json::from_slice(&body)
                 .map(|answer| self.secrets.hide_in(answer))
-                .map_err(|error| RpcError::deser_err(error, self.said(&body)))?;
+                .map_err(|error| RpcError::deser_err(wordless(error), self.said(&body)))?;
             return match is_astray(&request, &answer) {
                 false => Ok(answer),
                 true => Err(Failure::because(&self.host, "the node answers another request").into()),

@@ -12,7 +12,7 @@ mod http;
 mod secrets;
 mod ws;
 
-pub use failure::Failure;
+pub use failure::{Failure, nonsense, transport_cause, words};
 pub use fees::market_fees;
 
 use alloy::{

@@ -16,7 +16,7 @@ use alloy::{
     transports::{RpcError, TransportError},
 };
 use node::{KEY, Node, Way};
-use node_rpc::{ANSWER_MAX, Asks, Failure, LOGS_MAX, client};
+use node_rpc::{ANSWER_MAX, Asks, Failure, LOGS_MAX, client, words};
 use std::{sync::atomic::Ordering, time::Duration};
 
 /// What the buffers of two sockets on loopback hold beside what was read.
@@ -108,6 +108,8 @@ async fn an_answer_does_not_tell_the_key() {
         r#""error":{"code":-32000,"message":"no","data":{"asked":"PATH"}}"#,
         r#""error":{"code":-32000,"message":"no","data":"\/v3\/KEY"}"#,
         r#""result":"see PATH""#,
+        r#""result":{"KEY":1}"#,
+        r#""result":{"code":-32000,"message":"KEY is not paid for"}"#,
     ];
     for scheme in ["http", "ws"] {
         for words in words {
@@ -117,6 +119,69 @@ async fn an_answer_does_not_tell_the_key() {
             let error = answer.unwrap_err();
             let said = format!("{error} {error:?}");
             assert!(said.contains("...") && !said.contains(KEY), "{scheme}: {said}");
+        }
+    }
+}
+
+/// serde repeats the string that it does not like, and reads letters that are written by their numbers.
+#[tokio::test]
+async fn what_is_no_answer_does_not_tell_the_key() {
+    let bodies = [
+        r#""KEY""#,
+        r#""\u006bey-0123456789abcdef""#,
+        r#""\/v3\/\u006bey-0123456789abcdef""#,
+        r#"["KEY"]"#,
+        r#"{"jsonrpc":"2.0","id":["KEY"],"result":"0x1"}"#,
+        r#"{"jsonrpc":"2.0","id":0,"error":"\u006bey-0123456789abcdef"}"#,
+        r#"{"jsonrpc":"2.0","id":0,"error":{"code":"KEY"}}"#,
+        r#"{"code":-32000,"message":"\u006bey-0123456789abcdef is not paid for"}"#,
+        r#"{"code":-32000,"message":"no","data":{"asked":"\u006bey-0123456789abcdef"}}"#,
+        "KEY",
+        "\\u006bey-0123456789abcdef",
+    ];
+    for body in bodies {
+        for (scheme, status) in [("http", 200), ("http", 404), ("http", 500), ("ws", 200)] {
+            let node = Node::start(Way::Says(status, body)).await;
+            let client = client(&node.url(scheme), Asks::State).unwrap();
+            let answer = client.request::<_, U64>("eth_call", ()).await;
+            let error = answer.unwrap_err();
+            let said = format!("{error} {error:?} {}", words(&error));
+            assert!(
+                !said.contains("0123456789abcdef"),
+                "{scheme} {status} {body}: {said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told_by_its_place() {
+    let node = Node::start(Way::Says(200, "\n \"KEY\"")).await;
+    let client = client(&node.url("http"), Asks::State).unwrap();
+    let error = ask(&client, "eth_call").await.unwrap_err();
+    assert!(error.is_deser_error(), "{error}");
+    let said = "the answer is not what was asked for at line 2 column 23";
+    assert_eq!(words(&error), said);
+    node.be(Way::Says(200, "{"));
+    let error = ask(&client, "eth_call").await.unwrap_err();
+    let said = "EOF while parsing an object at line 1 column 1";
+    assert_eq!(words(&error), said);
+}
+
+/// What many keys are made of is left in results: whoever cannot read one has it in the error, but not in its words.
+#[tokio::test]
+async fn a_result_that_is_not_read_is_not_repeated() {
+    for result in [
+        r#""result":"0x112233445566778899aabbcc""#,
+        r#""result":"112233445566778899aabbcc""#,
+    ] {
+        for scheme in ["http", "ws"] {
+            let node = Node::start(Way::Tells(result)).await;
+            let client = client(&node.url(scheme), Asks::State).unwrap();
+            let error = client.request::<_, U64>("eth_call", ()).await.unwrap_err();
+            assert!(error.is_deser_error(), "{error}");
+            let said = words(&error);
+            assert!(said.contains("line 1") && !said.contains("1122"), "{said}");
         }
     }
 }

@@ -227,7 +227,7 @@ fn commitment(opening: Option<&LocksOpening>) -> Digest {
     opening.map_or(Digest::ZERO, LocksOpening::commitment)
 }
 
-fn nonzero(amount: Amount) -> Result<Amount, Reject> {
+pub(super) fn nonzero(amount: Amount) -> Result<Amount, Reject> {
     if amount.is_zero() {
         Err(Reject::AmountZero)
     } else {

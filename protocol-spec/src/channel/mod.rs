@@ -17,6 +17,7 @@ pub use half::{Half, Outgoing};
 pub use issue::{Draft, Issued};
 pub use phase::{Event, MOVES, Phase};
 pub use record::{LockFacts, LockKey};
+pub use restore::ShownLocks;
 
 use crate::{
     Amount, ChannelId, Config, Digest, Domain, History, Reject, Side, SignedVoucher, UnixSeconds, Voucher,

@@ -11,6 +11,21 @@ mod types;
 pub use error::{ErrorCode, RpcError};
 pub use types::*;
 
+use crate::{Lock, LockSet, limits};
+
+/// The lists of locks that a message shows with two vouchers, in ascending id. None for a voucher without locks, and where
+/// both together are more than [`limits::SHOWN_LOCKS_MAX`]: the first goes before the second.
+#[must_use]
+pub fn shown_locks(first: &LockSet, second: &LockSet) -> (Option<Vec<Lock>>, Option<Vec<Lock>>) {
+    let mut room = limits::SHOWN_LOCKS_MAX;
+    let mut list = |locks: &LockSet| {
+        let left = room.checked_sub(locks.len()).filter(|_| !locks.is_empty())?;
+        room = left;
+        Some(locks.iter().cloned().collect())
+    };
+    (list(first), list(second))
+}
+
 /// `#[serde(with)]` for a u64 as a decimal string.
 pub(crate) mod decimal_u64 {
     use crate::Seq;

@@ -2,8 +2,9 @@
 
 use super::RpcError;
 use crate::{
-    Address, Amount, CancelDispute, CapacityQuote, ChannelId, Close, Config, Digest, Op, Payee, PaymentId,
-    Receipt, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw, Witness,
+    Address, Amount, CancelDispute, CapacityQuote, ChannelId, Close, Config, Digest, Lock, Op, Payee,
+    PaymentId, Receipt, ReturnReason, Seq, Signature, SignedVoucher, UnixSeconds, VoucherSignature, Withdraw,
+    Witness,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -260,6 +261,10 @@ wire! {
         pub sent: Option<SignedVoucher>,
         /// Newest hub voucher the client accepted.
         pub received: Option<SignedVoucher>,
+        /// The locks of `sent`, in ascending id; none: not shown. See [`super::shown_locks`].
+        pub sent_locks: Option<Vec<Lock>>,
+        /// The locks of `received`, as those of `sent`.
+        pub received_locks: Option<Vec<Lock>>,
     }
 
     /// Answer to `resume`. The hub's frames after `received` follow as `voucher` notifications.
@@ -270,6 +275,10 @@ wire! {
         pub received: Option<SignedVoucher>,
         /// Newest voucher the hub signed.
         pub sent: Option<SignedVoucher>,
+        /// The locks of `received`, in ascending id; none: not shown. See [`super::shown_locks`].
+        pub received_locks: Option<Vec<Lock>>,
+        /// The locks of `sent`, as those of `received`.
+        pub sent_locks: Option<Vec<Lock>>,
     }
 
     /// Answer to `voucher`, sent after the hub's frame that acknowledges it.

@@ -5,7 +5,7 @@ use Side::{Client, Hub};
 use protocol_spec::{
     Address, Amount, Channel, Digest, Domain, Reject, Seq, Side, SignedVoucher, VerifiedVoucher,
     VoucherSignature, batch,
-    channel::{Accepted, Delays},
+    channel::{Accepted, Delays, ShownLocks},
     limits,
 };
 
@@ -187,6 +187,12 @@ fn a06_extreme_amounts_are_refused_before_any_arithmetic() {
     assert!(serde_json::from_str::<Amount>("\"340282366920938463463374607431768211456\"").is_err());
 }
 
+/// No lists of locks.
+const NONE: ShownLocks<'_> = ShownLocks {
+    own: None,
+    theirs: None,
+};
+
 /// A hub restored from a backup taken before the last `lost` vouchers.
 fn rolled_back(lost: u8) -> (World, Sent, Sent) {
     let mut w = World::new();
@@ -211,7 +217,7 @@ fn a10_a_rolled_back_hub_adopts_what_its_own_signature_proves() {
     let next = w.issue(Client, &[pay(99, 1, 0)]).unwrap();
     assert!(matches!(w.deliver(Client, &next), Err(Reject::AckUnknown { .. })));
     w.hub
-        .adopt(&newest_hub.verified, Some(&newest_client.verified))
+        .adopt(&newest_hub.verified, Some(&newest_client.verified), NONE)
         .unwrap();
     assert_eq!(w.hub.sent().seq, Seq(6));
     assert_eq!(w.hub.sent_voucher().as_ref(), Some(newest_hub.verified.voucher()));
@@ -231,7 +237,7 @@ fn a10_adoption_needs_all_that_was_acknowledged_and_nothing_contradictory() {
     let (mut w, newest_client, newest_hub) = rolled_back(5);
     let adopt = |w: &mut World, own: &Sent, theirs: Option<&Sent>| {
         name(unchanged_if_refused(&mut w.hub, |hub| {
-            hub.adopt(&own.verified, theirs.map(|sent| &sent.verified))
+            hub.adopt(&own.verified, theirs.map(|sent| &sent.verified), NONE)
         }))
     };
     let variant = |side, of: &Sent, change: fn(&mut protocol_spec::Voucher)| {
@@ -253,7 +259,7 @@ fn a10_adoption_needs_all_that_was_acknowledged_and_nothing_contradictory() {
     });
     assert_eq!(adopt(&mut w, &newest_hub, Some(&liar)), "BalanceExceeded");
     let locked = variant(Client, &newest_client, |v| v.locks = Digest([1; 32]));
-    assert_eq!(adopt(&mut w, &newest_hub, Some(&locked)), "CloseBlocked");
+    assert_eq!(adopt(&mut w, &newest_hub, Some(&locked)), "LocksNotShown");
     let old = variant(Hub, &newest_hub, |v| v.seq = Seq(1));
     assert_eq!(adopt(&mut w, &old, None), "SeqNotNewer");
 }
@@ -273,10 +279,10 @@ fn a10_a_client_that_withdrew_later_credits_is_adopted() {
     let mut rich = w.hub.clone();
     rich.withdraw_confirmed(Client, Amount(901));
     assert_eq!(
-        name(rich.adopt(&own.verified, Some(&theirs.verified))),
+        name(rich.adopt(&own.verified, Some(&theirs.verified), NONE)),
         "BalanceExceeded"
     );
-    w.hub.adopt(&own.verified, Some(&theirs.verified)).unwrap();
+    w.hub.adopt(&own.verified, Some(&theirs.verified), NONE).unwrap();
     assert_eq!(w.hub.settlement(), w.client.settlement());
 }
 
@@ -299,7 +305,7 @@ fn a10_adoption_takes_nothing_back_that_is_known() {
         change(&mut theirs);
         let (own, theirs) = (verified(Hub, &own), verified(Client, &theirs));
         let mut hub = w.hub.clone();
-        let answer = unchanged_if_refused(&mut hub, |hub| hub.adopt(&own, Some(&theirs)));
+        let answer = unchanged_if_refused(&mut hub, |hub| hub.adopt(&own, Some(&theirs), NONE));
         answer.map(|()| hub).map_err(|reject| reject.name())
     };
     let back = adopt(true, &|v| (v.ack_seq, v.ack_paid) = (Seq(0), Amount(0)));
@@ -324,7 +330,7 @@ fn a10_an_ack_of_a_forgotten_voucher_counts_between_its_neighbours_only() {
     let late = w.issue(Client, &[pay(2, 10, 0)]).unwrap();
     let newest = w.send(Hub, &[credit(3, 300)]);
     w.hub = Channel::from_record(&backup).unwrap();
-    w.hub.adopt(&newest.verified, None).unwrap();
+    w.hub.adopt(&newest.verified, None, NONE).unwrap();
     let lie = |w: &World, ack_paid: u128| {
         let mut voucher = late.verified.voucher().clone();
         voucher.ack_paid = Amount(ack_paid);
@@ -350,7 +356,7 @@ fn a10_an_ack_of_a_forgotten_voucher_counts_between_its_neighbours_only() {
 fn a10_who_adopted_adds_no_locks() {
     let (mut w, newest_client, newest_hub) = rolled_back(2);
     w.hub
-        .adopt(&newest_hub.verified, Some(&newest_client.verified))
+        .adopt(&newest_hub.verified, Some(&newest_client.verified), NONE)
         .unwrap();
     assert_eq!(name(w.issue(Hub, &[add(lock(1, 1, START + 5000))])), "LocksEnded");
     assert_eq!((w.hub.is_restored(), w.client.is_restored()), (true, false));
@@ -365,7 +371,9 @@ fn a11_a_restored_client_adopts_the_same_way() {
     let own = w.send(Client, &[pay(1, 10, 0)]);
     let theirs = w.send(Hub, &[credit(2, 5)]);
     w.client = Channel::from_record(&backup).unwrap();
-    w.client.adopt(&own.verified, Some(&theirs.verified)).unwrap();
+    w.client
+        .adopt(&own.verified, Some(&theirs.verified), NONE)
+        .unwrap();
     assert!(w.client.must_ack(), "the hub learns that its voucher is known");
     w.send(Client, &[]);
     assert_eq!((w.client.settlement(), w.hub.unacked()), (w.hub.settlement(), 0));

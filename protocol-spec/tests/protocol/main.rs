@@ -14,6 +14,7 @@
     reason = "tests"
 )]
 
+mod a10_locks;
 mod attacks;
 mod calls;
 mod codec;

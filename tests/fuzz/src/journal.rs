@@ -224,6 +224,8 @@ fn opening(number: usize) -> Vec<Input> {
         channel_id: id,
         sent: None,
         received: None,
+        sent_locks: None,
+        received_locks: None,
     };
     let resumption = Resumption {
         call,

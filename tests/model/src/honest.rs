@@ -412,6 +412,17 @@ impl Honest {
         self.used[0] = was.used[0];
     }
 
+    /// A10: in the other's voucher a lock is gone that this party could have resolved, and the sum has not risen by it. What an
+    /// own voucher acknowledges was accepted once; and what was learnt since the rollback may have been given up before.
+    #[must_use]
+    pub fn robbed_by(&self, theirs: &Voucher, marked: [bool; LOCKS]) -> bool {
+        let used = |i: &usize| (self.known[*i] != Known::No || marked[*i]) && !self.given[*i];
+        let gone = (0..LOCKS).filter(|i| self.acc.locks[*i] > 0 && theirs.locks[*i] == 0);
+        let owed = gone.filter(used).count();
+        let newer = theirs.seq > self.newest().ack_seq;
+        newer && owed > usize::from(theirs.paid.saturating_sub(self.acc.paid))
+    }
+
     /// A10: the other's newest voucher is the one that was accepted before the rollback. What is known of its locks is
     /// worth a dispute again.
     pub fn adopts_theirs(&mut self, was: &Self) {

@@ -558,6 +558,9 @@ impl LinkModel {
                         if own > h.n {
                             back.adopts_own(&lost.was, own);
                         }
+                        if newest && back.robbed_by(&lost.was.acc, final_marks(link)) {
+                            continue;
+                        }
                         if newest && lost.was.acc.ack_seq <= own {
                             back.adopts_theirs(&lost.was);
                         }

@@ -336,6 +336,8 @@ fn resume(hub: &Hub, call: &ResumeCall, notes: &mut Vec<Notification>) -> Resume
         channel,
         received: entry.received.clone(),
         sent: entry.frames.last().map(|frame| frame.voucher.clone()),
+        received_locks: None,
+        sent_locks: None,
     }
 }
 

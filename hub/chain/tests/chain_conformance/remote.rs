@@ -3,9 +3,14 @@
 use crate::contract;
 use crate::node::{Node, options};
 use alloy::primitives::U256;
-use alloy::providers::Provider as _;
+use alloy::providers::{Provider as _, RootProvider};
+use alloy::rpc::client::RpcClient;
+use alloy::rpc::json_rpc::{ErrorPayload, RequestPacket, ResponsePacket, ResponsePayload, SerializedRequest};
+use alloy::transports::TransportFut;
 use hub_chain::embedded::{EmbeddedChain, EmbeddedConfig};
 use hub_chain::{AlloyChain, Chain as _, ChainError, ChainOptions, LogQuery, TxRequest};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -201,4 +206,63 @@ async fn logs_that_are_too_long_for_one_answer_are_asked_for_in_halves() {
     );
     assert!(!text.contains("key"), "{text}");
     server.abort();
+}
+
+/// A node that wants every block asked for by itself.
+fn one_by_one(request: &SerializedRequest) -> ResponsePayload {
+    use serde_json::{Value, json, value::to_raw_value};
+    let params: Value = serde_json::from_str(request.params().unwrap().get()).unwrap_or_default();
+    match request.method() {
+        "eth_chainId" => ResponsePayload::Success(to_raw_value("0x1").unwrap()),
+        _ if params[0]["fromBlock"] == params[0]["toBlock"] => {
+            ResponsePayload::Success(to_raw_value(&json!([])).unwrap())
+        }
+        _ => ResponsePayload::Failure(ErrorPayload {
+            code: -32_000,
+            message: "block range is too wide".into(),
+            data: None,
+        }),
+    }
+}
+
+/// The logs up to an invented head, and how often the node was asked for them; each answer takes so long.
+async fn logs_of_all_blocks(takes: Duration) -> (ChainError, usize) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let node = tower::service_fn(move |packet: RequestPacket| -> TransportFut<'static> {
+        let count = count.clone();
+        Box::pin(async move {
+            let request = packet.as_single().unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(takes).await;
+            Ok(ResponsePacket::Single(alloy::rpc::json_rpc::Response {
+                id: request.id().clone(),
+                payload: one_by_one(request),
+            }))
+        })
+    });
+    let provider = RootProvider::new(RpcClient::new(node, true));
+    let chain = AlloyChain::with_provider(provider, ChainOptions::default())
+        .await
+        .unwrap();
+    asked.store(0, Ordering::Relaxed);
+    let error = chain.logs(LogQuery {
+        address: alloy::primitives::Address::with_last_byte(1),
+        from: 1,
+        to: u64::MAX,
+    });
+    (error.await.unwrap_err(), asked.load(Ordering::Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invented_head_keeps_nobody_waiting_for_good() {
+    let (error, asked) = logs_of_all_blocks(Duration::ZERO).await;
+    assert!(
+        matches!(error, ChainError::BadAnswer(_)) && error.is_retryable(),
+        "{error}"
+    );
+    assert_eq!(asked, 40_000);
+    let (error, asked) = logs_of_all_blocks(Duration::from_secs(9)).await;
+    assert!(matches!(error, ChainError::Timeout { .. }), "{error}");
+    assert_eq!(asked, 67, "within 60 limits of 10 s");
 }

@@ -131,6 +131,8 @@ impl Wire {
                 channel_id: lane.id,
                 sent: lane.newest_voucher(),
                 received: lane.theirs.clone(),
+                sent_locks: None,
+                received_locks: None,
             })))
         };
         let replies = self.ask_for_all(lanes, call).await.context("resume")?;

@@ -224,7 +224,7 @@ fn said(answer: &Answer) -> bool {
 
 fn cause(answer: &Answer) -> Option<String> {
     match answer {
-        Err(RpcError::Transport(error)) => Some(crate::chain::transport_cause(error)),
+        Err(RpcError::Transport(error)) => Some(node_rpc::transport_cause(error)),
         _ => None,
     }
 }

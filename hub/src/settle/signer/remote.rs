@@ -2,10 +2,7 @@
 //! data is an object or a text: clef has `account_` methods, web3signer `eth_signTypedData`, others `eth_signTypedData_v4`.
 
 use super::compare::{asked, signature_of};
-use crate::{
-    chain::transport_cause,
-    settle::{decode::plain, exit::SettleError, files::say},
-};
+use crate::settle::{decode::plain, exit::SettleError, files::say};
 use alloy::{
     consensus::SignableTransaction,
     primitives::{Bytes, Signature, TxKind, U64, U128},
@@ -222,7 +219,9 @@ fn failed(method: &str, error: &RpcError<TransportErrorKind>) -> Refusal {
             plain(&payload.message, 200),
             payload.code
         ),
-        (None, RpcError::Transport(error)) => format!("{method} failed: {}", transport_cause(error)),
+        (None, RpcError::Transport(error)) => {
+            format!("{method} failed: {}", node_rpc::transport_cause(error))
+        }
         (None, _) => format!("{method} failed: the answer makes no sense"),
     });
     Refusal { code, error }

@@ -50,6 +50,8 @@ pub(crate) enum Way {
     Echo,
     /// With this in place of a result: `PATH` and `KEY` are those of its URL.
     Tells(&'static str),
+    /// With this status (no matter over a WebSocket) and this alone, words as in `Tells`.
+    Says(u16, &'static str),
     /// With the number of another request.
     Astray,
     /// With status 307, to another one.
@@ -133,9 +135,12 @@ fn answer(request: &[u8]) -> String {
     json!({"jsonrpc": "2.0", "id": request["id"], "result": "0x1"}).to_string()
 }
 
+fn keyed(words: &str) -> String {
+    words.replace("PATH", "/v3/KEY").replace("KEY", KEY)
+}
+
 fn told(honest: &str, words: &str) -> String {
-    let words = words.replace("PATH", "/v3/KEY").replace("KEY", KEY);
-    honest.replace(r#""result":"0x1""#, &words)
+    honest.replace(r#""result":"0x1""#, &keyed(words))
 }
 
 fn hang_up() -> io::Result<()> {
@@ -169,6 +174,11 @@ impl Line {
             Way::Tells(words) => {
                 let answer = told(honest, words);
                 self.write(stream, (ok(answer.len()) + &answer).as_bytes()).await
+            }
+            Way::Says(status, words) => {
+                let words = keyed(words);
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", words.len());
+                self.write(stream, (head + &words).as_bytes()).await
             }
             Way::Astray => {
                 let answer = honest.replace(r#""id":"#, r#""id":1"#);
@@ -231,6 +241,10 @@ impl Line {
                 }
                 Way::Tells(words) => {
                     let answer = Message::text(told(&answer(request.as_bytes()), words));
+                    socket.send(answer).await.map_err(io::Error::other)?;
+                }
+                Way::Says(_, words) => {
+                    let answer = Message::text(keyed(words));
                     socket.send(answer).await.map_err(io::Error::other)?;
                 }
                 Way::Announced(length) => {

@@ -6,7 +6,7 @@ use crate::honest::Op;
 use crate::link::{Act, CANCEL_LIFE, Link};
 use protocol_spec::{
     CancelDispute, Channel, Op as RealOp, Reject, Seq, UnixSeconds, VerifiedVoucher, Voucher as RealVoucher,
-    channel::{Accepted, Event, Phase},
+    channel::{Accepted, Event, Phase, ShownLocks},
 };
 
 /// A channel with what a caller of it keeps.
@@ -49,8 +49,6 @@ pub(super) mod not_replayed {
     pub(crate) const FRESH_MARK: &str = "a conversion because of an unconfirmed mark";
     /// A10: a voucher of the other side alone comes as an ordinary frame.
     pub(crate) const ORDINARY: &str = "an adoption of the other's voucher without a newer own one";
-    /// A10: the channel adopts no vouchers with locks, whose list it does not know.
-    pub(crate) const LOCKED: &str = "an adoption with locks";
 }
 
 impl Party {
@@ -172,10 +170,9 @@ impl Party {
             Some(Act::Resyncs(own, true)) if usize::from(own) == next.mine.len() => {
                 return Ok(Outcome::NotReplayed(not_replayed::ORDINARY));
             }
-            Some(Act::Resyncs(own, newest)) => match next.adopts(world, own, newest) {
-                Err(Reject::CloseBlocked(_)) => return Ok(Outcome::NotReplayed(not_replayed::LOCKED)),
-                adopted => adopted.map_err(refused)?,
-            },
+            Some(Act::Resyncs(own, newest)) => {
+                next.adopts(world, from, own, newest).map_err(refused)?;
+            }
             _ => {}
         }
         next.see(world, to, now)?;
@@ -250,7 +247,7 @@ impl Party {
         self.mine.truncate(kept.into());
     }
 
-    fn adopts(&mut self, world: &World, own: u8, newest: bool) -> Result<(), Reject> {
+    fn adopts(&mut self, world: &World, from: &Link, own: u8, newest: bool) -> Result<(), Reject> {
         let lost = self.lost.clone().expect("a rollback came before");
         let had = self.mine.len();
         if usize::from(own) == had {
@@ -258,7 +255,16 @@ impl Party {
         }
         let voucher = lost.mine[usize::from(own) - 1].clone();
         let theirs = lost.newest.filter(|_| newest);
-        self.channel.adopt(&world.verified(0, voucher), theirs.as_ref())?;
+        let was = from.lost.expect("a rollback came before").was;
+        let (own_locks, their_locks) = (was.mine[usize::from(own) - 1].locks, was.acc.locks);
+        let own_locks = world.locks(0, own_locks, &self.ids[0]);
+        let their_locks = world.locks(1, their_locks, &self.ids[1]);
+        let shown = ShownLocks {
+            own: Some(&own_locks),
+            theirs: Some(&their_locks),
+        };
+        self.channel
+            .adopt(&world.verified(0, voucher), theirs.as_ref(), shown)?;
         self.mine = lost.mine[..own.into()].to_vec();
         self.forgotten = (1..own).filter(|seq| usize::from(*seq) > had).collect();
         self.newest = theirs.or(self.newest.take());

@@ -150,17 +150,24 @@ impl World {
         }
     }
 
-    /// What a voucher of `payer` commits to with these locks.
+    /// These locks of a voucher of `payer`, in ascending id.
     #[must_use]
-    pub(super) fn commitment(&self, payer: usize, locks: [u8; LOCKS], ids: &[u64; LOCKS]) -> Digest {
+    pub(super) fn locks(&self, payer: usize, locks: [u8; LOCKS], ids: &[u64; LOCKS]) -> Vec<Lock> {
         let mut listed: Vec<_> = (0..LOCKS)
             .filter(|i| locks[*i] > 0)
             .map(|i| self.lock(payer, i, ids[i]))
             .collect();
+        listed.sort_by_key(|lock| lock.id);
+        listed
+    }
+
+    /// What a voucher of `payer` commits to with these locks.
+    #[must_use]
+    pub(super) fn commitment(&self, payer: usize, locks: [u8; LOCKS], ids: &[u64; LOCKS]) -> Digest {
+        let listed = self.locks(payer, locks, ids);
         if listed.is_empty() {
             return Digest::ZERO;
         }
-        listed.sort_by_key(|lock| lock.id);
         let leaves = listed.iter().map(Lock::leaf).collect();
         protocol_spec::LocksOpening {
             root: protocol_spec::batch::Tree::new(leaves).root(),

@@ -1,7 +1,7 @@
 //! What the chain tells: opens, deposits, withdrawals, disputes, closes. Confirmed blocks only, but for disputes.
 
 use super::{
-    ChainBlock, ChainFact, Commit, Defence, Ledger, Output, TxKind, entry::Entry, input::Change,
+    Adopted, ChainBlock, ChainFact, Commit, Defence, Ledger, Output, TxKind, entry::Entry, input::Change,
     output::PendingTx, touched::keep,
 };
 use protocol_spec::{
@@ -136,7 +136,11 @@ impl Ledger {
     pub(super) fn closed(&mut self, channel: &ChannelId, now: UnixSeconds, commit: &mut Commit) {
         self.enter(channel, &Event::ClosedOnChain, now, commit);
         self.change(channel, now, commit, |entry| {
-            (entry.stored.frozen, entry.stored.unsynced) = (false, false);
+            entry.stored.frozen = false;
+            if std::mem::take(&mut entry.stored.unsynced) {
+                // Of its locks nothing more will be known.
+                entry.stored.adopted = Some(Adopted::default());
+            }
             entry.forget_transaction(|_| true);
         });
         self.unroute(channel);

@@ -343,7 +343,7 @@ impl Ledger {
         }));
         let dropped = issue.ops.iter().any(|op| matches!(op, Op::LockDrop { .. }));
         entry.stored.backlog.push(issue);
-        if entry.stored.resting.is_empty() {
+        if !entry.lock_lists().owes {
             self.locked.remove(&index);
         }
         if dropped {

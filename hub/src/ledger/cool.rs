@@ -24,6 +24,7 @@ impl Ledger {
             &self.lagging,
             &self.locked,
             &self.payers,
+            &self.keepers,
             &self.promising,
             &self.needy,
             &self.awaiting,

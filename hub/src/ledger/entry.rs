@@ -1,7 +1,7 @@
 //! One channel as the ledger keeps it.
 
 use super::{
-    Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, log::Log, output::Issue,
+    Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, locks::Kept, log::Log, output::Issue,
     payments::Known,
 };
 use crate::engine::SessionId;
@@ -61,6 +61,8 @@ pub(super) struct Stored {
     pub(super) adopted: Option<Adopted>,
     /// The hub's start in which it was released; [`super::rollback::LOSS_ACCEPTED`].
     pub(super) released_in: u64,
+    /// See [`super::locks`]. What opened locks of the hub here since the channel was in doubt.
+    pub(super) kept: Vec<Kept>,
     /// See [`super::liquidity`].
     pub(super) reserve: ReserveBook,
     /// The client is about to sign a close with this deadline: nothing is credited to it before.

@@ -95,6 +95,9 @@ impl Ledger {
             }
         }
         self.look_at_demand(index);
+        if ops.iter().any(Op::is_lock) {
+            self.look_at_locks(index);
+        }
         self.entry_mut(index)?.stored.bounced.clone_from(&bounced);
         let signed = voucher.signed().clone();
         let change = match ops.iter().any(|op| matches!(op, Op::LockAdd { .. })) {

@@ -4,8 +4,8 @@ use super::{Policy, Vault};
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, CapacityQuote, ChannelId, Config, Op, Seq, Side, Signature, SignedVoucher, UnixSeconds,
-    VerifiedVoucher, Witness,
+    Address, Amount, CapacityQuote, ChannelId, Config, Lock, Op, Seq, Side, Signature, SignedVoucher,
+    UnixSeconds, VerifiedVoucher, Witness,
     message::{
         CancelDisputeCall, CapacityCall, CloseCall, LockCall, PaymentCall, PrepareCloseCall, QuoteCall,
         RegisterCall, Release, ResumeCall, Reveal, SubscribeCall, WithdrawCall,
@@ -384,9 +384,9 @@ pub enum Change {
         /// The channel.
         channel: ChannelId,
         /// A voucher of the hub that was forgotten.
-        own: Option<Box<SignedVoucher>>,
+        own: Option<Box<ShownVoucher>>,
         /// The client's voucher that it acknowledges, if that was forgotten, too.
-        theirs: Option<Box<SignedVoucher>>,
+        theirs: Option<Box<ShownVoucher>>,
     },
     /// See [`Input::AcceptLoss`].
     LossAccepted(ChannelId),
@@ -403,6 +403,15 @@ pub enum Change {
         /// How much serves no order.
         amount: Amount,
     },
+}
+
+/// A voucher that a client showed with the list of its locks.
+#[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub struct ShownVoucher {
+    /// The voucher.
+    pub signed: SignedVoucher,
+    /// Its locks, if they were shown.
+    pub locks: Option<Vec<Lock>>,
 }
 
 impl Change {

@@ -99,6 +99,8 @@ pub struct Ledger {
     locked: BTreeSet<usize>,
     /// Channels with forwarded locks of their clients.
     payers: BTreeSet<usize>,
+    /// Channels that were in doubt, in which something opened a lock of the hub since.
+    keepers: BTreeSet<usize>,
     /// Payers' locks forwarded and not gone yet, by weight.
     forwarded: u64,
     /// Questions to resolvers. Not in the journal: what is open when the process ends is told again.
@@ -161,6 +163,7 @@ impl Ledger {
             lagging: BTreeSet::new(),
             locked: BTreeSet::new(),
             payers: BTreeSet::new(),
+            keepers: BTreeSet::new(),
             forwarded: 0,
             asked: locks::Asked::default(),
             vaults: BTreeMap::new(),

@@ -110,9 +110,11 @@ impl Restore<'_> {
             ledger.places.insert(index, known.id, position);
         }
         ledger.forwarded = ledger.forwarded.saturating_add(entry.forwarded_weight());
+        let locks = entry.lock_lists();
         let lists = [
-            (&mut ledger.locked, !stored.resting.is_empty()),
-            (&mut ledger.payers, !stored.forwards.is_empty()),
+            (&mut ledger.locked, locks.owes),
+            (&mut ledger.payers, locks.is_owed),
+            (&mut ledger.keepers, !stored.kept.is_empty()),
             (&mut ledger.promising, stored.reserve.is_promise()),
             (&mut ledger.frozen, stored.frozen),
             (&mut ledger.unsynced, stored.unsynced),

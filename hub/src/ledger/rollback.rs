@@ -5,14 +5,19 @@
 //! hub's memory, and told. What the hub may have countersigned can still be mined for a day: until then the client is
 //! paid, and what it pays comes back. Disputes are answered all the while, with the best there is.
 
-use super::{Commit, Input, Ledger, Output, Resumption, entry::Entry, input::Change, slots::Look};
+use super::{
+    Commit, Input, Ledger, Output, Resumption,
+    entry::Entry,
+    input::{Change, ShownVoucher},
+    slots::Look,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Address, Amount, ChannelId, Config, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
+    Address, Amount, ChannelId, Config, Lock, Reject, Seq, SignedVoucher, UnixSeconds, VerifiedVoucher,
     canary::{Canary, planted},
     channel::{Clock, Phase, ShownLocks},
     limits,
-    message::{ErrorCode, RpcError},
+    message::{ErrorCode, ResumeCall, RpcError},
 };
 
 /// As the start in which a channel was released: its client may show what was given up at any time.
@@ -156,10 +161,11 @@ impl Ledger {
             if open {
                 (entry.stored.unsynced, entry.stored.adopted) = (true, None);
             }
-            open
+            open.then(|| entry.lock_lists())
         });
-        if doubted == Some(true) {
+        if let Some(lists) = doubted.flatten() {
             self.unsynced.insert(index);
+            self.list_locks(index, lists);
             self.dirty.insert(index);
         }
     }
@@ -195,6 +201,7 @@ impl Ledger {
     pub(super) fn resync(
         &mut self,
         index: usize,
+        call: &ResumeCall,
         sent: Option<&VerifiedVoucher>,
         received: Option<&VerifiedVoucher>,
         clock: Clock,
@@ -216,11 +223,17 @@ impl Ledger {
             _ => None,
         };
         // Of either side: the client's, or the hub's own, out of which it pays and returns.
-        let covered = own.map_or(Ok(()), |own| entry.channel.covers(own.voucher(), None));
-        let released = covered.and_then(|()| self.release_doubt(index, own, theirs, clock, commit));
+        let shown = Shown {
+            own: own.map(|own| (own, call.received_locks.as_deref())),
+            theirs: theirs.map(|theirs| (theirs, call.sent_locks.as_deref())),
+        };
+        let covered = shown
+            .own
+            .map_or(Ok(()), |(own, locks)| entry.channel.covers(own.voucher(), locks));
+        let released = covered.and_then(|()| self.release_doubt(index, shown, clock, commit));
         released.map_err(|reject| match reject {
-            // A deposit that this database has not seen yet: it will.
-            Reject::BalanceExceeded { .. } => RpcError::from(&reject),
+            // A deposit that this database has not seen yet: it will. A list that is missing: it can be shown.
+            Reject::BalanceExceeded { .. } | Reject::LocksNotShown { .. } => RpcError::from(&reject),
             reject => refused(reject.to_string()),
         })
     }
@@ -228,32 +241,43 @@ impl Ledger {
     pub(super) fn repeat_resync(
         &mut self,
         channel: &ChannelId,
-        own: Option<Box<SignedVoucher>>,
-        theirs: Option<Box<SignedVoucher>>,
+        own: Option<Box<ShownVoucher>>,
+        theirs: Option<Box<ShownVoucher>>,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         let index = self.index(channel).ok_or(Reject::RecordCorrupt)?;
         let config = self.entry(index)?.channel.config();
         let (hub, client) = (config.hub_signer, config.client_signer);
-        let verified = |signed, signer| VerifiedVoucher::assume_verified(signed, &self.domain, signer);
-        let own = own.map(|signed| verified(*signed, hub));
-        let theirs = theirs.map(|signed| verified(*signed, client));
-        self.release_doubt(index, own.as_ref(), theirs.as_ref(), clock, commit)
+        let verified = |shown: Box<ShownVoucher>, signer| {
+            let verified = VerifiedVoucher::assume_verified(shown.signed, &self.domain, signer);
+            (verified, shown.locks)
+        };
+        let own = own.map(|shown| verified(shown, hub));
+        let theirs = theirs.map(|shown| verified(shown, client));
+        let shown = Shown {
+            own: own.as_ref().map(|(own, locks)| (own, locks.as_deref())),
+            theirs: theirs.as_ref().map(|(theirs, locks)| (theirs, locks.as_deref())),
+        };
+        self.release_doubt(index, shown, clock, commit)
     }
 
     fn release_doubt(
         &mut self,
         index: usize,
-        own: Option<&VerifiedVoucher>,
-        theirs: Option<&VerifiedVoucher>,
+        shown: Shown<'_>,
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         let entry = self.entry_mut(index)?;
         let (sent, received) = (entry.channel.sent().paid, entry.channel.received().paid);
-        if let Some(own) = own {
-            entry.channel.adopt(own, theirs, ShownLocks::default())?;
+        if let Some((own, own_locks)) = shown.own {
+            let (theirs, their_locks) = shown.theirs.unzip();
+            let locks = ShownLocks {
+                own: own_locks,
+                theirs: their_locks.flatten(),
+            };
+            entry.channel.adopt(own, theirs, locks)?;
             // What the client shows follows all of these, and the answer to a voucher that was forgotten is, too.
             entry.stored.backlog.clear();
             entry.stored.bounced.clear();
@@ -266,9 +290,10 @@ impl Ledger {
         self.certain(index, adopted, self.starts, commit);
         commit.changes.push(&Change::Resynced {
             channel,
-            own: own.map(|own| Box::new(own.signed().clone())),
-            theirs: theirs.map(|theirs| Box::new(theirs.signed().clone())),
+            own: shown.own.map(ShownVoucher::boxed),
+            theirs: shown.theirs.map(ShownVoucher::boxed),
         });
+        self.take_over_locks(index, clock, commit)?;
         self.catch_up(index, clock, commit);
         Ok(())
     }
@@ -294,6 +319,24 @@ impl Ledger {
         commit.outputs.push(Output::Released(entry.channel.id(), adopted));
         self.unsynced.remove(&index);
         self.dirty.insert(index);
+    }
+}
+
+/// What a client shows of a channel in doubt: vouchers with the lists of their locks.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    /// A voucher of the hub that was forgotten.
+    own: Option<(&'a VerifiedVoucher, Option<&'a [Lock]>)>,
+    /// The client's that it acknowledges, if that was forgotten, too.
+    theirs: Option<(&'a VerifiedVoucher, Option<&'a [Lock]>)>,
+}
+
+impl ShownVoucher {
+    fn boxed((shown, locks): (&VerifiedVoucher, Option<&[Lock]>)) -> Box<Self> {
+        Box::new(Self {
+            signed: shown.signed().clone(),
+            locks: locks.map(<[Lock]>::to_vec),
+        })
     }
 }
 

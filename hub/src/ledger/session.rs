@@ -1,14 +1,19 @@
 //! Login, register, resume, subscriptions and questions: what connections ask about.
 
-use super::{Commit, Ledger, Origin, Output, Resumption, entry::Subscriber, input::Change, output::FrameOut};
+use super::{
+    Commit, Ledger, Origin, Output, Resumption,
+    entry::{Entry, Subscriber},
+    input::Change,
+    output::FrameOut,
+};
 use crate::engine::SessionId;
 use protocol_spec::{
-    ChannelId, Reject, VerifiedVoucher,
+    ChannelId, Reject, Seq, VerifiedVoucher,
     canary::{Canary, planted},
     channel::Clock,
     message::{
         Cursor, Empty, ErrorCode, LoginReply, RegisterCall, Reply, ResumeCall, ResumeReply, RpcError,
-        SubscribeCall, SubscribeReply,
+        SubscribeCall, SubscribeReply, shown_locks,
     },
 };
 use std::sync::Arc;
@@ -157,16 +162,10 @@ impl Ledger {
         if foreign(sent) || foreign(received) {
             return Err(RpcError::from(&Reject::WrongChannel));
         }
-        self.resync(index, sent, received, clock, commit)?;
+        self.resync(index, call, sent, received, clock, commit)?;
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
-        let reply = ResumeReply {
-            channel: entry.info(),
-            received: entry.channel.received_signed(),
-            sent: None,
-            received_locks: None,
-            sent_locks: None,
-        };
+        let reply = entry.resumed(sent);
         let mut frames = entry.backlog_after(seen);
         if planted(Canary::ForgetUnseen) {
             frames.clear();
@@ -284,6 +283,26 @@ impl Ledger {
             entry
                 .subscribers
                 .retain(|subscriber| subscriber.session != session);
+        }
+    }
+}
+
+impl Entry {
+    /// The answer to a client that shows `sent` as its newest voucher; `sent` of the answer is signed later. One that has
+    /// forgotten a voucher of its own takes over the locks of both sides with it (A11).
+    fn resumed(&self, sent: Option<&VerifiedVoucher>) -> ResumeReply {
+        let (own, theirs) = (self.channel.sent(), self.channel.received());
+        let shown = sent.map_or(Seq::NONE, |shown| shown.voucher().seq);
+        let (received_locks, sent_locks) = match shown < theirs.seq {
+            true => shown_locks(&theirs.locks, &own.locks),
+            false => (None, None),
+        };
+        ResumeReply {
+            channel: self.info(),
+            received: self.channel.received_signed(),
+            sent: None,
+            received_locks,
+            sent_locks,
         }
     }
 }

@@ -27,6 +27,7 @@ mod reorg;
 mod resolvers;
 mod resume;
 mod rollback;
+mod rollback_locks;
 mod slots;
 mod state;
 mod twin;

@@ -50,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) newest_sent: Option<SignedVoucher>,
     /// Everything it ever signed.
     signed: BTreeMap<Seq, SignedVoucher>,
+    /// With these locks.
+    locks_at: BTreeMap<Seq, Vec<Lock>>,
     number: u64,
     payments: u64,
 }
@@ -81,6 +83,7 @@ impl Client {
             unaccepted: Vec::new(),
             newest_sent: None,
             signed: BTreeMap::new(),
+            locks_at: BTreeMap::new(),
             number,
             payments: 0,
         }
@@ -187,7 +190,9 @@ impl Client {
         let issued = self.channel.issue(&ops, &domain(), clock)?;
         let voucher = self.sign(issued.voucher);
         self.newest_sent = Some(voucher.clone());
+        let locks = self.channel.sent().locks.iter().cloned().collect();
         self.signed.insert(voucher.voucher.seq, voucher.clone());
+        self.locks_at.insert(voucher.voucher.seq, locks);
         let frame = Frame { voucher, ops };
         self.unaccepted.push(frame.clone());
         Ok(frame)
@@ -229,8 +234,10 @@ impl Client {
 
     /// To a hub that has forgotten what it signed: the own voucher that its newest acknowledges.
     pub(crate) fn resync_call(&self) -> ResumeCall {
+        let acknowledged = self.channel.received().ack_seq;
         ResumeCall {
-            sent: self.signed.get(&self.channel.received().ack_seq).cloned(),
+            sent: self.signed.get(&acknowledged).cloned(),
+            sent_locks: self.locks_at.get(&acknowledged).cloned(),
             ..self.resume_call()
         }
     }
@@ -240,8 +247,8 @@ impl Client {
             channel_id: self.channel.id(),
             sent: self.newest_sent.clone(),
             received: self.channel.received_signed(),
-            sent_locks: None,
-            received_locks: None,
+            sent_locks: self.locks_at.last_key_value().map(|(_, locks)| locks.clone()),
+            received_locks: Some(self.channel.received().locks.iter().cloned().collect()),
         }
     }
 }

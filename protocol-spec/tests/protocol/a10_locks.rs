@@ -6,6 +6,7 @@ use protocol_spec::{
     Amount, Channel, Digest, Lock, Reject, Seq, Side, Voucher,
     channel::{Accepted, ShownLocks},
     limits,
+    message::shown_locks,
 };
 
 const E: u64 = START + 5000;
@@ -358,4 +359,42 @@ fn a11_a_restored_client_takes_its_locks_over_the_same_way() {
     w.client.told_witness(2, &opened(2), w.clock).unwrap();
     w.send(Client, &[convert(2)]);
     assert_eq!((w.client.settlement(), w.hub.unacked()), (w.hub.settlement(), 0));
+}
+
+/// A message has room for so many locks, in whichever list, and both vouchers.
+#[test]
+fn lists_that_fit_a_message_are_shown_and_no_others() {
+    let max = limits::SHOWN_LOCKS_MAX as u64;
+    let set = |count: u64| {
+        let mut w = World::new();
+        let widest = |id: u64| Lock {
+            resolver: protocol_spec::Address::repeat_byte(0xff),
+            ..lock(id, 1, E)
+        };
+        for from in (1..=count).step_by(limits::OPS_PER_FRAME_MAX) {
+            let to = count.min(from + limits::OPS_PER_FRAME_MAX as u64 - 1);
+            let ops: Vec<_> = (from..=to).map(|id| add(widest(id))).collect();
+            w.send(Client, &ops);
+        }
+        w.hub.received().locks.clone()
+    };
+    let counts = |first: u64, second: u64| {
+        let (first, second) = shown_locks(&set(first), &set(second));
+        (first.map(|list| list.len()), second.map(|list| list.len()))
+    };
+    assert_eq!(counts(0, 0), (None, None));
+    assert_eq!(counts(max, 0), (Some(480), None));
+    assert_eq!(counts(max, 1), (Some(480), None));
+    assert_eq!(counts(max - 1, 1), (Some(479), Some(1)));
+    assert_eq!(counts(0, max), (None, Some(480)));
+    let most = Lock {
+        id: u64::MAX,
+        amount: Amount(limits::AMOUNT_MAX),
+        expiry: protocol_spec::UnixSeconds(u64::MAX),
+        ..set(1).iter().next().unwrap().clone()
+    };
+    let bytes = serde_json::to_string(&vec![most; limits::SHOWN_LOCKS_MAX])
+        .unwrap()
+        .len();
+    assert!(bytes + (16 << 10) <= limits::MESSAGE_BYTES_MAX, "{bytes}");
 }

@@ -2,7 +2,7 @@
 //! is kept until the answer is there. Nothing of it is journaled before: a question that is open when the process ends
 //! is forgotten, and its payee tells again.
 
-use super::super::{Check, Commit, Ledger, Origin, Output, session::answer};
+use super::super::{Check, Commit, Ledger, Origin, Output, entry::Entry, session::answer};
 use protocol_spec::{
     ChannelId, Condition, Opened, Reject, Witness,
     channel::Clock,
@@ -67,8 +67,10 @@ impl Ledger {
         let refuse = |reject: Reject| RpcError::from(&reject);
         let (lock_id, witness) = (call.lock_id, call.witness);
         let entry = self.entry(payee).map_err(refuse)?;
-        let lock = entry.channel.sent().locks.lock(lock_id);
-        let lock = lock.ok_or_else(|| refuse(Reject::LockUnknown { id: lock_id }))?;
+        let Some(lock) = entry.channel.sent().locks.lock(lock_id) else {
+            self.told_of_left(payee, lock_id, witness, clock, commit);
+            return Err(refuse(Reject::LockUnknown { id: lock_id }));
+        };
         let (condition, expiry) = (lock.condition(), lock.expiry);
         if !condition.has_resolver() {
             let opened = Opened::by_hash(condition, witness);
@@ -91,6 +93,23 @@ impl Ledger {
             origin: Some(origin),
         };
         self.ask_for_payee(question, clock, commit).map(|()| None)
+    }
+
+    /// R23: after a restore; the lock has left, but the payer's that it rested on has not.
+    fn told_of_left(
+        &mut self,
+        payee: usize,
+        lock_id: u64,
+        witness: Witness,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
+        let doubted = self.entries.get(payee).is_some_and(Entry::doubted);
+        let condition = self.condition(payee, lock_id).filter(|_| doubted);
+        let opened = condition.and_then(|condition| Opened::by_hash(condition, witness));
+        if let Some(opened) = opened {
+            self.use_seen(payee, lock_id, &opened, clock, commit);
+        }
     }
 
     fn ask_for_payee(

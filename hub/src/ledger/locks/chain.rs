@@ -2,7 +2,7 @@
 
 use super::super::{Commit, Defence, Ledger, entry::Entry, input::Change};
 use protocol_spec::{
-    ChannelId, Lock, Opened, Side, UnixSeconds, Witness,
+    ChannelId, Condition, Lock, Opened, Side, UnixSeconds, Witness,
     channel::{Clock, Phase},
 };
 
@@ -30,8 +30,14 @@ impl Ledger {
         }
         // The adjudicator has checked it.
         let witness = Witness::new(witness.to_vec());
-        let Ok(opened) = witness.and_then(|witness| self.believed(index, lock_id, witness)) else {
-            return; // Unknown lock: nothing rests on it.
+        let Ok(witness) = witness else { return };
+        let Ok(opened) = self.believed(index, lock_id, witness.clone()) else {
+            // Unknown lock: nothing rests on it, unless it was forgotten.
+            let preimage = witness.preimage().map(|preimage| Condition::preimage(&preimage));
+            if let Some(opened) = preimage.and_then(|condition| Opened::by_hash(condition, witness)) {
+                self.keep_witness(index, &opened, clock, commit);
+            }
+            return;
         };
         if let Some(entry) = self.entries.get_mut(index) {
             let _ = entry.channel.told_witness(lock_id, &opened, clock);
@@ -52,22 +58,27 @@ impl Ledger {
             return;
         };
         let channel = entry.channel.id();
-        let Some(resting) = entry.stored.resting.get(&lock_id) else {
-            return;
-        };
-        let (payer, payer_lock) = (resting.payer, resting.lock_id);
-        if self.knows_witness(payer, payer_lock) {
+        if self.is_used(payee, lock_id, opened) {
             return;
         }
         // A lock that left the payer's voucher has been settled: nothing to use it on.
         let _ = self.use_witness(payee, lock_id, opened, clock, commit);
-        if self.knows_witness(payer, payer_lock) {
+        if self.is_used(payee, lock_id, opened) {
             commit.changes.push(&Change::WitnessSeen {
                 channel,
                 lock_id,
                 witness: opened.witness().clone(),
             });
         }
+    }
+
+    fn is_used(&self, payee: usize, lock_id: u64, opened: &Opened) -> bool {
+        self.entries
+            .get(payee)
+            .is_some_and(|entry| match entry.stored.resting.get(&lock_id) {
+                Some(resting) => self.knows_witness(resting.payer, resting.lock_id),
+                None => entry.keeps(opened.condition()),
+            })
     }
 
     fn knows_witness(&self, payer: usize, lock_id: u64) -> bool {

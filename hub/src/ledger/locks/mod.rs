@@ -7,10 +7,12 @@ mod ask;
 mod chain;
 mod payee;
 mod payer;
+mod takeover;
 
 pub(super) use ask::Asked;
 pub use ask::SEEN_AND_TOLD_MAX as CHECKS_MAX;
 pub(super) use payer::NewLock;
+pub(super) use takeover::Kept;
 
 use super::{Commit, Ledger, Output, entry::Entry};
 use protocol_spec::{

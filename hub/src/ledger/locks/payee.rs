@@ -104,7 +104,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// R23: a witness seen anywhere is used at once on the payer's lock.
+    /// R23: a witness seen anywhere is used at once on the payer's lock, and on orphans.
     pub(in crate::ledger) fn use_witness(
         &mut self,
         payee: usize,
@@ -115,18 +115,34 @@ impl Ledger {
     ) -> Result<(), Reject> {
         let resting = self.entry(payee)?.stored.resting.get(&lock_id);
         let Some((payer, payer_lock)) = resting.map(|resting| (resting.payer, resting.lock_id)) else {
+            self.keep_witness(payee, opened, clock, commit);
             return Ok(());
         };
-        let entry = self.entry_mut(payer)?;
-        if entry.channel.learn_witness(payer_lock, opened, clock).is_err() {
-            return Ok(()); // Converted already.
+        self.learn(payer, payer_lock, opened, clock, commit);
+        self.keep_witness(payee, opened, clock, commit);
+        Ok(())
+    }
+
+    /// What opens a payer's lock is known: the payer is told.
+    pub(super) fn learn(
+        &mut self,
+        payer: usize,
+        lock_id: u64,
+        opened: &Opened,
+        clock: Clock,
+        commit: &mut Commit,
+    ) {
+        let Some(entry) = self.entries.get_mut(payer) else {
+            return;
+        };
+        if entry.channel.learn_witness(lock_id, opened, clock).is_err() {
+            return; // Converted already.
         }
         if let Some(session) = entry.session {
-            let told = entry.reveal(payer_lock, opened.witness().clone());
+            let told = entry.reveal(lock_id, opened.witness().clone());
             commit.outputs.push(Output::Tell(session, Box::new(told)));
         }
         self.dirty.insert(payer);
-        Ok(())
     }
 
     /// R9, R11: the payee will never open a lock of the hub. Told twice it is dropped once.
@@ -175,27 +191,26 @@ impl Ledger {
         }
     }
 
-    /// R23: gives up the payers' locks whose forwarded locks are dead by R10.
+    /// R23: gives up the payers' locks whose forwarded locks are dead by R10; after a restore they end by their expiry.
     pub(in crate::ledger) fn release_dead(
         &mut self,
         payee: usize,
         reason: ReturnReason,
         commit: &mut Commit,
     ) {
-        let Some(entry) = self.entries.get_mut(payee) else {
+        let Some(entry) = self.entries.get(payee) else {
             return;
-        };
-        let closed = *entry.channel.phase() == Phase::Closed;
-        let dead = |id: u64, entry: &Entry| {
-            !entry.adds(id) && (closed || !entry.channel.is_live(id) || planted(Canary::CancelLive))
         };
         let ids: Vec<u64> = entry
             .stored
             .resting
             .keys()
             .copied()
-            .filter(|id| dead(*id, entry))
+            .filter(|id| entry.is_dead(*id) && !(entry.doubted() && self.has_forward(payee, *id)))
             .collect();
+        let Some(entry) = self.entries.get_mut(payee) else {
+            return;
+        };
         let gone: Vec<Resting> = ids
             .iter()
             .filter_map(|id| entry.stored.resting.remove(id))
@@ -203,12 +218,18 @@ impl Ledger {
         if gone.is_empty() {
             return;
         }
-        if entry.stored.resting.is_empty() {
-            self.locked.remove(&payee);
-        }
+        self.look_at_locks(payee);
         self.dirty.insert(payee);
         for resting in gone {
             self.release(&resting, reason, commit);
         }
+    }
+}
+
+impl Entry {
+    /// R10: the client cannot collect the hub's lock any more.
+    pub(super) fn is_dead(&self, lock_id: u64) -> bool {
+        let closed = *self.channel.phase() == Phase::Closed;
+        !self.adds(lock_id) && (closed || !self.channel.is_live(lock_id) || planted(Canary::CancelLive))
     }
 }

@@ -63,7 +63,8 @@ impl Ledger {
         new.map(|new| new.lock.id).collect()
     }
 
-    /// Forwards an accepted lock, or gives it up; `Some(reason)` when it was given up.
+    /// Forwards an accepted lock, or gives it up; `Some(reason)` when it was given up. After a restore one that may have
+    /// been forwarded before is neither: see [`super::takeover`].
     pub(in crate::ledger) fn take_lock(
         &mut self,
         payer: usize,
@@ -91,6 +92,10 @@ impl Ledger {
         match way {
             Ok(way) => {
                 self.forward(payer, seq, new, way, clock, commit)?;
+                Ok(None)
+            }
+            Err(ReturnReason::LocksEnded) if live && self.may_be_lost(payer, new.lock) => {
+                self.take_orphan(payer, new.lock, clock, commit);
                 Ok(None)
             }
             Err(reason) => {
@@ -297,16 +302,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn end_forward(&mut self, payer: usize, lock_id: u64) -> Result<Option<Forward>, Reject> {
-        let forwards = &mut self.entry_mut(payer)?.stored.forwards;
-        let forward = forwards.remove(&lock_id);
-        let last = forwards.is_empty();
+    pub(super) fn end_forward(&mut self, payer: usize, lock_id: u64) -> Result<Option<Forward>, Reject> {
+        let forward = self.entry_mut(payer)?.stored.forwards.remove(&lock_id);
         if let Some(forward) = &forward {
             self.forwarded = self.forwarded.saturating_sub(forward.weight);
+            self.forget_resting(forward.payee, forward.lock_id);
         }
-        if last {
-            self.payers.remove(&payer);
-        }
+        self.look_at_locks(payer);
         Ok(forward)
     }
 

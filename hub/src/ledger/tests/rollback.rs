@@ -16,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 const DEPOSIT: u128 = 1_000_000;
 
 /// Both sides of every channel that has re-synced agree to the unit.
-fn agree(world: &World) {
+pub(super) fn agree(world: &World) {
     for (index, client) in world.clients.iter().enumerate() {
         let channel = &world.ledger.entries[index].channel;
         assert_eq!(
@@ -32,7 +32,7 @@ fn agree(world: &World) {
     }
 }
 
-fn tables(world: &mut World) -> Tables {
+pub(super) fn tables(world: &mut World) -> Tables {
     let mut tables = Tables::default();
     world.ledger.unsave();
     tables.write(world.ledger.checkpoint());
@@ -66,7 +66,7 @@ fn traffic(world: &mut World, random: &mut StdRng, steps: usize) {
     }
 }
 
-fn everybody_back(world: &mut World) {
+pub(super) fn everybody_back(world: &mut World) {
     for index in 0..world.clients.len() {
         world.resync(index);
     }

@@ -63,7 +63,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
             ledger.unsynced,
             ledger.next_record,
             ledger.policy,
-            (&ledger.locked, &ledger.payers),
+            (&ledger.locked, &ledger.payers, &ledger.keepers),
             (&ledger.frozen, &ledger.disputed),
             ledger.forwarded,
             ledger.opened_until,

@@ -107,6 +107,16 @@ impl PartialEq for LockSet {
 impl Eq for LockSet {}
 
 impl LockSet {
+    /// The locks that a voucher of `payer` has. Errors: more than it may have, ids that do not ascend, or a sum that overflows.
+    pub fn of(locks: impl IntoIterator<Item = Lock>, payer: Side) -> Result<Self, Reject> {
+        let mut set = Self::default();
+        for lock in locks {
+            set.add(lock, payer)?;
+        }
+        set.settle();
+        Ok(set)
+    }
+
     /// Sum of all amounts.
     #[must_use]
     pub fn total(&self) -> Amount {

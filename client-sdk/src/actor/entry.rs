@@ -15,8 +15,8 @@ use crate::{
     store::rows::{CreditRow, LockRow, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, Channel, ChannelId, Op, Payee, Payment, PaymentId, Seq, Signature, SignedVoucher,
-    UnixSeconds, Voucher, VoucherSignature,
+    Address, Amount, Channel, ChannelId, Lock, LockSet, Op, Payee, Payment, PaymentId, Seq, Side, Signature,
+    SignedVoucher, UnixSeconds, Voucher, VoucherSignature,
     channel::{LockKey, Phase},
     message::Frame,
 };
@@ -94,6 +94,8 @@ pub(super) struct LockedPayment {
 pub(super) struct OwnFrame {
     pub(super) voucher: Voucher,
     pub(super) ops: Vec<Op>,
+    /// Own locks that it took out.
+    pub(super) left: Vec<Lock>,
     pub(super) signature: Option<Signature>,
     /// Sent on the present connection, or known to be with the hub.
     pub(super) sent: bool,
@@ -270,6 +272,22 @@ impl Entry {
         self.held_first = None;
         self.held_why = None;
         self.missed = false;
+    }
+
+    /// The own locks as the own voucher `seq` has them, which is the newest or followed by frames that are kept.
+    pub(super) fn locks_at(&self, seq: Seq) -> LockSet {
+        let newest = self.channel.sent().locks.iter();
+        let mut locks: BTreeMap<u64, Lock> = newest.map(|lock| (lock.id, lock.clone())).collect();
+        let later = self.frames.iter().rev();
+        for frame in later.take_while(|frame| frame.voucher.seq > seq) {
+            for op in &frame.ops {
+                if let Op::LockAdd { lock, .. } = op {
+                    locks.remove(&lock.id);
+                }
+            }
+            locks.extend(frame.left.iter().map(|lock| (lock.id, lock.clone())));
+        }
+        LockSet::of(locks.into_values(), Side::Client).unwrap_or_default()
     }
 
     /// True while the payment waits to be signed.

@@ -56,6 +56,9 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(&id) else {
             return self.after_commit(reply, Err(ChannelError::NoChannel));
         };
+        if entry.channel.is_restored() {
+            return self.after_commit(reply, Err(Reject::LocksEnded.into()));
+        }
         if entry.sight < Sight::Good {
             return self.after_commit(reply, Err(ChannelError::ChainStale));
         }

@@ -12,7 +12,7 @@ use crate::{
     store::rows::{self, FrameRow, PaymentRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Digest, Op, Seq, Signature, SignedVoucher, VoucherSignature,
+    Amount, ChannelId, Digest, Lock, Op, Seq, Signature, SignedVoucher, VoucherSignature,
     channel::{Clock, Issued, Phase},
     limits,
     message::{Frame, Request},
@@ -40,7 +40,7 @@ impl Actor {
                 return;
             };
             match entry.channel.issue(&ops, &self.hub.domain, clock) {
-                Ok(issued) => self.issued(id, issued, ops, orders),
+                Ok(issued) => self.issued(id, issued, Made::paying(ops, orders)),
                 Err(reject) => {
                     for order in orders {
                         self.spent = self.spent.saturating_minus(order.cost());
@@ -107,12 +107,13 @@ impl Actor {
             return;
         }
         if let Ok(issued) = entry.channel.issue(&[], &self.hub.domain, clock) {
-            self.issued(id, issued, Vec::new(), Vec::new());
+            self.issued(id, issued, Made::default());
         }
     }
 
     /// Puts a new voucher and its payments into the turn's batch.
-    pub(super) fn issued(&mut self, id: &ChannelId, issued: Issued, ops: Vec<Op>, orders: Vec<Order>) {
+    pub(super) fn issued(&mut self, id: &ChannelId, issued: Issued, made: Made) {
+        let Made { ops, orders, left } = made;
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -136,11 +137,13 @@ impl Actor {
         let row = FrameRow {
             voucher: issued.voucher,
             ops,
+            left,
         };
         self.batch.push(rows::put_frame(id, &row));
         entry.frames.push_back(OwnFrame {
             voucher: row.voucher,
             ops: row.ops,
+            left: row.left,
             signature: None,
             sent: false,
         });
@@ -296,6 +299,23 @@ impl Actor {
             }
         }
         done
+    }
+}
+
+/// What a new voucher is made of.
+#[derive(Default)]
+pub(super) struct Made {
+    pub(super) ops: Vec<Op>,
+    /// Of its payments.
+    pub(super) orders: Vec<Order>,
+    /// Own locks that it takes out.
+    pub(super) left: Vec<Lock>,
+}
+
+impl Made {
+    fn paying(ops: Vec<Op>, orders: Vec<Order>) -> Self {
+        let left = Vec::new();
+        Self { ops, orders, left }
     }
 }
 

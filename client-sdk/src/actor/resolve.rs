@@ -3,7 +3,7 @@
 use super::{Actor, entry::Entry, session::Session};
 use crate::{ClientEvent, FaultKind, PaymentState, store::rows};
 use protocol_spec::{
-    ChannelId, Reject, Seq, SignedVoucher, VerifiedVoucher, Voucher,
+    ChannelId, Lock, Reject, Seq, SignedVoucher, VerifiedVoucher, Voucher,
     channel::ShownLocks,
     message::{Frame, ResumeReply},
 };
@@ -34,6 +34,10 @@ impl Actor {
             return;
         }
         let reply_sent = reply.sent.clone();
+        let locks = ShownLocks {
+            own: reply.received_locks.as_deref(),
+            theirs: reply.sent_locks.as_deref(),
+        };
         let shown = match self.check_hub_newest(&id, reply.sent) {
             Ok(shown) => shown,
             Err((kind, text)) => {
@@ -64,7 +68,7 @@ impl Actor {
         }
         if accepted > own
             && let Some(newest) = reply.received
-            && let Err(text) = self.adopt(&id, newest, shown.as_ref())
+            && let Err(text) = self.adopt(&id, newest, shown.as_ref(), locks)
         {
             return self.fault(&id, FaultKind::CannotAdopt, text, None);
         }
@@ -126,6 +130,7 @@ impl Actor {
         id: &ChannelId,
         newest: SignedVoucher,
         shown: Option<&VerifiedVoucher>,
+        locks: ShownLocks<'_>,
     ) -> Result<(), String> {
         let key = self.signer.key().ok_or("the signer has not signed yet")?;
         let own = newest
@@ -133,9 +138,12 @@ impl Actor {
             .verify(&self.hub.domain, key, false)
             .map_err(|reject| reject.to_string())?;
         let entry = self.entries.get_mut(id).ok_or("unknown channel")?;
+        let known = entry.channel.known_witnesses();
+        let known = known.filter_map(|(lock_id, _)| entry.channel.received().locks.lock(lock_id));
+        let known: Vec<Lock> = known.cloned().collect();
         entry
             .channel
-            .adopt(&own, shown, ShownLocks::default())
+            .adopt(&own, shown, locks)
             .map_err(|reject: Reject| reject.to_string())?;
         let seq = own.voucher().seq;
         entry.credits_lost_until = entry.channel.received().seq;
@@ -150,6 +158,8 @@ impl Actor {
             self.batch.push(rows::put_payment(&open.row));
             self.finish(id, open);
         }
+        self.own_locks_lost(id, seq);
+        self.hub_locks_lost(id, &known);
         self.emit(ClientEvent::Restored { channel_id: *id, seq });
         Ok(())
     }

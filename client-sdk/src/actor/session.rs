@@ -13,7 +13,10 @@ use crate::{
 };
 use protocol_spec::{
     ChannelId, Digest, Register, Seq, SignedVoucher, UnixSeconds,
-    message::{Bounce, ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError},
+    message::{
+        Bounce, ErrorCode, Message, Notification, RegisterCall, Reply, Request, ResumeCall, RpcError,
+        shown_locks,
+    },
 };
 use std::{
     future::Future,
@@ -97,6 +100,11 @@ impl LinkState {
             Self::Fresh(_) | Self::Down(..) => Poll::Pending,
         }
     }
+}
+
+/// The hub would adopt what was shown, if it knew the locks in it.
+fn lacks_locks(error: &RpcError) -> bool {
+    error.data.name == "LocksNotShown"
 }
 
 impl Actor {
@@ -289,15 +297,15 @@ impl Actor {
         self.ask_resume(id, sent, Session::Resuming);
     }
 
-    /// A10: the hub has forgotten its own newest voucher and the one of ours that this acknowledges: both are shown. What
-    /// was signed since it gets again, with its operations. False when there is nothing more to show.
+    /// A10: the hub has forgotten its own newest voucher and the one of ours that this acknowledges: both are shown, with
+    /// their locks. What was signed since it gets again, with its operations. False when there is nothing more to show.
     fn show_acknowledged(&mut self, id: &ChannelId) -> bool {
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.resumable()) else {
             return false;
         };
         let needed = entry.channel.received().ack_seq;
         let sent = entry.acknowledged.clone().filter(|own| own.voucher.seq == needed);
-        if entry.session != Session::Resuming || sent.is_none() {
+        if entry.session != Session::Resuming || (sent.is_none() && needed > Seq::NONE) {
             return false;
         }
         self.ask_resume(*id, sent, Session::Resyncing);
@@ -311,12 +319,17 @@ impl Actor {
         };
         entry.session = session;
         entry.forget_held();
+        let shown = sent.as_ref().map_or(Seq::NONE, |own| own.voucher.seq);
+        let (received_locks, sent_locks) = match session {
+            Session::Resyncing => shown_locks(&entry.channel.received().locks, &entry.locks_at(shown)),
+            _ => (None, None),
+        };
         let call = ResumeCall {
             channel_id: id,
             sent,
             received: entry.channel.received_signed(),
-            sent_locks: None,
-            received_locks: None,
+            sent_locks,
+            received_locks,
         };
         self.call(Request::Resume(Box::new(call)), Pending::Resume(id));
     }
@@ -370,6 +383,8 @@ impl Actor {
                 self.resume(id).await;
             }
             (Pending::Resume(id), Ok(Reply::Resume(reply))) => self.resumed(id, *reply),
+            // It needs no voucher of ours, but the lists.
+            (Pending::Resume(id), Err(error)) if lacks_locks(&error) && self.show_acknowledged(&id) => {}
             (Pending::Resume(id), Err(error)) if error.is(ErrorCode::RolledBack) => {
                 if self.show_acknowledged(&id) {
                     return;

@@ -42,6 +42,7 @@ impl Entry {
         let own = |row: FrameRow| OwnFrame {
             voucher: row.voucher,
             ops: row.ops,
+            left: row.left,
             signature: None,
             sent: false,
         };

@@ -4,8 +4,8 @@ use super::{Store, Table, Write};
 use crate::{HubFault, LockedReceived, PaymentState, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
-    Amount, Channel, ChannelId, Digest, Invoice, Op, Payment, PaymentId, Preimage, ReturnReason, Seq, Side,
-    Signature, SignedVoucher, UnixSeconds, Voucher, Witness,
+    Amount, Channel, ChannelId, Digest, Invoice, Lock, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
+    Side, Signature, SignedVoucher, UnixSeconds, Voucher, Witness,
     channel::{LockFacts, LockKey},
     message::{Cursor, Frame, HubInfo},
 };
@@ -54,6 +54,8 @@ pub(crate) struct Stored {
 pub(crate) struct FrameRow {
     pub(crate) voucher: Voucher,
     pub(crate) ops: Vec<Op>,
+    /// Own locks that it took out: a hub that forgot them is shown the list without it (A10).
+    pub(crate) left: Vec<Lock>,
 }
 
 /// An own payment.

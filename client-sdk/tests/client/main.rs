@@ -18,6 +18,7 @@ mod pay;
 mod ports;
 mod refused;
 mod resolvers;
+mod restored_locks;
 mod retries;
 mod stale;
 mod status;

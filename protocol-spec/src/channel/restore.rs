@@ -86,12 +86,9 @@ impl Channel {
             locks if locks == known.commitment() => return Ok(known.locks.clone()),
             _ => {}
         }
-        let mut set = LockSet::default();
-        for lock in list.unwrap_or_default() {
-            nonzero(lock.amount)?;
-            set.add(lock.clone(), payer)?;
-        }
-        set.settle();
+        let list = list.unwrap_or_default();
+        list.iter().try_for_each(|lock| nonzero(lock.amount).map(drop))?;
+        let set = LockSet::of(list.iter().cloned(), payer)?;
         let got = set.commitment();
         let expected = voucher.locks;
         (got == expected)

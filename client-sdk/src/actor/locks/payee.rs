@@ -142,7 +142,8 @@ impl Actor {
     /// The chain is seen well again: what was offered meanwhile is opened, or given up if it is too late.
     pub(in crate::actor) fn open_locks(&mut self, id: &ChannelId) {
         let clock = self.clock();
-        let Some(entry) = self.entries.get(id) else {
+        // A11: whether it was opened in the lost part is not known, so nothing may be given up.
+        let Some(entry) = self.entries.get(id).filter(|entry| !entry.channel.is_restored()) else {
             return;
         };
         let channel = &entry.channel;
@@ -162,6 +163,11 @@ impl Actor {
             return;
         };
         let Some(paying) = entry.locks_in.remove(lock.id) else {
+            // A11: it came in the lost part, and nobody here can say which payment its receipt is of.
+            if entry.channel.is_restored() {
+                entry.credits_lost_until = entry.credits_lost_until.max(seq);
+                entry.dirty = true;
+            }
             return;
         };
         let Paying {
@@ -190,6 +196,25 @@ impl Actor {
         let waiting = accepting.chain(self.releasing.remove(&lock.hash));
         for reply in waiting.flatten().collect::<Vec<_>>() {
             self.after_commit(reply, Ok(paid.clone()));
+        }
+    }
+
+    /// A11: locks of the hub that are not in its adopted voucher any more have ended in the lost part. Those whose witness was
+    /// known can only have been paid (R5); `known` has them as they were before.
+    pub(in crate::actor) fn hub_locks_lost(&mut self, id: &ChannelId, known: &[Lock]) {
+        let Some(entry) = self.entries.get(id) else {
+            return;
+        };
+        let (seq, live) = (entry.channel.received().seq, &entry.channel.received().locks);
+        let is_gone = |lock_id: u64| live.lock(lock_id).is_none();
+        let paid: Vec<Lock> = known.iter().filter(|lock| is_gone(lock.id)).cloned().collect();
+        let gone = entry.locks_in.iter().map(|(lock_id, _)| lock_id);
+        let gone: Vec<u64> = gone.filter(|lock_id| is_gone(*lock_id)).collect();
+        for lock in &paid {
+            self.lock_received(id, seq, lock);
+        }
+        for lock_id in gone {
+            self.lock_dropped_by_hub(id, lock_id);
         }
     }
 

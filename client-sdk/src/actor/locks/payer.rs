@@ -5,7 +5,7 @@ use crate::{
     actor::{
         Actor,
         entry::{self, Entry, LockedPayment},
-        issue::may_sign,
+        issue::{Made, may_sign},
         pay::later,
         sight::Sight,
     },
@@ -127,6 +127,7 @@ impl Actor {
         if ops.is_empty() {
             return;
         }
+        let left = entry.taken_out(&ops);
         match entry.channel.issue(&ops, &self.hub.domain, clock) {
             Ok(issued) => {
                 let seq = issued.voucher.seq;
@@ -134,7 +135,8 @@ impl Actor {
                 for (lock, payment_id, order) in adds {
                     self.locked(id, seq, &lock, payment_id, order);
                 }
-                self.issued(id, issued, ops, Vec::new());
+                let orders = Vec::new();
+                self.issued(id, issued, Made { ops, orders, left });
             }
             Err(reject) => {
                 tracing::warn!(channel = %id, %reject, "a voucher with locks cannot be made now");
@@ -306,6 +308,37 @@ impl Actor {
         }
     }
 
+    /// A11: the own voucher `newest` was adopted. Own locks that are not in it any more have ended in the lost part: those
+    /// whose witness is known were paid, with a fee of which something may have come back; what became of the others nobody
+    /// here can prove.
+    pub(in crate::actor) fn own_locks_lost(&mut self, id: &ChannelId, newest: Seq) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let live = &entry.channel.sent().locks;
+        let ended = entry
+            .locked
+            .extract_if(.., |lock_id, _| live.lock(*lock_id).is_none());
+        for (_, mut locked) in ended.collect::<Vec<_>>() {
+            let row = &mut locked.row;
+            let known = row.lock.as_ref().is_some_and(|lock| lock.witness.is_some());
+            if row.bounced.is_none() {
+                row.state = match known {
+                    true => PaymentState::Delivered {
+                        seq: newest,
+                        fee: row.payment.fee_max.saturating_minus(row.returned),
+                    },
+                    false => PaymentState::Lost,
+                };
+                self.batch.push(rows::put_payment(row));
+            }
+            let payment_id = row.payment.payment_id;
+            if let Some(reply) = locked.reply.take() {
+                self.after_commit(reply, Err(PayError::Unknown { payment_id }));
+            }
+        }
+    }
+
     /// Gives up waiting; the locks stay as they are.
     pub(in crate::actor) fn expire_lock_waiters(&mut self) {
         let now = tokio::time::Instant::now();
@@ -327,6 +360,16 @@ impl Actor {
 }
 
 impl Entry {
+    /// The own locks that `ops` take out, as they are before.
+    fn taken_out(&self, ops: &[Op]) -> Vec<Lock> {
+        let ids = ops.iter().filter_map(|op| match op {
+            Op::LockConvert { id, .. } | Op::LockDrop { id } => Some(*id),
+            _ => None,
+        });
+        let locks = &self.channel.sent().locks;
+        ids.filter_map(|id| locks.lock(id).cloned()).collect()
+    }
+
     /// Operations that take out own locks: told ones are converted, consented and expired ones dropped.
     fn fold(&self, clock: Clock) -> Vec<Op> {
         let convert = |(id, witness): (u64, &Witness)| {

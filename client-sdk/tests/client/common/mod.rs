@@ -23,8 +23,8 @@ use client_sdk::{
     SignerKey, SpendLimit,
 };
 use protocol_spec::{
-    Channel, Credit, Domain, Lock, Op, Payee, Return, Seq, Side, SignedInvoice, SignedVoucher, UnixSeconds,
-    VoucherSignature,
+    Channel, Credit, Domain, Lock, Op, Opened, Payee, Return, Seq, Side, SignedInvoice, SignedVoucher,
+    UnixSeconds, VoucherSignature,
     batch::{Tree, batch_digest},
     channel::{Clock, Delays},
     message::{Event, Frame, HubInfo, Notification},
@@ -294,6 +294,26 @@ impl Hub {
         let push = state.push.as_ref().unwrap();
         push.send(Notification::Voucher(frame)).unwrap();
         lock
+    }
+
+    /// The hub pays a lock of its own whose opening the client told.
+    pub fn fold(&self, id: &ChannelId, lock_id: u64) {
+        let mut state = self.state();
+        let told = state
+            .reveals
+            .iter()
+            .rev()
+            .find(|reveal| reveal.lock_id == lock_id);
+        let witness = told.unwrap().witness.clone();
+        let channel = &mut state.channels.get_mut(id).unwrap().channel;
+        let condition = channel.sent().locks.lock(lock_id).unwrap().condition();
+        let opened = Opened::by_hash(condition, witness.clone()).unwrap();
+        channel.told_witness(lock_id, &opened, self.clock()).unwrap();
+        let witness = witness.as_bytes().to_vec();
+        let op = Op::LockConvert { id: lock_id, witness };
+        let frame = self.issue(&mut state, id, &[op]);
+        let push = state.push.as_ref().unwrap();
+        push.send(Notification::Voucher(frame)).unwrap();
     }
 
     /// What the hub answers to payments: delivered (with one unit of change) or bounced.

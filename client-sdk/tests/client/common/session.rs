@@ -5,7 +5,9 @@ use super::{Cut, Hub, Refuse, Silence, State};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
 use protocol_spec::{
-    CapacityQuote, Login, Op, Receipt, Reject, Return, ReturnReason, Seq, channel::Accepted, message::*,
+    CapacityQuote, Login, Op, Receipt, Reject, Return, ReturnReason, Seq, SignedVoucher, VerifiedVoucher,
+    channel::{Accepted, ShownLocks},
+    message::*,
 };
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -178,7 +180,9 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
             Ok(Reply::Login(LoginReply { channels: Vec::new() }))
         }
         Request::Reveal(reveal) => {
-            hub.state().revealed.push(reveal.lock_id);
+            let mut state = hub.state();
+            state.revealed.push(reveal.lock_id);
+            state.reveals.push(reveal);
             Ok(Reply::Done(Empty {}))
         }
         Request::Consent(call) => {
@@ -197,7 +201,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
                 before.push(Notification::Voucher(wrong));
             }
             drop(state);
-            Ok(Reply::Resume(Box::new(resume(hub, &call, &mut notes))))
+            resync(hub, &call).map(|()| Reply::Resume(Box::new(resume(hub, &call, &mut notes))))
         }
         Request::Voucher(frame) => voucher(hub, frame, &mut notes),
         Request::Quote(_) => Ok(Reply::Quote(QuoteReply {
@@ -332,13 +336,62 @@ fn resume(hub: &Hub, call: &ResumeCall, notes: &mut Vec<Notification>) -> Resume
         }];
     }
     notes.extend(missing.into_iter().map(Notification::Voucher));
+    let (own, theirs) = (entry.channel.sent(), entry.channel.received());
+    let shown = call.sent.as_ref().map_or(Seq::NONE, |sent| sent.voucher.seq);
+    let (received_locks, sent_locks) = match shown < theirs.seq && !state.hides_locks {
+        true => shown_locks(&theirs.locks, &own.locks),
+        false => (None, None),
+    };
     ResumeReply {
         channel,
         received: entry.received.clone(),
         sent: entry.frames.last().map(|frame| frame.voucher.clone()),
-        received_locks: None,
-        sent_locks: None,
+        received_locks,
+        sent_locks,
     }
+}
+
+/// A hub that has forgotten what it signed adopts what the client shows.
+fn resync(hub: &Hub, call: &ResumeCall) -> Result<(), RpcError> {
+    let mut state = hub.state();
+    let rolled_back = state.rolled_back;
+    let entry = state.channels.get_mut(&call.channel_id).unwrap();
+    let Some(own) = call
+        .received
+        .clone()
+        .filter(|own| rolled_back && own.voucher.seq > entry.channel.sent().seq)
+    else {
+        return Ok(());
+    };
+    let needed = own.voucher.ack_seq;
+    let sent = call.sent.clone().filter(|sent| sent.voucher.seq == needed);
+    if needed > entry.channel.received().seq && sent.is_none() {
+        return Err(RpcError::of(ErrorCode::RolledBack));
+    }
+    let theirs = sent.clone().map(|sent| client_voucher(hub, sent));
+    let shown = own.clone().verify(&hub.domain, &hub.key.public(), true).unwrap();
+    let locks = ShownLocks {
+        own: call.received_locks.as_deref(),
+        theirs: call.sent_locks.as_deref(),
+    };
+    entry
+        .channel
+        .adopt(&shown, theirs.as_ref(), locks)
+        .map_err(|reject| RpcError::from(&reject))?;
+    entry.received = sent;
+    entry.frames = vec![Frame {
+        voucher: own,
+        ops: Vec::new(),
+    }];
+    Ok(())
+}
+
+fn client_voucher(hub: &Hub, signed: SignedVoucher) -> VerifiedVoucher {
+    let protocol_spec::VoucherSignature::Direct(signature) = &signed.signature else {
+        panic!("a client signs directly");
+    };
+    let key = signature.recover(&signed.voucher.digest(&hub.domain)).unwrap();
+    signed.verify(&hub.domain, &key, false).unwrap()
 }
 
 fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Reply, RpcError> {
@@ -346,13 +399,8 @@ fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Rep
     let id = frame.voucher.voucher.channel_id;
     state.vouchers.push(frame.voucher.clone());
     let signer = state.channels[&id].channel.config().client_signer;
-    let digest = frame.voucher.voucher.digest(&hub.domain);
-    let protocol_spec::VoucherSignature::Direct(signature) = frame.voucher.signature else {
-        panic!("a client signs directly");
-    };
-    let key = signature.recover(&digest).unwrap();
-    assert_eq!(key.address(), signer);
-    let verified = frame.voucher.clone().verify(&hub.domain, &key, false).unwrap();
+    let verified = client_voucher(hub, frame.voucher.clone());
+    assert_eq!(verified.signer(), signer);
     let early = state.early_return.take();
     if let (Some(amount), Some(Op::Pay(payment))) = (early, frame.ops.first()) {
         let returned = Op::Return(Return {

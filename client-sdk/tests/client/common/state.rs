@@ -3,7 +3,7 @@
 use client_sdk::{Amount, ChannelId, PaymentId, ReturnReason};
 use protocol_spec::{
     Channel, Seq, SignedVoucher, UnixSeconds,
-    message::{Frame, Notification},
+    message::{Frame, Notification, Reveal},
 };
 use std::collections::HashMap;
 
@@ -98,11 +98,17 @@ pub struct State {
     pub replay: bool,
     /// Own locks whose witness was told, and those that were given up.
     pub revealed: Vec<u64>,
+    /// What they were told with.
+    pub reveals: Vec<Reveal>,
     pub consented: Vec<u64>,
     /// Connections so far.
     pub logins: u64,
     /// It presents itself under another name.
     pub renamed: bool,
+    /// Its database is an old one, and it knows: it adopts what it is shown.
+    pub rolled_back: bool,
+    /// Shows no lists of locks.
+    pub hides_locks: bool,
     /// What it signs is for the chain to carry out.
     pub on_chain: bool,
     /// What a resume lacks comes as one frame, as a hub that was restarted sends it.
@@ -136,9 +142,12 @@ impl Default for State {
             early_return: None,
             replay: false,
             revealed: Vec::new(),
+            reveals: Vec::new(),
             consented: Vec::new(),
             logins: 0,
             renamed: false,
+            rolled_back: false,
+            hides_locks: false,
             on_chain: false,
             in_one: false,
         }

@@ -1,13 +1,18 @@
 //! What is paid and for how long, and what it took.
 
 use crate::{client::Worker, hub::Hub};
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
+
+/// How often the main thread looks whether something failed.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long payments under way may take when no new ones are ordered.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The load on one hub.
 pub struct Load {
@@ -59,6 +64,19 @@ impl Load {
         self.failed.load(Ordering::Acquire) || !self.runs() && self.outstanding.load(Ordering::Acquire) == 0
     }
 
+    /// Waits for the end. Returns how many payments did not come to it; then everybody stops.
+    fn stuck(&self) -> u64 {
+        let end = Instant::now() + PATIENCE;
+        while !self.is_over() {
+            if Instant::now() > end {
+                self.failed.store(true, Ordering::Release);
+                return self.outstanding.load(Ordering::Acquire);
+            }
+            thread::sleep(LOOK);
+        }
+        0
+    }
+
     /// Does `work`; if it fails, everybody stops.
     fn or_stop(&self, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         work().inspect_err(|_| self.failed.store(true, Ordering::Release))
@@ -68,7 +86,7 @@ impl Load {
     fn wait(&self, how_long: Duration) {
         let end = Instant::now() + how_long;
         while Instant::now() < end && !self.failed.load(Ordering::Acquire) {
-            thread::sleep(Duration::from_millis(10).min(end.saturating_duration_since(Instant::now())));
+            thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
         }
     }
 }
@@ -141,12 +159,14 @@ pub fn run(
         load.counts.store(false, Ordering::Release);
         let used = Used::now(hub, start).since(before);
         load.runs.store(false, Ordering::Release);
+        let stuck = load.stuck();
         for thread in threads {
             match thread.join() {
                 Ok(result) => result?,
                 Err(_) => bail!("a thread panicked"),
             }
         }
+        ensure!(stuck == 0, "{stuck} payments do not come to an end");
         Ok(used)
     })
 }

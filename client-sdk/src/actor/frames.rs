@@ -11,10 +11,8 @@ use crate::{
     store::rows::{self, CreditRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, Side, UnixSeconds,
-    VoucherSignature, batch,
-    channel::{Accepted, Clock},
-    message::Frame,
+    Amount, ChannelId, Credit, Lock, Op, PaymentId, Reject, Return, ReturnReason, Seq, Side,
+    VoucherSignature, batch, channel::Accepted, message::Frame,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -134,7 +132,7 @@ impl Actor {
         let folded = folded(entry, &frame.ops);
         match entry
             .channel
-            .accept(&verified, &frame.ops, when_made(&frame.ops, clock))
+            .accept(&verified, &frame.ops, clock.when_made(&frame.ops))
         {
             Ok(Accepted::New) => {
                 entry.dirty = true;
@@ -333,17 +331,6 @@ impl Actor {
             self.roots.push_back((root, *root_signature));
         }
     }
-}
-
-/// The latest chain time at which the new locks among `ops` were good. One that has expired while its frame waited is worth
-/// nothing and does no harm: it is given up.
-fn when_made(ops: &[Op], clock: Clock) -> Clock {
-    let expiries = ops.iter().filter_map(|op| match op {
-        Op::LockAdd { lock, .. } => Some(UnixSeconds(lock.expiry.0.saturating_sub(1))),
-        _ => None,
-    });
-    let chain = expiries.fold(clock.chain, UnixSeconds::min);
-    Clock { chain, ..clock }
 }
 
 /// The locks that `ops` convert, as they are before.

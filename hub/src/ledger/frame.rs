@@ -75,7 +75,7 @@ impl Ledger {
         let entry = self.entry_mut(index)?;
         check_backlog(&entry.channel, voucher.voucher())?;
         check_returnable(entry, voucher.voucher(), &ops)?;
-        match entry.channel.accept(voucher, &ops, clock) {
+        match entry.channel.accept(voucher, &ops, clock.when_made(&ops)) {
             Ok(Accepted::Duplicate) => return Ok(entry.stored.bounced.clone()),
             Err(reject) if !planted(Canary::CreditRefused) => return Err(reject),
             Ok(Accepted::New) | Err(_) => {}

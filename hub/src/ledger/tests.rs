@@ -28,6 +28,7 @@ mod resolvers;
 mod resume;
 mod rollback;
 mod rollback_locks;
+mod rollback_locks_random;
 mod slots;
 mod state;
 mod twin;

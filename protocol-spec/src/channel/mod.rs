@@ -20,8 +20,8 @@ pub use record::{LockFacts, LockKey};
 pub use restore::ShownLocks;
 
 use crate::{
-    Amount, ChannelId, Config, Digest, Domain, History, Reject, Side, SignedVoucher, UnixSeconds, Voucher,
-    VoucherSignature, Witness,
+    Amount, ChannelId, Config, Digest, Domain, History, Op, Reject, Side, SignedVoucher, UnixSeconds,
+    Voucher, VoucherSignature, Witness,
     canary::{Canary, planted},
     limits,
     settlement::{Adjudication, Funds},
@@ -36,6 +36,21 @@ pub struct Clock {
     pub now: UnixSeconds,
     /// Chain time: timestamp of the newest *confirmed* block.
     pub chain: UnixSeconds,
+}
+
+impl Clock {
+    /// At the latest chain time at which the new locks among `ops` were good (R5). A lock that has expired while its frame
+    /// waited is worth nothing and does no harm, but its voucher was signed, and can be no other one: whoever takes it takes
+    /// it as of then, and gives the lock up.
+    #[must_use]
+    pub fn when_made(self, ops: &[Op]) -> Self {
+        let expiries = ops.iter().filter_map(|op| match op {
+            Op::LockAdd { lock, .. } => Some(UnixSeconds(lock.expiry.0.saturating_sub(1))),
+            _ => None,
+        });
+        let chain = expiries.fold(self.chain, UnixSeconds::min);
+        Self { chain, ..self }
+    }
 }
 
 /// The delays a party works with, seconds. Each party's own choice.

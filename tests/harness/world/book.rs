@@ -233,7 +233,6 @@ impl Book {
         let mut pages = self.pages();
         let people = pages.accounts.len();
         let restorer = pages.restorer;
-        let hub_restorer = pages.hub_restores != HubRestores::Never;
         for payer in (0..payers).chain(pages.foes_from..people) {
             for _ in 0..payments {
                 let mut id = [0; 16];
@@ -252,10 +251,8 @@ impl Book {
                     payee: (random.random_range(0..12) != 0).then_some(other),
                     amount,
                     fee_max,
-                    // Vouchers with locks cannot be adopted after a restore: their list is lost.
-                    locked: random.random_range(0..3) == 0
-                        && !hub_restorer
-                        && ![Some(payer), Some(other)].contains(&restorer),
+                    // What an application does with locks that its restored client has forgotten is not played.
+                    locked: random.random_range(0..3) == 0 && ![Some(payer), Some(other)].contains(&restorer),
                     state: State::Open,
                     last: false,
                     doubtful: false,

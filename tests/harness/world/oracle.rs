@@ -160,7 +160,12 @@ impl Oracle {
             state.forgotten.0 += paid.0 - paid_then.0.min(paid.0);
             state.forgotten.1 += received.0 - received_then.0.min(received.0);
             state.doubted.insert(channel);
-            state.records.entry(channel).or_default().hub_restored();
+            let record = state.records.entry(channel).or_default();
+            record.hub_restored();
+            // Of two locks that belong together one may be forgotten.
+            let (by_hub, by_client) = record.locked();
+            state.forgotten.0 += by_hub;
+            state.forgotten.1 += by_client;
             let by_hub = state.seen.entry(direction(channel, Side::Hub)).or_default();
             let known = by_hub.acknowledged;
             by_hub.digests.retain(|seq, _| *seq <= known);

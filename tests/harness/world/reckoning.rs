@@ -119,6 +119,8 @@ fn judge(order: &Order, receipt: Option<(usize, Amount)>, after_restore: bool, o
         (State::Delivered { fee: kept }, Some((person, amount))) => match () {
             () if Some(person) != order.payee => "O4: somebody else received it",
             () if amount != order.amount => "O4: another amount was received",
+            // Of a lock whose payment the hub forgot it does not know what to give back: it keeps the fee that was granted.
+            () if order.locked && order.doubtful && kept <= order.fee_max => return,
             () if kept != fee(amount) => "O4: the fee is not the published one",
             () => return,
         },

@@ -23,6 +23,8 @@ pub(super) struct Record {
     accepted: Option<Voucher>,
     /// Locks by payer and id, with their expiries.
     locks: BTreeMap<(bool, u64), UnixSeconds>,
+    /// Those that nothing has taken out, with their amounts.
+    live: BTreeMap<(bool, u64), Amount>,
     /// Locks whose payees gave them up.
     consents: BTreeSet<(bool, u64)>,
     disputed_at: Option<Duration>,
@@ -51,6 +53,15 @@ impl Record {
     /// The hub has an older database: what it accepted since may be forgotten, and something else accepted in its place.
     pub(super) fn hub_restored(&mut self) {
         self.accepted = None;
+    }
+
+    /// What is locked by the hub, and by the client.
+    pub(super) fn locked(&self) -> (u128, u128) {
+        let sum = |hub: bool| {
+            let of_side = self.live.iter().filter(|((payer, _), _)| *payer == hub);
+            of_side.map(|(_, amount)| amount.0).sum()
+        };
+        (sum(true), sum(false))
     }
 
     pub(super) fn disputed(&mut self, lived: Duration) {
@@ -133,7 +144,14 @@ impl Record {
         for op in ops {
             match op {
                 Op::LockAdd { lock, .. } => {
-                    self.locks.insert((hub, lock.id), lock.expiry);
+                    let before = self.locks.insert((hub, lock.id), lock.expiry);
+                    // Not again with a frame that is sent again.
+                    if before.is_none() {
+                        self.live.insert((hub, lock.id), lock.amount);
+                    }
+                }
+                Op::LockConvert { id, .. } => {
+                    self.live.remove(&(hub, *id));
                 }
                 Op::LockDrop { id } => {
                     let expired = |expiry: &UnixSeconds| now >= expiry.after(limits::LAG_DEFAULT_S);
@@ -144,6 +162,7 @@ impl Record {
                             self.locks.get(&(hub, *id))
                         ));
                     }
+                    self.live.remove(&(hub, *id));
                 }
                 _ => {}
             }

@@ -35,6 +35,8 @@ const RECOVERY_MAX: Duration = Duration::from_secs(150);
 /// Locks that somebody does not open take their time: it passes in steps, in which everybody looks at the chain.
 const LOCKS_STEP_S: u64 = 300;
 const LOCKS_STEPS_MAX: usize = 36;
+/// A restored hub gives up no payer's lock that something forgotten may rest on: those end by themselves, and last longer.
+const LOCKS_STEPS_RESTORED: usize = 60;
 /// What a restored hub may have countersigned is void after it, by anybody's clock; and the steps in which that passes.
 const LAPSE_S: u64 = limits::DEADLINE_AHEAD_MAX_S + limits::LAG_DEFAULT_S + 300;
 const LAPSE_STEPS: u64 = 5;
@@ -273,7 +275,15 @@ impl World {
             return;
         }
         if self.book.is_foe(self.people.len() - 1) || self.book.is_hub_restored() {
-            for _ in 0..LOCKS_STEPS_MAX {
+            let steps = match self.book.is_hub_restored() {
+                true => {
+                    // Until then it may hold on to any lock, also to one that a payer made anew.
+                    self.lapse().await;
+                    LOCKS_STEPS_RESTORED
+                }
+                false => LOCKS_STEPS_MAX,
+            };
+            for _ in 0..steps {
                 self.clock.jump(LOCKS_STEP_S);
                 if self.until(Duration::from_secs(4), well).await {
                     return;

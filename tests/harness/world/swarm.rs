@@ -43,7 +43,7 @@ impl Scenario {
                 let percent: u32 = match part {
                     // They end what Mallory could still do.
                     Part::Mute | Part::Flood => 15,
-                    // Locks are left out where it may happen.
+                    // No locks are added after it.
                     Part::HubRestore => 10,
                     part if part.is_foul() => 60,
                     _ => 25,

@@ -300,6 +300,30 @@ fn r8_r9_the_boundaries_of_an_expiring_lock() {
     }
 }
 
+/// Its client was cut off after it had signed: another voucher of that seq there can never be.
+#[test]
+fn r5_a_lock_that_expires_while_its_voucher_waits_is_taken_and_given_up() {
+    for late_s in [0, LAG_DEFAULT_S, 3 * 24 * 3_600] {
+        let mut world = World::new(2, 100_000);
+        let op = world.lock_op(0, 1, 1_000, LIFE_S, SECRET);
+        let signed = world.clock();
+        let frame = world.clients[0].frame(vec![op], signed).unwrap();
+        world.now = signed.chain.after(LIFE_S + late_s);
+        world.block(vec![]);
+        let (origin, input) = world.input(0, frame);
+        world.commit(vec![input]);
+        assert_eq!(world.voucher_reply(origin).bounced.len(), 1, "{late_s}");
+        assert!(world.clients[1].locks.is_empty(), "it is not forwarded");
+        assert!(world.clients[0].given_up.contains_key(&1));
+        fold(&mut world, 0);
+        assert!(world.clients[0].channel.sent().locks.is_empty());
+        let op = world.pay_op(0, 1, 500, FEE_MAX);
+        let origin = world.send(0, vec![op]);
+        assert!(world.voucher_reply(origin).bounced.is_empty());
+        world.check_replay(&Tables::default());
+    }
+}
+
 #[test]
 fn what_a_client_missed_is_told_again_when_it_resumes() {
     let mut world = World::new(3, 100_000);

@@ -15,6 +15,8 @@
     reason = "a benchmark"
 )]
 
+mod timing;
+
 use hub::{
     engine::SessionId,
     ledger::{
@@ -28,13 +30,12 @@ use protocol_spec::{
     channel::{Clock, Delays},
     message::{RegisterCall, ResumeCall},
 };
-use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
+use timing::{ROUNDS, cpu_us, median};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 5;
 const BATCHES: [usize; 4] = [1, 32, 256, 1_024];
 const PAYMENTS: usize = 20_000;
 const PAYEES: usize = 1_000;
@@ -70,12 +71,6 @@ fn main() {
             median(repeats)
         );
     }
-}
-
-fn median(mut times: Vec<f64>) -> String {
-    times.sort_by(f64::total_cmp);
-    let (least, most) = (times[0], times[ROUNDS - 1]);
-    format!("{:.2} ({least:.2}-{most:.2})", times[ROUNDS / 2])
 }
 
 struct Client {
@@ -300,9 +295,4 @@ fn policy() -> Policy {
             capacity: Capacity::default(),
         }],
     }
-}
-
-fn cpu_us() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }

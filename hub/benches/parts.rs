@@ -14,6 +14,8 @@
     reason = "a benchmark"
 )]
 
+mod timing;
+
 use hub::{
     digests,
     store::{Identity, JournalRecord, RedbStore, ShardId, Store},
@@ -21,16 +23,15 @@ use hub::{
 use protocol_spec::{
     Address, Amount, ChannelId, Credit, Digest, Domain, Op, Payee, Payment, PaymentId, Seq, SignedVoucher,
     SignerKey, UnixSeconds, Voucher, VoucherSignature,
-    batch::{Tree, batch_digest},
+    batch::batch_digest,
     message::{Frame, Message, Notification, Request, binary, json},
 };
-use rustix::time::{ClockId, clock_gettime};
 use std::{hint::black_box, time::Instant};
+use timing::{ROUNDS, cpu_us, median};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 5;
 /// Vouchers looked at in a round.
 const VOUCHERS: usize = 4_096;
 /// Vouchers of one commit.
@@ -124,11 +125,7 @@ fn seal(domain: &Domain) {
             for some in vouchers.chunks(batch) {
                 let encoded: Vec<_> = some.iter().map(Voucher::encoded).collect();
                 let leaves = digests::of_structs(domain, &encoded);
-                let tree = Tree::hashed_by(leaves, |pairs| {
-                    let mut hashes = vec![[0; 32]; pairs.len()];
-                    hub_verify::keccak256_each(pairs.as_flattened(), &mut hashes);
-                    hashes.into_iter().map(Digest).collect()
-                });
+                let tree = digests::tree(leaves);
                 let signature = key.sign(&batch_digest(domain, &tree.root()));
                 for (index, voucher) in some.iter().enumerate() {
                     black_box(binary::encode_voucher(
@@ -177,12 +174,6 @@ fn journal() {
         });
         println!("{:<44}{:>24}", format!("  {batch}"), median(rounds.collect()));
     }
-}
-
-fn median(mut times: Vec<f64>) -> String {
-    times.sort_by(f64::total_cmp);
-    let (least, most) = (times[0], times[ROUNDS - 1]);
-    format!("{:.2} ({least:.2}-{most:.2})", times[ROUNDS / 2])
 }
 
 fn voucher(number: u64) -> Voucher {
@@ -245,9 +236,4 @@ fn credit(number: u64) -> Op {
         amount: Amount(10 + u128::from(number)),
         invoice: Digest::ZERO,
     })
-}
-
-fn cpu_us() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }

@@ -18,7 +18,8 @@ pub(crate) fn payers(payments: impl Iterator<Item = (ChannelId, PaymentId)>) -> 
 }
 
 /// The Merkle tree over `leaves`.
-pub(crate) fn tree(leaves: Vec<Digest>) -> Tree {
+#[must_use]
+pub fn tree(leaves: Vec<Digest>) -> Tree {
     Tree::hashed_by(leaves, keccak_each)
 }
 

@@ -172,6 +172,9 @@ pub struct Balance {
     pub queued: Amount,
     /// In own locks, fees included: paid or back by their expiry.
     pub locked: Amount,
+    /// In the hub's locks: received once the hub has folded what this client opened, back with the hub otherwise, by their
+    /// expiry. No close is signed while there are any (R15).
+    pub incoming: Amount,
     /// Confirmed gross deposit.
     pub deposit: Amount,
     /// Withdrawn, signed withdrawals counted as done.
@@ -218,6 +221,9 @@ pub struct ChannelView {
     pub withdraw_pending: bool,
     /// Withdrawn by the client, confirmed on chain.
     pub withdrawn_on_chain: Amount,
+    /// True when no new locks go from or to here, because the client or the hub came back from an old backup: direct
+    /// payments do, and another channel takes locks.
+    pub locks_ended: bool,
 }
 
 /// The facts of a hub that must not change.

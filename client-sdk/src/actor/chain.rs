@@ -221,6 +221,7 @@ impl Actor {
             dispute_no: Seq(1),
             shown: Shown::default(),
         };
+        entry.hub_ended_locks = info.locks_ended;
         let before = entry.channel.clone();
         entry.funds(&facts);
         // That there was none before is for the chain to say (R28).

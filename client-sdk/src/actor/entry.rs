@@ -115,6 +115,8 @@ impl OwnFrame {
 pub(super) struct Entry {
     pub(super) channel: Channel,
     pub(super) fault: Option<HubFault>,
+    /// The hub said that it takes no new locks here.
+    pub(super) hub_ended_locks: bool,
     pub(super) credits_lost_until: Seq,
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
@@ -202,6 +204,7 @@ impl Entry {
         Self {
             channel,
             fault: None,
+            hub_ended_locks: false,
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
@@ -255,6 +258,11 @@ impl Entry {
 
     pub(super) fn live(&self) -> bool {
         self.session == Session::Live
+    }
+
+    /// No new locks either way: this side or the hub's came back from an old backup.
+    pub(super) fn locks_ended(&self) -> bool {
+        self.hub_ended_locks || self.channel.is_restored()
     }
 
     /// A frozen channel is left alone, but a hub that was rolled back may show that it has re-synced.

@@ -30,6 +30,7 @@ impl Actor {
     }
 
     fn issue(&mut self, id: &ChannelId, clock: Clock) {
+        self.refuse_late_locks(id);
         self.issue_locks(id, clock);
         while let Some(orders) = self.next_orders(id, clock) {
             let ops: Vec<Op> = orders

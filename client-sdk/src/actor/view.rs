@@ -53,6 +53,7 @@ impl Entry {
                 in_flight: self.in_flight,
                 queued: Amount(self.queued.0.saturating_add(quoting)),
                 locked: channel.sent().locks.total(),
+                incoming: channel.received().locks.total(),
                 deposit: channel.funds().client_deposit,
                 withdrawn: channel.withdrawn(Side::Client),
                 received: channel.received().paid,
@@ -64,6 +65,7 @@ impl Entry {
             hub_deposit: channel.funds().hub_deposit,
             withdraw_pending: channel.withdrawn(Side::Client) > channel.funds().client_withdrawn,
             withdrawn_on_chain: channel.funds().client_withdrawn,
+            locks_ended: self.locks_ended(),
         }
     }
 }

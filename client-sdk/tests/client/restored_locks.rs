@@ -2,7 +2,7 @@
 
 use crate::common::{Hub, builder, connect_with, eventually, key};
 use client_sdk::*;
-use protocol_spec::{Condition, Invoice, Preimage, message::Notification, message::Reveal};
+use protocol_spec::{Condition, Invoice, Preimage, Reject, message::Notification, message::Reveal};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -114,6 +114,20 @@ impl Shop {
         }
     }
 
+    /// No new ones are taken, and it is said before anything is signed; direct payments go on.
+    async fn locks_have_ended(&self) {
+        assert!(self.channel().view().unwrap().locks_ended);
+        let mine = self.lock_unanswered(9, 10).await.unwrap();
+        assert!(
+            matches!(mine, Err(PayError::Refused(Reject::LocksEnded))),
+            "{mine:?}"
+        );
+        let ended = self.channel().invoice(41_u128, DAY, Digest::ZERO).await;
+        let ended = ended.unwrap_err().to_string();
+        assert!(ended.contains("old backup"), "{ended}");
+        self.client.pay(PAYEE, 10).await.unwrap();
+    }
+
     /// Both sides' sums, and that no lock is left.
     async fn ends_with(&self, client_paid: u128, hub_paid: u128) {
         let sums = || {
@@ -127,7 +141,8 @@ impl Shop {
         let whole = Amount(DEPOSIT - client_paid + hub_paid);
         eventually("it is all there", || self.client.balance().spendable == whole).await;
         assert_eq!(self.client.balance().settled, whole);
-        assert_eq!(self.client.balance().locked, Amount::ZERO);
+        let balance = self.client.balance();
+        assert_eq!((balance.locked, balance.incoming), (Amount::ZERO, Amount::ZERO));
         assert_eq!(self.client.health(), Health::Good);
     }
 }
@@ -149,7 +164,11 @@ async fn a_restored_client_goes_on_with_the_locks_of_both_sides() {
     shop.earn(50).await;
     shop.client.pay(PAYEE, 10).await.unwrap();
     let shop = shop.back_from(backup).await;
-    assert_eq!(shop.client.balance().locked, Amount(100 + 200 + 2 * FEE));
+    let balance = shop.client.balance();
+    assert_eq!(
+        (balance.locked, balance.incoming),
+        (Amount(100 + 200 + 2 * FEE), Amount(40 + 50))
+    );
     // Whose opening the copy knows is told to the hub again; the other was opened in the lost part.
     shop.hub.fold(&shop.id, 1);
     let paid = shop.channel().accept(&known).await.unwrap();
@@ -240,6 +259,35 @@ async fn a_restored_hub_is_shown_the_locks_of_both_sides() {
     let (cost, change) = FIRST;
     let client_paid = 2 * cost + 100 + 200 + 300 + 3 * FEE;
     shop.ends_with(client_paid, 2 * change + 40).await;
+    shop.locks_have_ended().await;
+}
+
+/// What waits to be locked while the hub is restored is not signed: its lock would hang until it expires.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_waits_for_a_hub_that_is_restored_is_refused() {
+    let shop = Shop::open().await;
+    let view = || shop.channel().view().unwrap();
+    assert!(!view().locks_ended);
+    shop.hub.state().hang_up = true;
+    shop.hub.cut_next();
+    let direct = shop.client.clone();
+    let direct = tokio::spawn(async move { direct.pay(PAYEE, 10).await });
+    eventually("the hub is gone", || !view().live).await;
+    let waits = shop.lock_unanswered(1, 100);
+    let queued = || view().balance.queued == Amount(100 + FEE);
+    eventually("it waits", queued).await;
+    {
+        let mut state = shop.hub.state();
+        (state.rolled_back, state.hang_up) = (true, false);
+    }
+    let refused = waits.await.unwrap();
+    assert!(
+        matches!(refused, Err(PayError::Refused(Reject::LocksEnded))),
+        "{refused:?}"
+    );
+    direct.await.unwrap().unwrap();
+    assert_eq!(view().balance.queued, Amount::ZERO);
+    shop.locks_have_ended().await;
 }
 
 /// The lists are what the vouchers commit to, or nothing is adopted.

@@ -244,6 +244,7 @@ impl Entry {
             config: channel.config().clone(),
             phase: channel.phase().name().to_owned(),
             routed: self.stored.routed,
+            locks_ended: self.doubted(),
             client_deposit: funds.client_deposit,
             hub_deposit: funds.hub_deposit,
             client_withdrawn: funds.client_withdrawn,

@@ -2,7 +2,7 @@
 
 use super::{Commit, Ledger, Origin, session::answer};
 use protocol_spec::{
-    ChannelId, ReturnReason,
+    ChannelId, PaymentId, ReturnReason,
     channel::Clock,
     message::{ErrorCode, PaymentCall, PaymentReply, PaymentStatus, QuoteCall, QuoteReply, Reply, RpcError},
 };
@@ -39,11 +39,24 @@ impl Ledger {
 
     pub(super) fn payment(&self, origin: Origin, call: &PaymentCall, commit: &mut Commit) {
         let result = self.owned(origin, &call.channel_id).map(|index| {
-            let outcome = self.outcome(index, call.payment_id);
-            let status = outcome.map_or(PaymentStatus::Unknown {}, super::payments::Outcome::status);
+            let status = self.status(index, call.payment_id);
             Reply::Payment(PaymentReply { status })
         });
         answer(commit, origin, result);
+    }
+
+    fn status(&self, payer: usize, id: PaymentId) -> PaymentStatus {
+        if let Some(outcome) = self.outcome(payer, id) {
+            return outcome.status();
+        }
+        let entry = self.entries.get(payer);
+        match entry.and_then(|entry| entry.locked_payment(id)) {
+            Some(lock) => PaymentStatus::Locked {
+                lock_id: lock.id,
+                expiry: lock.expiry,
+            },
+            None => PaymentStatus::Unknown {},
+        }
     }
 
     pub(super) fn channel_info(&self, origin: Origin, id: &ChannelId, commit: &mut Commit) {

@@ -60,6 +60,7 @@ fn channel(signer: &SignerKey) -> ChannelInfo {
         config,
         phase: "open".to_owned(),
         routed: false,
+        locks_ended: false,
         client_deposit: Amount::ZERO,
         hub_deposit: Amount::ZERO,
         client_withdrawn: Amount::ZERO,

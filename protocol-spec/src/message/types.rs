@@ -235,6 +235,9 @@ wire! {
         pub phase: String,
         /// True when payments to the client's account arrive here.
         pub routed: bool,
+        /// True when no new locks go on from or to here: the hub's side came back from an old backup (A10). What is locked
+        /// all the same comes back, at its expiry at the latest.
+        pub locks_ended: bool,
         /// Confirmed deposit of the client, gross.
         pub client_deposit: Amount,
         /// Confirmed deposit of the hub (its reserve), gross.
@@ -481,6 +484,14 @@ pub enum PaymentStatus {
         seq: Seq,
         /// Why.
         reason: ReturnReason,
+    },
+    /// In a lock of the client's that the hub forwarded, neither paid nor returned yet.
+    Locked {
+        /// The lock's id. JSON: decimal string.
+        #[serde(with = "super::decimal_u64")]
+        lock_id: u64,
+        /// When it ends at the latest, chain time.
+        expiry: UnixSeconds,
     },
     /// The hub has not seen it, or it is older than the hub keeps ids.
     Unknown {},

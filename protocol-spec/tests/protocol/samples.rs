@@ -61,6 +61,7 @@ fn info(w: &World) -> ChannelInfo {
         config: config(),
         phase: "open".into(),
         routed: true,
+        locks_ended: false,
         client_deposit: Amount(1000),
         hub_deposit: Amount(500),
         client_withdrawn: Amount::ZERO,
@@ -308,6 +309,18 @@ fn payments(w: &mut World) -> Vec<(&'static str, Message)> {
                     status: PaymentStatus::Bounced {
                         seq: Seq(1),
                         reason: ReturnReason::Expired,
+                    },
+                }),
+            ),
+        ),
+        (
+            "payment reply, locked",
+            reply(
+                9,
+                Reply::Payment(PaymentReply {
+                    status: PaymentStatus::Locked {
+                        lock_id: 1,
+                        expiry: UnixSeconds(START + 7_200),
                     },
                 }),
             ),

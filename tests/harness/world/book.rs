@@ -66,6 +66,8 @@ struct Pages {
     /// Somebody whose client forgets what it did.
     restorer: Option<usize>,
     hub_restores: HubRestores,
+    /// Whose channels take no new locks.
+    unlocked: BTreeSet<usize>,
     leaving: Option<usize>,
     left: BTreeSet<usize>,
 }
@@ -121,6 +123,22 @@ impl Book {
 
     pub(super) fn is_restorer(&self, person: usize) -> bool {
         self.pages().restorer == Some(person)
+    }
+
+    /// True when some client may be restored from an old copy.
+    pub(super) fn has_restorer(&self) -> bool {
+        self.pages().restorer.is_some()
+    }
+
+    /// This person can be paid no locks any more.
+    pub(super) fn takes_no_locks(&self, person: usize) {
+        self.pages().unlocked.insert(person);
+    }
+
+    /// True when this person writes an invoice for whoever asks, as far as the others know.
+    pub(super) fn writes_invoices(&self, person: usize) -> bool {
+        let refuses = self.pages().unlocked.contains(&person);
+        !refuses && !self.is_foe(person) && !self.is_leaving(person)
     }
 
     /// The hub may be restored from an old copy of its database.
@@ -232,7 +250,6 @@ impl Book {
     pub(super) fn draw(&self, payers: usize, payments: usize, random: &mut StdRng) {
         let mut pages = self.pages();
         let people = pages.accounts.len();
-        let restorer = pages.restorer;
         for payer in (0..payers).chain(pages.foes_from..people) {
             for _ in 0..payments {
                 let mut id = [0; 16];
@@ -251,8 +268,7 @@ impl Book {
                     payee: (random.random_range(0..12) != 0).then_some(other),
                     amount,
                     fee_max,
-                    // What an application does with locks that its restored client has forgotten is not played.
-                    locked: random.random_range(0..3) == 0 && ![Some(payer), Some(other)].contains(&restorer),
+                    locked: random.random_range(0..3) == 0,
                     state: State::Open,
                     last: false,
                     doubtful: false,

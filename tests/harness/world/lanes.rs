@@ -8,8 +8,8 @@ use super::{
     part::Part,
 };
 use client_sdk::{
-    ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer, PaymentState,
-    StreamError,
+    ChannelError, ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer,
+    PaymentState, StreamError,
 };
 use protocol_spec::{Reject, message::PaymentStatus};
 use rand::Rng as _;
@@ -58,9 +58,7 @@ pub(super) async fn pay(
             sleep(Duration::from_millis(ms)).await;
         }
         // What nobody can be asked to invoice is paid directly.
-        let asks = |payee: &usize| {
-            book.invoice(order.id).is_some() || !(book.is_foe(*payee) || book.is_leaving(*payee))
-        };
+        let asks = |payee: &usize| book.invoice(order.id).is_some() || book.writes_invoices(*payee);
         let answer = match order.payee.filter(|payee| order.locked && asks(payee)) {
             // Once by each incarnation: then it only asks what became of it.
             Some(payee) => match asked.insert(order.id.0) {
@@ -70,8 +68,15 @@ pub(super) async fn pay(
             None => pay_directly(&channel, &order, &book).await,
         };
         let answer = match answer {
-            // Its database may know nothing of it, or no more than that it is lost.
-            Err(PayError::Unknown { .. }) if book.is_restorer(person) => hub_says(&client, &order).await,
+            // Nothing was signed.
+            Err(PayError::Refused(Reject::LocksEnded)) => pay_directly(&channel, &order, &book).await,
+            answer => answer,
+        };
+        let answer = match answer {
+            // Its database may know nothing of it, or no more than that it is lost; that nothing was signed is said of now.
+            Err(
+                PayError::Unknown { .. } | PayError::InsufficientBalance { .. } | PayError::SpendLimit { .. },
+            ) if book.is_restorer(person) => hub_says(&client, &order).await,
             answer => answer,
         };
         let answer = match answer {
@@ -160,6 +165,10 @@ async fn hub_says(client: &Client, order: &Order) -> Result<State, PayError> {
             fee: bank::fee(order.amount),
         }),
         Ok(PaymentAnswer::HubSays(PaymentStatus::Bounced { .. })) => Ok(State::Bounced),
+        // Neither a lock's end nor its time has come.
+        Ok(PaymentAnswer::HubSays(PaymentStatus::Locked { .. })) => {
+            Err(PayError::Unknown { payment_id: order.id })
+        }
         // It never will: the client has gone on after the voucher that was lost.
         Ok(PaymentAnswer::HubSays(PaymentStatus::Unknown {})) => Ok(State::Refused),
         _ => Err(PayError::Unknown { payment_id: order.id }),
@@ -169,11 +178,15 @@ async fn hub_says(client: &Client, order: &Order) -> Result<State, PayError> {
 /// Writes the invoices that others need to pay this person by locks.
 pub(super) async fn invoice(channel: ChannelHandle, person: usize, book: Book) {
     loop {
-        if let Some(order) = book.wants_invoice(person)
-            && let Ok(invoice) = channel.invoice(order.amount, INVOICE_LIFE, Digest::ZERO).await
-        {
-            book.set_invoice(order.id, invoice);
-            continue;
+        if let Some(order) = book.wants_invoice(person) {
+            match channel.invoice(order.amount, INVOICE_LIFE, Digest::ZERO).await {
+                Ok(invoice) => {
+                    book.set_invoice(order.id, invoice);
+                    continue;
+                }
+                Err(ChannelError::Refused(Reject::LocksEnded)) => book.takes_no_locks(person),
+                Err(_) => {}
+            }
         }
         sleep(PAUSE).await;
     }

@@ -172,9 +172,11 @@ impl PersonMachine {
         );
         apps.spawn(listening);
         apps.spawn(lanes::invoice(channel.clone(), self.number, self.book.clone()));
-        if self.book.is_reliable(self.number) {
+        if !self.book.is_foe(self.number) {
             let network = self.network.clone();
             apps.spawn(lanes::withdraw(channel.clone(), network, self.oracle.clone()));
+        }
+        if self.book.is_reliable(self.number) {
             let leaving = lanes::leave(
                 channel.clone(),
                 self.number,

@@ -274,7 +274,8 @@ impl World {
         if self.until(RECOVERY_MAX, well).await {
             return;
         }
-        if self.book.is_foe(self.people.len() - 1) || self.book.is_hub_restored() {
+        if self.book.is_foe(self.people.len() - 1) || self.book.is_hub_restored() || self.book.has_restorer()
+        {
             let steps = match self.book.is_hub_restored() {
                 true => {
                     // Until then it may hold on to any lock, also to one that a payer made anew.
@@ -347,7 +348,8 @@ impl World {
                 && !view.withdraw_pending
                 && view.balance.in_flight.is_zero()
                 && view.balance.queued.is_zero()
-                && view.balance.locked.is_zero();
+                && view.balance.locked.is_zero()
+                && view.balance.incoming.is_zero();
             idle.then_some((person, channel))
         };
         self.book.honest().into_iter().map(quiet).collect()

@@ -43,7 +43,7 @@ impl Actor {
             let phase = open.channel.phase().name();
             return Err(Reject::ChannelNotOpen { phase }.into());
         }
-        if open.channel.is_restored() {
+        if open.locks_ended() {
             return Err(Reject::LocksEnded.into());
         }
         if amount.is_zero() {

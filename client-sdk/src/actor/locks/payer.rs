@@ -17,6 +17,7 @@ use protocol_spec::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -54,7 +55,7 @@ impl Actor {
                 .payable(order.channel_id, order.invoice.amount)
                 .and_then(|()| {
                     let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
-                    if entry.channel.is_restored() {
+                    if entry.locks_ended() {
                         return Err(PayError::Refused(Reject::LocksEnded));
                     }
                     self.seen_well(entry, Sight::Good)?;
@@ -78,6 +79,18 @@ impl Actor {
     fn lock_waits(&self, id: &PaymentId) -> bool {
         let mut queues = self.entries.values().flat_map(|entry| &entry.lock_queue);
         queues.any(|order| order.payment_id == Some(*id))
+    }
+
+    /// What waits to be locked is refused where no locks go any more.
+    pub(in crate::actor) fn refuse_late_locks(&mut self, id: &ChannelId) {
+        let late = self.entries.get_mut(id).filter(|entry| entry.locks_ended());
+        for order in late
+            .map(|entry| mem::take(&mut entry.lock_queue))
+            .into_iter()
+            .flatten()
+        {
+            self.refuse_lock(order, PayError::Refused(Reject::LocksEnded));
+        }
     }
 
     /// Issues everything that changes own locks: at most one voucher.

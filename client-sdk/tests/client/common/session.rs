@@ -302,6 +302,7 @@ fn info_of(hub: &Hub, id: &ChannelId) -> ChannelInfo {
         config: channel.config().clone(),
         phase: channel.phase().name().to_owned(),
         routed: true,
+        locks_ended: state.rolled_back,
         client_deposit: channel.funds().client_deposit,
         hub_deposit: channel.funds().hub_deposit,
         client_withdrawn: channel.funds().client_withdrawn,

@@ -16,7 +16,7 @@ pub(super) use takeover::Kept;
 
 use super::{Commit, Ledger, Output, entry::Entry};
 use protocol_spec::{
-    Op, PaymentId, ReturnReason, Witness,
+    Lock, Op, PaymentId, ReturnReason, Witness,
     message::{Consent, Notification, Reveal},
 };
 
@@ -101,11 +101,16 @@ impl Entry {
             .collect()
     }
 
+    /// The client's lock with this payment that was forwarded.
+    pub(super) fn locked_payment(&self, id: PaymentId) -> Option<&Lock> {
+        let mut forwards = self.stored.forwards.iter();
+        let (lock_id, _) = forwards.find(|(_, forward)| forward.payment_id == id)?;
+        self.channel.received().locks.lock(*lock_id)
+    }
+
     pub(super) fn locks_payment(&self, id: PaymentId) -> bool {
-        self.stored
-            .forwards
-            .values()
-            .any(|forward| forward.payment_id == id)
+        let mut forwards = self.stored.forwards.values();
+        forwards.any(|forward| forward.payment_id == id)
     }
 
     /// What tells this client what opens one of its locks.

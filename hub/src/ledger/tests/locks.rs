@@ -9,7 +9,7 @@ use crate::ledger::{ChainFact, Input, Output};
 use protocol_spec::{
     Address, Amount, Condition, Digest, History, Op, Opened, Payee, Preimage, ReturnReason, Seq, Side,
     limits::{ACT_DEFAULT_S, DELTA_DEFAULT_S, LAG_DEFAULT_S},
-    message::{Frame, PaymentCall, PaymentStatus, Reply, SubscribeCall},
+    message::{Frame, PaymentStatus, Reply, SubscribeCall},
 };
 
 const SECRET: Preimage = Preimage([5; 32]);
@@ -71,6 +71,11 @@ fn a_locked_payment_goes_through_and_change_comes_back() {
         "R22: E2 + delta <= E1"
     );
     assert_eq!(world.clients[1].channel.received().paid, Amount::ZERO);
+    let in_flight = PaymentStatus::Locked {
+        lock_id: payer.id,
+        expiry: payer.expiry,
+    };
+    assert_eq!(world.status(0, payment_id), in_flight);
 
     world.reveal(1, id, SECRET);
     assert_eq!(
@@ -91,16 +96,10 @@ fn a_locked_payment_goes_through_and_change_comes_back() {
     assert_eq!(world.clients[0].channel.sent().paid, Amount(1_000 + FEE_MAX));
     // flat 1 and 1 % of 1,000 make 11.
     assert_eq!(world.clients[0].channel.received().paid, Amount(FEE_MAX - 11));
-    let origin = world.fresh_origin(0);
-    let call = PaymentCall {
-        channel_id: world.id(0),
-        payment_id,
-    };
-    world.commit(vec![Input::Payment(origin, call)]);
-    let Ok(Reply::Payment(reply)) = world.answer(origin) else {
-        panic!()
-    };
-    assert_eq!(reply.status, PaymentStatus::Accepted { seq: Seq(1) });
+    assert_eq!(
+        world.status(0, payment_id),
+        PaymentStatus::Accepted { seq: Seq(1) }
+    );
     assert_eq!(world.ledger.forwarded, 0);
     world.check_replay(&Tables::default());
 }

@@ -340,6 +340,8 @@ fn a10_a_lock_that_is_new_is_given_up_at_once() {
         assert_eq!(bounced.map(|bounce| bounce.reason), ended);
         assert_eq!(world.clients[0].given_up.len(), usize::from(ended.is_some()));
         assert_eq!(world.clients[1].locks.len(), 1, "it is not forwarded");
+        let told = [0, 1].map(|client| world.ledger.entries[client].info().locks_ended);
+        assert_eq!(told, [true; 2], "clients are told beforehand");
         world.check_replay_on(new.restore());
     }
 }

@@ -10,12 +10,12 @@ use crate::{
     },
 };
 use protocol_spec::{
-    Amount, ChannelId, Digest, Op, Payee, Preimage, Seq, Side, SignedVoucher, SignerKey, UnixSeconds,
-    VoucherSignature,
+    Amount, ChannelId, Digest, Op, Payee, PaymentId, Preimage, Seq, Side, SignedVoucher, SignerKey,
+    UnixSeconds, VoucherSignature,
     channel::{Clock, Delays},
     message::{
-        CapacityReply, Event, Frame, LockCall, RegisterCall, Reply, ResumeCall, Reveal, RpcError,
-        VoucherReply,
+        CapacityReply, Event, Frame, LockCall, PaymentCall, PaymentStatus, RegisterCall, Reply, ResumeCall,
+        Reveal, RpcError, VoucherReply,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,6 +192,20 @@ impl World {
             session: SessionId(session),
             id: self.next_id,
             signer: self.clients[client].account(),
+        }
+    }
+
+    /// What the hub says became of a payment.
+    pub(super) fn status(&mut self, client: usize, payment_id: PaymentId) -> PaymentStatus {
+        let (origin, channel_id) = (self.fresh_origin(client), self.id(client));
+        let call = PaymentCall {
+            channel_id,
+            payment_id,
+        };
+        self.commit(vec![Input::Payment(origin, call)]);
+        match self.answer(origin) {
+            Ok(Reply::Payment(reply)) => reply.status.clone(),
+            other => unreachable!("{other:?}"),
         }
     }
 

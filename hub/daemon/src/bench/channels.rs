@@ -93,11 +93,10 @@ pub(super) async fn connect(
 ) -> anyhow::Result<Vec<(Wire, Vec<Lane>)>> {
     let bar = progress(lanes.len(), "channels connected")?;
     let each = lanes.len().div_ceil(connections.max(1)).max(1);
-    let mut groups = Vec::new();
-    let mut rest = lanes;
-    while !rest.is_empty() {
-        let later = rest.split_off(each.min(rest.len()));
-        groups.push(std::mem::replace(&mut rest, later));
+    let (mut groups, mut rest) = (Vec::new(), lanes.into_iter());
+    while rest.len() > 0 {
+        // Collected: what a vector leaves by `split_off` keeps the room of the whole.
+        groups.push(rest.by_ref().take(each).collect::<Vec<Lane>>());
     }
     let one = |lanes: Vec<Lane>| {
         let bar = &bar;

@@ -10,7 +10,11 @@ use alloy::primitives::map::HashMap;
 use anyhow::Context;
 use hub::{cli::bench::Shape, digests};
 use protocol_spec::{Address, Amount, ChannelId, Condition, Digest, Lock, Op, Payee, PaymentId, Preimage};
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Bytes;
 
@@ -82,7 +86,7 @@ impl Line {
         every: Option<Duration>,
     ) -> anyhow::Result<(Self, Tally)> {
         self.pace = every.map(|every| (every, Instant::now()));
-        let mut draining_since = None;
+        let (mut draining_since, mut drained) = (None, false);
         loop {
             let phase = stage.phase();
             if phase < Phase::Draining {
@@ -90,11 +94,17 @@ impl Line {
             } else {
                 let since = *draining_since.get_or_insert_with(Instant::now);
                 let answered = self.in_flight == 0 && self.unanswered == 0 && self.reveals.is_empty();
-                if answered && (self.depth > 0 || phase == Phase::Done) {
+                if answered && !drained {
+                    drained = true;
+                    stage.sent.fetch_add(self.tally.sent.count, Ordering::Relaxed);
+                    stage.drained.fetch_add(1, Ordering::Release);
+                }
+                // What others pay into these channels may still be on its way.
+                if answered && phase == Phase::Done {
                     break;
                 }
                 anyhow::ensure!(
-                    since.elapsed() < DRAIN_MAX,
+                    answered || since.elapsed() < DRAIN_MAX,
                     "answers are missing after {DRAIN_MAX:?}"
                 );
             }

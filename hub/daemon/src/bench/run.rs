@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 /// Longest wait for the last credits.
 const ARRIVE_MAX: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a measurement found.
 pub(super) struct Measured {
@@ -78,46 +79,38 @@ pub(super) async fn run(
         Duration::from_nanos(each.checked_div(vouchers).unwrap_or(each))
     });
     stage.enter(Phase::WarmUp);
-    let (mut paying, mut paid) = (JoinSet::new(), JoinSet::new());
+    let (mut tasks, count) = (JoinSet::new(), lines.len());
     for (at, line) in lines.into_iter().enumerate() {
-        let tasks = if at < payer_lines { &mut paying } else { &mut paid };
         let running = line.run(Arc::clone(&stage), every);
         tasks.spawn(async move { running.await.map(|done| (at, done)) });
     }
     let mut watch = Watch::new(&stage);
-    watch
-        .seconds(args.warm_up, "warm-up", &mut paying, &mut paid)
-        .await?;
+    watch.seconds(args.warm_up, "warm-up", &mut tasks).await?;
     let before = used(hub).await;
     let began = Instant::now();
     stage.enter(Phase::Counting);
-    let seconds = watch
-        .seconds(args.seconds, "counting", &mut paying, &mut paid)
-        .await?;
+    let seconds = watch.seconds(args.seconds, "counting", &mut tasks).await?;
     stage.enter(Phase::Draining);
     let took = began.elapsed();
     let after = used(hub).await;
     let rss_bytes = hub.pid().and_then(process::rss_bytes).unwrap_or(0);
 
-    let mut done = Vec::new();
-    collect(&mut paying, &mut done).await?;
-    let mut tally = Tally::new()?;
-    for (_, (_, part)) in &done {
-        tally.add(part)?;
-    }
-    let began = Instant::now();
-    while stage.arrived.load(Ordering::Relaxed) < tally.sent.count && began.elapsed() < ARRIVE_MAX {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(&mut tasks, || stage.drained.load(Ordering::Acquire) == count).await?;
+    let (began, sent) = (Instant::now(), stage.sent.load(Ordering::Relaxed));
+    let arrived = || stage.arrived.load(Ordering::Relaxed) >= sent;
+    until(&mut tasks, || arrived() || began.elapsed() >= ARRIVE_MAX).await?;
     stage.enter(Phase::Done);
-    let payers = done.len();
-    collect(&mut paid, &mut done).await?;
-    for (_, (_, part)) in done.iter().skip(payers) {
-        tally.add(part)?;
+    let (mut tally, mut done) = (Tally::new()?, Vec::new());
+    while let Some(ended) = tasks.join_next().await {
+        let (at, (line, part)) = ended.context("a connection of the load")??;
+        tally.add(&part)?;
+        done.push((at, line));
     }
     stage.arrived.store(0, Ordering::Relaxed);
+    stage.sent.store(0, Ordering::Relaxed);
+    stage.drained.store(0, Ordering::Relaxed);
     done.sort_by_key(|(at, _)| *at);
-    let lines = done.into_iter().map(|(_, (line, _))| line).collect();
+    let lines = done.into_iter().map(|(_, line)| line).collect();
     let minus = |after: u64, before: u64| after.saturating_sub(before);
     let measured = Measured {
         tally,
@@ -141,9 +134,13 @@ pub(super) async fn run(
 type Done = (usize, (Line, Tally));
 type Tasks = JoinSet<anyhow::Result<Done>>;
 
-async fn collect(tasks: &mut Tasks, done: &mut Vec<Done>) -> anyhow::Result<()> {
-    while let Some(ended) = tasks.join_next().await {
-        done.push(ended.context("a connection of the load")??);
+/// Waits. Errors: a connection ended, which none does by itself.
+async fn until(tasks: &mut Tasks, done: impl Fn() -> bool) -> anyhow::Result<()> {
+    while !done() {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            Some(ended) = tasks.join_next() => return Err(failed(ended)),
+        }
     }
     Ok(())
 }
@@ -160,21 +157,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Shows each second. Errors: a connection ended, which none does by itself.
-    async fn seconds(
-        &mut self,
-        count: u32,
-        what: &str,
-        paying: &mut Tasks,
-        paid: &mut Tasks,
-    ) -> anyhow::Result<Vec<u64>> {
+    async fn seconds(&mut self, count: u32, what: &str, tasks: &mut Tasks) -> anyhow::Result<Vec<u64>> {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         clock.tick().await;
         let mut seconds = Vec::new();
         for second in 1..=count {
             tokio::select! {
                 _ = clock.tick() => {}
-                Some(ended) = paying.join_next() => return Err(failed(ended)),
-                Some(ended) = paid.join_next() => return Err(failed(ended)),
+                Some(ended) = tasks.join_next() => return Err(failed(ended)),
             }
             let now = self.stage.acknowledged.load(Ordering::Relaxed);
             seconds.push(now.saturating_sub(self.before));

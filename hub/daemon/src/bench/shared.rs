@@ -5,7 +5,7 @@ use hub::cli::bench::Shape;
 use protocol_spec::{Amount, Digest, Domain, Op, Payee, Payment, PublicKey, UnixSeconds};
 use std::sync::{
     Mutex,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+    atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// What a payee gets by each payment.
@@ -24,6 +24,9 @@ pub(super) struct Stage {
     pub(super) acknowledged: AtomicU64,
     /// Credited to payees or given back so far.
     pub(super) arrived: AtomicU64,
+    /// Connections whose own payments are answered, and what these sent.
+    pub(super) drained: AtomicUsize,
+    pub(super) sent: AtomicU64,
     /// The hub's batch that was verified last: its root and the signature over it.
     pub(super) verified: Mutex<Option<(Digest, protocol_spec::Signature)>>,
     phase: AtomicU8,
@@ -39,7 +42,7 @@ pub(super) enum Phase {
     Counting = 1,
     /// No new payments; what is under way is waited for.
     Draining = 2,
-    /// All payers have all their answers: what payees have not got by now is late.
+    /// All have their answers and all credits: what has not come by now is late.
     Done = 3,
 }
 
@@ -62,6 +65,8 @@ impl Stage {
             expires_at,
             acknowledged: AtomicU64::new(0),
             arrived: AtomicU64::new(0),
+            drained: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
             verified: Mutex::new(None),
             phase: AtomicU8::new(Phase::WarmUp as u8),
         }

@@ -71,13 +71,14 @@ pub(super) fn groups(items: Vec<Item>) -> Vec<Group> {
             Some(common) => together.entry(common).or_default().push(item),
         }
     }
-    for mut items in together.into_values() {
-        while !items.is_empty() {
-            let rest = match items.first().map(|item| &item.planned.part) {
-                Some(Part::Claim) => Vec::new(),
-                _ => items.split_off(items.len().min(CHANNELS_PER_TX_MAX)),
+    for items in together.into_values() {
+        let mut items = items.into_iter();
+        while let Some(first) = items.as_slice().first() {
+            let room = match first.planned.part {
+                Part::Claim => usize::MAX,
+                _ => CHANNELS_PER_TX_MAX,
             };
-            alone.push(Group(std::mem::replace(&mut items, rest)));
+            alone.push(Group(items.by_ref().take(room).collect()));
         }
     }
     alone

@@ -165,12 +165,9 @@ async fn hub_says(client: &Client, order: &Order) -> Result<State, PayError> {
             fee: bank::fee(order.amount),
         }),
         Ok(PaymentAnswer::HubSays(PaymentStatus::Bounced { .. })) => Ok(State::Bounced),
-        // Neither a lock's end nor its time has come.
-        Ok(PaymentAnswer::HubSays(PaymentStatus::Locked { .. })) => {
-            Err(PayError::Unknown { payment_id: order.id })
-        }
         // It never will: the client has gone on after the voucher that was lost.
         Ok(PaymentAnswer::HubSays(PaymentStatus::Unknown {})) => Ok(State::Refused),
+        // Also of one in a lock that has not ended.
         _ => Err(PayError::Unknown { payment_id: order.id }),
     }
 }

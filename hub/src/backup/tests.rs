@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     engine,
+    execution::Execution,
     ledger::{ChainBlock, ChainFact, ChainPosition, Input, Ledger, LockPolicy, Policy, Reserve, Tariff},
     now::Now,
     store::{Epoch, Freeze, Identity, JournalRecord, MemoryStore, OpenError, RedbStore, ShardId, Store},
@@ -373,7 +374,7 @@ async fn what_is_restored_is_the_state_with_every_channel_in_doubt_and_once_is_e
     let store = RedbStore::open_existing(&restored.store, identity()).unwrap();
     let loaded = store.acquire(SHARD).await.unwrap();
     let mut ledger = Ledger::new(Domain::new(31_337, [5; 20].into()), HUB, SIGNER);
-    engine::restore(&mut ledger, &store, SHARD, loaded.upto)
+    engine::restore(&mut ledger, &store, SHARD, loaded.upto, Execution::Threads)
         .await
         .unwrap();
     assert_eq!(
@@ -442,7 +443,7 @@ async fn the_task_exports_everything_that_is_durable() {
             _ => {
                 let loaded = tap.acquire(SHARD).await.unwrap();
                 let mut ledger = Ledger::new(Domain::new(31_337, [5; 20].into()), HUB, SIGNER);
-                engine::restore(&mut ledger, &tap, SHARD, loaded.upto)
+                engine::restore(&mut ledger, &tap, SHARD, loaded.upto, Execution::Threads)
                     .await
                     .unwrap();
                 let (epoch, blocks) = (loaded.epoch, 100);

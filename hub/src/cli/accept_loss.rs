@@ -4,6 +4,7 @@ use super::{Failure, data, words};
 use crate::{
     app::FORMAT_VERSION,
     engine,
+    execution::Execution,
     ledger::{Doubt, Input, Ledger},
     now::Now,
     ops::Config,
@@ -67,7 +68,8 @@ pub fn accept_loss(args: AcceptLossArgs) -> BoxFuture<'static, Result<(), Failur
         let shard = ShardId(0);
         let failed = |error: anyhow::Error| Failure::Refused(error);
         let loaded = store.load(shard).await.map_err(|error| failed(error.into()))?;
-        let restored = engine::restore(&mut ledger, &store, shard, loaded.upto).await;
+        let (upto, execution) = (loaded.upto, Execution::Threads);
+        let restored = engine::restore(&mut ledger, &store, shard, upto, execution).await;
         restored.map_err(|error| failed(error.into()))?;
         let chosen = choose(&ledger, &args)?;
         data(&show(&chosen))?;

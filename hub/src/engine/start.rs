@@ -159,7 +159,8 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let loaded = options.store.acquire(options.shard).await?;
         let info = &options.info;
         let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
-        let guard = restore(&mut ledger, options.store.as_ref(), options.shard, loaded.upto).await?;
+        let (store, shard, execution) = (options.store.as_ref(), options.shard, options.execution);
+        let guard = restore(&mut ledger, store, shard, loaded.upto, execution).await?;
         tracing::info!(
             channels = ledger.channels(),
             records = loaded.last,
@@ -181,7 +182,6 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
             server: info.server.clone(),
         };
         let (alarms, panics) = mpsc::unbounded_channel();
-        let execution = options.execution;
         let lanes = Lanes { execution, alarms };
         let verifiers = lanes.verifiers(&hub, options.signatures, options.workers)?;
         lanes.spawn_verifiers(calls, &to_ledger, verifiers)?;

@@ -1,14 +1,19 @@
 //! What is done for some frames together before they are applied, or repeated, one by one. It changes nothing: the marks of
 //! their payers are hashed side by side, and the channels that they concern are loaded, which are far away when there are many.
+//! A record that is repeated is read and hashed as a whole, on any thread.
 
-use super::{Input, Ledger, entry::Entry, input::Change};
+use super::{
+    Input, Ledger,
+    entry::Entry,
+    input::{Change, Record},
+};
 use crate::digests;
 use hub_verify::prefetch;
-use protocol_spec::{ChannelId, Digest, Op, Payee, PaymentId, Voucher};
-use std::{iter::Take, vec::IntoIter};
+use protocol_spec::{ChannelId, Digest, Domain, Op, Payee, PaymentId, Reject, UnixSeconds, Voucher};
+use std::vec::IntoIter;
 
 /// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
-const TOGETHER: usize = 16;
+pub(super) const TOGETHER: usize = 16;
 
 /// Payments of one frame whose payees are loaded.
 const PAYEES_MAX: usize = 4;
@@ -46,9 +51,9 @@ impl Framed for Change {
     }
 }
 
-/// Some frames that go together, in their order, each with what was hashed for it.
-pub(super) struct Together<'a, T> {
-    frames: Take<&'a mut IntoIter<T>>,
+/// What was hashed for some frames together, given out in their order.
+#[derive(Debug)]
+pub(super) struct Hashes {
     payers: Vec<Digest>,
     vouchers: IntoIter<Digest>,
     /// How many of `payers` belong to those that were given out.
@@ -63,19 +68,65 @@ pub(super) struct Hashed<'a> {
     pub(super) voucher: Option<Digest>,
 }
 
-impl<T: Framed> Together<'_, T> {
-    /// The next one.
-    pub(super) fn next(&mut self) -> Option<(T, Hashed<'_>)> {
-        let frame = self.frames.next()?;
+impl Hashes {
+    /// For all of `frames`.
+    pub(super) fn of(domain: &Domain, frames: &[impl Framed]) -> Self {
+        let payers = frames.iter().filter_map(Framed::frame);
+        let payers = digests::payers(payers.flat_map(|(channel, ops)| payments(channel, ops)));
+        let encoded = frames.iter().filter_map(Framed::unhashed).map(Voucher::encoded);
+        let vouchers = digests::of_structs(domain, &encoded.collect::<Vec<_>>()).into_iter();
+        Self {
+            payers,
+            vouchers,
+            given: 0,
+        }
+    }
+
+    /// Of the next frame, which is `frame`.
+    pub(super) fn next(&mut self, frame: &impl Framed) -> Hashed<'_> {
         let own = frame
             .frame()
             .map_or(0, |(channel, ops)| payments(channel, ops).count());
         let from = self.given;
         self.given = from.saturating_add(own);
-        let payers = self.payers.get(from..self.given).unwrap_or_default();
-        let voucher = frame.unhashed().and_then(|_| self.vouchers.next());
-        Some((frame, Hashed { payers, voucher }))
+        Hashed {
+            payers: self.payers.get(from..self.given).unwrap_or_default(),
+            voucher: frame.unhashed().and_then(|_| self.vouchers.next()),
+        }
     }
+}
+
+/// A durable record, ready to be repeated.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(super) number: u64,
+    pub(super) now: UnixSeconds,
+    pub(super) changes: Vec<Change>,
+    pub(super) hashes: Hashes,
+}
+
+impl Prepared {
+    /// Errors: the bytes are not a record.
+    pub(crate) fn of(domain: &Domain, number: u64, bytes: &[u8]) -> Result<Self, Reject> {
+        let Record { now, changes } = borsh::from_slice(bytes).map_err(|_| Reject::RecordCorrupt)?;
+        let hashes = Hashes::of(domain, &changes);
+        Ok(Self {
+            number,
+            now,
+            changes,
+            hashes,
+        })
+    }
+
+    /// Number of the record.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// The first of `frames`, which are looked at together.
+pub(super) fn together<T>(frames: &[T]) -> &[T] {
+    frames.get(..TOGETHER).unwrap_or(frames)
 }
 
 fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, PaymentId)> {
@@ -86,28 +137,8 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 }
 
 impl Ledger {
-    /// The next of `frames`, loaded and hashed. `None` at their end.
-    pub(super) fn together<'a, T: Framed>(&self, frames: &'a mut IntoIter<T>) -> Option<Together<'a, T>> {
-        let all = frames.as_slice();
-        let some = all.get(..TOGETHER).unwrap_or(all);
-        if some.is_empty() {
-            return None;
-        }
-        self.load(some);
-        let payers = some.iter().filter_map(Framed::frame);
-        let payers = digests::payers(payers.flat_map(|(channel, ops)| payments(channel, ops)));
-        let encoded = some.iter().filter_map(Framed::unhashed).map(Voucher::encoded);
-        let vouchers = digests::of_structs(&self.domain, &encoded.collect::<Vec<_>>()).into_iter();
-        Some(Together {
-            frames: frames.take(TOGETHER),
-            payers,
-            vouchers,
-            given: 0,
-        })
-    }
-
     /// Starts to load what applying `frames` looks at.
-    fn load(&self, frames: &[impl Framed]) {
+    pub(super) fn load(&self, frames: &[impl Framed]) {
         let mut entries: Vec<&Entry> = Vec::with_capacity(frames.len().saturating_mul(2));
         let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
         for (channel, ops) in frames.iter().filter_map(Framed::frame) {

@@ -2,9 +2,9 @@
 
 use super::{
     Input, Ledger, Output,
-    ahead::Hashed,
+    ahead::{Hashed, Hashes, Prepared, TOGETHER, together},
     entry::{Entry, EventRow},
-    input::{Change, Changes, Record},
+    input::{Change, Changes},
     output::{EventOut, FrameOut, Issue},
     touched::Indices,
 };
@@ -71,8 +71,12 @@ impl Ledger {
         let now = self.clock(now).now;
         self.look_for_rollback(&inputs, now, &mut commit);
         let mut inputs = inputs.into_iter();
-        while let Some(mut together) = self.together(&mut inputs) {
-            while let Some((input, hashed)) = together.next() {
+        while !inputs.as_slice().is_empty() {
+            let some = together(inputs.as_slice());
+            self.load(some);
+            let mut hashes = Hashes::of(&self.domain, some);
+            for input in inputs.by_ref().take(TOGETHER) {
+                let hashed = hashes.next(&input);
                 self.apply(*input, hashed.payers, self.clock(now), &mut commit);
             }
         }
@@ -83,27 +87,35 @@ impl Ledger {
     /// Repeats a durable record after a restart. Errors: the bytes are not a record, or do not follow from the state:
     /// the database is not this hub's; stop.
     pub fn replay(&mut self, number: u64, bytes: &[u8]) -> Result<(), Reject> {
-        self.replay_commit(number, bytes).map(drop)
+        self.replay_prepared(Prepared::of(&self.domain, number, bytes)?)
+            .map(drop)
     }
 
-    /// What the commit made when it was live, but for what connections saw.
-    pub(super) fn replay_commit(&mut self, number: u64, bytes: &[u8]) -> Result<Commit, Reject> {
+    /// The same with a record that was read before. Returns what the commit made when it was live, but for what connections saw.
+    pub(crate) fn replay_prepared(&mut self, prepared: Prepared) -> Result<Commit, Reject> {
+        let Prepared {
+            number,
+            now,
+            changes,
+            mut hashes,
+        } = prepared;
         if number != self.next_record {
             return Err(Reject::RecordCorrupt);
         }
-        let record: Record = borsh::from_slice(bytes).map_err(|_| Reject::RecordCorrupt)?;
         let mut commit = Commit::default();
-        let expected = record.changes.len();
-        let mut changes = record.changes.into_iter();
-        while let Some(mut together) = self.together(&mut changes) {
-            while let Some((change, hashed)) = together.next() {
-                self.repeat(change, hashed, self.clock(record.now), &mut commit)?;
+        let expected = changes.len();
+        let mut changes = changes.into_iter();
+        while !changes.as_slice().is_empty() {
+            self.load(together(changes.as_slice()));
+            for change in changes.by_ref().take(TOGETHER) {
+                let hashed = hashes.next(&change);
+                self.repeat(change, hashed, self.clock(now), &mut commit)?;
             }
         }
         if commit.changes.count() != expected {
             return Err(Reject::RecordCorrupt);
         }
-        self.finish(record.now, &|_| true, &mut commit);
+        self.finish(now, &|_| true, &mut commit);
         Ok(commit)
     }
 

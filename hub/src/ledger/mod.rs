@@ -34,6 +34,7 @@ mod tests;
 mod touched;
 mod unsettled;
 
+pub(crate) use ahead::Prepared;
 pub(crate) use checkpoint::Saved;
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
@@ -181,6 +182,11 @@ impl Ledger {
     #[must_use]
     pub fn chain(&self) -> ChainPosition {
         self.chain
+    }
+
+    /// EIP-712 domain.
+    pub(crate) fn domain(&self) -> Domain {
+        self.domain
     }
 
     /// Epoch of the logs of events; 0 before the first policy.

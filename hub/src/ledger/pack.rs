@@ -9,8 +9,7 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while !rest.is_empty() {
-        let run = rest.windows(RUN).take(max).position(|some| some == [0; RUN]);
-        let plain = run.unwrap_or(rest.len()).min(max);
+        let plain = run_in(rest, max).unwrap_or(rest.len()).min(max);
         let (plain, behind) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
         let zeros = behind.iter().take(max).take_while(|byte| **byte == 0).count();
         // Both are at most `max`.
@@ -19,6 +18,20 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
         rest = behind.get(zeros..).unwrap_or_default();
     }
     packed
+}
+
+/// Where the first [`RUN`] zeros begin, if that is below `max`. From the last byte of a place for them it is known how far the
+/// next place is: most bytes are not looked at.
+fn run_in(bytes: &[u8], max: usize) -> Option<usize> {
+    let mut at = 0_usize;
+    while at < max {
+        let some = bytes.get(at..)?.first_chunk::<RUN>()?;
+        match some.iter().rposition(|byte| *byte != 0) {
+            Some(last) => at = at.saturating_add(last).saturating_add(1),
+            None => return Some(at),
+        }
+    }
+    None
 }
 
 /// What was packed; `None`: it was not.
@@ -55,6 +68,14 @@ mod tests {
             if let Some((_, shorter)) = packed.split_last() {
                 prop_assert_ne!(unpack(shorter), unpack(&packed));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_run_is_found(bytes in prop::collection::vec(prop_oneof![3 => Just(0_u8), 2 => Just(1_u8)], 0..40), max in 0..40_usize) {
+            let plainly = bytes.windows(RUN).take(max).position(|some| some == [0; RUN]);
+            prop_assert_eq!(run_in(&bytes, max), plainly);
         }
     }
 

@@ -1,18 +1,20 @@
 //! From the rows of a store back to a ledger, part by part: each channel is read in full, checked, and then kept cold.
 
 use super::{
-    Ledger,
+    Ledger, Policy,
     checkpoint::{Meta, VERSION, decode},
     cold::Cold,
     entry::{Entry, Stored},
+    liquidity::{Gauge, Standing},
+    locks::LockLists,
     log::Log,
     pack::unpack,
     slots::Slots,
 };
 use crate::store::Row;
 use borsh::BorshDeserialize;
-use protocol_spec::{Address, Channel, Reject, Seq, SigningGuard};
-use std::{collections::BTreeSet, iter::Peekable, vec};
+use protocol_spec::{Address, Channel, ChannelId, Digest, PaymentId, Reject, Seq, SigningGuard, UnixSeconds};
+use std::{collections::BTreeSet, iter::Peekable, sync::Arc, vec};
 
 /// What a store holds of a ledger, or of some channels that follow one another; each table in the order of its keys.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +46,8 @@ impl Ledger {
     /// Takes the tables back in; then comes [`Ledger::replay`] from `upto + 1`. Errors: see [`Restore`].
     pub fn restore(&mut self, upto: u64, tables: Tables) -> Result<(), Reject> {
         let mut restore = self.begin_restore(upto, tables.meta.as_deref())?;
-        restore.part(tables)?;
+        let part = restore.reader().read(tables)?;
+        restore.take(part);
         restore.finish().map(drop)
     }
 
@@ -70,12 +73,54 @@ impl Ledger {
     }
 }
 
-impl Restore<'_> {
-    /// Some channels with all rows of their logs.
-    pub(crate) fn part(&mut self, tables: Tables) -> Result<(), Reject> {
+/// Reads parts, on any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct PartReader {
+    policy: Arc<Policy>,
+    chain: UnixSeconds,
+}
+
+/// What was read of a part.
+#[derive(Debug)]
+pub(crate) struct Part(Vec<Found>);
+
+/// A channel that was read: as it is kept, and what the ledger finds it by.
+#[derive(Debug)]
+struct Found {
+    index: usize,
+    id: ChannelId,
+    cold: Cold,
+    signer: Address,
+    /// Of the account to which payments are routed, and its token.
+    account: Option<(Address, Address)>,
+    /// Position of the first of its payments that are kept, and their ids.
+    payments: (u64, Vec<PaymentId>),
+    forwarded: u64,
+    locks: LockLists,
+    keeps: bool,
+    promises: bool,
+    frozen: bool,
+    unsynced: bool,
+    waiting: (bool, bool),
+    standing: Standing,
+    /// The hub's newest voucher.
+    newest: Option<(Seq, Digest)>,
+}
+
+impl Part {
+    /// How many channels it has.
+    pub(crate) fn channels(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl PartReader {
+    /// Some channels with all rows of their logs, each read in full.
+    pub(crate) fn read(&self, tables: Tables) -> Result<Part, Reject> {
         let mut payments = tables.payments.into_iter().peekable();
         let mut events = tables.events.into_iter().peekable();
         let mut unacknowledged = tables.unacknowledged.into_iter().peekable();
+        let mut found = Vec::with_capacity(tables.channels.len());
         for (key, bytes) in tables.channels {
             let bytes = unpack(&bytes).ok_or(Reject::RecordCorrupt)?;
             let (index, record, mut stored): (u64, Vec<u8>, Stored) = decode(&bytes)?;
@@ -87,49 +132,89 @@ impl Restore<'_> {
                 return Err(Reject::RecordCorrupt);
             }
             let index = usize::try_from(index).map_err(|_| Reject::RecordCorrupt)?;
-            self.entry(index, &entry);
+            found.push(self.found(index, &entry));
         }
         // One that belongs to no channel.
         let more = [payments.peek(), events.peek(), unacknowledged.peek()];
         match more.into_iter().flatten().next() {
-            None => Ok(()),
+            None => Ok(Part(found)),
             Some(_) => Err(Reject::RecordCorrupt),
         }
     }
 
-    /// What the ledger finds its channels by.
-    fn entry(&mut self, index: usize, entry: &Entry) {
-        let ledger = &mut *self.ledger;
+    fn found(&self, index: usize, entry: &Entry) -> Found {
         let (config, stored) = (entry.channel.config(), &entry.stored);
-        ledger.by_id.insert(entry.channel.id(), index);
-        self.signers.push((config.client_signer, index));
-        if stored.routed && entry.channel.phase().name() != "closed" {
-            ledger.by_account.insert((config.client, config.token), index);
+        let (sent, ids) = (entry.channel.sent(), stored.payments.iter());
+        let routed = stored.routed && entry.channel.phase().name() != "closed";
+        let gauge = Gauge {
+            policy: &self.policy,
+            at: self.chain,
+        };
+        Found {
+            index,
+            id: entry.channel.id(),
+            cold: Cold::of(entry),
+            signer: config.client_signer,
+            account: routed.then_some((config.client, config.token)),
+            payments: (stored.payments.from(), ids.map(|known| known.id).collect()),
+            forwarded: entry.forwarded_weight(),
+            locks: entry.lock_lists(),
+            keeps: !stored.kept.is_empty(),
+            promises: stored.reserve.is_promise(),
+            frozen: stored.frozen,
+            unsynced: stored.unsynced,
+            waiting: entry.waiting(),
+            standing: gauge.standing(entry),
+            newest: (sent.seq != Seq::NONE).then_some((sent.seq, sent.digest)),
         }
-        for (position, known) in (stored.payments.from()..).zip(stored.payments.iter()) {
-            ledger.places.insert(index, known.id, position);
+    }
+}
+
+impl Restore<'_> {
+    /// What reads the parts.
+    pub(crate) fn reader(&self) -> PartReader {
+        PartReader {
+            policy: Arc::new(self.ledger.policy.clone()),
+            chain: self.ledger.chain.timestamp,
         }
-        ledger.forwarded = ledger.forwarded.saturating_add(entry.forwarded_weight());
-        let locks = entry.lock_lists();
+    }
+
+    /// Some channels, in any order.
+    pub(crate) fn take(&mut self, part: Part) {
+        part.0.into_iter().for_each(|found| self.entry(found));
+    }
+
+    /// What the ledger finds its channels by.
+    fn entry(&mut self, found: Found) {
+        let (ledger, index) = (&mut *self.ledger, found.index);
+        ledger.by_id.insert(found.id, index);
+        self.signers.push((found.signer, index));
+        if let Some(account) = found.account {
+            ledger.by_account.insert(account, index);
+        }
+        let (from, payments) = found.payments;
+        for (position, id) in (from..).zip(payments) {
+            ledger.places.insert(index, id, position);
+        }
+        ledger.forwarded = ledger.forwarded.saturating_add(found.forwarded);
         let lists = [
-            (&mut ledger.locked, locks.owes),
-            (&mut ledger.payers, locks.is_owed),
-            (&mut ledger.keepers, !stored.kept.is_empty()),
-            (&mut ledger.promising, stored.reserve.is_promise()),
-            (&mut ledger.frozen, stored.frozen),
-            (&mut ledger.unsynced, stored.unsynced),
+            (&mut ledger.locked, found.locks.owes),
+            (&mut ledger.payers, found.locks.is_owed),
+            (&mut ledger.keepers, found.keeps),
+            (&mut ledger.promising, found.promises),
+            (&mut ledger.frozen, found.frozen),
+            (&mut ledger.unsynced, found.unsynced),
         ];
         for (list, _) in lists.into_iter().filter(|(_, is_in)| *is_in) {
             list.insert(index);
         }
-        ledger.keep_waiting(index, entry.waiting());
-        ledger.keep_standing(index, ledger.standing(entry));
-        let sent = entry.channel.sent();
-        if sent.seq != Seq::NONE {
+        ledger.keep_waiting(index, found.waiting);
+        ledger.keep_standing(index, found.standing);
+        if let Some((seq, digest)) = found.newest {
             // It permits one pair per channel, and knows none of this one.
-            drop(self.guard.permit(entry.channel.id(), sent.seq, sent.digest));
+            drop(self.guard.permit(found.id, seq, digest));
         }
-        self.entries.push((index, Cold::of(entry)));
+        self.entries.push((index, found.cold));
     }
 
     /// After the last part. Returns a guard that knows every newest voucher.

@@ -31,5 +31,6 @@ mod rollback_locks;
 mod rollback_locks_random;
 mod slots;
 mod state;
+mod store;
 mod twin;
 mod world;

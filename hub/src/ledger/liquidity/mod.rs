@@ -3,6 +3,7 @@
 //!
 //! Quotes, orders and offers are in the record, because they decide what is promised and what may be signed.
 
+mod gauge;
 mod needs;
 mod quotes;
 mod release;
@@ -10,6 +11,7 @@ mod reserves;
 mod view;
 mod volume;
 
+pub(super) use gauge::{Gauge, Standing};
 pub use needs::Surplus;
 pub use reserves::Reserves;
 pub use view::{ChannelLevel, Liquidity};

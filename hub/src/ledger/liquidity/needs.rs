@@ -1,6 +1,7 @@
 //! Where a reserve is too small or larger than needed.
 
-use crate::ledger::{Ledger, Levels, ReserveNeed, Tariff, entry::Entry, touched::keep};
+use super::gauge::{Gauge, Standing};
+use crate::ledger::{Ledger, ReserveNeed, entry::Entry, touched::keep};
 use protocol_spec::{Amount, ChannelId, Payee, UnixSeconds, channel::Phase};
 
 /// A channel whose client is connected and in which the hub has more than the high watermark.
@@ -14,14 +15,6 @@ pub struct Surplus {
     pub amount: Amount,
 }
 
-/// In which lists a channel is.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::ledger) struct Standing {
-    needy: bool,
-    rich: bool,
-    awaiting: bool,
-}
-
 impl Entry {
     /// Open and to stay so, and neither its money nor what was signed is in doubt.
     fn reserve_is_certain(&self, chain: UnixSeconds) -> bool {
@@ -31,6 +24,14 @@ impl Entry {
 }
 
 impl Ledger {
+    /// What reserves are measured by now.
+    pub(in crate::ledger) fn gauge(&self) -> Gauge<'_> {
+        Gauge {
+            policy: &self.policy,
+            at: self.chain.timestamp,
+        }
+    }
+
     /// Channels whose reserve is below the policy, or in which the hub owes an order.
     #[must_use]
     pub fn reserve_needs(&self) -> Vec<ReserveNeed> {
@@ -69,19 +70,10 @@ impl Ledger {
     /// possible high watermark is in the list of the rich whatever its high watermark is now.
     pub(in crate::ledger) fn look_at_reserves(&mut self) {
         for index in self.dirty.take_unseen() {
-            if let Some(found) = self.entries.look(index).map(|entry| self.standing(&entry)) {
+            let entry = self.entries.look(index);
+            if let Some(found) = entry.map(|entry| self.gauge().standing(&entry)) {
                 self.keep_standing(index, found);
             }
-        }
-    }
-
-    /// What the lists are to say of a channel.
-    pub(in crate::ledger) fn standing(&self, entry: &Entry) -> Standing {
-        let served = entry.stored.registered && *entry.channel.phase() == Phase::Open;
-        Standing {
-            needy: served && !self.missing(entry).is_zero(),
-            rich: served && self.may_be_rich(entry),
-            awaiting: !entry.stored.reserve.refilling.is_zero(),
         }
     }
 
@@ -111,20 +103,13 @@ impl Ledger {
         )
     }
 
-    /// The watermarks of a channel now.
-    pub(in crate::ledger) fn levels(&self, entry: &Entry) -> Levels {
-        let tariff = self.policy.tariff(entry.channel.config().token);
-        let volume = entry.stored.reserve.volume.recent(self.chain.timestamp);
-        tariff.map_or_else(Levels::default, |tariff| tariff.reserve.levels(volume))
-    }
-
     fn reserve_need(&self, entry: &Entry) -> Option<ReserveNeed> {
         if !entry.reserve_is_certain(self.chain.timestamp) {
             return None;
         }
         let owed = entry.stored.reserve.owed;
-        let amount = self.missing(entry);
-        let (free, levels) = (entry.capacity(), self.levels(entry));
+        let amount = self.gauge().missing(entry);
+        let (free, levels) = (entry.capacity(), self.gauge().levels(entry));
         let nearly_dry = free.0 < levels.low.0.div_euclid(4);
         let asked = !owed.is_zero() || entry.stored.reserve.wanted > free;
         let hub_deposit = entry.channel.funds().hub_deposit;
@@ -147,37 +132,6 @@ impl Ledger {
         entry.channel.sent().paid < initial.max(Amount(1))
     }
 
-    /// The refill and what is owed; zero in a token that is not served.
-    fn missing(&self, entry: &Entry) -> Amount {
-        let tariff = self.policy.tariff(entry.channel.config().token);
-        let owed = entry.stored.reserve.owed;
-        tariff.map_or(Amount::ZERO, |tariff| {
-            Amount(self.refill(entry, tariff).0.saturating_add(owed.0))
-        })
-    }
-
-    /// More than the high watermark of a channel that received nothing lately.
-    fn may_be_rich(&self, entry: &Entry) -> bool {
-        let tariff = self.policy.tariff(entry.channel.config().token);
-        let high = tariff.map_or(Amount::ZERO, |tariff| tariff.reserve.levels(Amount::ZERO).high);
-        !high.is_zero() && entry.capacity() > high
-    }
-
-    /// What lifts the channel to its target, if it is below its low watermark or somebody's payment bounced.
-    fn refill(&self, entry: &Entry, tariff: &Tariff) -> Amount {
-        let (free, levels) = (entry.capacity(), self.levels(entry));
-        let wanted = entry.stored.reserve.wanted;
-        let first = entry.channel.funds().hub_deposit.is_zero();
-        let level = match () {
-            () if first && !tariff.reserve.initial.is_zero() => tariff.reserve.initial.max(wanted),
-            () if free < levels.low || free < wanted => levels.target.max(wanted),
-            () => Amount::ZERO,
-        };
-        // What the client was asked to release is not paid in again before it is known to be gone or kept.
-        let held = entry.offered();
-        level.saturating_minus(Amount(free.0.saturating_add(held.0)))
-    }
-
     pub(super) fn surplus(&self, entry: &Entry) -> Option<Surplus> {
         let book = &entry.stored.reserve;
         let still = entry.reserve_is_certain(self.chain.timestamp)
@@ -186,7 +140,7 @@ impl Ledger {
             && !book.is_promise()
             && book.wanted.is_zero()
             && book.hold_until <= self.chain.timestamp;
-        let (free, levels) = (entry.capacity(), self.levels(entry));
+        let (free, levels) = (entry.capacity(), self.gauge().levels(entry));
         let over = !levels.high.is_zero() && free > levels.high;
         (still && over).then(|| Surplus {
             channel: entry.channel.id(),
@@ -223,7 +177,7 @@ impl Ledger {
         now: UnixSeconds,
     ) -> Option<UnixSeconds> {
         let entry = self.entries.get(index)?;
-        let (token, levels) = (entry.channel.config().token, self.levels(entry));
+        let (token, levels) = (entry.channel.config().token, self.gauge().levels(entry));
         let refilled = entry.stored.registered && !entry.stored.frozen && amount <= levels.demand_max();
         let missing = levels.target.max(amount).saturating_minus(entry.capacity());
         let vault = self.vaults.get(&token)?;

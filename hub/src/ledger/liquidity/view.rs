@@ -66,7 +66,7 @@ impl Ledger {
             online: entry.session.is_some(),
             reserved: funds.hub_deposit.saturating_minus(funds.hub_withdrawn),
             free: entry.capacity(),
-            levels: self.levels(entry),
+            levels: self.gauge().levels(entry),
             volume: book.volume.recent(now),
             owed: book.owed,
             quoted: book.promised(now).saturating_minus(book.owed),

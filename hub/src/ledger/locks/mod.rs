@@ -12,7 +12,7 @@ mod takeover;
 pub(super) use ask::Asked;
 pub use ask::SEEN_AND_TOLD_MAX as CHECKS_MAX;
 pub(super) use payer::NewLock;
-pub(super) use takeover::Kept;
+pub(super) use takeover::{Kept, LockLists};
 
 use super::{Commit, Ledger, Output, entry::Entry};
 use protocol_spec::{

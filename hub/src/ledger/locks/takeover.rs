@@ -129,7 +129,7 @@ impl Ledger {
 }
 
 /// On which lists of channels with locks a channel is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::ledger) struct LockLists {
     /// The hub has locks in it.
     pub(in crate::ledger) owes: bool,

@@ -2,7 +2,7 @@
 
 use super::world::{World, issued_of, new_ledger};
 use crate::{
-    ledger::Ledger,
+    ledger::{Ledger, Prepared},
     store::{Checkpoint, Row, Table},
 };
 use protocol_spec::Reject;
@@ -136,8 +136,8 @@ impl World {
         {
             let from = usize::try_from(ledger.next_record - 1).unwrap();
             for (index, bytes) in self.records.iter().enumerate().skip(from) {
-                let commit = ledger
-                    .replay_commit(index as u64 + 1, bytes)
+                let commit = Prepared::of(&ledger.domain, index as u64 + 1, bytes)
+                    .and_then(|prepared| ledger.replay_prepared(prepared))
                     .unwrap_or_else(|reject| panic!("record {} is refused: {reject}", index + 1));
                 assert_eq!(
                     issued_of(&commit.outputs),

@@ -1,0 +1,111 @@
+//! The way back from a store, on threads and without: the same state, and nothing that is damaged passes.
+
+use super::{
+    state::{State, state},
+    world::{World, new_ledger},
+};
+use crate::{
+    engine,
+    execution::Execution,
+    store::{Checkpoint, Epoch, JournalRecord, MemoryStore, ShardId, Store, Table},
+};
+use protocol_spec::Op;
+
+const SHARD: ShardId = ShardId(0);
+/// More than are read at a time at first.
+const CLIENTS: usize = 150;
+/// Each is a row more of the logs of those who paid in it: more than are read at a time.
+const ROUNDS: usize = 16;
+
+/// A world and its store, in which the newest payments are in the journal only.
+async fn written() -> (World, MemoryStore, Epoch) {
+    let mut world = World::new(CLIENTS as u64, 100_000);
+    let store = MemoryStore::new();
+    let epoch = store.acquire(SHARD).await.unwrap().epoch;
+    for round in 0..=ROUNDS {
+        for payer in (0..CLIENTS).filter(|payer| payer % 3 != 0 || *payer % ROUNDS == round) {
+            let ops: Vec<Op> = (0..=payer % 2)
+                .map(|_| world.pay_op(payer, (payer + 7) % CLIENTS, 10, 5))
+                .collect();
+            world.send(payer, ops);
+        }
+        append_all(&world, &store, epoch).await;
+        if round < ROUNDS {
+            let checkpoint = world.ledger.checkpoint();
+            store.checkpoint(SHARD, epoch, checkpoint).await.unwrap();
+        }
+    }
+    (world, store, epoch)
+}
+
+async fn append_all(world: &World, store: &MemoryStore, epoch: Epoch) {
+    let last = store.load(SHARD).await.unwrap().last;
+    for (number, bytes) in (1..).zip(&world.records).filter(|(number, _)| *number > last) {
+        let bytes = bytes.clone();
+        let record = JournalRecord { number, bytes };
+        let _durable = store.append(SHARD, epoch, record).await.unwrap();
+    }
+}
+
+async fn restored(store: &MemoryStore, execution: Execution) -> Result<State, engine::StartError> {
+    let mut ledger = new_ledger();
+    let upto = store.load(SHARD).await.unwrap().upto;
+    engine::restore(&mut ledger, store, SHARD, upto, execution).await?;
+    Ok(state(&ledger))
+}
+
+#[tokio::test]
+async fn the_state_comes_back_on_threads_and_without() {
+    let (world, store, _) = written().await;
+    let rows = store.scan(Table::Payments, &[], usize::MAX).await.unwrap();
+    assert!(rows.len() > 1_100, "{} rows are one page", rows.len());
+    let loaded = store.load(SHARD).await.unwrap();
+    assert!(loaded.last > loaded.upto + 64, "the tail is more than one page");
+    for execution in [Execution::Inline, Execution::Threads] {
+        let again = restored(&store, execution).await.unwrap();
+        assert!(again == state(&world.ledger), "{execution:?}: another state");
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_refused_wherever_it_is() {
+    let (_, store, epoch) = written().await;
+    let good = store.load(SHARD).await.unwrap();
+    let rows = store.scan(Table::Payments, &[], usize::MAX).await.unwrap();
+    // A row that is missing, in the first page, a later one, and the last; and then one that belongs to nobody.
+    for at in [1, rows.len() / 2, rows.len() - 2] {
+        let (key, value) = rows[at].clone();
+        let mut stranger = key.clone();
+        stranger[20] ^= 1;
+        let change = |deletes, puts| Checkpoint {
+            upto: good.upto,
+            puts,
+            deletes,
+        };
+        let gone = change(vec![(Table::Payments, key.clone())], Vec::new());
+        let back = change(Vec::new(), vec![(Table::Payments, key, value.clone())]);
+        let more = change(Vec::new(), vec![(Table::Payments, stranger.clone(), value)]);
+        let less = change(vec![(Table::Payments, stranger)], Vec::new());
+        for (bad, mended) in [(gone, back), (more, less)] {
+            store.checkpoint(SHARD, epoch, bad).await.unwrap();
+            for execution in [Execution::Inline, Execution::Threads] {
+                assert!(
+                    restored(&store, execution).await.is_err(),
+                    "row {at}, {execution:?}"
+                );
+            }
+            store.checkpoint(SHARD, epoch, mended).await.unwrap();
+            assert!(restored(&store, Execution::Threads).await.is_ok());
+        }
+    }
+    let number = good.last + 1;
+    let bytes = b"no record".to_vec();
+    let record = JournalRecord { number, bytes };
+    let _durable = store.append(SHARD, epoch, record).await.unwrap();
+    for execution in [Execution::Inline, Execution::Threads] {
+        assert!(
+            restored(&store, execution).await.is_err(),
+            "{execution:?}: a record that is none"
+        );
+    }
+}

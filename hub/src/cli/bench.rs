@@ -185,6 +185,13 @@ impl BenchArgs {
         }
     }
 
+    /// Channels in all.
+    #[must_use]
+    pub fn all_channels(&self) -> u32 {
+        let used = self.payers.saturating_add(self.payees());
+        self.channels.map_or(used, |channels| channels.max(used))
+    }
+
     /// The first thing that does not go together.
     pub fn check(&self) -> Result<(), String> {
         let in_flight = self.connections.saturating_mul(self.depth);

@@ -52,6 +52,7 @@ fn play(args: &BenchArgs) -> Play {
         name: "bench",
         fee_ppm: 0,
         reserve: 100_000_000,
+        channels: args.all_channels().max(100_000),
         config: format!("{limits}{engine}").into(),
     }
 }

@@ -238,23 +238,28 @@ fn abuse(found: &Found) -> Option<String> {
 fn scale(found: &Found) -> Vec<String> {
     let scale = &found.scale;
     let mib = |bytes: u64| bytes >> 20;
-    let channels = scale.channel_bytes().map(|each| {
+    let each = |bytes: Option<u64>, before, after| {
+        let each = bytes.map_or(
+            "their memory is not known, because the hub gave other memory back".to_owned(),
+            |bytes| format!("{bytes} bytes of hub memory each"),
+        );
+        format!("{each} ({} MiB -> {} MiB)", mib(before), mib(after))
+    };
+    let channels = (scale.channels > 0).then(|| {
         format!(
-            "{} idle channels: {each} bytes of hub memory each ({} MiB -> {} MiB), opened within {:.1} s, known to the hub \
-             after {:.1} s",
+            "{} idle channels: {}, opened within {:.1} s, known to the hub after {:.1} s",
             scale.channels,
-            mib(scale.channels_before),
-            mib(scale.channels_after),
+            each(scale.channel_bytes(), scale.channels_before, scale.channels_after),
             scale.opened_in.as_secs_f64(),
             scale.known_in.as_secs_f64()
         )
     });
-    let connections = scale.connection_bytes().map(|each| {
+    let connections = (scale.connections > 0).then(|| {
+        let bytes = scale.connection_bytes();
         format!(
-            "{} idle connections: {each} bytes of hub memory each ({} MiB -> {} MiB)",
+            "{} idle connections: {}",
             scale.connections,
-            mib(scale.connections_before),
-            mib(scale.connections_after)
+            each(bytes, scale.connections_before, scale.connections_after)
         )
     });
     channels.into_iter().chain(connections).collect()

@@ -36,15 +36,18 @@ pub(super) struct Scale {
 impl Scale {
     /// Bytes of memory of an idle channel.
     pub(super) fn channel_bytes(&self) -> Option<u64> {
-        let grown = self.channels_after.saturating_sub(self.channels_before);
-        grown.checked_div(self.channels.into())
+        each(self.channels, self.channels_before, self.channels_after)
     }
 
     /// Bytes of memory of an idle connection.
     pub(super) fn connection_bytes(&self) -> Option<u64> {
-        let grown = self.connections_after.saturating_sub(self.connections_before);
-        grown.checked_div(self.connections.into())
+        each(self.connections, self.connections_before, self.connections_after)
     }
+}
+
+/// `None`: there were none, or the process gave more back meanwhile than they took.
+fn each(count: u32, before: u64, after: u64) -> Option<u64> {
+    after.checked_sub(before)?.checked_div(count.into())
 }
 
 /// Opens the channels that nobody uses: all but the `used` first ones. From then on the chain keeps time.

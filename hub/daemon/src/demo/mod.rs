@@ -22,6 +22,7 @@ const PLAY: Play = Play {
     name: "demo",
     fee_ppm: FEE_PPM,
     reserve: 1_000_000_000_000,
+    channels: 100_000,
     config: Cow::Borrowed(""),
 };
 

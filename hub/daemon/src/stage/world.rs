@@ -27,6 +27,8 @@ pub(crate) const VAULT: u128 = 1_000_000_000_000_000;
 pub(crate) const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
 /// Native coin for everybody's gas: 0.05.
 const GAS_MONEY: u128 = 50_000_000_000_000_000;
+/// For the defence of a channel, at the gas price of a development chain: 0.001.
+const DEFENCE_MONEY: u128 = 1_000_000_000_000_000;
 
 /// A development node without a block for so long is asked for one.
 const IDLE_MAX: Duration = Duration::from_secs(2);
@@ -45,6 +47,8 @@ pub(crate) struct Play {
     pub(crate) fee_ppm: u128,
     /// The hub's deposit in every channel.
     pub(crate) reserve: u128,
+    /// As many channels the hub can defend: it pays nothing into more.
+    pub(crate) channels: u32,
     /// Lines at the end of the hub's configuration.
     pub(crate) config: Cow<'static, str>,
 }
@@ -133,7 +137,7 @@ impl World {
             ops,
             embedded,
         };
-        world.fund_hub().await?;
+        world.fund_hub(play.channels).await?;
         Ok(world)
     }
 
@@ -146,9 +150,8 @@ impl World {
         Ok(())
     }
 
-    async fn fund_hub(&self) -> anyhow::Result<()> {
-        // Enough to defend 100,000 channels: else it pays nothing into more.
-        let gas = GAS_MONEY.saturating_mul(2_000);
+    async fn fund_hub(&self, channels: u32) -> anyhow::Result<()> {
+        let gas = DEFENCE_MONEY.saturating_mul(channels.into());
         let hash = dev::endow(&self.bank, self.deployed.token, self.hub, gas, 0).await?;
         self.settled(hash).await?;
         dev::fund_vault(&self.bank, self.deployed, self.hub, VAULT).await

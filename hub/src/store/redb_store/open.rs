@@ -116,16 +116,11 @@ impl RedbStore {
 
 fn open_files(path: &Path, tuning: Tuning) -> Result<Files, OpenError> {
     let (journal, state) = (path.join(JOURNAL_FILE), path.join(STATE_FILE));
-    let (to_journal, to_state) = (open_file(&journal)?, InPieces::new(open_file(&state)?));
-    // Every page of both is verified: side by side.
-    let (journal, state) = std::thread::scope(|scope| {
-        let journal = scope.spawn(|| File::open(&journal, to_journal, JOURNAL_CACHE_BYTES, tuning));
-        let state = File::open(&state, to_state, STATE_CACHE_BYTES, tuning);
-        (journal.join(), state)
-    });
+    let pieces = InPieces::new(open_file(&state)?);
+    // One after the other: of several processes that start at once, whoever has the first file gets the second.
     Ok(Files {
-        journal: journal.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-        state: state?,
+        journal: File::open(&journal, open_file(&journal)?, JOURNAL_CACHE_BYTES, tuning)?,
+        state: File::open(&state, pieces, STATE_CACHE_BYTES, tuning)?,
         mark: Mark::open(path),
     })
 }

@@ -120,6 +120,7 @@ fn policy(token: Address, escrow: Address) -> Policy {
         challenge_period_s: CHALLENGE_PERIOD_S,
         retention_s: RETENTION_S,
         events_per_channel_max: 100_000,
+        remembered_max: 10_000_000,
         locks: LockPolicy {
             resolvers: vec![escrow],
             ..LockPolicy::standard(Delays::default())

@@ -432,6 +432,7 @@ fn setup(
         retention_s: config.retention.retention_s,
         locks: locks(config),
         events_per_channel_max: u32::try_from(config.retention.events_per_channel_max).unwrap_or(u32::MAX),
+        remembered_max: config.retention.remembered_max(),
         tokens,
     };
     Setup {

@@ -69,6 +69,7 @@ fn policy() -> Policy {
         challenge_period_s: 86_400,
         retention_s: 604_800,
         events_per_channel_max: 1_000_000,
+        remembered_max: 10_000_000,
         locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token: TOKEN,

@@ -297,6 +297,7 @@ impl Driver {
         }
         metrics::gauge!("hub_channels").set(u32::try_from(snapshot.channels).unwrap_or(u32::MAX));
         metrics::gauge!("hub_hot_channels").set(u32::try_from(snapshot.hot).unwrap_or(u32::MAX));
+        metrics::gauge!("hub_remembered").set(u32::try_from(snapshot.remembered).unwrap_or(u32::MAX));
         self.watch_wallet(&snapshot).await;
         self.note_earlier().await;
         self.act(snapshot).await;

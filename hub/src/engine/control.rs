@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub channels: usize,
     /// Those held in full, because something happened to them lately.
     pub hot: usize,
+    /// Payment ids and receipts in memory, of all channels.
+    pub remembered: u64,
     /// Locks that the hub has forwarded and that are not settled.
     pub forwarded_locks: usize,
     /// Channels in doubt (A10).

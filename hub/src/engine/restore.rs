@@ -205,7 +205,6 @@ struct Parts<'a> {
     payments: Rows,
     events: Rows,
     unacknowledged: Rows,
-    ended: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -216,18 +215,16 @@ impl<'a> Parts<'a> {
             payments: Rows::of(Table::Payments, PAGE_ROWS),
             events: Rows::of(Table::Events, PAGE_ROWS),
             unacknowledged: Rows::of(Table::Unacknowledged, PAGE_ROWS),
-            ended: false,
         }
     }
 
     /// `None` at the end. After the last channel come the rows that belong to none: they are refused.
     async fn next(&mut self) -> Result<Option<Tables>, StoreError> {
-        if self.ended {
+        if self.channels.from.is_none() {
             return Ok(None);
         }
         let channels = self.channels.page(self.store).await?;
         let last = channels.last().map(|(key, _)| key.clone());
-        self.ended = last.is_none();
         let last = last.as_deref();
         let tables = Tables {
             meta: None,

@@ -223,6 +223,7 @@ impl LedgerLoop {
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
             hot: self.ledger.hot(),
+            remembered: self.ledger.remembered(),
             forwarded_locks: self.ledger.forwarded_locks(),
             unsynced: self.ledger.unsynced(),
             rollbacks: self.ledger.rollbacks(),

@@ -13,7 +13,7 @@ use protocol_spec::{ChannelId, Digest, Domain, Op, Payee, PaymentId, Reject, Uni
 use std::vec::IntoIter;
 
 /// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
-pub(super) const TOGETHER: usize = 16;
+const TOGETHER: usize = 16;
 
 /// Payments of one frame whose payees are loaded.
 const PAYEES_MAX: usize = 4;

@@ -28,7 +28,7 @@ pub(super) struct Meta {
     pub(super) former: BTreeMap<Address, FormerFee>,
 }
 
-pub(super) const VERSION: u8 = 16;
+pub(super) const VERSION: u8 = 17;
 const META_KEY: &[u8] = b"ledger";
 
 /// Items in a row of each log, at most: as many as fill pages of the store, and leave room for the row's key and

@@ -3,11 +3,13 @@
 use super::{
     entry::{Entry, Stored},
     pack::{pack, unpack},
+    remembered::Held,
 };
 use borsh::BorshDeserialize;
 use protocol_spec::{Amount, Channel, Reject, UnixSeconds};
 
-/// Everything of an entry that no connection and no commit has in hand. In front of it, as it is: what the client paid.
+/// Everything of an entry that no connection and no commit has in hand. In front of it, as they are: what the client paid, and
+/// what is remembered of its payments.
 #[derive(Clone, Debug)]
 pub(super) struct Cold(Box<[u8]>);
 
@@ -21,15 +23,22 @@ impl Cold {
         stored.backlog.put_rest(&mut bytes);
         stored.events.put_rest(&mut bytes);
         stored.payments.put_rest(&mut bytes);
-        let paid = entry.channel.received().paid.0.to_le_bytes();
-        Self([paid.as_slice(), &pack(&bytes)].concat().into())
+        let (paid, held) = (entry.channel.received().paid, entry.held());
+        let front: [&[u8]; 4] = [
+            &paid.0.to_le_bytes(),
+            &held.items.to_le_bytes(),
+            &held.rows.to_le_bytes(),
+            &held.oldest.0.to_le_bytes(),
+        ];
+        let packed = pack(&bytes);
+        Self([front.concat().as_slice(), &packed].concat().into())
     }
 
     /// The very entry it was made of.
     pub(super) fn warm(&self) -> Result<Box<Entry>, Reject> {
         let corrupt = |_| Reject::RecordCorrupt;
-        let packed = self.0.split_first_chunk::<PAID_BYTES>().map(|(_, packed)| packed);
-        let bytes = packed.and_then(unpack).ok_or(Reject::RecordCorrupt)?;
+        let bytes = self.0.get(FRONT_BYTES..).and_then(unpack);
+        let bytes = bytes.ok_or(Reject::RecordCorrupt)?;
         let mut rest = bytes.as_slice();
         let (asks_from, record, mut stored) =
             <(UnixSeconds, Vec<u8>, Stored)>::deserialize(&mut rest).map_err(corrupt)?;
@@ -46,8 +55,20 @@ impl Cold {
 
     /// `paid` of the client's newest voucher.
     pub(super) fn received(&self) -> Amount {
-        let paid = self.0.first_chunk::<PAID_BYTES>();
-        Amount(paid.map_or(0, |paid| u128::from_le_bytes(*paid)))
+        Amount(self.front(0).map_or(0, u128::from_le_bytes))
+    }
+
+    /// See [`Entry::held`].
+    pub(super) fn held(&self) -> Held {
+        Held {
+            items: self.front(PAID_BYTES).map_or(0, u64::from_le_bytes),
+            rows: self.front(PAID_BYTES + 8).map_or(0, u64::from_le_bytes),
+            oldest: UnixSeconds(self.front(PAID_BYTES + 16).map_or(0, u64::from_le_bytes)),
+        }
+    }
+
+    fn front<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..)?.first_chunk().copied()
     }
 }
 
@@ -68,6 +89,7 @@ impl Cold {
 }
 
 const PAID_BYTES: usize = 16;
+const FRONT_BYTES: usize = PAID_BYTES + 8 + 8 + 8;
 
 impl Entry {
     /// Nothing is under way, and no connection waits for anything of it.

@@ -2,8 +2,8 @@
 
 use super::{
     Input, Ledger, Output,
-    ahead::{Hashed, Hashes, Prepared, TOGETHER, together},
-    entry::{Entry, EventRow},
+    ahead::{Hashed, Hashes, Prepared, together},
+    entry::Entry,
     input::{Change, Changes},
     output::{EventOut, FrameOut, Issue},
     touched::Indices,
@@ -75,7 +75,8 @@ impl Ledger {
             let some = together(inputs.as_slice());
             self.load(some);
             let mut hashes = Hashes::of(&self.domain, some);
-            for input in inputs.by_ref().take(TOGETHER) {
+            let count = some.len();
+            for input in inputs.by_ref().take(count) {
                 let hashed = hashes.next(&input);
                 self.apply(*input, hashed.payers, self.clock(now), &mut commit);
             }
@@ -106,8 +107,10 @@ impl Ledger {
         let expected = changes.len();
         let mut changes = changes.into_iter();
         while !changes.as_slice().is_empty() {
-            self.load(together(changes.as_slice()));
-            for change in changes.by_ref().take(TOGETHER) {
+            let some = together(changes.as_slice());
+            self.load(some);
+            let count = some.len();
+            for change in changes.by_ref().take(count) {
                 let hashed = hashes.next(&change);
                 self.repeat(change, hashed, self.clock(now), &mut commit)?;
             }
@@ -185,6 +188,10 @@ impl Ledger {
             }
             Change::Offered(release) => self.set_offer(release, commit),
             Change::Refilling { channel, amount } => self.refilling(&channel, amount, commit),
+            Change::Seen { channel, seq } => {
+                let index = self.index(&channel).ok_or(Reject::RecordCorrupt)?;
+                self.seen(index, seq, commit);
+            }
         }
         Ok(())
     }
@@ -260,6 +267,7 @@ impl Ledger {
         if commit.changes.count() == 0 {
             return;
         }
+        self.move_hand(now);
         let changes = std::mem::take(&mut commit.changes);
         let record = changes.record(now);
         self.record_bytes = record.len();
@@ -331,7 +339,6 @@ impl Ledger {
     #[expect(clippy::panic, reason = "state may be wrong: a crash beats a wrong signature")]
     fn issue_draft(&mut self, drafted: Drafted, digest: Digest, clock: Clock, commit: &mut Commit) {
         let Drafted { index, ops, draft } = drafted;
-        let (retention, max) = (self.policy.retention_s, self.policy.events_per_channel_max);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -344,7 +351,10 @@ impl Ledger {
             digest: issued.digest,
             ops,
         });
-        let news = record_events(entry, &issue, clock.now, retention, max);
+        let news = self.remember_voucher(index, Arc::clone(&issue), clock.now);
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
         if news && !entry.subscribers.is_empty() {
             self.lagging.insert(index);
         }
@@ -354,7 +364,6 @@ impl Ledger {
             again: false,
         }));
         let dropped = issue.ops.iter().any(|op| matches!(op, Op::LockDrop { .. }));
-        entry.stored.backlog.push(issue);
         if !entry.lock_lists().owes {
             self.locked.remove(&index);
         }
@@ -416,37 +425,4 @@ impl Ledger {
     pub(super) fn entry_mut(&mut self, index: usize) -> Result<&mut Entry, Reject> {
         self.entries.get_mut(index).ok_or(Reject::WrongChannel)
     }
-}
-
-/// Appends the receipts of the voucher's credits; drops what is too old or too many. True if there were any.
-fn record_events(entry: &mut Entry, issue: &Issue, now: UnixSeconds, retention_s: u64, max: u32) -> bool {
-    let before = entry.stored.events.end();
-    let row = |payment_id, invoice, payer, amount| EventRow {
-        payment_id,
-        invoice,
-        payer,
-        payee_seq: issue.voucher.seq,
-        amount,
-        at: now,
-    };
-    for op in &issue.ops {
-        let row = match op {
-            Op::Credit(c) => Some(row(c.payment_id, c.invoice, c.payer, c.amount)),
-            Op::LockConvert { id, .. } => {
-                let resting = entry.stored.resting.remove(id);
-                resting.map(|lock| row(lock.payment_id, lock.invoice, lock.payer_tag, lock.amount))
-            }
-            _ => None,
-        };
-        if let Some(row) = row {
-            entry.stored.reserve.volume.add(row.amount, now);
-            entry.stored.events.push(row);
-        }
-    }
-    let news = entry.stored.events.end() > before;
-    let old = |row: &EventRow| row.at.after(retention_s) < now;
-    while entry.stored.events.len() > max as usize || entry.stored.events.front().is_some_and(old) {
-        entry.stored.events.pop_front();
-    }
-    news
 }

@@ -1,9 +1,6 @@
 //! One payment: delivered to its payee or returned to its payer, in the same commit.
 
-use super::{
-    Commit, Ledger,
-    payments::{Known, Outcome},
-};
+use super::{Commit, Ledger, payments::Outcome};
 use protocol_spec::{
     Amount, Credit, Digest, Op, Payee, Payment, PaymentId, Reject, Return, ReturnReason, Seq, UnixSeconds,
     canary::{Canary, planted},
@@ -160,6 +157,7 @@ impl Ledger {
             {
                 Err(ReturnReason::PayeeBacklog)
             }
+            () if self.hoards(to) => Err(ReturnReason::PayeeBacklog),
             () if to.capacity() < amount || !to.fits(amount) => Err(ReturnReason::InsufficientReserve),
             () => {
                 let fee = self.fee(token, amount, now);
@@ -236,52 +234,6 @@ impl Ledger {
         }
         commit.touched.insert(index);
         self.entry_mut(index)?.push(op, amount)
-    }
-
-    pub(super) fn remember(&mut self, payer: usize, payment_id: PaymentId, outcome: Outcome) {
-        self.forget_old(payer, outcome.at);
-        if outcome.bounced.is_some() && !self.can_remember(payer, outcome.at) {
-            return;
-        }
-        if let Some(entry) = self.entries.get_mut(payer) {
-            let payments = &mut entry.stored.payments;
-            self.places.insert(payer, payment_id, payments.end());
-            payments.push(Known {
-                id: payment_id,
-                outcome,
-            });
-        }
-    }
-
-    /// False when the channel has used up its place for ids that must still be kept.
-    pub(super) fn can_remember(&self, payer: usize, now: UnixSeconds) -> bool {
-        let Some(entry) = self.entries.get(payer) else {
-            return false;
-        };
-        let Some(oldest) = entry.stored.payments.front() else {
-            return true;
-        };
-        oldest.outcome.forgettable(now)
-            || entry.stored.payments.len() < self.policy.events_per_channel_max as usize
-    }
-
-    /// Forgets ids beyond the retention window or the channel's share, never one that could still be replayed.
-    fn forget_old(&mut self, payer: usize, now: UnixSeconds) {
-        let (retention, max) = (
-            self.policy.retention_s,
-            self.policy.events_per_channel_max as usize,
-        );
-        let Some(entry) = self.entries.get_mut(payer) else {
-            return;
-        };
-        while let Some(oldest) = entry.stored.payments.front() {
-            let surplus = entry.stored.payments.len() >= max || oldest.outcome.at.after(retention) < now;
-            if !surplus || !oldest.outcome.forgettable(now) {
-                break;
-            }
-            self.places.remove(payer, oldest.id);
-            entry.stored.payments.pop_front();
-        }
     }
 }
 

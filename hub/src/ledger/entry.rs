@@ -2,7 +2,7 @@
 
 use super::{
     Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, locks::Kept, log::Log, output::Issue,
-    payments::Known,
+    payments::Known, remembered,
 };
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -27,6 +27,8 @@ pub(super) struct Entry {
     /// Connection that resumed the channel.
     pub(super) session: Option<SessionId>,
     pub(super) subscribers: Vec<Subscriber>,
+    /// See [`super::remembered`]: of `stored.backlog`.
+    pub(super) backlog_weight: u64,
     /// No resolver is asked about this client's witnesses before.
     pub(super) asks_from: UnixSeconds,
 }
@@ -151,6 +153,7 @@ impl Entry {
     }
 
     pub(super) fn restored(channel: Channel, stored: Stored) -> Self {
+        let backlog_weight = remembered::backlog_weight(&stored.backlog);
         Self {
             channel,
             stored,
@@ -159,6 +162,7 @@ impl Entry {
             pending_places: 0,
             session: None,
             subscribers: Vec::new(),
+            backlog_weight,
             asks_from: UnixSeconds::default(),
         }
     }
@@ -211,19 +215,6 @@ impl Entry {
                 ErrorCode::ChainStale,
                 format!("the newest confirmed block is {age_s} s old, at most {max_s} s; try again later"),
             )),
-        }
-    }
-
-    /// Forgets what the client has acknowledged.
-    pub(super) fn trim_backlog(&mut self) {
-        let acked = self.channel.received().ack_seq;
-        while self
-            .stored
-            .backlog
-            .front()
-            .is_some_and(|issue| issue.voucher.seq <= acked)
-        {
-            self.stored.backlog.pop_front();
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
     questions::QUOTE_LIFE_S,
 };
 use protocol_spec::{
-    Amount, Channel, Digest, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
+    Amount, Digest, Op, Reject, ReturnReason, Seq, UnixSeconds, VerifiedVoucher, Voucher,
     canary::{Canary, planted},
     channel::{Accepted, Clock},
     limits,
@@ -72,15 +72,15 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Vec<Bounce>, Reject> {
+        self.check_backlog(index, voucher.voucher())?;
         let entry = self.entry_mut(index)?;
-        check_backlog(&entry.channel, voucher.voucher())?;
         check_returnable(entry, voucher.voucher(), &ops)?;
         match entry.channel.accept(voucher, &ops, clock.when_made(&ops)) {
             Ok(Accepted::Duplicate) => return Ok(entry.stored.bounced.clone()),
             Err(reject) if !planted(Canary::CreditRefused) => return Err(reject),
             Ok(Accepted::New) | Err(_) => {}
         }
-        entry.trim_backlog();
+        self.trim_backlog(index, voucher.voucher().ack_seq);
         commit.touched.insert(index);
         let seq = voucher.voucher().seq;
         let mut bounced = Vec::new();
@@ -108,6 +108,23 @@ impl Ledger {
         // What it acknowledges may have been the end of a lock.
         self.release_dead(index, ReturnReason::Cancelled, commit);
         Ok(bounced)
+    }
+
+    /// A client that sends but never takes the hub's vouchers is told to, before the hub runs out of numbers, or of memory,
+    /// to keep them.
+    fn check_backlog(&self, index: usize, voucher: &Voucher) -> Result<(), Reject> {
+        let entry = self.entry(index)?;
+        let (channel, received) = (&entry.channel, entry.channel.received());
+        let newly = voucher.ack_seq.0.saturating_sub(received.ack_seq.0);
+        let waiting = channel.sent().seq.0.saturating_sub(received.ack_seq.0);
+        let full = channel.has_unacked(limits::UNACKED_MAX.saturating_sub(MARGIN)) && newly == 0;
+        // One at a time would let it grow on: the newest can be the heaviest.
+        let hoards = newly < waiting.div_ceil(2) && self.hoards(entry);
+        if (full || hoards) && voucher.seq > received.seq {
+            let max = channel.unacked();
+            return Err(Reject::TooManyUnacked { max });
+        }
+        Ok(())
     }
 
     /// An accepted voucher's operation cannot fail any more: its sums were checked. If it does, state is wrong.
@@ -176,17 +193,6 @@ impl Ledger {
         self.policy = policy.clone();
         commit.changes.push(&Change::Policy(policy));
     }
-}
-
-/// A client that sends but never takes the hub's vouchers is told to, before the hub runs out of numbers to keep.
-fn check_backlog(channel: &Channel, voucher: &Voucher) -> Result<(), Reject> {
-    let full = channel.has_unacked(limits::UNACKED_MAX.saturating_sub(MARGIN));
-    if full && voucher.seq > channel.received().seq && voucher.ack_seq <= channel.received().ack_seq {
-        return Err(Reject::TooManyUnacked {
-            max: limits::UNACKED_MAX,
-        });
-    }
-    Ok(())
 }
 
 /// Vouchers that one commit may still issue after the check.

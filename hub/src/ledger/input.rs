@@ -403,6 +403,13 @@ pub enum Change {
         /// How much serves no order.
         amount: Amount,
     },
+    /// A client with many vouchers that it had not acknowledged showed one of them.
+    Seen {
+        /// The channel.
+        channel: ChannelId,
+        /// Of the voucher.
+        seq: Seq,
+    },
 }
 
 /// A voucher that a client showed with the list of its locks.

@@ -24,6 +24,7 @@ mod pack;
 mod payments;
 mod policy;
 mod questions;
+mod remembered;
 mod reorg;
 mod restore;
 mod rollback;
@@ -54,6 +55,7 @@ use alloy::primitives::map::HashMap;
 use payments::Places;
 use policy::FormerFee;
 use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
+use remembered::Remembered;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All channel state of one shard.
@@ -72,6 +74,7 @@ pub struct Ledger {
     /// Whom a connection acts for; `None`: for several signers.
     logins: HashMap<SessionId, Option<Address>>,
     places: Places,
+    remembered: Remembered,
     /// Number of the next journal record.
     next_record: u64,
     /// Bytes of the newest one: the next is likely to need as many.
@@ -150,6 +153,7 @@ impl Ledger {
             by_session: HashMap::default(),
             logins: HashMap::default(),
             places: Places::default(),
+            remembered: Remembered::default(),
             next_record: 1,
             record_bytes: 0,
             chain: ChainPosition::default(),

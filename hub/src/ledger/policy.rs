@@ -16,8 +16,10 @@ pub struct Policy {
     pub challenge_period_s: u64,
     /// How long ids and events are kept, seconds.
     pub retention_s: u64,
-    /// Events and ids kept per channel at most.
+    /// Events and ids kept per channel at most, each.
     pub events_per_channel_max: u32,
+    /// Events and ids that all channels keep together; beyond it none keeps more than its share.
+    pub remembered_max: u64,
     /// Locked payments.
     pub locks: LockPolicy,
     /// Tokens served.

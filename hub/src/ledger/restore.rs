@@ -95,6 +95,7 @@ struct Found {
     account: Option<(Address, Address)>,
     /// Position of the first of its payments that are kept, and their ids.
     payments: (u64, Vec<PaymentId>),
+    remembered: u64,
     forwarded: u64,
     locks: LockLists,
     keeps: bool,
@@ -157,6 +158,7 @@ impl PartReader {
             signer: config.client_signer,
             account: routed.then_some((config.client, config.token)),
             payments: (stored.payments.from(), ids.map(|known| known.id).collect()),
+            remembered: entry.items(),
             forwarded: entry.forwarded_weight(),
             locks: entry.lock_lists(),
             keeps: !stored.kept.is_empty(),
@@ -196,6 +198,7 @@ impl Restore<'_> {
         for (position, id) in (from..).zip(payments) {
             ledger.places.insert(index, id, position);
         }
+        ledger.remembered.add(found.remembered);
         ledger.forwarded = ledger.forwarded.saturating_add(found.forwarded);
         let lists = [
             (&mut ledger.locked, found.locks.owes),

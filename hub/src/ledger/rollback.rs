@@ -279,9 +279,10 @@ impl Ledger {
             };
             entry.channel.adopt(own, theirs, locks)?;
             // What the client shows follows all of these, and the answer to a voucher that was forgotten is, too.
-            entry.stored.backlog.clear();
             entry.stored.bounced.clear();
+            self.clear_backlog(index);
         }
+        let entry = self.entry(index)?;
         let adopted = Adopted {
             paid: entry.channel.sent().paid.saturating_minus(sent),
             received: entry.channel.received().paid.saturating_minus(received),

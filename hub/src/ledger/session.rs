@@ -164,6 +164,7 @@ impl Ledger {
         }
         self.resync(index, call, sent, received, clock, commit)?;
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
+        self.seen(index, seen, commit);
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
         let reply = entry.resumed(sent);
         let mut frames = entry.backlog_after(seen);

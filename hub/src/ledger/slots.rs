@@ -1,7 +1,7 @@
 //! All channels by their index. One that nothing happens to for a while is kept as bytes, *cold*, until something asks
 //! for it: which are hot changes nothing but time and memory.
 
-use super::{cold::Cold, entry::Entry};
+use super::{cold::Cold, entry::Entry, remembered::Held};
 use protocol_spec::Amount;
 use std::{
     cell::{OnceCell, RefCell},
@@ -118,6 +118,15 @@ impl Slots {
     /// For a look at many: a cold one stays cold.
     pub(super) fn look(&self, index: usize) -> Option<Look<'_>> {
         self.slots.get(index).map(Slot::look)
+    }
+
+    /// What is remembered of its payments. A cold one is not read for it.
+    pub(super) fn held(&self, index: usize) -> Option<Held> {
+        let slot = self.slots.get(index)?;
+        match slot.hot.get() {
+            Some(entry) => Some(entry.held()),
+            None => slot.cold.as_ref().map(Cold::held),
+        }
     }
 
     /// A hot one.

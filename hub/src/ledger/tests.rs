@@ -23,6 +23,7 @@ mod locks;
 mod opens;
 mod payments;
 mod random;
+mod remembered;
 mod reorg;
 mod resolvers;
 mod resume;

@@ -38,6 +38,9 @@ pub(super) fn check(config: &Config) -> Vec<String> {
         config.retention.events_per_channel_max,
         1_000..=1_000_000_000,
     );
+    if let Some(max) = config.retention.remembered_max {
+        problems.range("retention.remembered_max", max, 100_000..=10_000_000_000);
+    }
     backup(config, &mut problems);
     session_limits(config, &mut problems);
     problems.0

@@ -3,7 +3,7 @@
 //! Reading and checking are two steps: [`Config::load`] gives types that parsed, [`check`](super::check) gives every
 //! value out of range at once. Neither prints what stands under `keys`.
 
-use super::{ConfigError, SecretRef, check, config_error};
+use super::{ConfigError, SecretRef, check, config_error, machine::memory_bytes};
 use crate::{engine::Signatures, session::SessionLimits};
 use figment::{
     Figment,
@@ -317,6 +317,8 @@ section! {
         /// Events kept per channel.
         #[serde(default = "defaults::events_per_channel_max")]
         pub events_per_channel_max: u64,
+        /// Payment ids and events that all channels keep together. `None`: see [`Retention::remembered_max`].
+        pub remembered_max: Option<u64>,
     }
 }
 
@@ -388,7 +390,26 @@ impl Default for Retention {
         Self {
             retention_s: defaults::retention_s(),
             events_per_channel_max: defaults::events_per_channel_max(),
+            remembered_max: None,
         }
+    }
+}
+
+/// What an id or an event takes in memory, bytes: half of what was measured for a payment, which has one of each.
+const REMEMBERED_BYTES: u64 = 130;
+/// Ids and events take this part of the memory, unless the configuration says otherwise.
+const REMEMBERED_PART: u64 = 4;
+/// Where it cannot be told how much memory there is.
+const MEMORY_BYTES: u64 = 8 << 30;
+
+impl Retention {
+    /// Payment ids and events that all channels keep together: as configured, or what a quarter of the memory that this
+    /// process may use has room for.
+    #[must_use]
+    pub fn remembered_max(&self) -> u64 {
+        let fitting = |memory: u64| memory / (REMEMBERED_PART * REMEMBERED_BYTES);
+        self.remembered_max
+            .unwrap_or_else(|| fitting(memory_bytes().unwrap_or(MEMORY_BYTES)))
     }
 }
 

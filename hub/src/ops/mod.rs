@@ -8,6 +8,7 @@ pub mod door;
 pub mod files;
 mod init;
 pub mod logging;
+mod machine;
 mod readiness;
 pub mod secrets;
 mod shutdown;

@@ -31,6 +31,7 @@ pub(crate) fn policy() -> Policy {
         challenge_period_s: 3600,
         retention_s: 7 * 24 * 3600,
         events_per_channel_max: 2_000_000,
+        remembered_max: 10_000_000,
         locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token: TOKEN,

@@ -247,6 +247,7 @@ fn policy() -> Policy {
         challenge_period_s: 3_600,
         retention_s: 7 * 24 * 3_600,
         events_per_channel_max: 10_000,
+        remembered_max: 10_000_000,
         locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token: TOKEN,

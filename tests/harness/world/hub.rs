@@ -303,6 +303,7 @@ impl HubMachine {
             challenge_period_s: CHALLENGE_PERIOD_S,
             retention_s: 7 * 24 * 3600,
             events_per_channel_max: 100_000,
+            remembered_max: 10_000_000,
             locks: LockPolicy::standard(Delays::default()),
             tokens: vec![Tariff {
                 token: self.bank.deployed.token,

@@ -291,7 +291,7 @@ pub(crate) async fn hidden_behind_an_acknowledgement(world: &World, cases: &mut 
     hub.ready();
     let plot = plot_with(world, "acknowledged", |builder| builder.defend(true)).await;
     plot.paying.abort();
-    hub.kill();
+    // It acknowledges while it is connected; the hub does not hear it.
     let began = Instant::now();
     let evidence = loop {
         let evidence = plot.merchant.channel.evidence().await.unwrap();
@@ -303,6 +303,7 @@ pub(crate) async fn hidden_behind_an_acknowledgement(world: &World, cases: &mut 
         assert!(began.elapsed() < Duration::from_secs(30), "no acknowledgement");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
+    hub.kill();
     let (key, id) = (&plot.merchant.key, plot.merchant.channel.id());
     let seq = evidence.received.voucher.as_ref().unwrap().voucher.seq.0;
     dispute(world, &owner(world), &turned(&evidence), false).await;

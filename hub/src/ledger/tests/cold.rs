@@ -28,6 +28,7 @@ fn a_channel_at_rest_takes_little_and_comes_back_as_it_was() {
         assert_eq!(format!("{:?}", again.stored), format!("{:?}", entry.stored));
         assert_eq!(again.asks_from, entry.asks_from);
         assert_eq!(cold.received(), entry.channel.received().paid);
+        assert_eq!(cold.held(), entry.held());
         used.push(cold.bytes());
     }
     println!(

@@ -157,10 +157,11 @@ fn nth_lock(client: &Client, nth: usize) -> Option<Lock> {
     locks.get(index).map(|lock| (*lock).clone())
 }
 
-/// Few events are kept, and the hub takes back what it has above a part of its deposit.
+/// Few events are kept, fewer than fit in all channels, and the hub takes back what it has above a part of its deposit.
 fn terms() -> Policy {
     let mut terms = policy();
     terms.events_per_channel_max = 40;
+    terms.remembered_max = 100;
     terms.tokens[0].reserve.target = Amount(15_000);
     terms.tokens[0].reserve.high = Amount(16_000);
     terms

@@ -56,6 +56,7 @@ pub(super) fn policy() -> Policy {
         challenge_period_s: 3600,
         retention_s: 7 * 24 * 3600,
         events_per_channel_max: 10_000,
+        remembered_max: 10_000_000,
         locks: LockPolicy::standard(Delays::default()),
         tokens: vec![Tariff {
             token: TOKEN,

@@ -17,7 +17,7 @@ mod support;
 
 use client::Client;
 use hub::{
-    engine::{Inbound, Mail, Running, SessionId, Signer, start},
+    engine::{Inbound, Inbox, Mail, Running, SessionId, Signer, start},
     ledger::Input,
     store::{
         Checkpoint, Durable, Epoch, Identity, JournalRecord, Loaded, MemoryStore, RedbStore, Row, ShardId,
@@ -33,7 +33,7 @@ use protocol_spec::{
 };
 use std::{sync::Arc, time::Duration};
 use support::{NOW, clients, clock, opening, options};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 /// A store whose appends wait for permits.
 struct Gated {
@@ -91,7 +91,7 @@ impl Store for Gated {
 struct Session {
     id: SessionId,
     key: Arc<Signer>,
-    outbox: mpsc::Receiver<Vec<Mail>>,
+    outbox: Inbox,
     calls: u64,
     /// Batch signatures seen.
     batches: usize,
@@ -99,8 +99,7 @@ struct Session {
 
 impl Session {
     fn open(running: &Running, id: u64, client: &Client, room: usize) -> Self {
-        let (sender, outbox) = mpsc::channel(room);
-        running.engine.outboxes.insert(SessionId(id), sender);
+        let outbox = running.engine.outboxes.open(SessionId(id), room);
         Self {
             id: SessionId(id),
             key: Signer::new(client.key.public()).unwrap().into(),
@@ -132,7 +131,7 @@ impl Session {
         let wanted = self.send(running, call).await;
         loop {
             let batch = self.outbox.recv().await.expect("the session was dropped");
-            if let Some(result) = self.take(client, batch, wanted) {
+            if let Some(result) = self.take(client, &batch, wanted) {
                 return result.map(|reply| *reply);
             }
         }
@@ -141,7 +140,7 @@ impl Session {
     fn take(
         &mut self,
         client: &mut Client,
-        batch: Vec<Mail>,
+        batch: &[Mail],
         wanted: u64,
     ) -> Option<Result<Box<Reply>, RpcError>> {
         let mut answer = None;
@@ -254,7 +253,7 @@ async fn pay_restart_pay(open: impl Fn() -> Arc<dyn Store>) {
         let ack = payee.frame(vec![], clock());
         while payee.credits.len() < round * 20 {
             let batch = receiving.outbox.recv().await.unwrap();
-            assert!(receiving.take(payee, batch, 0).is_none());
+            assert!(receiving.take(payee, &batch, 0).is_none());
         }
         drop(ack);
         payee.unaccepted.clear();
@@ -326,13 +325,13 @@ async fn nothing_leaves_and_the_driver_learns_nothing_before_the_record_is_durab
     let silence = Duration::from_millis(300);
     let early = tokio::time::timeout(silence, &mut snapshot).await;
     assert!(early.is_err(), "told before it was durable: {early:?}");
-    assert!(paying.outbox.try_recv().is_err() && receiving.outbox.try_recv().is_err());
+    assert!(paying.outbox.try_recv().is_none() && receiving.outbox.try_recv().is_none());
     store.permits.add_permits(1000);
     assert!(snapshot.await.unwrap().is_some());
     let batch = paying.outbox.recv().await.unwrap();
-    assert!(paying.take(payer, batch, wanted).unwrap().is_ok());
+    assert!(paying.take(payer, &batch, wanted).unwrap().is_ok());
     let batch = receiving.outbox.recv().await.unwrap();
-    assert!(receiving.take(payee, batch, 0).is_none());
+    assert!(receiving.take(payee, &batch, 0).is_none());
     assert_eq!(payee.credits.len(), 1);
     stop(running).await;
 }
@@ -354,7 +353,7 @@ async fn a_failed_append_is_fatal_and_nothing_of_it_leaves() {
     paying.send(&running, Request::Voucher(frame.clone())).await;
     let error = running.fatal.await.unwrap().unwrap_err();
     assert!(error.contains("planned failure"), "{error}");
-    assert!(paying.outbox.try_recv().is_err() && receiving.outbox.try_recv().is_err());
+    assert!(paying.outbox.try_recv().is_none() && receiving.outbox.try_recv().is_none());
     // After the restart the frame is news.
     let running = begin(Arc::new(store.reopen()), &[]).await;
     let mut paying = Session::open(&running, 1, payer, 64);
@@ -368,7 +367,7 @@ async fn a_failed_append_is_fatal_and_nothing_of_it_leaves() {
     receiving.resume(&running, payee).await;
     while payee.credits.is_empty() {
         let batch = receiving.outbox.recv().await.unwrap();
-        receiving.take(payee, batch, 0);
+        receiving.take(payee, &batch, 0);
     }
     assert_eq!(payee.credits.len(), 1);
     stop(running).await;
@@ -392,7 +391,7 @@ async fn a_session_that_does_not_read_is_dropped_and_others_go_on() {
             .unwrap();
     }
     assert!(
-        !running.engine.outboxes.contains_key(&SessionId(2)),
+        !running.engine.outboxes.contains(SessionId(2)),
         "its outbox was full"
     );
     running
@@ -407,7 +406,7 @@ async fn a_session_that_does_not_read_is_dropped_and_others_go_on() {
     back.resume(&running, payee).await;
     while payee.credits.len() < 20 {
         let batch = back.outbox.recv().await.unwrap();
-        back.take(payee, batch, 0);
+        back.take(payee, &batch, 0);
     }
     stop(running).await;
 }

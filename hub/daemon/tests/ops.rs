@@ -16,7 +16,7 @@ use free_address::free_address;
 use hub::{
     cli::serve::{ServeArgs, Started, prepare, serve_with},
     driver::{Ask, SettleNow, Settled},
-    engine::Engine,
+    engine::{Engine, Outboxes},
     ops::{Config, SecretRef, config::DEFAULT_TEXT, secrets},
     session::SessionLimits,
 };
@@ -76,6 +76,8 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 "agree",
                 "worth",
                 "max_fee_gwei",
+                // As much as the machine has room for.
+                "remembered_max",
                 "dir",
             ];
             let shown = setting.filter(|rest| !example.iter().any(|name| rest.starts_with(name)));
@@ -524,7 +526,7 @@ fn serve_opens_both_doors_and_drains_on_sigterm() {
             let (inbound, calls) = tokio::sync::mpsc::channel(8);
             let engine = Engine {
                 inbound,
-                outboxes: Arc::default(),
+                outboxes: Outboxes::default(),
                 info: Arc::new(info),
             };
             let finish = Box::pin(async move {

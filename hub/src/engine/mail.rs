@@ -4,7 +4,7 @@ use crate::ledger::{EventOut, Issue};
 use protocol_spec::{
     Signature, SignedVoucher, VoucherSignature,
     batch::Tree,
-    message::{Event, Frame, Message, Notification, binary},
+    message::{Event, Frame, Message, Notification, Reply, binary},
 };
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub enum Mail {
 
 /// The hub's signature over some digests.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct Signed {
     /// Over the one digest, or over the root of the tree.
     pub(super) signature: Signature,
     /// Of all digests.
@@ -31,12 +31,12 @@ pub(super) struct Batch {
 /// One digest under a signature.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    batch: Arc<Batch>,
+    batch: Arc<Signed>,
     index: usize,
 }
 
 impl Leaf {
-    pub(super) fn new(batch: Arc<Batch>, index: usize) -> Self {
+    pub(super) fn new(batch: Arc<Signed>, index: usize) -> Self {
         Self { batch, index }
     }
 
@@ -56,6 +56,19 @@ impl Mail {
     #[must_use]
     pub fn is_answer(&self) -> bool {
         matches!(self, Self::Message(Message::Response { .. }))
+    }
+
+    /// What it takes in memory until it is written, bytes, roughly.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Message(message) => MAIL_BYTES.saturating_add(rest(message)),
+            Self::Voucher(issue, _) => issue
+                .ops
+                .len()
+                .saturating_mul(PART_BYTES)
+                .saturating_add(MAIL_BYTES),
+            Self::Event(..) => MAIL_BYTES,
+        }
     }
 
     /// The message.
@@ -93,6 +106,31 @@ impl Mail {
             }
             Self::Event(..) => binary::encode(&self.message()),
         }
+    }
+}
+
+/// A message with nothing that repeats in it, and one of these.
+const MAIL_BYTES: usize = 400;
+const PART_BYTES: usize = 128;
+
+/// What repeats in an answer.
+fn rest(message: &Message) -> usize {
+    let Message::Response {
+        result: Ok(reply), ..
+    } = message
+    else {
+        return 0;
+    };
+    match reply.as_ref() {
+        Reply::Login(login) => login.channels.len().saturating_mul(MAIL_BYTES),
+        Reply::Resume(resumed) => {
+            let locks = [&resumed.received_locks, &resumed.sent_locks]
+                .into_iter()
+                .flatten();
+            let locks: usize = locks.map(Vec::len).sum();
+            locks.saturating_mul(PART_BYTES).saturating_add(MAIL_BYTES)
+        }
+        _ => 0,
     }
 }
 
@@ -143,7 +181,7 @@ mod tests {
     fn parts_are_written_as_the_message_is() {
         for count in 1..20_u8 {
             let leaves: Vec<Digest> = (0..count).map(|number| Digest([number; 32])).collect();
-            let batch = Arc::new(Batch {
+            let batch = Arc::new(Signed {
                 signature: Signature([count; 65]),
                 tree: Tree::new(leaves.clone()),
             });

@@ -8,6 +8,7 @@
 mod control;
 mod journal;
 mod mail;
+mod outbox;
 mod port;
 mod restore;
 mod run;
@@ -20,7 +21,8 @@ mod verify;
 
 pub use control::{Control, Snapshot};
 pub use mail::{Leaf, Mail};
-pub use port::{Engine, Inbound, Outbox, Signer};
+pub use outbox::{Batch, Inbox, Outboxes};
+pub use port::{Engine, Inbound, Signer};
 pub(crate) use restore::restore;
 pub use session_id::SessionId;
 pub use signatures::{EngineChoice, Signatures};

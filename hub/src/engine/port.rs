@@ -1,7 +1,6 @@
 //! What a session sees of the engine: one queue in, one outbox out.
 
-use super::{Mail, SessionId};
-use dashmap::DashMap;
+use super::{Outboxes, SessionId};
 use protocol_spec::{
     Address, PublicKey,
     message::{HubInfo, Request},
@@ -39,10 +38,6 @@ impl Signer {
     }
 }
 
-/// Where the engine puts what one session must send: whole batches, in order.
-/// When it is full the engine drops the session's entry, which closes the connection (attack B3).
-pub type Outbox = mpsc::Sender<Vec<Mail>>;
-
 /// What sessions hand to the engine.
 #[allow(
     clippy::large_enum_variant,
@@ -73,8 +68,8 @@ pub enum Inbound {
 pub struct Engine {
     /// Calls, bounded. A full queue is answered with `Busy` by the session.
     pub inbound: mpsc::Sender<Inbound>,
-    /// Outboxes of live sessions. The session inserts its own before its first call and removes it at the end.
-    pub outboxes: Arc<DashMap<SessionId, Outbox>>,
+    /// Outboxes of live sessions. The session opens its own before its first call and removes it at the end.
+    pub outboxes: Outboxes,
     /// The hub's facts; `now` is filled in per use.
     pub info: Arc<HubInfo>,
 }

@@ -1,13 +1,12 @@
 //! The threads between the sessions and the journal: dispatcher, verify workers, ledger.
 
 use super::{
-    Control, Inbound, Outbox, SessionId, Snapshot,
+    Control, Inbound, Outboxes, Snapshot,
     verify::{Verified, Verifier},
 };
 use crate::ledger::{Input, Ledger, Output, Saved};
 use crate::now::Now;
-use dashmap::DashMap;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
@@ -97,7 +96,7 @@ pub(super) struct LedgerLoop {
     pub(super) journal: mpsc::Sender<ToJournal>,
     pub(super) now: Now,
     pub(super) checkpoint: CheckpointPolicy,
-    pub(super) outboxes: Arc<DashMap<SessionId, Outbox>>,
+    pub(super) outboxes: Outboxes,
 }
 
 impl LedgerLoop {
@@ -172,7 +171,7 @@ impl LedgerLoop {
             }
         }
         let outboxes = &self.outboxes;
-        let ready = |session| outboxes.get(&session).is_some_and(|outbox| has_room(&outbox));
+        let ready = |session| outboxes.has_room(session);
         let mut commit = self.ledger.commit_paced(inputs, self.now.get(), &ready);
         commit.outputs.append(&mut refused);
         let wrote = commit.record.is_some();
@@ -254,9 +253,4 @@ fn weight(item: &Item) -> usize {
         },
         _ => 1,
     }
-}
-
-/// Backfill leaves half of an outbox to what is live: a reader that is only slow is not dropped for its history.
-fn has_room(outbox: &Outbox) -> bool {
-    outbox.capacity().saturating_mul(2) >= outbox.max_capacity()
 }

@@ -1,11 +1,10 @@
 //! Seal: signs what is durable and fills the outboxes. One signature per batch over a Merkle root.
 
-use super::{Leaf, Mail, Outbox, SessionId, journal::Sealable, mail::Batch};
+use super::{Leaf, Mail, Outboxes, SessionId, journal::Sealable, mail::Signed};
 use crate::{
     digests,
     ledger::{Adopted, Check, Countersign, Origin, Output},
 };
-use dashmap::DashMap;
 use protocol_spec::{
     ChannelId, Digest, Domain, GuardError, SignedVoucher, SignerKey, SigningGuard, VoucherSignature,
     batch::batch_digest,
@@ -23,7 +22,7 @@ pub(super) struct Seal {
     pub(super) key: SignerKey,
     pub(super) domain: Domain,
     pub(super) guard: SigningGuard,
-    pub(super) outboxes: Arc<DashMap<SessionId, Outbox>>,
+    pub(super) outboxes: Outboxes,
     /// As long as the ledger's list of open questions: never full.
     pub(super) checks: mpsc::Sender<Check>,
 }
@@ -85,7 +84,7 @@ impl Seal {
                 return None;
             }
             Output::Drop(session) => {
-                self.outboxes.remove(&session);
+                self.outboxes.remove(session);
                 return None;
             }
             Output::Check(check) => {
@@ -143,11 +142,10 @@ impl Seal {
             [alone] => self.key.sign(alone),
             _ => self.key.sign(&batch_digest(&self.domain, &tree.root())),
         };
-        let batch = Arc::new(Batch { signature, tree });
+        let batch = Arc::new(Signed { signature, tree });
         (0..leaves.len()).map(move |index| Leaf::new(Arc::clone(&batch), index))
     }
 
-    /// A session that does not read loses its outbox, which ends its connection; nothing here ever waits for it.
     fn deliver(&self, post: Post) {
         let mut post = post.into_iter().peekable();
         while let Some((session, first)) = post.next() {
@@ -155,12 +153,7 @@ impl Seal {
             while let Some((_, mail)) = post.next_if(|(next, _)| *next == session) {
                 batch.push(mail);
             }
-            let outbox = self.outboxes.get(&session);
-            let sent = outbox.map(|outbox| outbox.try_send(batch));
-            if matches!(sent, Some(Err(_))) {
-                tracing::warn!(session = session.0, "outbox full: connection dropped");
-                self.outboxes.remove(&session);
-            }
+            self.outboxes.send(session, batch);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Starting and stopping the engine: restore, replay, then the threads and tasks.
 
 use super::{
-    Control, Engine,
+    Control, Engine, Outboxes,
     journal::Journal,
     restore::restore,
     run::{BATCHES_MAX, CheckpointPolicy, LedgerLoop, ToJournal, ToLedger},
@@ -16,7 +16,6 @@ use crate::{
     now::Now,
     store::{ShardId, Store, StoreError},
 };
-use dashmap::DashMap;
 use futures::future::BoxFuture;
 use protocol_spec::{Domain, GuardError, Reject, SignerKey, UnixSeconds, message::HubInfo};
 use std::{sync::Arc, time::Duration};
@@ -171,7 +170,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
         let (to_ledger, inputs) = mpsc::channel(BATCHES_MAX);
         let (to_journal, commits) = mpsc::channel(COMMITS_MAX);
         let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
-        let outboxes = Arc::new(DashMap::new());
+        let outboxes = Outboxes::default();
         let now = options.now.get();
         let first = first_commit(&mut ledger, options.policy, now);
         drop(to_journal.send(first).await);

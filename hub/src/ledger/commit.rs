@@ -6,6 +6,7 @@ use super::{
     entry::Entry,
     input::{Change, Changes},
     output::{EventOut, FrameOut, Issue},
+    session::Resumed,
     touched::Indices,
 };
 use crate::{digests, engine::SessionId};
@@ -18,6 +19,9 @@ use std::sync::Arc;
 
 /// Events shown to one subscriber per commit, at most.
 const EVENTS_PER_COMMIT_MAX: u64 = 256;
+
+/// And to all of them. Those that get none stay behind until the next commit.
+const EVENTS_IN_COMMIT_MAX: usize = 16_384;
 
 /// Channels that get their vouchers together: enough to hash them side by side, few enough to stay in the near cache
 /// from the first look at them to the last.
@@ -37,6 +41,7 @@ pub struct Commit {
     pub(super) replies: Vec<Output>,
     pub(super) changes: Changes,
     pub(super) touched: Indices,
+    pub(super) resumed: Resumed,
 }
 
 /// A channel's next voucher before it is hashed.
@@ -267,7 +272,7 @@ impl Ledger {
         if commit.changes.count() == 0 {
             return;
         }
-        self.move_hand(now);
+        self.move_hand();
         let changes = std::mem::take(&mut commit.changes);
         let record = changes.record(now);
         self.record_bytes = record.len();
@@ -375,7 +380,17 @@ impl Ledger {
 
     fn show_events(&mut self, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let epoch = self.policy.log_epoch;
-        for index in std::mem::take(&mut self.lagging) {
+        let mut shown = 0_usize;
+        let first = std::mem::take(&mut self.shown_up_to);
+        let mut lagging = std::mem::take(&mut self.lagging);
+        let from_there = lagging.split_off(&first);
+        for index in from_there.into_iter().chain(lagging) {
+            if shown >= EVENTS_IN_COMMIT_MAX {
+                if self.lagging.insert(index) && self.shown_up_to == 0 {
+                    self.shown_up_to = index;
+                }
+                continue;
+            }
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
@@ -403,6 +418,7 @@ impl Ledger {
                     let Some(row) = entry.event(position) else {
                         continue;
                     };
+                    shown = shown.saturating_add(1);
                     commit.outputs.push(Output::Event(Box::new(EventOut {
                         session: subscriber.session,
                         cursor: Entry::cursor(epoch, position),

@@ -157,7 +157,7 @@ impl Ledger {
             {
                 Err(ReturnReason::PayeeBacklog)
             }
-            () if self.hoards(to) => Err(ReturnReason::PayeeBacklog),
+            () if self.hoards(to) || Self::shown_only(to) => Err(ReturnReason::PayeeBacklog),
             () if to.capacity() < amount || !to.fits(amount) => Err(ReturnReason::InsufficientReserve),
             () => {
                 let fee = self.fee(token, amount, now);

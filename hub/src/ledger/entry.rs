@@ -252,8 +252,8 @@ impl Entry {
     }
 
     /// Frames after `seen`, coalesced into jumps of lock-free vouchers.
-    pub(super) fn backlog_after(&self, seen: Seq) -> Vec<Issue> {
-        let mut frames: Vec<Issue> = Vec::new();
+    pub(super) fn backlog_after(&self, seen: Seq) -> Vec<Arc<Issue>> {
+        let mut frames: Vec<Arc<Issue>> = Vec::new();
         let mut base = seen;
         for issue in self
             .stored
@@ -269,13 +269,14 @@ impl Entry {
             });
             match frames.last_mut().filter(|_| fits) {
                 Some(last) => {
+                    let last = Arc::make_mut(last);
                     last.ops.extend(issue.ops.iter().cloned());
                     last.voucher = issue.voucher.clone();
                     last.digest = issue.digest;
                 }
                 None => {
                     base = frames.last().map_or(seen, |last| last.voucher.seq);
-                    frames.push(Issue::clone(issue));
+                    frames.push(Arc::clone(issue));
                 }
             }
         }

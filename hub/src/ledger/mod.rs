@@ -99,6 +99,8 @@ pub struct Ledger {
     disputed: BTreeSet<usize>,
     /// Channels whose subscribers have not been shown everything.
     lagging: BTreeSet<usize>,
+    /// The next of them whose turn it is.
+    shown_up_to: usize,
     /// Channels with locks of the hub.
     locked: BTreeSet<usize>,
     /// Channels with forwarded locks of their clients.
@@ -166,6 +168,7 @@ impl Ledger {
             waiting: BTreeSet::new(),
             disputed: BTreeSet::new(),
             lagging: BTreeSet::new(),
+            shown_up_to: 0,
             locked: BTreeSet::new(),
             payers: BTreeSet::new(),
             keepers: BTreeSet::new(),

@@ -4,7 +4,7 @@
 //!
 //! A channel forgets ids and receipts when it remembers something new, and when the hand points at it: with every record it
 //! goes on by some channels, so that those that rest give memory back as well. What must be kept is never forgotten: who has
-//! more than its share of ids that could still be delivered twice cannot pay until some have expired, and whoever lets
+//! more ids that could still be delivered twice than there is room for cannot pay until some have expired, and whoever lets
 //! vouchers pile up is not paid, and not heard, until it acknowledges them, or shows with a resume that it has them.
 
 use super::{
@@ -21,10 +21,17 @@ use std::sync::Arc;
 /// A channel's share is at least this much.
 const SHARE_MIN: u64 = 16;
 
-/// Vouchers that are not acknowledged may weigh so much, and where memory is full a share, but at least the minimum: clients
-/// that pay without waiting have some.
+/// Where memory is full, what must be kept may take up to this part of what is left of twice the policy's maximum.
+const ROOM_PART: u64 = 8;
+
+/// Vouchers that are not acknowledged may weigh so much, and where memory is full what room there is, but at least the
+/// minimum: clients that pay without waiting have some.
 const BACKLOG_MAX: u64 = 131_072;
 const BACKLOG_MIN: u64 = 512;
+
+/// So many vouchers of the hub may wait for an acknowledgement whose client has shown that it has them: their numbers are
+/// kept, and not counted.
+const SHOWN_MAX: usize = 4_096;
 
 /// What a voucher and each of its operations weigh: as much memory as so many ids or receipts.
 const VOUCHER_WEIGHT: u64 = 4;
@@ -74,9 +81,16 @@ impl Remembered {
         self.count(0, items);
     }
 
-    /// What one channel keeps when there is no more room. `max` is of the policy.
+    /// What one channel keeps, of what can be forgotten, when there is no more room. `max` is of the policy.
     fn share(&self, max: u64) -> u64 {
         max.checked_div(self.holders).unwrap_or(max).max(SHARE_MIN)
+    }
+
+    /// Up to which a channel may take more of what cannot be forgotten: the less there is left, the less. So all channels
+    /// together never take much more than twice `max`, in whatever order they come, and a new one always gets something.
+    fn room(&self, max: u64) -> u64 {
+        let left = max.saturating_mul(2).saturating_sub(self.items);
+        (left / ROOM_PART).max(SHARE_MIN)
     }
 }
 
@@ -153,8 +167,8 @@ impl Ledger {
             .is_some_and(|oldest| oldest.outcome.forgettable(now));
         let in_channel = payments.len() < self.policy.events_per_channel_max as usize;
         let in_all = !self.is_full()
-            || entry.items() < self.remembered.share(self.policy.remembered_max)
-            || entry.stored.events.len() > 0;
+            || entry.items() < self.remembered.room(self.policy.remembered_max)
+            || entry.stored.events.front().is_some_and(|row| row.at < now);
         gives_way || (in_channel && in_all)
     }
 
@@ -201,10 +215,16 @@ impl Ledger {
     /// True when the channel's vouchers that are not acknowledged take more memory than they may.
     pub(super) fn hoards(&self, entry: &Entry) -> bool {
         let most = match self.is_full() {
-            true => self.remembered.share(self.policy.remembered_max),
+            true => self.remembered.room(self.policy.remembered_max),
             false => BACKLOG_MAX,
         };
         entry.backlog_weight > most.clamp(BACKLOG_MIN, BACKLOG_MAX)
+    }
+
+    /// True when too many vouchers wait of which nothing but the numbers is kept.
+    pub(super) fn shown_only(entry: &Entry) -> bool {
+        let kept = entry.stored.backlog.len().saturating_add(SHOWN_MAX);
+        entry.channel.has_unacked(SHOWN_MAX) && entry.channel.unacked() > kept
     }
 
     /// A client that hoards showed the hub's voucher `seq`: those up to there need not be sent again. Without this, one that
@@ -263,8 +283,10 @@ impl Ledger {
         forgotten
     }
 
-    /// With each record: some channels, in turn, forget what they need not remember.
-    pub(super) fn move_hand(&mut self, now: UnixSeconds) {
+    /// With each record: some channels, in turn, forget what they need not remember. By the chain's time: an own clock that is
+    /// weeks ahead for a moment must not take everybody's memory.
+    pub(super) fn move_hand(&mut self) {
+        let now = self.chain.timestamp;
         let channels = self.entries.len();
         let looks = if self.is_full() { LOOKS_FULL } else { LOOKS };
         let passed = self.next_record.saturating_mul(looks as u64);
@@ -289,7 +311,8 @@ impl Ledger {
             return false;
         };
         let crowded = self.remembered.items > self.policy.remembered_max
-            && held.items > self.remembered.share(self.policy.remembered_max);
+            && held.items > self.remembered.share(self.policy.remembered_max)
+            && held.oldest < now;
         held.rows > 0 && (crowded || held.oldest.after(self.policy.retention_s) < now)
     }
 }

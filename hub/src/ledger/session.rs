@@ -16,10 +16,34 @@ use protocol_spec::{
         SubscribeCall, SubscribeReply, shown_locks,
     },
 };
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 /// Channels listed by the answer to `login`. Anybody may open channels for any signer, and the answer must fit a message.
 pub(super) const LOGIN_CHANNELS_MAX: usize = 64;
+
+/// What vouchers that are sent again in one commit may weigh, but for those of one channel; see [`super::remembered`].
+const AGAIN_MAX: u64 = 65_536;
+
+/// When a resume may be tried again that found no place.
+const RESUME_AGAIN_MS: u32 = 100;
+
+/// Channels that were resumed in a commit. What their clients have not seen is sent again, as often as they ask.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    channels: BTreeSet<usize>,
+    weight: u64,
+}
+
+impl Resumed {
+    /// False when the channel was resumed in this commit already, or others with much to send again.
+    fn take_place(&mut self, index: usize, weight: u64) -> bool {
+        let has_place = self.weight <= AGAIN_MAX && self.channels.insert(index);
+        if has_place {
+            self.weight = self.weight.saturating_add(weight);
+        }
+        has_place
+    }
+}
 
 /// Connections that may stream one channel's receipts at once.
 const SUBSCRIBERS_MAX: usize = 8;
@@ -165,6 +189,13 @@ impl Ledger {
         self.resync(index, call, sent, received, clock, commit)?;
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
         self.seen(index, seen, commit);
+        let weight = self
+            .entry(index)
+            .map_err(|reject| RpcError::from(&reject))?
+            .backlog_weight;
+        if !commit.resumed.take_place(index, weight) {
+            return Err(RpcError::of(ErrorCode::Busy).retry_after_ms(RESUME_AGAIN_MS));
+        }
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;
         let reply = entry.resumed(sent);
         let mut frames = entry.backlog_after(seen);
@@ -189,7 +220,7 @@ impl Ledger {
         for issue in frames {
             commit.outputs.push(Output::Frame(FrameOut {
                 session: Some(origin.session),
-                issue: Arc::new(issue),
+                issue,
                 again: true,
             }));
         }

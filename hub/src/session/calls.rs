@@ -7,8 +7,7 @@ use super::{
     outgoing::End,
     state::State,
 };
-use crate::engine::{Inbound, SessionId, Signer};
-use dashmap::DashMap;
+use crate::engine::{Inbound, Outboxes, SessionId, Signer};
 use protocol_spec::message::{
     Challenge, Empty, ErrorCode, HubInfo, LoginCall, Message, Notification, Reply, Request, RpcError,
 };
@@ -24,12 +23,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 pub(crate) struct Registration {
     id: SessionId,
     inbound: mpsc::Sender<Inbound>,
-    outboxes: Arc<DashMap<SessionId, crate::engine::Outbox>>,
+    outboxes: Outboxes,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.outboxes.remove(&self.id);
+        self.outboxes.remove(self.id);
         let gone = Inbound::Gone { session: self.id };
         let Err(TrySendError::Full(gone)) = self.inbound.try_send(gone) else {
             return;
@@ -224,14 +223,11 @@ fn register(shared: &Shared, state: &mut State) {
     if state.registration.is_some() {
         return;
     }
-    let (sender, receiver) = mpsc::channel(limits::OUTBOX_BATCHES);
-    // The only sender is in the table: when the engine drops it there, the receiver sees the end.
-    shared.engine.outboxes.insert(state.id, sender);
-    state.outbox = Some(receiver);
+    state.inbox = Some(shared.engine.outboxes.open(state.id, limits::OUTBOX_BATCHES));
     state.registration = Some(Registration {
         id: state.id,
         inbound: shared.engine.inbound.clone(),
-        outboxes: Arc::clone(&shared.engine.outboxes),
+        outboxes: shared.engine.outboxes.clone(),
     });
 }
 

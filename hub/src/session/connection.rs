@@ -12,7 +12,7 @@ use super::{
     state::State,
 };
 use crate::{
-    engine::{Engine, Mail, SessionId},
+    engine::{Batch, Engine, Inbox, Mail, SessionId},
     now::Now,
     ops::Shutdown,
 };
@@ -21,7 +21,6 @@ use protocol_spec::message::Message;
 use std::{pin::pin, sync::atomic::AtomicU64, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_tungstenite::tungstenite::{
@@ -66,7 +65,7 @@ impl Counters {
 
 enum Happening {
     Frame(Option<Result<Frame, WsError>>),
-    Batch(Option<Vec<Mail>>),
+    Batch(Option<Batch>),
     Alarm,
     Shutdown,
 }
@@ -142,7 +141,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let happening = tokio::select! {
                 biased;
                 frame = self.socket.next() => Happening::Frame(frame),
-                batch = receive(&mut self.state.outbox) => Happening::Batch(batch),
+                batch = receive(&mut self.state.inbox) => Happening::Batch(batch),
                 () = &mut alarm => Happening::Alarm,
                 () = &mut stopping, if self.drain_until.is_none() => Happening::Shutdown,
             };
@@ -197,7 +196,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    async fn write_turn(&mut self, first: Option<Vec<Mail>>, now: Instant) -> Result<(), End> {
+    async fn write_turn(&mut self, first: Option<Batch>, now: Instant) -> Result<(), End> {
         let mut judged = Ok(());
         for message in std::mem::take(&mut self.state.replies) {
             self.shared
@@ -209,7 +208,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut next = first.or_else(|| self.try_receive());
         let mut left = limits::BATCHES_PER_TURN;
         while let Some(batch) = next {
-            for mail in &batch {
+            // Its receipts and vouchers keep more in memory than themselves.
+            if batch.age() > limits::OUTBOX_AGE_MAX {
+                return Err(TOO_SLOW);
+            }
+            for mail in &*batch {
                 self.feed(mail).await?;
                 self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
                 if let Mail::Message(message) = mail {
@@ -232,15 +235,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     async fn feed(&mut self, mail: &Mail) -> Result<(), End> {
         // The engine dropped the outbox of a slow reader: what is left in it is not worth the wait.
-        if self.state.outbox.as_ref().is_some_and(mpsc::Receiver::is_closed) {
+        if self.state.inbox.as_ref().is_some_and(Inbox::is_closed) {
             return Err(TOO_SLOW);
         }
         self.shared.counters.sent.increment(1);
         self.writer.feed(&mut self.socket, mail).await
     }
 
-    fn try_receive(&mut self) -> Option<Vec<Mail>> {
-        self.state.outbox.as_mut()?.try_recv().ok()
+    fn try_receive(&mut self) -> Option<Batch> {
+        self.state.inbox.as_mut()?.try_recv()
     }
 
     async fn on_alarm(&mut self, now: Instant) -> Result<(), End> {
@@ -285,9 +288,9 @@ fn is_error(message: &Message) -> bool {
     matches!(message, Message::Response { result: Err(_), .. })
 }
 
-async fn receive(outbox: &mut Option<mpsc::Receiver<Vec<Mail>>>) -> Option<Vec<Mail>> {
-    match outbox {
-        Some(outbox) => outbox.recv().await,
+async fn receive(inbox: &mut Option<Inbox>) -> Option<Batch> {
+    match inbox {
+        Some(inbox) => inbox.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -67,6 +67,8 @@ pub const MESSAGES_PER_TURN: u32 = 64;
 pub const BATCHES_PER_TURN: u32 = 64;
 /// Batches that may wait in one outbox. When it is full, the engine drops the connection (attack B3).
 pub const OUTBOX_BATCHES: usize = 512;
+/// A connection ends when something has waited in its outbox for so long: it reads, but too slowly.
+pub const OUTBOX_AGE_MAX: Duration = Duration::from_secs(60);
 /// Calls of one connection that may wait for an answer; beyond it: `Busy`.
 pub const CALLS_IN_FLIGHT_MAX: u32 = 512;
 /// What a `Busy` answer advises, milliseconds.

@@ -11,13 +11,13 @@ use super::{
     outgoing::End,
     signers::Signers,
 };
-use crate::engine::{Mail, SessionId, Signer};
+use crate::engine::{Inbox, SessionId, Signer};
 use protocol_spec::{
     Reject,
     message::{ErrorCode, Message, Reply, RpcError},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message as Frame, protocol::frame::coding::CloseCode};
 
 /// Everything about a connection but its socket.
@@ -31,8 +31,8 @@ pub(crate) struct State {
     pub(crate) replies: Vec<Message>,
     pub(crate) in_flight: u32,
     pub(crate) draining: bool,
-    pub(crate) outbox: Option<mpsc::Receiver<Vec<Mail>>>,
-    /// The entry of `outbox` in the engine's table.
+    pub(crate) inbox: Option<Inbox>,
+    /// The entry of `inbox` in the engine's table.
     pub(crate) registration: Option<Registration>,
     messages: Bucket,
     controls: Bucket,
@@ -56,7 +56,7 @@ impl State {
             replies: Vec::new(),
             in_flight: 0,
             draining: false,
-            outbox: None,
+            inbox: None,
             registration: None,
             messages: Bucket::new(
                 limits::STRANGER_MESSAGES_PER_S,

@@ -12,7 +12,7 @@ use super::{
     state::State,
 };
 use crate::{
-    engine::{Engine, Inbound, SessionId},
+    engine::{Engine, Inbound, Outboxes, SessionId},
     now::Now,
     ops::Shutdown,
 };
@@ -80,7 +80,7 @@ impl Desk {
         let (inbound, calls) = mpsc::channel(8);
         let engine = Engine {
             inbound,
-            outboxes: Arc::default(),
+            outboxes: Outboxes::default(),
             info: Arc::new(info()),
         };
         let shared = Shared {

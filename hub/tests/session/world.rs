@@ -2,7 +2,7 @@
 
 use futures::{SinkExt, StreamExt};
 use hub::{
-    engine::{Engine, Inbound, Mail, SessionId},
+    engine::{Engine, Inbound, Mail, Outboxes, SessionId},
     ops::Shutdown,
     session::{self, Drained, SessionLimits, Settings, login_digest},
 };
@@ -103,7 +103,7 @@ impl World {
         let (inbound, calls) = mpsc::channel(queue);
         let engine = Engine {
             inbound,
-            outboxes: Arc::default(),
+            outboxes: Outboxes::default(),
             info: Arc::new(hub_info()),
         };
         let (hold, held) = watch::channel(false);
@@ -192,9 +192,7 @@ async fn run_engine(
                     id: Some(id),
                     result: result.map(Box::new),
                 };
-                if let Some(outbox) = engine.outboxes.get(&session).map(|entry| entry.clone()) {
-                    let _ = outbox.try_send(vec![Mail::Message(answer)]);
-                }
+                engine.outboxes.send(session, vec![Mail::Message(answer)]);
             }
         }
     }
@@ -203,11 +201,7 @@ async fn run_engine(
 /// Events until the outbox is full; then the engine drops it, as the port says.
 async fn flood(engine: Engine, session: SessionId) {
     loop {
-        let Some(outbox) = engine.outboxes.get(&session).map(|entry| entry.clone()) else {
-            return;
-        };
-        if outbox.try_send(vec![Mail::Message(event()); 8]).is_err() {
-            engine.outboxes.remove(&session);
+        if !engine.outboxes.send(session, vec![Mail::Message(event()); 8]) {
             return;
         }
         tokio::task::yield_now().await;

@@ -4,8 +4,12 @@ use super::{
     state::{Tables, state},
     world::{World, policy},
 };
-use crate::ledger::{Ledger, Policy, entry::Entry, remembered};
-use protocol_spec::{Op, Payee, ReturnReason, limits, message::PaymentStatus};
+use crate::engine::SessionId;
+use crate::ledger::{Input, Ledger, Origin, Policy, entry::Entry, remembered};
+use protocol_spec::{
+    Op, Payee, ReturnReason, limits,
+    message::{Frame, PaymentStatus},
+};
 
 /// Payments in a frame.
 const EACH: u64 = 10;
@@ -170,6 +174,14 @@ fn what_is_older_than_the_window_goes_also_where_nothing_happens() {
     world.now = world.now.after(500);
     pay(&mut world, 2, 3, 1);
     assert_eq!(held(&world.ledger)[..2], kept[..2]);
+    // A clock that is 40 days ahead for a moment takes nothing.
+    let right = world.now;
+    world.now = right.after(40 * 24 * 3600);
+    for _ in 0..3 {
+        world.commit(vec![Input::Policy(world.ledger.policy.clone())]);
+    }
+    world.now = right;
+    assert_eq!(held(&world.ledger)[..2], kept[..2]);
     world.now = world.now.after(500);
     pay(&mut world, 2, 3, 1);
     assert_eq!(held(&world.ledger)[..2], [(0, 0), (0, 0)]);
@@ -205,25 +217,48 @@ fn a_payee_that_is_away_is_not_paid_when_its_share_is_full_of_vouchers() {
     pay(&mut world, 0, 1, 2);
 }
 
+/// From now on the client sees nothing of what the hub says, and the hub does not know. Gives its connection.
+fn deafen(world: &mut World, client: usize) -> u64 {
+    world.sessions[client].take().unwrap()
+}
+
+/// Payments of the first client to nobody.
+fn bouncing(world: &mut World, count: u64) -> Vec<Op> {
+    let nobody = Payee::Account(protocol_spec::Address::repeat_byte(0x99));
+    let expires = world.now.after(LIFE_S);
+    (0..count)
+        .map(|_| world.clients[0].pay(nobody, 1, 0, expires))
+        .collect()
+}
+
+/// Of the first client.
+fn send_unheard(world: &mut World, session: u64, frame: Frame) -> Origin {
+    let origin = Origin {
+        session: SessionId(session),
+        ..world.fresh_origin(0)
+    };
+    let voucher = world.clients[0].verified(&frame);
+    let ops = frame.ops;
+    world.commit(vec![Input::Frame { origin, voucher, ops }]);
+    origin
+}
+
 #[test]
 fn a_payer_that_does_not_acknowledge_is_not_heard_until_it_does_or_shows_what_it_has() {
     let mut world = World::with(terms(), 2, 10_000_000);
-    // It sends, and sees nothing.
-    world.offline(0);
+    let session = deafen(&mut world, 0);
     let mut sent = 0;
     let refused = loop {
         world.now = world.now.after(LIFE_S + 1);
         world.block(Vec::new());
-        let ops = pay_ops(&mut world, 0, 1);
+        let ops = bouncing(&mut world, EACH);
         let clock = world.clock();
         let frame = world.clients[0].frame(ops, clock).unwrap();
-        let (origin, input) = world.input(0, frame.clone());
-        world.commit(vec![input]);
+        let origin = send_unheard(&mut world, session, frame.clone());
         if world.answer(origin).is_err() {
             assert_eq!(world.error(origin), "TooManyUnacked");
             break frame;
         }
-        world.send(1, Vec::new());
         sent += 1;
         assert!(sent < 40);
     };
@@ -252,14 +287,13 @@ fn a_payer_that_does_not_acknowledge_is_not_heard_until_it_does_or_shows_what_it
 #[test]
 fn who_lets_full_frames_bounce_and_acknowledges_nothing_is_stopped_while_there_is_room() {
     let mut world = World::new(2, 10_000_000);
-    world.offline(0);
-    let nobody = Payee::Account(protocol_spec::Address::repeat_byte(0x99));
+    let session = deafen(&mut world, 0);
     let mut frames = 0;
     loop {
-        let expires = world.now.after(LIFE_S);
-        let pay = |_| world.clients[0].pay(nobody, 1, 0, expires);
-        let ops = (0..limits::OPS_PER_FRAME_MAX).map(pay).collect();
-        let origin = world.send(0, ops);
+        let ops = bouncing(&mut world, limits::OPS_PER_FRAME_MAX as u64);
+        let clock = world.clock();
+        let frame = world.clients[0].frame(ops, clock).unwrap();
+        let origin = send_unheard(&mut world, session, frame);
         if world.answer(origin).is_err() {
             assert_eq!(world.error(origin), "TooManyUnacked");
             break;
@@ -270,4 +304,72 @@ fn who_lets_full_frames_bounce_and_acknowledges_nothing_is_stopped_while_there_i
     assert!(frames > 200, "{frames}");
     let weight = world.ledger.entries[0].backlog_weight;
     assert!((131_072..131_072 + 600).contains(&weight), "{weight}");
+}
+
+#[test]
+fn a_receipt_each_second_is_no_place_for_ids_without_end() {
+    let mut world = World::with(terms(), 2, 10_000_000);
+    let mut delivered = 0;
+    for _ in 0..80 {
+        world.now = world.now.after(1);
+        world.block(Vec::new());
+        let op = pay_ops(&mut world, 1, 0).remove(0);
+        world.send(1, vec![op]);
+        let ops = pay_ops(&mut world, 0, 1);
+        let origin = world.send(0, ops);
+        delivered += EACH as usize - world.voucher_reply(origin).bounced.len();
+    }
+    assert!(delivered > 100, "{delivered}");
+    // Nothing has expired; 800 ids were to be kept.
+    assert!(sum(&world.ledger) <= MAX + MAX / 2, "{:?}", held(&world.ledger));
+}
+
+#[test]
+fn what_must_be_kept_never_takes_much_more_than_twice_the_maximum_in_whatever_order_they_come() {
+    let clients = 24;
+    let mut world = World::with(terms(), clients, 10_000_000);
+    for payer in 0..clients as usize - 1 {
+        for _ in 0..20 {
+            let ops = pay_ops(&mut world, payer, payer + 1);
+            world.send(payer, ops);
+            // Its payee acknowledges, and that makes no news.
+            let _ = world.clients[payer + 1]
+                .channel
+                .must_ack()
+                .then(|| world.send(payer + 1, Vec::new()));
+        }
+        world.now = world.now.after(1);
+        world.block(Vec::new());
+    }
+    assert!(
+        world.now < super::world::START.after(LIFE_S),
+        "nothing has expired"
+    );
+    let (ids, all) = (held(&world.ledger), world.ledger.remembered());
+    let floors = clients * 16;
+    assert!(
+        (MAX + MAX / 2..=2 * MAX + floors).contains(&all),
+        "{all}: {ids:?}"
+    );
+    // Also the last one could pay.
+    assert!(ids[clients as usize - 2].0 >= 10, "{ids:?}");
+}
+
+#[test]
+fn a_channel_is_resumed_once_in_a_commit() {
+    let mut world = World::new(2, 10_000_000);
+    pay(&mut world, 0, 1, 2);
+    let (first, input) = world.resume_input(1);
+    let (second, again) = world.resume_input(1);
+    let (other, of_other) = world.resume_input(0);
+    world.commit(vec![input, again, of_other]);
+    assert!(world.answer(first).is_ok() && world.answer(other).is_ok());
+    let error = world.answer(second).as_ref().unwrap_err();
+    assert_eq!(
+        (error.data.name.as_str(), error.data.retry_after_ms),
+        ("Busy", Some(100))
+    );
+    let (third, input) = world.resume_input(1);
+    world.commit(vec![input]);
+    assert!(world.answer(third).is_ok());
 }

@@ -381,14 +381,13 @@ impl Ledger {
     fn show_events(&mut self, ready: &dyn Fn(SessionId) -> bool, commit: &mut Commit) {
         let epoch = self.policy.log_epoch;
         let mut shown = 0_usize;
-        let first = std::mem::take(&mut self.shown_up_to);
+        let first = self.shown_up_to.take().unwrap_or_default();
         let mut lagging = std::mem::take(&mut self.lagging);
         let from_there = lagging.split_off(&first);
         for index in from_there.into_iter().chain(lagging) {
             if shown >= EVENTS_IN_COMMIT_MAX {
-                if self.lagging.insert(index) && self.shown_up_to == 0 {
-                    self.shown_up_to = index;
-                }
+                self.lagging.insert(index);
+                self.shown_up_to.get_or_insert(index);
                 continue;
             }
             let Some(entry) = self.entries.get_mut(index) else {

@@ -72,7 +72,7 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<Vec<Bounce>, Reject> {
-        self.check_backlog(index, voucher.voucher())?;
+        self.check_backlog(index, voucher.voucher(), ops.is_empty())?;
         let entry = self.entry_mut(index)?;
         check_returnable(entry, voucher.voucher(), &ops)?;
         match entry.channel.accept(voucher, &ops, clock.when_made(&ops)) {
@@ -112,14 +112,15 @@ impl Ledger {
 
     /// A client that sends but never takes the hub's vouchers is told to, before the hub runs out of numbers, or of memory,
     /// to keep them.
-    fn check_backlog(&self, index: usize, voucher: &Voucher) -> Result<(), Reject> {
+    fn check_backlog(&self, index: usize, voucher: &Voucher, only_ack: bool) -> Result<(), Reject> {
         let entry = self.entry(index)?;
         let (channel, received) = (&entry.channel, entry.channel.received());
         let newly = voucher.ack_seq.0.saturating_sub(received.ack_seq.0);
         let waiting = channel.sent().seq.0.saturating_sub(received.ack_seq.0);
         let full = channel.has_unacked(limits::UNACKED_MAX.saturating_sub(MARGIN)) && newly == 0;
-        // One at a time would let it grow on: the newest can be the heaviest.
-        let hoards = newly < waiting.div_ceil(2) && self.hoards(entry);
+        // One at a time would let it grow on, if something new comes with it: the newest can be the heaviest.
+        let little = newly < waiting.div_ceil(2) && !(only_ack && newly > 0);
+        let hoards = little && self.hoards(entry);
         if (full || hoards) && voucher.seq > received.seq {
             let max = channel.unacked();
             return Err(Reject::TooManyUnacked { max });

@@ -100,7 +100,7 @@ pub struct Ledger {
     /// Channels whose subscribers have not been shown everything.
     lagging: BTreeSet<usize>,
     /// The next of them whose turn it is.
-    shown_up_to: usize,
+    shown_up_to: Option<usize>,
     /// Channels with locks of the hub.
     locked: BTreeSet<usize>,
     /// Channels with forwarded locks of their clients.
@@ -168,7 +168,7 @@ impl Ledger {
             waiting: BTreeSet::new(),
             disputed: BTreeSet::new(),
             lagging: BTreeSet::new(),
-            shown_up_to: 0,
+            shown_up_to: None,
             locked: BTreeSet::new(),
             payers: BTreeSet::new(),
             keepers: BTreeSet::new(),

@@ -86,11 +86,11 @@ impl Remembered {
         max.checked_div(self.holders).unwrap_or(max).max(SHARE_MIN)
     }
 
-    /// Up to which a channel may take more of what cannot be forgotten: the less there is left, the less. So all channels
-    /// together never take much more than twice `max`, in whatever order they come, and a new one always gets something.
+    /// Up to which a channel may take more of what cannot be forgotten: the less there is left, the less, but always its share.
+    /// So all channels together never take much more than three times `max`, in whatever order they come.
     fn room(&self, max: u64) -> u64 {
         let left = max.saturating_mul(2).saturating_sub(self.items);
-        (left / ROOM_PART).max(SHARE_MIN)
+        (left / ROOM_PART).max(self.share(max))
     }
 }
 
@@ -116,6 +116,13 @@ impl Entry {
     /// Ids, receipts, and what its vouchers weigh.
     pub(super) fn items(&self) -> u64 {
         self.rows().saturating_add(self.backlog_weight)
+    }
+
+    /// What its vouchers after `seq` weigh.
+    pub(super) fn weight_after(&self, seq: Seq) -> u64 {
+        let backlog = self.stored.backlog.iter();
+        let after = backlog.filter(|issue| issue.voucher.seq > seq);
+        after.map(|issue| weight(issue)).sum()
     }
 
     fn rows(&self) -> u64 {
@@ -162,13 +169,14 @@ impl Ledger {
             return false;
         };
         let payments = &entry.stored.payments;
-        let gives_way = payments
-            .front()
-            .is_some_and(|oldest| oldest.outcome.forgettable(now));
         let in_channel = payments.len() < self.policy.events_per_channel_max as usize;
+        // The same as in `forget`.
+        let gives_way = payments.front().is_some_and(|oldest| {
+            oldest.outcome.forgettable(now) && (oldest.outcome.at != now || !in_channel)
+        });
         let in_all = !self.is_full()
             || entry.items() < self.remembered.room(self.policy.remembered_max)
-            || entry.stored.events.front().is_some_and(|row| row.at < now);
+            || entry.stored.events.front().is_some_and(|row| row.at != now);
         gives_way || (in_channel && in_all)
     }
 
@@ -260,7 +268,7 @@ impl Ledger {
             let crowded = is_full && own > share;
             // What was committed a moment ago is still to be shown to those who look on.
             let goes = |len: usize, at: UnixSeconds| {
-                (crowded && at < now) || len > in_channel || at.after(retention_s) < now
+                (crowded && at != now) || len > in_channel || at.after(retention_s) < now
             };
             let (payments, events) = (&mut entry.stored.payments, &mut entry.stored.events);
             let id = payments

@@ -21,8 +21,10 @@ use std::collections::BTreeSet;
 /// Channels listed by the answer to `login`. Anybody may open channels for any signer, and the answer must fit a message.
 pub(super) const LOGIN_CHANNELS_MAX: usize = 64;
 
-/// What vouchers that are sent again in one commit may weigh, but for those of one channel; see [`super::remembered`].
+/// What vouchers that are sent again in one commit may weigh, but for those of one channel, and of channels with little to
+/// send; see [`super::remembered`].
 const AGAIN_MAX: u64 = 65_536;
+const LITTLE: u64 = 64;
 
 /// When a resume may be tried again that found no place.
 const RESUME_AGAIN_MS: u32 = 100;
@@ -35,9 +37,13 @@ pub(super) struct Resumed {
 }
 
 impl Resumed {
-    /// False when the channel was resumed in this commit already, or others with much to send again.
-    fn take_place(&mut self, index: usize, weight: u64) -> bool {
-        let has_place = self.weight <= AGAIN_MAX && self.channels.insert(index);
+    /// False when the channel was resumed in this commit already, or others with much to send again as this one has.
+    fn take_place(&mut self, index: usize, weight: impl FnOnce() -> u64) -> bool {
+        if !self.channels.insert(index) {
+            return false;
+        }
+        let weight = weight();
+        let has_place = self.weight <= AGAIN_MAX || weight <= LITTLE;
         if has_place {
             self.weight = self.weight.saturating_add(weight);
         }
@@ -189,11 +195,8 @@ impl Ledger {
         self.resync(index, call, sent, received, clock, commit)?;
         let seen = received.map_or_else(Default::default, |shown| shown.voucher().seq);
         self.seen(index, seen, commit);
-        let weight = self
-            .entry(index)
-            .map_err(|reject| RpcError::from(&reject))?
-            .backlog_weight;
-        if !commit.resumed.take_place(index, weight) {
+        let entry = self.entry(index).map_err(|reject| RpcError::from(&reject))?;
+        if !commit.resumed.take_place(index, || entry.weight_after(seen)) {
             return Err(RpcError::of(ErrorCode::Busy).retry_after_ms(RESUME_AGAIN_MS));
         }
         let entry = self.entry_mut(index).map_err(|reject| RpcError::from(&reject))?;

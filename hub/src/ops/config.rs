@@ -397,13 +397,13 @@ impl Default for Retention {
 
 /// What an id or an event takes in memory, bytes: half of what was measured for a payment, which has one of each.
 const REMEMBERED_BYTES: u64 = 130;
-/// Ids and events take this part of the memory, unless the configuration says otherwise.
-const REMEMBERED_PART: u64 = 4;
+/// Ids and events take this part of the memory as a rule, and three times as much at worst, unless the configuration says otherwise.
+const REMEMBERED_PART: u64 = 6;
 /// Where it cannot be told how much memory there is.
 const MEMORY_BYTES: u64 = 8 << 30;
 
 impl Retention {
-    /// Payment ids and events that all channels keep together: as configured, or what a quarter of the memory that this
+    /// Payment ids and events that all channels keep together: as configured, or what a sixth of the memory that this
     /// process may use has room for.
     #[must_use]
     pub fn remembered_max(&self) -> u64 {

@@ -208,11 +208,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut next = first.or_else(|| self.try_receive());
         let mut left = limits::BATCHES_PER_TURN;
         while let Some(batch) = next {
-            // Its receipts and vouchers keep more in memory than themselves.
-            if batch.age() > limits::OUTBOX_AGE_MAX {
-                return Err(TOO_SLOW);
-            }
             for mail in &*batch {
+                // Its receipts and vouchers keep more in memory than themselves.
+                if batch.age() > limits::OUTBOX_AGE_MAX {
+                    return Err(TOO_SLOW);
+                }
                 self.feed(mail).await?;
                 self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
                 if let Mail::Message(message) = mail {

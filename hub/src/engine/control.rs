@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub channels: usize,
     /// Those held in full, because something happened to them lately.
     pub hot: usize,
-    /// Payment ids and receipts in memory, of all channels.
+    /// Payment ids and receipts in memory, of all channels, and what unacknowledged vouchers weigh.
     pub remembered: u64,
     /// Locks that the hub has forwarded and that are not settled.
     pub forwarded_locks: usize,

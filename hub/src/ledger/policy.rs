@@ -18,7 +18,8 @@ pub struct Policy {
     pub retention_s: u64,
     /// Events and ids kept per channel at most, each.
     pub events_per_channel_max: u32,
-    /// Events and ids that all channels keep together; beyond it none keeps more than its share.
+    /// Events, ids and the weight of unacknowledged vouchers that all channels keep together; `ledger::remembered` says what
+    /// becomes of more.
     pub remembered_max: u64,
     /// Locked payments.
     pub locks: LockPolicy,

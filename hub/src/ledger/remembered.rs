@@ -1,6 +1,6 @@
 //! What is remembered of payments: ids at their payers, receipts at their payees, vouchers of the hub until they are
-//! acknowledged. All of it is in memory, so all channels together keep no more than the policy says, and beyond that none
-//! more than its share.
+//! acknowledged. All of it is in memory, so there is a maximum for all channels together: beyond it a channel keeps no more than
+//! its share of what can be forgotten, and takes no more than there is room for of what cannot.
 //!
 //! A channel forgets ids and receipts when it remembers something new, and when the hand points at it: with every record it
 //! goes on by some channels, so that those that rest give memory back as well. What must be kept is never forgotten: who has

@@ -37,7 +37,7 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc::UnboundedSender};
 
 pub struct Hub {
     pub url: String,
@@ -259,6 +259,12 @@ impl Hub {
             .unwrap()
             .send(Notification::Voucher(frame))
             .unwrap();
+    }
+
+    /// Whether this is the connection that resumed last.
+    pub fn resumed_last(&self, push: &UnboundedSender<Notification>) -> bool {
+        let state = self.state();
+        state.push.as_ref().is_some_and(|last| last.same_channel(push))
     }
 
     /// A frame with one credit.

@@ -10,7 +10,10 @@ use protocol_spec::{
     message::*,
 };
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc::{self, UnboundedSender},
+};
 use tokio_tungstenite::{
     accept_hdr_async,
     tungstenite::{
@@ -51,7 +54,7 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
     {
         return;
     }
-    let (push, mut pushed) = tokio::sync::mpsc::unbounded_channel();
+    let (push, mut pushed) = mpsc::unbounded_channel();
     loop {
         let frame = tokio::select! {
             biased;
@@ -82,7 +85,6 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         if let Request::Login(login) = call.as_ref() {
             check_login(&hub, login, nonce, &protocol);
         }
-        let live = matches!(call.as_ref(), Request::Resume(_));
         let kind = match call.as_ref() {
             Request::Register(_) => Some(Silence::Register),
             Request::Resume(_) => Some(Silence::Resume),
@@ -124,7 +126,7 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
                 result: Err(error),
             }]
         } else {
-            handle(&hub, id, *call)
+            handle(&hub, &push, id, *call)
         };
         if cut == Cut::AfterRequest(count) {
             return;
@@ -151,9 +153,6 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
                 return;
             }
         }
-        if live {
-            hub.state().push = Some(push.clone());
-        }
         if login && hub.state().hang_up {
             return;
         }
@@ -171,7 +170,7 @@ fn check_login(hub: &Hub, login: &LoginCall, nonce: client_sdk::Digest, protocol
     assert_eq!(key.address(), login.signer);
 }
 
-fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
+fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Request) -> Vec<Message> {
     let mut notes = Vec::new();
     let mut before = Vec::new();
     let result = match call {
@@ -196,6 +195,7 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
         Request::Channel(call) => Ok(Reply::Channel(Box::new(info_of(hub, &call.channel_id)))),
         Request::Resume(call) => {
             let mut state = hub.state();
+            state.push = Some(push.clone());
             if state.spoil.is_some() {
                 let wrong = hub.issue_credit(&mut state, &call.channel_id, 1).1;
                 before.push(Notification::Voucher(wrong));
@@ -203,6 +203,8 @@ fn handle(hub: &Hub, id: u64, call: Request) -> Vec<Message> {
             drop(state);
             resync(hub, &call).map(|()| Reply::Resume(Box::new(resume(hub, &call, &mut notes))))
         }
+        // What an earlier connection had still under way comes too late.
+        Request::Voucher(_) if !hub.resumed_last(push) => Err(RpcError::of(ErrorCode::NotResumed)),
         Request::Voucher(frame) => voucher(hub, frame, &mut notes),
         Request::Quote(_) => Ok(Reply::Quote(QuoteReply {
             fee: Amount(2),

@@ -6,6 +6,7 @@ use protocol_spec::{
     message::{Frame, Notification, Reveal},
 };
 use std::collections::HashMap;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Where the hub drops the connection, counted over all requests and notifications.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,8 +89,8 @@ pub struct State {
     pub fee: Amount,
     /// After each answer: notifications without end, as fast as the socket takes them.
     pub flood: bool,
-    /// Sends credits to the session at once.
-    pub push: Option<tokio::sync::mpsc::UnboundedSender<Notification>>,
+    /// To the connection that resumed last: vouchers are taken from it alone.
+    pub push: Option<UnboundedSender<Notification>>,
     /// Answers vouchers with this seq.
     pub lie: Option<Seq>,
     /// Returns so much of the next payment before it acknowledges anything; see [`Hub::acknowledge`].
@@ -101,7 +102,7 @@ pub struct State {
     /// What they were told with.
     pub reveals: Vec<Reveal>,
     pub consented: Vec<u64>,
-    /// Connections so far.
+    /// Logins so far.
     pub logins: u64,
     /// It presents itself under another name.
     pub renamed: bool,

@@ -130,7 +130,8 @@ impl Range {
         let after = self.log.counts();
         assert!(
             more.is_ok() && after.failed == 0,
-            "after {attack} payments do not go on: {before:?}, then {after:?}"
+            "after {attack} payments do not go on: {before:?}, then {after:?}: {:?}",
+            self.log.failures()
         );
     }
 

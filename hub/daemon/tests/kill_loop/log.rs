@@ -183,6 +183,13 @@ impl Log {
         waits
     }
 
+    /// What failed so far, each as it was said.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let failed = |line: &Line| matches!(line, Line::Failed { .. });
+        let lines = self.read().into_iter().filter(failed);
+        lines.map(|line| line.to_string()).collect()
+    }
+
     /// Everything written so far, from the file.
     pub(crate) fn read(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(&self.path).unwrap();

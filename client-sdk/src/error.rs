@@ -373,7 +373,7 @@ pub enum StreamError {
         /// Received.
         got: u64,
     },
-    /// The hub refused the cursor.
+    /// The hub refused the cursor. A hub that is busy or about to end is asked again instead.
     #[error("the hub refused cursor {after:?}: {error}")]
     Refused {
         /// The cursor.

@@ -7,7 +7,7 @@ use crate::{
 };
 use protocol_spec::{
     ChannelId, Digest, VoucherSignature, batch,
-    message::{ChannelCall, Cursor, Event, Request, RpcError, SubscribeCall},
+    message::{ChannelCall, Cursor, ErrorCode, Event, Request, RpcError, SubscribeCall},
 };
 use std::collections::VecDeque;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -16,6 +16,15 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 const WAITING_MAX: usize = 16_384;
 
 type Sink = mpsc::Sender<Result<ReceivedPayment, StreamError>>;
+
+/// What the hub refuses a subscription with when it may grant the same one later.
+const PASSING: [ErrorCode; 5] = [
+    ErrorCode::Busy,
+    ErrorCode::RateLimited,
+    ErrorCode::NotResumed,
+    ErrorCode::ShuttingDown,
+    ErrorCode::Internal,
+];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flow {
@@ -148,8 +157,15 @@ impl Actor {
         }
     }
 
+    /// A hub that cannot now is asked again once the channel has been resumed; what it says of the cursor ends the stream.
     pub(super) fn subscribe_refused(&mut self, id: &ChannelId, error: RpcError) {
-        if let Some(entry) = self.entries.get_mut(id) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if PASSING.into_iter().any(|code| error.is(code)) {
+            entry.stream_offline();
+            self.refused(id, &error.to_string());
+        } else {
             let after = entry.stream.as_ref().and_then(|stream| stream.last.clone());
             entry.fail_stream(StreamError::Refused { after, error });
         }

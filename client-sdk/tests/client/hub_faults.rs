@@ -1,7 +1,7 @@
 //! A hub that breaks the protocol, and clients and hubs that come back from old backups.
 
 use crate::common::{
-    Hub, HubChannel, Silence, Spoil, attached, builder, connect, connect_with, eventually, key,
+    Hub, HubChannel, Refuse, Silence, Spoil, attached, builder, connect, connect_with, eventually, key,
 };
 use client_sdk::*;
 use std::time::Duration;
@@ -201,6 +201,25 @@ async fn another_hub_is_refused_by_the_pin() {
         named,
         Err(ConnectError::Pin(PinMismatch { field: "server", .. }))
     ));
+}
+
+/// A merchant's stream outlives a hub that is busy, or whose engine has just stopped; a lost cursor ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_asked_for_again_when_the_hub_could_not_serve_it() {
+    let hub = Hub::start().await;
+    let (client, id) = connect(&hub, key(1)).await;
+    hub.state().refuse = Some(Refuse::Subscribe);
+    let mut stream = client.payments(id, None);
+    eventually("it is refused", || hub.state().refused_at.len() >= 2).await;
+    hub.state().refuse = None;
+    let paid = hub.credit(&id, 5);
+    let payment = stream.next().await.unwrap().unwrap();
+    assert_eq!(payment.receipt.payment_id, paid);
+
+    hub.state().refuse = Some(Refuse::SubscribeForGood);
+    let mut stream = client.payments(id, Some(payment.cursor));
+    let end = stream.next().await.unwrap();
+    assert!(matches!(end, Err(StreamError::Refused { .. })), "{end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

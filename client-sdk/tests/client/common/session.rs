@@ -107,17 +107,23 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
             Request::Close(_) => Some(Refuse::Close),
             Request::Withdraw(_) => Some(Refuse::Withdraw),
             Request::Reveal(_) => Some(Refuse::RevealAsLate),
+            Request::Subscribe(_) => Some(Refuse::Subscribe),
             _ => None,
         };
-        let for_good =
-            refuse == Some(Refuse::Withdraw) && hub.state().refuse == Some(Refuse::WithdrawForGood);
-        let refused = for_good || (refuse.is_some() && hub.state().refuse == refuse);
+        let script = hub.state().refuse;
+        let for_good = matches!(
+            (refuse, script),
+            (Some(Refuse::Withdraw), Some(Refuse::WithdrawForGood))
+                | (Some(Refuse::Subscribe), Some(Refuse::SubscribeForGood))
+        );
+        let refused = for_good || (refuse.is_some() && script == refuse);
         let out = if refused {
             hub.state().refused_at.push(tokio::time::Instant::now());
             let scripted = |code| RpcError::because(code, "refused by the script".to_owned());
             let now = hub.clock().now;
             let error = match refuse {
                 Some(Refuse::RevealAsLate) => RpcError::from(&Reject::PreimageTooLate { expiry: now, now }),
+                Some(Refuse::Subscribe) if for_good => scripted(ErrorCode::CursorTooOld),
                 _ if for_good => scripted(ErrorCode::InvalidParams),
                 _ => scripted(ErrorCode::Busy),
             };

@@ -39,6 +39,9 @@ pub enum Refuse {
     WithdrawForGood,
     /// Its clock is ahead.
     RevealAsLate,
+    Subscribe,
+    /// Not busy: what was asked for is no longer kept.
+    SubscribeForGood,
 }
 
 /// A kind of call that is handled, but not answered.

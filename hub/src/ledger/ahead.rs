@@ -10,7 +10,7 @@ use super::{
 use crate::digests;
 use hub_verify::prefetch;
 use protocol_spec::{ChannelId, Digest, Domain, Op, Payee, PaymentId, Reject, UnixSeconds, Voucher};
-use std::vec::IntoIter;
+use std::{hint::black_box, vec::IntoIter};
 
 /// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
 const TOGETHER: usize = 16;
@@ -142,7 +142,9 @@ impl Ledger {
         let mut entries: Vec<&Entry> = Vec::with_capacity(frames.len().saturating_mul(2));
         let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
         for (channel, ops) in frames.iter().filter_map(Framed::frame) {
-            entries.extend(entry(&channel));
+            let payer = self.index(&channel);
+            entries.extend(payer.and_then(|index| self.entries.get(index)));
+            self.load_places(payer, ops);
             for op in ops.iter().take(PAYEES_MAX) {
                 if let Op::Pay(payment) = op
                     && let Payee::Channel(payee) = &payment.payee
@@ -153,8 +155,16 @@ impl Ledger {
         }
         entries.iter().copied().for_each(prefetch);
         // What hangs on them: their addresses are in what was loaded.
-        for entry in entries {
-            entry.load_rows();
+        entries.iter().for_each(|entry| entry.load_rows());
+        entries.iter().for_each(|entry| entry.load_oldest_voucher());
+    }
+
+    /// Where a payment's id is, or would be. Several look-ups are under way at a time here, but never where they are needed.
+    fn load_places(&self, payer: Option<usize>, ops: &[Op]) {
+        for op in ops.iter().take(PAYEES_MAX) {
+            if let (Some(payer), Op::Pay(payment)) = (payer, op) {
+                black_box(self.places.get(payer, payment.payment_id));
+            }
         }
     }
 }
@@ -166,5 +176,11 @@ impl Entry {
         stored.backlog.back().into_iter().for_each(prefetch);
         stored.payments.back().into_iter().for_each(prefetch);
         stored.events.back().into_iter().for_each(prefetch);
+    }
+
+    /// The first that an acknowledgement takes away.
+    fn load_oldest_voucher(&self) {
+        let oldest = self.stored.backlog.front();
+        oldest.into_iter().for_each(|issue| prefetch(issue.as_ref()));
     }
 }

@@ -83,7 +83,7 @@ impl Ledger {
             let count = some.len();
             for input in inputs.by_ref().take(count) {
                 let hashed = hashes.next(&input);
-                self.apply(*input, hashed.payers, self.clock(now), &mut commit);
+                self.apply(input, hashed.payers, self.clock(now), &mut commit);
             }
         }
         self.finish(now, ready, &mut commit);
@@ -219,8 +219,9 @@ impl Ledger {
     }
 
     /// `payers`: see [`Hashed`].
-    fn apply(&mut self, input: Input, payers: &[Digest], clock: Clock, commit: &mut Commit) {
-        match input {
+    #[expect(clippy::boxed_local, reason = "its parts are taken out of the box one by one")]
+    fn apply(&mut self, input: Box<Input>, payers: &[Digest], clock: Clock, commit: &mut Commit) {
+        match *input {
             Input::Policy(policy) => self.set_policy(policy, clock, commit),
             Input::Frame { origin, voucher, ops } => {
                 self.frame(origin, &voucher, ops, payers, clock, commit);

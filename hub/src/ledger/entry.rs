@@ -2,7 +2,7 @@
 
 use super::{
     Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, locks::Kept, log::Log, output::Issue,
-    payments::Known, remembered,
+    payments::Known,
 };
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub(super) subscribers: Vec<Subscriber>,
     /// See [`super::remembered`]: of `stored.backlog`.
     pub(super) backlog_weight: u64,
+    /// See [`super::remembered`]: of `stored.payments` and `stored.events`.
+    pub(super) oldest_row: UnixSeconds,
     /// No resolver is asked about this client's witnesses before.
     pub(super) asks_from: UnixSeconds,
 }
@@ -153,8 +155,7 @@ impl Entry {
     }
 
     pub(super) fn restored(channel: Channel, stored: Stored) -> Self {
-        let backlog_weight = remembered::backlog_weight(&stored.backlog);
-        Self {
+        let mut entry = Self {
             channel,
             stored,
             pending: Vec::new(),
@@ -162,9 +163,13 @@ impl Entry {
             pending_places: 0,
             session: None,
             subscribers: Vec::new(),
-            backlog_weight,
+            backlog_weight: 0,
+            oldest_row: UnixSeconds(u64::MAX),
             asks_from: UnixSeconds::default(),
-        }
+        };
+        entry.backlog_weight = entry.weight_after(Seq::NONE);
+        entry.oldest_row = entry.first_row();
+        entry
     }
 
     /// What the hub can still credit here, the commit under way included.

@@ -85,11 +85,6 @@ impl<T> Log<T> {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.from = self.end();
-        self.items.clear();
-    }
-
     /// The store is a new one, and has nothing of it.
     pub(super) fn unsave(&mut self) {
         self.rows.clear();
@@ -242,7 +237,7 @@ mod tests {
         for _ in 0..2_000 {
             match draw(10) {
                 0 => written = written.saturating_add(save(&mut log, &mut rows)),
-                1 if draw(20) == 0 => log.clear(),
+                1 if draw(20) == 0 => (0..log.len()).for_each(|_| log.pop_front()),
                 1..=4 => (0..draw(90)).for_each(|_| log.pop_front()),
                 _ => {
                     for _ in 0..draw(60) {

@@ -11,7 +11,6 @@ use super::{
     Commit, Ledger,
     entry::{Entry, EventRow},
     input::Change,
-    log::Log,
     output::Issue,
     payments::{Known, Outcome},
 };
@@ -125,6 +124,15 @@ impl Entry {
         after.map(|issue| weight(issue)).sum()
     }
 
+    /// When the first id or the first receipt was committed, whichever was earlier. The maximum, if there is none. Both are far
+    /// away by the time they matter: `oldest_row` has the answer at hand.
+    pub(super) fn first_row(&self) -> UnixSeconds {
+        let id = self.stored.payments.front().map(|known| known.outcome.at);
+        let receipt = self.stored.events.front().map(|row| row.at);
+        let first = id.into_iter().chain(receipt).min();
+        first.unwrap_or(UnixSeconds(u64::MAX))
+    }
+
     fn rows(&self) -> u64 {
         self.stored
             .payments
@@ -159,6 +167,9 @@ impl Ledger {
             id: payment_id,
             outcome,
         });
+        if payments.len() == 1 {
+            entry.oldest_row = entry.first_row();
+        }
         self.remembered.count(before, entry.items());
         self.forget(payer, outcome.at, FORGOTTEN);
     }
@@ -170,14 +181,19 @@ impl Ledger {
         };
         let payments = &entry.stored.payments;
         let in_channel = payments.len() < self.policy.events_per_channel_max as usize;
+        // Of the oldest rows, which are far away, only what has to be asked.
+        let in_all = || {
+            !self.is_full()
+                || entry.items() < self.remembered.room(self.policy.remembered_max)
+                || entry.stored.events.front().is_some_and(|row| row.at != now)
+        };
         // The same as in `forget`.
-        let gives_way = payments.front().is_some_and(|oldest| {
-            oldest.outcome.forgettable(now) && (oldest.outcome.at != now || !in_channel)
-        });
-        let in_all = !self.is_full()
-            || entry.items() < self.remembered.room(self.policy.remembered_max)
-            || entry.stored.events.front().is_some_and(|row| row.at != now);
-        gives_way || (in_channel && in_all)
+        let gives_way = || {
+            payments.front().is_some_and(|oldest| {
+                oldest.outcome.forgettable(now) && (oldest.outcome.at != now || !in_channel)
+            })
+        };
+        (in_channel && in_all()) || gives_way()
     }
 
     /// A voucher of the hub, until its client acknowledges it, and the receipts that come with it. True if there are any.
@@ -186,7 +202,11 @@ impl Ledger {
             return false;
         };
         let (before, rows) = (entry.items(), entry.rows());
+        let first = entry.stored.events.len() == 0;
         push_receipts(entry, &issue, now);
+        if first && entry.stored.events.len() > 0 {
+            entry.oldest_row = entry.first_row();
+        }
         entry.backlog_weight = entry.backlog_weight.saturating_add(weight(&issue));
         entry.stored.backlog.push(issue);
         let new = entry.rows().saturating_sub(rows);
@@ -208,16 +228,6 @@ impl Ledger {
             backlog.pop_front();
         }
         self.remembered.count(before, entry.items());
-    }
-
-    /// Forgets all vouchers that are not acknowledged.
-    pub(super) fn clear_backlog(&mut self, index: usize) {
-        if let Some(entry) = self.entries.get_mut(index) {
-            let before = entry.items();
-            entry.stored.backlog.clear();
-            entry.backlog_weight = 0;
-            self.remembered.count(before, entry.items());
-        }
     }
 
     /// True when the channel's vouchers that are not acknowledged take more memory than they may.
@@ -252,15 +262,17 @@ impl Ledger {
     fn forget(&mut self, index: usize, now: UnixSeconds, most: usize) -> usize {
         let policy = &self.policy;
         let (retention_s, in_channel) = (policy.retention_s, policy.events_per_channel_max as usize);
-        let (in_all, share) = (
-            policy.remembered_max,
-            self.remembered.share(policy.remembered_max),
-        );
-        let all = self.remembered.items;
+        let in_all = policy.remembered_max;
+        let (all, remembered) = (self.remembered.items, self.remembered);
         let Some(entry) = self.entries.get_mut(index) else {
             return 0;
         };
+        let longest = entry.stored.payments.len().max(entry.stored.events.len());
+        if all <= in_all && longest <= in_channel && entry.oldest_row.after(retention_s) >= now {
+            return 0; // nearly always: nothing of it is loaded
+        }
         let before = entry.items();
+        let share = remembered.share(in_all);
         let mut forgotten = 0_usize;
         while forgotten < most {
             let own = entry.items();
@@ -287,6 +299,7 @@ impl Ledger {
             }
             forgotten = forgotten.saturating_add(1);
         }
+        entry.oldest_row = entry.first_row();
         self.remembered.count(before, entry.items());
         forgotten
     }
@@ -330,11 +343,6 @@ fn weight(issue: &Issue) -> u64 {
     (issue.ops.len() as u64)
         .saturating_mul(OP_WEIGHT)
         .saturating_add(VOUCHER_WEIGHT)
-}
-
-/// All of a backlog.
-pub(super) fn backlog_weight(backlog: &Log<Arc<Issue>>) -> u64 {
-    backlog.iter().map(|issue| weight(issue)).sum()
 }
 
 /// A receipt for each payment that arrives with the voucher.

@@ -280,7 +280,7 @@ impl Ledger {
             entry.channel.adopt(own, theirs, locks)?;
             // What the client shows follows all of these, and the answer to a voucher that was forgotten is, too.
             entry.stored.bounced.clear();
-            self.clear_backlog(index);
+            self.trim_backlog(index, Seq(u64::MAX));
         }
         let entry = self.entry(index)?;
         let adopted = Adopted {

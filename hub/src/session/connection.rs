@@ -208,12 +208,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut next = first.or_else(|| self.try_receive());
         let mut left = limits::BATCHES_PER_TURN;
         while let Some(batch) = next {
+            let mut waited = true;
             for mail in &*batch {
                 // Its receipts and vouchers keep more in memory than themselves.
-                if batch.age() > limits::OUTBOX_AGE_MAX {
+                if waited && batch.age() > limits::OUTBOX_AGE_MAX {
                     return Err(TOO_SLOW);
                 }
-                self.feed(mail).await?;
+                waited = self.feed(mail).await?;
                 self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
                 if let Mail::Message(message) = mail {
                     self.state.signers.learn(message);
@@ -233,7 +234,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         judged
     }
 
-    async fn feed(&mut self, mail: &Mail) -> Result<(), End> {
+    /// True when it waited for the reader.
+    async fn feed(&mut self, mail: &Mail) -> Result<bool, End> {
         // The engine dropped the outbox of a slow reader: what is left in it is not worth the wait.
         if self.state.inbox.as_ref().is_some_and(Inbox::is_closed) {
             return Err(TOO_SLOW);

@@ -61,8 +61,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Puts one message into the write buffer; waits for the reader only when the buffer is full.
-    pub(crate) async fn feed<S>(self, socket: &mut Socket<S>, mail: &Mail) -> Result<(), End>
+    /// Puts one message into the write buffer; waits for the reader only when the buffer is full. True when it waited.
+    pub(crate) async fn feed<S>(self, socket: &mut Socket<S>, mail: &Mail) -> Result<bool, End>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -76,7 +76,7 @@ impl Writer {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let ping = Frame::Ping(Vec::new().into());
-        self.within_deadline(socket.send(ping)).await
+        self.within_deadline(socket.send(ping)).await.map(drop)
     }
 
     /// Writes out what the buffer holds.
@@ -84,18 +84,19 @@ impl Writer {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.within_deadline(socket.flush()).await
+        self.within_deadline(socket.flush()).await.map(drop)
     }
 
-    async fn within_deadline(self, write: impl Future<Output = Result<(), WsError>>) -> Result<(), End> {
+    /// True when it waited.
+    async fn within_deadline(self, write: impl Future<Output = Result<(), WsError>>) -> Result<bool, End> {
         let mut write = pin!(write);
         // Nearly always it does not wait: no timer for that.
-        let written = match write.as_mut().now_or_never() {
-            Some(written) => Ok(written),
-            None => timeout(self.deadline, write).await,
+        let (waited, written) = match write.as_mut().now_or_never() {
+            Some(written) => (false, Ok(written)),
+            None => (true, timeout(self.deadline, write).await),
         };
         match written {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(waited),
             Ok(Err(error)) => Err(End::from(&error)),
             Err(_) => Err(End::Stuck),
         }

@@ -14,7 +14,8 @@ use crate::{
     order,
     portable::Portable,
     reference,
-    table::{self, BaseTable, SignerTable},
+    table::{self, BaseTable},
+    tables::SharedTable,
     words::{self, U256},
 };
 #[cfg(target_arch = "x86_64")]
@@ -35,7 +36,7 @@ pub struct Cached {
     kernel: Box<dyn Kernel>,
     portable: Portable,
     chunk: Vec<Pending>,
-    signer_tables: Vec<Arc<SignerTable>>,
+    signer_tables: Vec<SharedTable>,
     /// Places of items whose keys have no tables.
     cold: Vec<usize>,
     inverses: Vec<U256>,
@@ -147,12 +148,7 @@ impl Cached {
     }
 
     /// u1 = z / s and u2 = r / s for the chunk, as points to be summed.
-    fn plan<'a>(
-        &mut self,
-        batch: &[Item<'_>],
-        tables: &'a [Arc<SignerTable>],
-        base: &'a BaseTable,
-    ) -> Leaves<'a> {
+    fn plan<'a>(&mut self, batch: &[Item<'_>], tables: &'a [SharedTable], base: &'a BaseTable) -> Leaves<'a> {
         self.inverses.clear();
         let mut product = [1, 0, 0, 0];
         for pending in &self.chunk {

@@ -173,6 +173,7 @@ pub(crate) trait Kernel: Send {
     fn accepts(&self, signature: usize, parts: &Parts) -> bool;
 }
 
+#[inline(always)]
 fn accepts<F: Field>(sums: &Sums<F>, signature: usize, parts: &Parts) -> bool {
     let (block, lane) = (signature / F::LANES, signature % F::LANES);
     if sums.exceptional[block] >> lane & 1 == 1 {
@@ -352,6 +353,13 @@ fn evaluate_ifma(sums: &mut Sums<Fe8<Avx512>>, leaves: &Leaves<'_>) {
     sums.evaluate(leaves, leaves.count().div_ceil(8));
 }
 
+/// Compiled for the same features as what made the sums, for taking lanes out of registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi2,adx")]
+fn accepts_ifma(sums: &Sums<Fe8<Avx512>>, signature: usize, parts: &Parts) -> bool {
+    accepts(sums, signature, parts)
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Kernel for EightIfma {
     fn name(&self) -> &'static str {
@@ -367,7 +375,11 @@ impl Kernel for EightIfma {
     }
 
     fn accepts(&self, signature: usize, parts: &Parts) -> bool {
-        accepts(&self.0, signature, parts)
+        // SAFETY: as above.
+        #[expect(unsafe_code, reason = "compiled for CPU features that were detected")]
+        unsafe {
+            accepts_ifma(&self.0, signature, parts)
+        }
     }
 }
 

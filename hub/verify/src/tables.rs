@@ -6,6 +6,7 @@ use crate::{
 };
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
@@ -34,9 +35,25 @@ struct Cache {
 }
 
 struct Entry {
-    table: Arc<SignerTable>,
+    table: SharedTable,
     /// Used since the hand came by.
     used: AtomicBool,
+}
+
+/// A table and how many hold it. The count has a place of its own: the table is far away until its points are loaded.
+#[derive(Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the count is not to lie beside the table"
+)]
+pub(crate) struct SharedTable(Arc<Box<SignerTable>>);
+
+impl Deref for SharedTable {
+    type Target = SignerTable;
+
+    fn deref(&self) -> &SignerTable {
+        &self.0
+    }
 }
 
 #[derive(Default)]
@@ -53,12 +70,12 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     /// The tables of `key`, if it has some.
-    pub(crate) fn find(&self, key: &Key) -> Option<Arc<SignerTable>> {
+    pub(crate) fn find(&self, key: &Key) -> Option<SharedTable> {
         let entry = self.cache.entries.get(key)?;
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
-        Some(Arc::clone(&entry.table))
+        Some(entry.table.clone())
     }
 }
 
@@ -107,7 +124,7 @@ impl Tables {
             let built = builder.build(&keys.iter().collect::<Vec<_>>());
             let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
             for (key, table) in keys.into_iter().zip(built) {
-                cache.insert(key, Arc::from(table), self.tables_max);
+                cache.insert(key, SharedTable(Arc::new(table)), self.tables_max);
             }
         }
         lock(&self.wanted).keys.len()
@@ -147,7 +164,7 @@ impl Tables {
 }
 
 impl Cache {
-    fn insert(&mut self, key: Key, table: Arc<SignerTable>, tables_max: usize) {
+    fn insert(&mut self, key: Key, table: SharedTable, tables_max: usize) {
         while self.entries.len() >= tables_max {
             let Some(oldest) = self.ring.pop_front() else {
                 return;

@@ -275,7 +275,11 @@ impl Draft {
         let signature = VoucherSignature::Direct(signature);
         let voucher = SignedVoucher { voucher, signature };
         let call = Box::new(Request::Voucher(Frame { voucher, ops }));
-        Ok(binary::encode(&Message::Request { id, call }).into())
+        // Millions are kept: each in as much memory as it takes.
+        Ok(Bytes::copy_from_slice(&binary::encode(&Message::Request {
+            id,
+            call,
+        })))
     }
 }
 

@@ -53,7 +53,8 @@ fn sum(ledger: &Ledger) -> u64 {
     let sum = |(ids, receipts): (usize, usize)| (ids + receipts) as u64;
     let rows: u64 = held(ledger).into_iter().map(sum).sum();
     let weight = |entry: &Entry| {
-        let weight = remembered::backlog_weight(&entry.stored.backlog);
+        let weight = entry.weight_after(Seq::NONE);
+        assert_eq!(entry.oldest_row, entry.first_row());
         assert_eq!(entry.backlog_weight, weight);
         weight
     };

@@ -5,9 +5,9 @@ use super::{
     world::{World, policy},
 };
 use crate::engine::SessionId;
-use crate::ledger::{Input, Ledger, Origin, Policy, entry::Entry, remembered};
+use crate::ledger::{Input, Ledger, Origin, Policy, entry::Entry};
 use protocol_spec::{
-    Op, Payee, ReturnReason, limits,
+    Op, Payee, ReturnReason, Seq, limits,
     message::{Frame, PaymentStatus},
 };
 

@@ -219,7 +219,6 @@ impl Ledger {
     }
 
     /// `payers`: see [`Hashed`].
-    #[expect(clippy::boxed_local, reason = "its parts are taken out of the box one by one")]
     fn apply(&mut self, input: Box<Input>, payers: &[Digest], clock: Clock, commit: &mut Commit) {
         match *input {
             Input::Policy(policy) => self.set_policy(policy, clock, commit),

@@ -1,5 +1,6 @@
 //! What is done for some frames together before they are applied, or repeated, one by one. It changes nothing: the marks of
-//! their payers are hashed side by side, and the channels that they concern are loaded, which are far away when there are many.
+//! their payers are hashed side by side, and the channels and ids that they concern are loaded, which are far away when there are
+//! many.
 //! A record that is repeated is read and hashed as a whole, on any thread.
 
 use super::{
@@ -15,8 +16,8 @@ use std::{hint::black_box, vec::IntoIter};
 /// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
 const TOGETHER: usize = 16;
 
-/// Payments of one frame whose payees are loaded.
-const PAYEES_MAX: usize = 4;
+/// Payments of one frame whose payees and ids are loaded.
+const LOADED_MAX: usize = 4;
 
 /// A client's voucher with its operations: in an input, or in a record.
 pub(super) trait Framed {
@@ -137,19 +138,21 @@ fn payments(channel: ChannelId, ops: &[Op]) -> impl Iterator<Item = (ChannelId, 
 }
 
 impl Ledger {
-    /// Starts to load what applying `frames` looks at.
+    /// Loads what applying `frames` looks at, or starts to.
     pub(super) fn load(&self, frames: &[impl Framed]) {
         let mut entries: Vec<&Entry> = Vec::with_capacity(frames.len().saturating_mul(2));
-        let entry = |id: &ChannelId| self.index(id).and_then(|index| self.entries.get(index));
         for (channel, ops) in frames.iter().filter_map(Framed::frame) {
-            let payer = self.index(&channel);
-            entries.extend(payer.and_then(|index| self.entries.get(index)));
-            self.load_places(payer, ops);
-            for op in ops.iter().take(PAYEES_MAX) {
-                if let Op::Pay(payment) = op
-                    && let Payee::Channel(payee) = &payment.payee
-                {
-                    entries.extend(entry(payee));
+            let Some(payer) = self.index(&channel) else {
+                continue;
+            };
+            entries.extend(self.entries.get(payer));
+            for op in ops.iter().take(LOADED_MAX) {
+                let Op::Pay(payment) = op else { continue };
+                // Here the CPU has several of these look-ups under way at a time; where they are needed, one.
+                black_box(self.places.get(payer, payment.payment_id));
+                if let Payee::Channel(payee) = &payment.payee {
+                    let payee = self.index(payee).and_then(|index| self.entries.get(index));
+                    entries.extend(payee);
                 }
             }
         }
@@ -157,15 +160,6 @@ impl Ledger {
         // What hangs on them: their addresses are in what was loaded.
         entries.iter().for_each(|entry| entry.load_rows());
         entries.iter().for_each(|entry| entry.load_oldest_voucher());
-    }
-
-    /// Where a payment's id is, or would be. Several look-ups are under way at a time here, but never where they are needed.
-    fn load_places(&self, payer: Option<usize>, ops: &[Op]) {
-        for op in ops.iter().take(PAYEES_MAX) {
-            if let (Some(payer), Op::Pay(payment)) = (payer, op) {
-                black_box(self.places.get(payer, payment.payment_id));
-            }
-        }
     }
 }
 

@@ -167,6 +167,7 @@ impl Entry {
             oldest_row: UnixSeconds(u64::MAX),
             asks_from: UnixSeconds::default(),
         };
+        // All: none has that number.
         entry.backlog_weight = entry.weight_after(Seq::NONE);
         entry.oldest_row = entry.first_row();
         entry

@@ -263,12 +263,12 @@ impl Ledger {
         let policy = &self.policy;
         let (retention_s, in_channel) = (policy.retention_s, policy.events_per_channel_max as usize);
         let in_all = policy.remembered_max;
-        let (all, remembered) = (self.remembered.items, self.remembered);
+        let remembered = self.remembered;
         let Some(entry) = self.entries.get_mut(index) else {
             return 0;
         };
         let longest = entry.stored.payments.len().max(entry.stored.events.len());
-        if all <= in_all && longest <= in_channel && entry.oldest_row.after(retention_s) >= now {
+        if remembered.items <= in_all && longest <= in_channel && entry.oldest_row.after(retention_s) >= now {
             return 0; // nearly always: nothing of it is loaded
         }
         let before = entry.items();
@@ -276,7 +276,7 @@ impl Ledger {
         let mut forgotten = 0_usize;
         while forgotten < most {
             let own = entry.items();
-            let is_full = all.saturating_sub(before).saturating_add(own) > in_all;
+            let is_full = remembered.items.saturating_sub(before).saturating_add(own) > in_all;
             let crowded = is_full && own > share;
             // What was committed a moment ago is still to be shown to those who look on.
             let goes = |len: usize, at: UnixSeconds| {

@@ -208,6 +208,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut next = first.or_else(|| self.try_receive());
         let mut left = limits::BATCHES_PER_TURN;
         while let Some(batch) = next {
+            // In the outbox; then only while it is fed.
             let mut waited = true;
             for mail in &*batch {
                 // Its receipts and vouchers keep more in memory than themselves.

@@ -353,7 +353,7 @@ fn evaluate_ifma(sums: &mut Sums<Fe8<Avx512>>, leaves: &Leaves<'_>) {
     sums.evaluate(leaves, leaves.count().div_ceil(8));
 }
 
-/// Compiled for the same features as what made the sums, for taking lanes out of registers.
+/// Compiled for the same features as what made the sums: what takes lanes out of them is inlined.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512ifma,bmi2,adx")]
 fn accepts_ifma(sums: &Sums<Fe8<Avx512>>, signature: usize, parts: &Parts) -> bool {

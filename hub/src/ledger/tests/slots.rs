@@ -24,7 +24,7 @@ impl IndexMut<usize> for Slots {
 }
 
 impl Slots {
-    /// The queue has each hot one once; and what is both hot and cold is one and the same.
+    /// The queue has each hot one once, and each of these knows its oldest row.
     pub(super) fn check(&self) {
         let mut queued: Vec<usize> = self.queue();
         queued.sort_unstable();
@@ -32,5 +32,7 @@ impl Slots {
             .filter(|index| self.get_hot(*index).is_some())
             .collect();
         assert_eq!(queued, hot);
+        let knows = |entry: &Entry| entry.oldest_row == entry.first_row();
+        assert!(self.each_hot().all(knows));
     }
 }

@@ -24,7 +24,7 @@ mod support;
 use client::{HUB, HUB_KEY, TOKEN, domain, key};
 use hub::{
     engine::{EngineOptions, Running, start},
-    ledger::{ChainBlock, ChainFact, ChainPosition, Input},
+    ledger::{ChainBlock, ChainFact, ChainPosition, Input, RowItems},
     store::{Identity, RedbStore},
 };
 use protocol_spec::{Address, Amount, Config, Digest};
@@ -204,6 +204,7 @@ fn options(store: Arc<RedbStore>) -> EngineOptions {
         workers: 1,
         checkpoint_every: EVERY,
         checkpoint_records: 20_000,
+        rows: RowItems::PAGE,
         ..support::options(store)
     }
 }

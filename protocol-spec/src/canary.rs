@@ -44,8 +44,8 @@ pub enum Canary {
     ForgetIds,
     /// Hub: goes on after a commit that failed.
     GoOnAfterError,
-    /// Hub: a channel that was at rest forgets which items of its lists the store has.
-    ForgetSaved,
+    /// Hub: a channel that was at rest takes all items of its lists to be in rows of the store.
+    ForgetUnsaved,
     /// Hub, A10: what the restore itself did not mark is not in doubt: a channel opened in the lost part, or all of them when a
     /// client shows what was forgotten.
     TrustBackup,

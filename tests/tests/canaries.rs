@@ -24,7 +24,7 @@ use tests::world::{Scenario, run};
 
 /// Those first that took longest: then both threads end at about the same time.
 const CANARIES: [Canary; 21] = [
-    Canary::ForgetSaved,
+    Canary::ForgetUnsaved,
     Canary::DropEarly,
     Canary::ForgetWithdrawal,
     Canary::SkipJump,

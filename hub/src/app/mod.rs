@@ -123,6 +123,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             let status = status.clone();
             Now::new(move || own.get().max(status.head_timestamp()))
         };
+        let rows = setup.ports.rows;
         let Opened { store, backup } = open(setup.ports, identity).await?;
         let delays = setup.policy.delays;
         let running = engine::start(EngineOptions {
@@ -138,6 +139,7 @@ pub fn start(setup: Setup) -> BoxFuture<'static, Result<RunningHub, AppError>> {
             signatures: setup.signatures,
             checkpoint_every: CHECKPOINT_EVERY,
             checkpoint_records: CHECKPOINT_RECORDS,
+            rows,
         })
         .await?;
         let options = DriverOptions {

@@ -3,6 +3,7 @@
 use crate::{
     backup::{BackupError, BackupOptions, DatabaseId, Job, Tap},
     execution::Execution,
+    ledger::RowItems,
     now::Now,
     store::{Freeze, Identity, OpenError, RedbStore, Store},
 };
@@ -33,6 +34,8 @@ pub struct Ports {
     pub now: Now,
     /// Where the stages of the payment path run.
     pub execution: Execution,
+    /// Rows of checkpoints.
+    pub(super) rows: RowItems,
     pub(super) open: Open,
 }
 
@@ -61,6 +64,7 @@ impl Ports {
         Self {
             now: Now::wall(),
             execution: Execution::Threads,
+            rows: RowItems::PAGE,
             open: Box::new(open),
         }
     }
@@ -73,6 +77,7 @@ impl Ports {
         Self {
             now,
             execution: Execution::Inline,
+            rows: RowItems::FEW,
             open: Box::new(|identity| {
                 let (store, backup) = (open(identity)?, None);
                 Ok(Opened { store, backup })

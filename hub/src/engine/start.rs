@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     execution::Execution,
-    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy},
+    ledger::{CHECKS_MAX, Check, Input, Ledger, Policy, RowItems},
     now::Now,
     store::{ShardId, Store, StoreError},
 };
@@ -53,6 +53,8 @@ pub struct EngineOptions {
     pub checkpoint_every: Duration,
     /// Most records between checkpoints.
     pub checkpoint_records: u64,
+    /// Rows of checkpoints.
+    pub rows: RowItems,
 }
 
 /// Why the engine did not start. Nothing was signed.
@@ -157,7 +159,7 @@ pub fn start(options: EngineOptions) -> BoxFuture<'static, Result<Running, Start
     Box::pin(async move {
         let loaded = options.store.acquire(options.shard).await?;
         let info = &options.info;
-        let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer);
+        let mut ledger = Ledger::new(options.domain, info.hub, info.hub_signer).with_rows(options.rows);
         let (store, shard, execution) = (options.store.as_ref(), options.shard, options.execution);
         let guard = restore(&mut ledger, store, shard, loaded.upto, execution).await?;
         tracing::info!(

@@ -3,8 +3,9 @@
 use super::{
     ChainPosition, Ledger, Policy, Vault,
     blocks::Shared,
+    compact::{Compact, put_all},
     entry::{Entry, EventRow},
-    log::{Log, RowChange},
+    log::{Log, RowChange, Tail},
     output::Issue,
     pack::pack,
     payments::Known,
@@ -26,16 +27,37 @@ pub(super) struct Meta {
     pub(super) broken: bool,
     pub(super) vaults: BTreeMap<Address, Vault>,
     pub(super) former: BTreeMap<Address, FormerFee>,
+    /// So many have a row.
+    pub(super) channels: u64,
 }
 
-pub(super) const VERSION: u8 = 17;
+pub(super) const VERSION: u8 = 18;
 const META_KEY: &[u8] = b"ledger";
 
-/// Items in a row of each log, at most: as many as fill pages of the store, and leave room for the row's key and
-/// checksum.
-const PAYMENTS_IN_ROW: usize = 96;
-const EVENTS_IN_ROW: usize = 198;
-const VOUCHERS_IN_ROW: usize = 64;
+/// How many items a row of each list of a channel has: ids of payments, receipts, and vouchers that nobody has acknowledged.
+/// Rows of any other length are read as well.
+#[derive(Clone, Copy, Debug)]
+pub struct RowItems {
+    payments: usize,
+    events: usize,
+    vouchers: usize,
+}
+
+impl RowItems {
+    /// As many as fill a page of the store under load, and leave room for the row's key and checksum.
+    pub const PAGE: Self = Self {
+        payments: 184,
+        events: 72,
+        vouchers: 64,
+    };
+
+    /// So few that the lists of a short life have rows, too.
+    pub const FEW: Self = Self {
+        payments: 2,
+        events: 3,
+        vouchers: 2,
+    };
+}
 
 /// Rows made at a time by [`Saved::write_some`].
 const ROWS_AT_ONCE: usize = 64;
@@ -50,10 +72,18 @@ pub(crate) struct Saved {
 #[derive(Debug)]
 enum Unwritten {
     /// Not packed.
-    Channel(ChannelId, Vec<u8>),
+    Channel(ChannelId, Vec<u8>, Box<Tails>),
     Payments(ChannelId, u64, Shared<Known>),
     Events(ChannelId, u64, Shared<EventRow>),
     Unacknowledged(ChannelId, u64, Shared<Arc<Issue>>),
+}
+
+/// What the logs of a channel have beside their rows.
+#[derive(Debug)]
+struct Tails {
+    payments: Tail<Known>,
+    events: Tail<EventRow>,
+    backlog: Tail<Arc<Issue>>,
 }
 
 impl Ledger {
@@ -78,6 +108,7 @@ impl Ledger {
             broken: self.broken,
             vaults: self.vaults.clone(),
             former: self.former.clone(),
+            channels: self.entries.len() as u64,
         };
         checkpoint
             .puts
@@ -87,7 +118,9 @@ impl Ledger {
             rows: Vec::new(),
         };
         for index in self.dirty.take_unsaved() {
-            self.entries.change(index, |entry| saved.channel(index, entry));
+            let rows = self.rows;
+            self.entries
+                .change(index, |entry| saved.channel(index, entry, rows));
         }
         self.start_cooling();
         saved
@@ -123,22 +156,27 @@ impl Ledger {
 
 impl Saved {
     /// What changed of one channel.
-    fn channel(&mut self, index: usize, entry: &mut Entry) {
+    fn channel(&mut self, index: usize, entry: &mut Entry, items: RowItems) {
         let channel = entry.channel.id();
         let stored = &mut entry.stored;
         let row = encode(&(index as u64, entry.channel.to_record(), &*stored));
-        self.rows.push(Unwritten::Channel(channel, row));
         let (payments, events) = (Unwritten::Payments, Unwritten::Events);
-        self.log(
+        let payments = self.log(
             &mut stored.payments,
-            PAYMENTS_IN_ROW,
+            items.payments,
             channel,
             Table::Payments,
             payments,
         );
-        self.log(&mut stored.events, EVENTS_IN_ROW, channel, Table::Events, events);
+        let events = self.log(&mut stored.events, items.events, channel, Table::Events, events);
         let (table, vouchers) = (Table::Unacknowledged, Unwritten::Unacknowledged);
-        self.log(&mut stored.backlog, VOUCHERS_IN_ROW, channel, table, vouchers);
+        let backlog = self.log(&mut stored.backlog, items.vouchers, channel, table, vouchers);
+        let tails = Tails {
+            payments,
+            events,
+            backlog,
+        };
+        self.rows.push(Unwritten::Channel(channel, row, Box::new(tails)));
     }
 
     fn log<T: Clone>(
@@ -148,11 +186,11 @@ impl Saved {
         channel: ChannelId,
         table: Table,
         put: fn(ChannelId, u64, Shared<T>) -> Unwritten,
-    ) {
+    ) -> Tail<T> {
         log.save(row_items, |change| match change {
             RowChange::Put(first, items) => self.rows.push(put(channel, first, items)),
             RowChange::Delete(first) => self.checkpoint.deletes.push((table, log_key(channel, first))),
-        });
+        })
     }
 
     /// Makes some of the rows. False when none is left.
@@ -172,7 +210,12 @@ impl Saved {
 impl Unwritten {
     fn write(self) -> (Table, Vec<u8>, Vec<u8>) {
         match self {
-            Self::Channel(channel, row) => (Table::Channels, channel.0.to_vec(), pack(&row)),
+            Self::Channel(channel, mut row, tails) => {
+                tails.payments.put(&mut row);
+                tails.events.put(&mut row);
+                tails.backlog.put(&mut row);
+                (Table::Channels, channel.0.to_vec(), pack(&row))
+            }
             Self::Payments(channel, first, items) => {
                 (Table::Payments, log_key(channel, first), in_row(items.iter()))
             }
@@ -193,13 +236,9 @@ fn log_key(channel: ChannelId, first: u64) -> Vec<u8> {
     [channel.0.as_slice(), &first.to_be_bytes()].concat()
 }
 
-/// Items one behind the other.
-fn in_row<'a, T: BorshSerialize + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<u8> {
+fn in_row<'a, T: Compact + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for item in items {
-        // Writing to a Vec cannot fail.
-        let _ = item.serialize(&mut bytes);
-    }
+    put_all(items, &mut bytes);
     bytes
 }
 

@@ -12,7 +12,7 @@ use protocol_spec::{
     limits,
     message::{Bounce, ChannelInfo, Cursor, ErrorCode, RpcError},
 };
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A channel with everything around it.
 #[derive(Clone, Debug)]
@@ -106,10 +106,9 @@ pub(super) struct Resting {
 }
 
 /// A receipt; whose it is, says where it stands.
-#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct EventRow {
     pub(super) payment_id: PaymentId,
-    #[borsh(serialize_with = "write_set", deserialize_with = "read_set")]
     pub(super) invoice: Digest,
     pub(super) payer: Digest,
     pub(super) payee_seq: Seq,
@@ -129,16 +128,6 @@ impl EventRow {
             at: self.at,
         }
     }
-}
-
-/// Most payments have no invoice.
-fn write_set<W: io::Write>(digest: &Digest, writer: &mut W) -> io::Result<()> {
-    let set = (*digest != Digest::default()).then_some(*digest);
-    set.serialize(writer)
-}
-
-fn read_set<R: io::Read>(reader: &mut R) -> io::Result<Digest> {
-    Ok(Option::deserialize_reader(reader)?.unwrap_or_default())
 }
 
 /// A connection that streams the channel's receipts.

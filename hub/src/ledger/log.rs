@@ -1,7 +1,11 @@
-//! A list that grows at its end and is forgotten from its front. In the store it has rows of its own, each with some
-//! neighbours: a checkpoint writes what was added, and never what is there already.
+//! A list that grows at its end and is forgotten from its front. In the store it has rows of its own, each full of
+//! neighbours and written once. The items behind them, too few for another row, stand in the row of their channel, which is
+//! written with each change anyway.
 
-use super::blocks::{Blocks, Shared};
+use super::{
+    blocks::{Blocks, Shared},
+    compact::{Compact, put_all},
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Reject,
@@ -9,7 +13,8 @@ use protocol_spec::{
 };
 use std::{collections::VecDeque, io};
 
-/// Items with positions from 1 on. Serialized it is only its two ends: the items come back by [`Log::restore`].
+/// Items with positions from 1 on. Serialized it is only its two ends: the items come back by [`Log::restore`] and
+/// [`Log::take_tail`].
 #[derive(Clone, Debug)]
 pub(super) struct Log<T> {
     items: Blocks<T>,
@@ -17,7 +22,7 @@ pub(super) struct Log<T> {
     from: u64,
     /// First positions of the rows in the store, in order.
     rows: VecDeque<u64>,
-    /// Items below are in these rows, or gone.
+    /// Items below are in these rows, or gone. While the log is restored: its end.
     saved: u64,
 }
 
@@ -25,6 +30,21 @@ pub(super) struct Log<T> {
 pub(super) enum RowChange<T> {
     Put(u64, Shared<T>),
     Delete(u64),
+}
+
+/// The items behind all rows.
+#[derive(Debug)]
+pub(super) struct Tail<T> {
+    first: u64,
+    items: Shared<T>,
+}
+
+impl<T: Compact> Tail<T> {
+    pub(super) fn put(&self, to: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail.
+        let _ = self.first.serialize(to);
+        put_all(self.items.iter(), to);
+    }
 }
 
 impl<T> Default for Log<T> {
@@ -91,7 +111,7 @@ impl<T> Log<T> {
         self.saved = self.from;
     }
 
-    /// Takes a row back in; rows come in order. Errors: it does not follow the one before.
+    /// Takes a full row back in; rows come in order. Errors: it does not follow the one before.
     pub(super) fn restore(&mut self, first: u64, items: Vec<T>) -> Result<(), Reject> {
         let follows = match self.rows.is_empty() {
             true => first <= self.from,
@@ -110,19 +130,11 @@ impl<T> Log<T> {
             .for_each(|item| self.items.push(item));
         Ok(())
     }
-
-    /// After the last row. Errors: one is missing.
-    pub(super) fn require_whole(&self) -> Result<(), Reject> {
-        match self.end() == self.saved {
-            true => Ok(()),
-            false => Err(Reject::RecordCorrupt),
-        }
-    }
 }
 
 impl<T: Clone> Log<T> {
-    /// What makes the rows in the store those of now, with `row_items` in a row at most. The log takes it for done.
-    pub(super) fn save(&mut self, row_items: usize, mut change: impl FnMut(RowChange<T>)) {
+    /// What makes the rows in the store those of now, each with `row_items`, and what is behind them. The log takes it for done.
+    pub(super) fn save(&mut self, row_items: usize, mut change: impl FnMut(RowChange<T>)) -> Tail<T> {
         while let Some(first) = self.rows.front().copied() {
             let end = self.rows.get(1).copied().unwrap_or(self.saved);
             if end > self.from {
@@ -132,42 +144,62 @@ impl<T: Clone> Log<T> {
             self.rows.pop_front();
         }
         let mut at = self.saved.max(self.from);
-        while at < self.end() {
+        loop {
             let skip = usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX);
             let items = self.items.share(skip, row_items);
+            if items.len() < row_items {
+                self.saved = at;
+                return Tail { first: at, items };
+            }
             let end = at.saturating_add(items.len() as u64);
             change(RowChange::Put(at, items));
             self.rows.push_back(at);
             at = end;
         }
-        self.saved = at;
     }
 }
 
-impl<T: BorshSerialize> Log<T> {
+impl<T: Compact> Log<T> {
+    /// After the last row. Errors: a row is missing, or what [`Tail::put`] wrote.
+    pub(super) fn take_tail(&mut self, from: &mut &[u8]) -> io::Result<()> {
+        let end = std::mem::replace(&mut self.saved, u64::deserialize(from)?);
+        match self.end() == self.saved {
+            true => self.take_until(end, from),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The first item stands alone.
+    fn take_until(&mut self, end: u64, from: &mut &[u8]) -> io::Result<()> {
+        let mut has_before = false;
+        while self.end() < end {
+            let before = self.back().filter(|_| has_before);
+            let item = T::take(before, from)?;
+            self.push(item);
+            has_before = true;
+        }
+        match self.end() == end {
+            true => Ok(()),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
     /// What the serialized form leaves out.
     pub(super) fn put_rest(&self, to: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
-        let saved = match planted(Canary::ForgetSaved) {
+        let saved = match planted(Canary::ForgetUnsaved) {
             false => self.saved,
-            true => Self::default().saved,
+            true => self.end(),
         };
         let _ = (&self.rows, saved).serialize(to);
-        for item in self.iter() {
-            let _ = item.serialize(to);
-        }
+        put_all(self.iter(), to);
     }
-}
 
-impl<T: BorshDeserialize> Log<T> {
     /// Makes a log of the serialized form what it was.
     pub(super) fn take_rest(&mut self, from: &mut &[u8]) -> io::Result<()> {
         let end = std::mem::replace(&mut self.saved, 0);
         (self.rows, self.saved) = BorshDeserialize::deserialize(from)?;
-        while self.end() < end {
-            self.push(T::deserialize(from)?);
-        }
-        Ok(())
+        self.take_until(end, from)
     }
 }
 
@@ -195,28 +227,72 @@ mod tests {
 
     const ROW_ITEMS: usize = 50;
 
-    type Rows = BTreeMap<u64, Vec<u32>>;
+    /// Each says by how much it is above the one before.
+    impl Compact for u32 {
+        fn put(&self, before: Option<&Self>, to: &mut Vec<u8>) {
+            let step = self.wrapping_sub(before.copied().unwrap_or_default());
+            step.serialize(to).unwrap();
+        }
 
-    fn save(log: &mut Log<u32>, rows: &mut Rows) -> usize {
-        let mut written = 0;
-        log.save(ROW_ITEMS, |change| match change {
-            RowChange::Put(first, items) => {
-                let items: Vec<u32> = items.iter().copied().collect();
-                assert!(!items.is_empty() && items.len() <= ROW_ITEMS);
-                written = items.len().saturating_add(written);
-                assert!(rows.insert(first, items).is_none(), "a row is written once");
-            }
-            RowChange::Delete(first) => assert!(rows.remove(&first).is_some(), "a row is deleted once"),
-        });
-        written
+        fn take(before: Option<&Self>, from: &mut &[u8]) -> io::Result<Self> {
+            let step = u32::deserialize(from)?;
+            Ok(step.wrapping_add(before.copied().unwrap_or_default()))
+        }
     }
 
-    fn restored(log: &Log<u32>, rows: &Rows) -> Result<Log<u32>, Reject> {
-        let mut again: Log<u32> = borsh::from_slice(&borsh::to_vec(log).unwrap()).unwrap();
-        for (first, items) in rows {
-            again.restore(*first, items.clone())?;
+    /// What a store has of a log.
+    #[derive(Clone, Default)]
+    struct Kept {
+        rows: BTreeMap<u64, Vec<u32>>,
+        /// The log's two ends, and its tail.
+        row_of_channel: (Vec<u8>, Vec<u8>),
+    }
+
+    impl Kept {
+        /// Returns how many items are in new rows.
+        fn save(&mut self, log: &mut Log<u32>) -> usize {
+            let mut written = 0;
+            let tail = log.save(ROW_ITEMS, |change| match change {
+                RowChange::Put(first, items) => {
+                    let items: Vec<u32> = items.iter().copied().collect();
+                    assert_eq!(items.len(), ROW_ITEMS, "a row is full");
+                    written = items.len().saturating_add(written);
+                    let before = self.rows.insert(first, items);
+                    assert!(before.is_none(), "a row is written once");
+                }
+                RowChange::Delete(first) => {
+                    assert!(self.rows.remove(&first).is_some(), "a row is deleted once");
+                }
+            });
+            assert!(tail.items.len() < ROW_ITEMS, "a full row is in the tail");
+            let mut bytes = Vec::new();
+            tail.put(&mut bytes);
+            self.row_of_channel = (borsh::to_vec(log).unwrap(), bytes);
+            written
         }
-        again.require_whole().map(|()| again)
+
+        fn restored(&self) -> Result<Log<u32>, Reject> {
+            let (ends, tail) = &self.row_of_channel;
+            let mut log: Log<u32> = borsh::from_slice(ends).unwrap();
+            for (first, items) in &self.rows {
+                log.restore(*first, items.clone())?;
+            }
+            let mut rest = tail.as_slice();
+            log.take_tail(&mut rest).map_err(|_| Reject::RecordCorrupt)?;
+            assert!(rest.is_empty());
+            Ok(log)
+        }
+    }
+
+    /// As it is kept at rest.
+    fn rested(log: &Log<u32>) -> Log<u32> {
+        let mut bytes = borsh::to_vec(log).unwrap();
+        log.put_rest(&mut bytes);
+        let mut rest = bytes.as_slice();
+        let mut again = Log::deserialize(&mut rest).unwrap();
+        again.take_rest(&mut rest).unwrap();
+        assert!(rest.is_empty());
+        again
     }
 
     fn assert_same(log: &Log<u32>, again: &Log<u32>) {
@@ -232,11 +308,11 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33).checked_rem(below).unwrap()
         };
-        let (mut log, mut rows) = (Log::default(), Rows::new());
+        let (mut log, mut kept) = (Log::default(), Kept::default());
         let (mut pushed, mut written) = (0_usize, 0_usize);
         for _ in 0..2_000 {
             match draw(10) {
-                0 => written = written.saturating_add(save(&mut log, &mut rows)),
+                0 => written = written.saturating_add(kept.save(&mut log)),
                 1 if draw(20) == 0 => (0..log.len()).for_each(|_| log.pop_front()),
                 1..=4 => (0..draw(90)).for_each(|_| log.pop_front()),
                 _ => {
@@ -247,16 +323,19 @@ mod tests {
                 }
             }
             if draw(10) == 0 {
-                written = written.saturating_add(save(&mut log, &mut rows));
-                log = restored(&log, &rows).unwrap();
+                written = written.saturating_add(kept.save(&mut log));
+                assert_same(&log, &kept.restored().unwrap());
+                log = kept.restored().unwrap();
                 assert!(log.iter().is_sorted());
-                let again = restored(&log, &rows).unwrap();
-                assert_same(&log, &again);
-                let stored: usize = rows.values().map(Vec::len).sum();
+                let stored: usize = kept.rows.values().map(Vec::len).sum();
                 assert!(
                     stored < log.len().saturating_add(ROW_ITEMS),
                     "rows of the past stay"
                 );
+            }
+            if draw(10) == 0 {
+                assert_same(&log, &rested(&log));
+                log = rested(&log);
             }
         }
         assert!(written <= pushed && written > 10_000, "{written} of {pushed}");
@@ -264,21 +343,45 @@ mod tests {
 
     #[test]
     fn a_missing_row_is_noticed_wherever_it_is() {
-        let (mut log, mut rows) = (Log::default(), Rows::new());
-        (0..200).for_each(|item| log.push(item));
-        (0..10).for_each(|_| log.pop_front());
-        save(&mut log, &mut rows);
-        (0..5).for_each(|_| log.pop_front());
-        assert_same(&log, &restored(&log, &rows).unwrap());
-        assert!(rows.len() > 2);
-        for first in rows.keys() {
-            let mut fewer = rows.clone();
-            fewer.remove(first);
-            assert!(restored(&log, &fewer).is_err(), "without row {first}");
+        // With a tail, and without.
+        for pushed in [220, 210] {
+            let (mut log, mut kept) = (Log::default(), Kept::default());
+            (0..pushed).for_each(|item| log.push(item));
+            (0..10).for_each(|_| log.pop_front());
+            kept.save(&mut log);
+            (0..5).for_each(|_| log.pop_front());
+            kept.save(&mut log);
+            assert_same(&log, &kept.restored().unwrap());
+            assert_eq!(kept.rows.len(), 4);
+            for first in kept.rows.keys() {
+                let mut fewer = kept.clone();
+                fewer.rows.remove(first);
+                assert!(fewer.restored().is_err(), "without row {first}");
+            }
+            let mut new = Kept::default();
+            log.unsave();
+            new.save(&mut log);
+            assert_same(&log, &new.restored().unwrap());
         }
-        let mut new = Rows::new();
-        log.unsave();
-        save(&mut log, &mut new);
-        assert_same(&log, &restored(&log, &new).unwrap());
+    }
+
+    #[test]
+    fn a_tail_of_another_length_is_noticed() {
+        let (mut log, mut kept) = (Log::default(), Kept::default());
+        (0..60).for_each(|item| log.push(item));
+        kept.save(&mut log);
+        assert_same(&log, &kept.restored().unwrap());
+        let (ends, tail) = kept.row_of_channel.clone();
+        kept.row_of_channel.1.truncate(tail.len() - 1);
+        assert!(kept.restored().is_err(), "it is cut");
+        // As if it began elsewhere: the rows end before, or behind.
+        for first in [50_u64, 52, 61] {
+            kept.row_of_channel.1 = [first.to_le_bytes().as_slice(), &tail[8..]].concat();
+            assert!(kept.restored().is_err(), "it begins at {first}");
+        }
+        // The log ends before its last row does.
+        let ends_at = |end: u64| [&ends[..8], &end.to_le_bytes()].concat();
+        kept.row_of_channel = (ends_at(30), tail);
+        assert!(kept.restored().is_err(), "it ends at 30");
     }
 }

@@ -10,6 +10,7 @@ mod chain_facts;
 mod checkpoint;
 mod cold;
 mod commit;
+mod compact;
 mod cool;
 mod cooperative;
 mod deliver;
@@ -36,6 +37,7 @@ mod touched;
 mod unsettled;
 
 pub(crate) use ahead::Prepared;
+pub use checkpoint::RowItems;
 pub(crate) use checkpoint::Saved;
 pub use commit::Commit;
 pub use input::{ChainBlock, ChainFact, Input, OnChain, Origin, Reconciled, Record, Resumption};
@@ -65,6 +67,7 @@ pub struct Ledger {
     hub: Address,
     hub_signer: Address,
     policy: Policy,
+    rows: RowItems,
     entries: slots::Slots,
     by_id: HashMap<ChannelId, usize>,
     by_account: HashMap<(Address, Address), usize>,
@@ -148,6 +151,7 @@ impl Ledger {
             hub,
             hub_signer,
             policy: Policy::default(),
+            rows: RowItems::PAGE,
             entries: slots::Slots::default(),
             by_id: HashMap::default(),
             by_account: HashMap::default(),
@@ -183,6 +187,12 @@ impl Ledger {
             awaiting: BTreeSet::new(),
             cooling: 0,
         }
+    }
+
+    /// The same with other rows in its checkpoints.
+    #[must_use]
+    pub fn with_rows(self, rows: RowItems) -> Self {
+        Self { rows, ..self }
     }
 
     /// The newest confirmed block the ledger has taken in.

@@ -2,11 +2,10 @@
 
 use super::Ledger;
 use alloy::primitives::map::HashMap;
-use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
 
 /// What became of a payment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Outcome {
     /// The client voucher that carried it.
     pub(super) seq: Seq,
@@ -19,7 +18,7 @@ pub(super) struct Outcome {
 }
 
 /// A payment of one payer, in the list of its payments.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Known {
     pub(super) id: PaymentId,
     pub(super) outcome: Outcome,

@@ -4,6 +4,7 @@ use super::{
     Ledger, Policy,
     checkpoint::{Meta, VERSION, decode},
     cold::Cold,
+    compact::Compact,
     entry::{Entry, Stored},
     liquidity::{Gauge, Standing},
     locks::LockLists,
@@ -14,7 +15,7 @@ use super::{
 use crate::store::Row;
 use borsh::BorshDeserialize;
 use protocol_spec::{Address, Channel, ChannelId, Digest, PaymentId, Reject, Seq, SigningGuard, UnixSeconds};
-use std::{collections::BTreeSet, iter::Peekable, sync::Arc, vec};
+use std::{collections::BTreeSet, io, iter::Peekable, sync::Arc, vec};
 
 /// What a store holds of a ledger, or of some channels that follow one another; each table in the order of its keys.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Restore<'a> {
     entries: Vec<(usize, Cold)>,
     signers: Vec<(Address, usize)>,
     guard: SigningGuard,
+    /// So many are to come.
+    channels: u64,
 }
 
 impl Ledger {
@@ -54,6 +57,7 @@ impl Ledger {
     /// The same in parts. `meta`: see [`Tables::meta`].
     pub(crate) fn begin_restore(&mut self, upto: u64, meta: Option<&[u8]>) -> Result<Restore<'_>, Reject> {
         self.next_record = upto.saturating_add(1);
+        let mut channels = 0;
         if let Some(bytes) = meta {
             let meta: Meta = decode(bytes)?;
             if meta.version != VERSION {
@@ -63,12 +67,14 @@ impl Ledger {
             (self.starts, self.rollbacks) = (meta.starts, meta.rollbacks);
             (self.opened_until, self.broken) = (meta.opened_until, meta.broken);
             (self.vaults, self.former) = (meta.vaults, meta.former);
+            channels = meta.channels;
         }
         Ok(Restore {
             ledger: self,
             entries: Vec::new(),
             signers: Vec::new(),
             guard: SigningGuard::default(),
+            channels,
         })
     }
 }
@@ -124,10 +130,15 @@ impl PartReader {
         let mut found = Vec::with_capacity(tables.channels.len());
         for (key, bytes) in tables.channels {
             let bytes = unpack(&bytes).ok_or(Reject::RecordCorrupt)?;
-            let (index, record, mut stored): (u64, Vec<u8>, Stored) = decode(&bytes)?;
-            restore_log(&mut stored.payments, &key, &mut payments)?;
-            restore_log(&mut stored.events, &key, &mut events)?;
-            restore_log(&mut stored.backlog, &key, &mut unacknowledged)?;
+            let mut rest = bytes.as_slice();
+            let (index, record, mut stored) =
+                <(u64, Vec<u8>, Stored)>::deserialize(&mut rest).map_err(corrupt)?;
+            restore_log(&mut stored.payments, &key, &mut payments, &mut rest)?;
+            restore_log(&mut stored.events, &key, &mut events, &mut rest)?;
+            restore_log(&mut stored.backlog, &key, &mut unacknowledged, &mut rest)?;
+            if !rest.is_empty() {
+                return Err(Reject::RecordCorrupt);
+            }
             let entry = Entry::restored(Channel::from_record(&record)?, stored);
             if entry.channel.id().0.as_slice() != key {
                 return Err(Reject::RecordCorrupt);
@@ -227,12 +238,14 @@ impl Restore<'_> {
             mut entries,
             signers,
             guard,
+            channels,
         } = self;
         entries.sort_unstable_by_key(|(index, _)| *index);
         let is_dense = (0..)
             .zip(&entries)
             .all(|(expected, (index, _))| expected == *index);
-        if !is_dense || ledger.by_id.len() != entries.len() {
+        let is_whole = entries.len() as u64 == channels && ledger.by_id.len() == entries.len();
+        if !is_dense || !is_whole {
             return Err(Reject::RecordCorrupt);
         }
         ledger.entries = Slots::restored(entries.into_iter().map(|(_, cold)| cold));
@@ -241,21 +254,27 @@ impl Restore<'_> {
     }
 }
 
-/// The rows of one channel's log. They are the next ones, if there are any.
-fn restore_log<T: BorshDeserialize>(
+fn corrupt(_: io::Error) -> Reject {
+    Reject::RecordCorrupt
+}
+
+/// The rows of one channel's log, which are the next ones, if there are any, and the log's tail.
+fn restore_log<T: Compact>(
     log: &mut Log<T>,
     channel: &[u8],
     rows: &mut Peekable<vec::IntoIter<Row>>,
+    tail: &mut &[u8],
 ) -> Result<(), Reject> {
     while let Some((key, bytes)) = rows.next_if(|(key, _)| key.starts_with(channel)) {
         let first = key.get(channel.len()..).unwrap_or_default();
         let first = first.try_into().map_err(|_| Reject::RecordCorrupt)?;
         let mut rest = bytes.as_slice();
-        let mut items = Vec::new();
+        let mut items: Vec<T> = Vec::new();
         while !rest.is_empty() {
-            items.push(T::deserialize(&mut rest).map_err(|_| Reject::RecordCorrupt)?);
+            let item = T::take(items.last(), &mut rest).map_err(corrupt)?;
+            items.push(item);
         }
         log.restore(u64::from_be_bytes(first), items)?;
     }
-    log.require_whole()
+    log.take_tail(tail).map_err(corrupt)
 }

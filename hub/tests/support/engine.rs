@@ -5,7 +5,7 @@ use clap::ValueEnum as _;
 use hub::{
     engine::{EngineChoice, EngineOptions, Signatures},
     execution::Execution,
-    ledger::{ChainBlock, ChainFact, ChainPosition, LockPolicy, Policy, Reserve, Tariff},
+    ledger::{ChainBlock, ChainFact, ChainPosition, LockPolicy, Policy, Reserve, RowItems, Tariff},
     now::Now,
     store::{ShardId, Store},
 };
@@ -82,6 +82,7 @@ pub(crate) fn options(store: Arc<dyn Store>) -> EngineOptions {
         signatures: signatures(),
         checkpoint_every: Duration::from_millis(200),
         checkpoint_records: 200,
+        rows: RowItems::FEW,
     }
 }
 

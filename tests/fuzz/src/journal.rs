@@ -6,7 +6,7 @@ use hub::ledger::Resumption;
 use hub::{
     ledger::{
         Capacity, ChainBlock, ChainFact, ChainPosition, Input, Ledger, LockPolicy, Origin, Policy, Reserve,
-        Tables, Tariff,
+        RowItems, Tables, Tariff,
     },
     store::{Checkpoint, Table},
 };
@@ -125,7 +125,7 @@ fn domain() -> Domain {
 }
 
 fn new() -> Ledger {
-    Ledger::new(domain(), HUB, HUB_SIGNER)
+    Ledger::new(domain(), HUB, HUB_SIGNER).with_rows(RowItems::FEW)
 }
 
 fn config(number: usize) -> Config {

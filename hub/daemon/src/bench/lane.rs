@@ -1,6 +1,9 @@
 //! One channel of the load: what its client signed last, and what it heard.
 
-use super::keys::{LoadKey, Nonces};
+use super::{
+    keys::{LoadKey, Nonces},
+    tally::Heap,
+};
 use anyhow::{Context, bail};
 use protocol_spec::{
     Amount, ChannelId, Config, Digest, Domain, History, Lock, LocksOpening, Op, PaymentId, Seq, Side,
@@ -27,7 +30,7 @@ pub(super) struct Signed {
     /// What it acknowledges: of no use when something else was heard meanwhile.
     ack: (Seq, Amount),
     /// Its payments, summed up.
-    pub(super) heap: super::tally::Heap,
+    pub(super) heap: Heap,
 }
 
 /// A client's direction.
@@ -116,34 +119,45 @@ impl Lane {
     ) -> anyhow::Result<Bytes> {
         self.stock.clear();
         self.sent = draft.after;
-        let bytes = draft.signed(id, &self.key, digest, nonces)?;
+        let bytes = Bytes::from(draft.signed(id, &self.key, digest, nonces)?);
         self.newest = Some(bytes.clone());
         self.unanswered = 0;
         Ok(bytes)
     }
 
-    /// Signs one voucher ahead, after those that are signed already. The hub will have answered each with one voucher.
+    /// Signs vouchers ahead, after those that are signed already, with what `payments` orders: operations, what they cost, and
+    /// their sum. The hub will have answered each with one voucher. Their bytes lie one behind the other: a voucher is sent
+    /// long after it was signed, and what is far away is slow to come.
     pub(super) fn sign_ahead(
         &mut self,
         id: u64,
-        ops: Vec<Op>,
-        cost: Amount,
-        heap: super::tally::Heap,
+        payments: Vec<(Vec<Op>, Amount, Heap)>,
         domain: &Domain,
         nonces: &Nonces,
     ) -> anyhow::Result<()> {
-        let (before, ack) = match self.stock.back() {
+        let mut bytes = Vec::new();
+        let mut signed = Vec::with_capacity(payments.len());
+        let (mut before, mut ack) = match self.stock.back() {
             Some(last) => (last.after, (last.ack.0.next(), last.ack.1)),
             None => (self.sent, self.heard),
         };
-        let draft = Draft::new(self.id, ops, cost, before, ack)?;
-        let (after, digest) = (draft.after, draft.voucher.digest(domain));
-        self.stock.push_back(Signed {
-            bytes: draft.signed(id, &self.key, &digest, nonces)?,
+        for (ops, cost, heap) in payments {
+            let draft = Draft::new(self.id, ops, cost, before, ack)?;
+            let (after, digest) = (draft.after, draft.voucher.digest(domain));
+            let begins = bytes.len();
+            bytes.extend(draft.signed(id, &self.key, &digest, nonces)?);
+            signed.push((begins..bytes.len(), after, ack, heap));
+            (before, ack) = (after, (ack.0.next(), ack.1));
+        }
+        bytes.shrink_to_fit();
+        let bytes = Bytes::from(bytes);
+        let signed = signed.into_iter().map(|(range, after, ack, heap)| Signed {
+            bytes: bytes.slice(range),
             after,
             ack,
             heap,
         });
+        self.stock.extend(signed);
         Ok(())
     }
 
@@ -170,7 +184,7 @@ impl Lane {
     ) -> anyhow::Result<Bytes> {
         let draft = self.draft(ops, super::shared::AMOUNT)?;
         let digest = draft.voucher.digest(domain);
-        draft.signed(0, key, &digest, nonces)
+        Ok(draft.signed(0, key, &digest, nonces)?.into())
     }
 
     /// Own newest voucher.
@@ -268,18 +282,14 @@ impl Draft {
     }
 
     /// The message with it, as the request `id`.
-    fn signed(self, id: u64, key: &LoadKey, digest: &Digest, nonces: &Nonces) -> anyhow::Result<Bytes> {
+    fn signed(self, id: u64, key: &LoadKey, digest: &Digest, nonces: &Nonces) -> anyhow::Result<Vec<u8>> {
         let Self { voucher, ops, .. } = self;
         let turn = voucher.seq.0.wrapping_add(first_eight(&voucher.channel_id));
         let signature = key.sign(digest, nonces, turn).context("no nonces")?;
         let signature = VoucherSignature::Direct(signature);
         let voucher = SignedVoucher { voucher, signature };
         let call = Box::new(Request::Voucher(Frame { voucher, ops }));
-        // Millions are kept: each in as much memory as it takes.
-        Ok(Bytes::copy_from_slice(&binary::encode(&Message::Request {
-            id,
-            call,
-        })))
+        Ok(binary::encode(&Message::Request { id, call }))
     }
 }
 

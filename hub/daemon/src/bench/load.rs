@@ -272,13 +272,13 @@ impl Line {
     pub(super) fn sign_ahead(&mut self, each: usize, stage: &Stage) -> anyhow::Result<(usize, usize)> {
         let mut sum = (0_usize, 0_usize);
         for at in 0..self.lanes.len() {
-            while self.lanes.get(at).is_some_and(|lane| lane.stock.len() < each) {
-                let (ops, cost, heap) = self.payments(at, stage)?;
-                let lane = self.lanes.get_mut(at).context("lane")?;
-                lane.sign_ahead(at as u64, ops, cost, heap, &stage.domain, &stage.nonces)?;
-            }
-            let stock = self.lanes.get(at).map(|lane| &lane.stock);
-            for signed in stock.into_iter().flatten() {
+            let there = self.lanes.get(at).map_or(0, |lane| lane.stock.len());
+            let payments: Vec<_> = (there..each)
+                .map(|_| self.payments(at, stage))
+                .collect::<anyhow::Result<_>>()?;
+            let lane = self.lanes.get_mut(at).context("lane")?;
+            lane.sign_ahead(at as u64, payments, &stage.domain, &stage.nonces)?;
+            for signed in &lane.stock {
                 let bytes = signed.bytes.len().saturating_add(size_of_val(signed));
                 sum = (sum.0.saturating_add(1), sum.1.saturating_add(bytes));
             }

@@ -7,12 +7,18 @@ use super::{
 use crate::{ledger::Ledger, store::Table};
 use protocol_spec::Reject;
 
-/// Tables of a world in which everybody has rows in every table.
+/// Enough for a full row of each list.
+const PAYMENTS: usize = 8;
+
+/// Tables of a world with rows in every table.
 fn tables() -> Tables {
-    let mut world = World::new(3, 10_000);
-    for from in 0..3 {
-        let ops = vec![world.pay_op(from, (from + 1) % 3, 10, 5)];
-        world.send(from, ops);
+    let mut world = World::new(3, 100_000);
+    for _ in 0..PAYMENTS {
+        // The third acknowledges nothing.
+        for from in 0..2 {
+            let ops = vec![world.pay_op(from, from + 1, 10, 5)];
+            world.send(from, ops);
+        }
     }
     let mut tables = Tables::default();
     tables.write(world.ledger.checkpoint());
@@ -37,7 +43,6 @@ fn rows_that_are_missing_foreign_or_cut_are_refused() {
             change(&mut tables);
             refused(&tables)
         };
-        // Without the last channel the others are still whole: only its logs tell, if it has any.
         if *table != Table::Meta {
             assert!(
                 change(&|tables| drop(tables.rows.remove(place))),
@@ -62,4 +67,24 @@ fn rows_that_are_missing_foreign_or_cut_are_refused() {
         );
     }
     assert_eq!(seen.len(), 5, "rows in all five tables");
+}
+
+/// Nothing but its own row tells of a channel that nobody ever paid in.
+#[test]
+fn a_quiet_channel_that_is_missing_is_noticed() {
+    let mut world = World::new(3, 10_000);
+    let mut whole = Tables::default();
+    whole.write(world.ledger.checkpoint());
+    assert!(!refused(&whole));
+    let places: Vec<_> = whole
+        .rows
+        .keys()
+        .filter(|(table, _)| *table == Table::Channels)
+        .collect();
+    assert_eq!(places.len(), 3);
+    for place in places {
+        let mut fewer = whole.clone();
+        fewer.rows.remove(place);
+        assert!(refused(&fewer), "missing: {place:?}");
+    }
 }

@@ -14,8 +14,9 @@ use protocol_spec::Op;
 const SHARD: ShardId = ShardId(0);
 /// More than are read at a time at first.
 const CLIENTS: usize = 150;
-/// Each is a row more of the logs of those who paid in it: more than are read at a time.
 const ROUNDS: usize = 16;
+/// In each round so many of those who pay. Full rows of all are more than are read at a time.
+const PAYMENTS: usize = 3;
 
 /// A world and its store, in which the newest payments are in the journal only.
 async fn written() -> (World, MemoryStore, Epoch) {
@@ -24,7 +25,7 @@ async fn written() -> (World, MemoryStore, Epoch) {
     let epoch = store.acquire(SHARD).await.unwrap().epoch;
     for round in 0..=ROUNDS {
         for payer in (0..CLIENTS).filter(|payer| payer % 3 != 0 || *payer % ROUNDS == round) {
-            let ops: Vec<Op> = (0..=payer % 2)
+            let ops: Vec<Op> = (payer % 2..PAYMENTS)
                 .map(|_| world.pay_op(payer, (payer + 7) % CLIENTS, 10, 5))
                 .collect();
             world.send(payer, ops);

@@ -6,7 +6,7 @@ use crate::{
     engine::SessionId,
     ledger::{
         Capacity, ChainBlock, ChainFact, ChainPosition, FrameOut, Input, Ledger, LockPolicy, Origin, Output,
-        Policy, Reserve, Resumption, Tariff,
+        Policy, Reserve, Resumption, RowItems, Tariff,
     },
 };
 use protocol_spec::{
@@ -70,7 +70,7 @@ pub(super) fn policy() -> Policy {
 }
 
 pub(super) fn new_ledger() -> Ledger {
-    Ledger::new(domain(), HUB, key(HUB_KEY).address())
+    Ledger::new(domain(), HUB, key(HUB_KEY).address()).with_rows(RowItems::FEW)
 }
 
 impl World {

@@ -111,7 +111,7 @@ impl<T> Log<T> {
         self.saved = self.from;
     }
 
-    /// Takes a full row back in; rows come in order. Errors: it does not follow the one before.
+    /// Takes a row back in; rows come in order. Errors: it does not follow the one before.
     pub(super) fn restore(&mut self, first: u64, items: Vec<T>) -> Result<(), Reject> {
         let follows = match self.rows.is_empty() {
             true => first <= self.from,
@@ -211,10 +211,14 @@ impl<T> BorshSerialize for Log<T> {
 
 impl<T> BorshDeserialize for Log<T> {
     fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-        let (from, saved) = <(u64, u64)>::deserialize_reader(reader)?;
+        let (from, end) = <(u64, u64)>::deserialize_reader(reader)?;
+        // There is always a next position.
+        if !(from..u64::MAX).contains(&end) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         Ok(Self {
             from,
-            saved,
+            saved: end,
             ..Self::default()
         })
     }
@@ -226,6 +230,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     const ROW_ITEMS: usize = 50;
+    /// More than a block.
+    const LONG: usize = 150;
 
     /// Each says by how much it is above the one before.
     impl Compact for u32 {
@@ -250,12 +256,12 @@ mod tests {
 
     impl Kept {
         /// Returns how many items are in new rows.
-        fn save(&mut self, log: &mut Log<u32>) -> usize {
+        fn save(&mut self, log: &mut Log<u32>, row_items: usize) -> usize {
             let mut written = 0;
-            let tail = log.save(ROW_ITEMS, |change| match change {
+            let tail = log.save(row_items, |change| match change {
                 RowChange::Put(first, items) => {
                     let items: Vec<u32> = items.iter().copied().collect();
-                    assert_eq!(items.len(), ROW_ITEMS, "a row is full");
+                    assert_eq!(items.len(), row_items, "a row is full");
                     written = items.len().saturating_add(written);
                     let before = self.rows.insert(first, items);
                     assert!(before.is_none(), "a row is written once");
@@ -264,7 +270,7 @@ mod tests {
                     assert!(self.rows.remove(&first).is_some(), "a row is deleted once");
                 }
             });
-            assert!(tail.items.len() < ROW_ITEMS, "a full row is in the tail");
+            assert!(tail.items.len() < row_items, "a full row is in the tail");
             let mut bytes = Vec::new();
             tail.put(&mut bytes);
             self.row_of_channel = (borsh::to_vec(log).unwrap(), bytes);
@@ -309,29 +315,37 @@ mod tests {
             (state >> 33).checked_rem(below).unwrap()
         };
         let (mut log, mut kept) = (Log::default(), Kept::default());
+        let mut next = 0_u32;
         let (mut pushed, mut written) = (0_usize, 0_usize);
-        for _ in 0..2_000 {
+        for round in 0..2_000 {
+            // As if another program went on.
+            let row_items = if round % 500 < 250 { ROW_ITEMS } else { LONG };
             match draw(10) {
-                0 => written = written.saturating_add(kept.save(&mut log)),
+                0 => written = written.saturating_add(kept.save(&mut log, row_items)),
+                // A new store.
+                9 if draw(50) == 0 => {
+                    log.unsave();
+                    kept = Kept::default();
+                    pushed = pushed.saturating_add(log.len());
+                    written = written.saturating_add(kept.save(&mut log, row_items));
+                }
                 1 if draw(20) == 0 => (0..log.len()).for_each(|_| log.pop_front()),
                 1..=4 => (0..draw(90)).for_each(|_| log.pop_front()),
                 _ => {
                     for _ in 0..draw(60) {
-                        log.push(u32::try_from(pushed).unwrap());
+                        log.push(next);
+                        next = next.wrapping_add(1);
                         pushed = pushed.saturating_add(1);
                     }
                 }
             }
             if draw(10) == 0 {
-                written = written.saturating_add(kept.save(&mut log));
+                written = written.saturating_add(kept.save(&mut log, row_items));
                 assert_same(&log, &kept.restored().unwrap());
                 log = kept.restored().unwrap();
                 assert!(log.iter().is_sorted());
                 let stored: usize = kept.rows.values().map(Vec::len).sum();
-                assert!(
-                    stored < log.len().saturating_add(ROW_ITEMS),
-                    "rows of the past stay"
-                );
+                assert!(stored < log.len().saturating_add(LONG), "rows of the past stay");
             }
             if draw(10) == 0 {
                 assert_same(&log, &rested(&log));
@@ -348,9 +362,9 @@ mod tests {
             let (mut log, mut kept) = (Log::default(), Kept::default());
             (0..pushed).for_each(|item| log.push(item));
             (0..10).for_each(|_| log.pop_front());
-            kept.save(&mut log);
+            kept.save(&mut log, ROW_ITEMS);
             (0..5).for_each(|_| log.pop_front());
-            kept.save(&mut log);
+            kept.save(&mut log, ROW_ITEMS);
             assert_same(&log, &kept.restored().unwrap());
             assert_eq!(kept.rows.len(), 4);
             for first in kept.rows.keys() {
@@ -360,7 +374,7 @@ mod tests {
             }
             let mut new = Kept::default();
             log.unsave();
-            new.save(&mut log);
+            new.save(&mut log, ROW_ITEMS);
             assert_same(&log, &new.restored().unwrap());
         }
     }
@@ -369,7 +383,7 @@ mod tests {
     fn a_tail_of_another_length_is_noticed() {
         let (mut log, mut kept) = (Log::default(), Kept::default());
         (0..60).for_each(|item| log.push(item));
-        kept.save(&mut log);
+        kept.save(&mut log, ROW_ITEMS);
         assert_same(&log, &kept.restored().unwrap());
         let (ends, tail) = kept.row_of_channel.clone();
         kept.row_of_channel.1.truncate(tail.len() - 1);

@@ -58,6 +58,9 @@ impl Ledger {
     pub(crate) fn begin_restore(&mut self, upto: u64, meta: Option<&[u8]>) -> Result<Restore<'_>, Reject> {
         self.next_record = upto.saturating_add(1);
         let mut channels = 0;
+        if meta.is_none() && upto > 0 {
+            return Err(Reject::RecordCorrupt);
+        }
         if let Some(bytes) = meta {
             let meta: Meta = decode(bytes)?;
             if meta.version != VERSION {

@@ -22,11 +22,11 @@ pub struct Epoch(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// Channel records by channel id.
+    /// Channel records by channel id, each with what its lists have beside their rows.
     Channels = 1,
-    /// Payment ids with what became of them, some to a row, by channel and position of the first.
+    /// Payment ids with what became of them, a full row each, by channel and position of the first.
     Payments = 2,
-    /// Receipts, some to a row, by channel and position of the first.
+    /// Receipts, a full row each, by channel and position of the first.
     Events = 3,
     /// Whatever a shard needs to find its place again (cursors, block numbers).
     Meta = 4,
@@ -34,7 +34,7 @@ pub enum Table {
     Evidence = 5,
     /// Settings changed at run time.
     Settings = 6,
-    /// Own vouchers without acknowledgement, some to a row, by channel and position of the first.
+    /// Own vouchers without acknowledgement, a full row each, by channel and position of the first.
     Unacknowledged = 7,
 }
 

@@ -40,10 +40,12 @@ pub(crate) fn run(bytes: &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else {
         return;
     };
-    WRITTEN.with(|written| match kind % 4 {
+    WRITTEN.with(|written| match kind % 6 {
         0 => replayed(written, rest),
         1 => restored(written, Table::Channels, rest),
         2 => restored(written, Table::Payments, rest),
+        3 => restored(written, Table::Events, rest),
+        4 => restored(written, Table::Unacknowledged, rest),
         _ => restored(written, Table::Meta, rest),
     });
 }
@@ -66,6 +68,8 @@ fn restored(written: &Written, table: Table, bytes: &[u8]) {
     let rows = match table {
         Table::Channels => &mut tables.channels,
         Table::Payments => &mut tables.payments,
+        Table::Events => &mut tables.events,
+        Table::Unacknowledged => &mut tables.unacknowledged,
         _ => {
             tables.meta = Some(bytes.to_vec());
             &mut Vec::new()
@@ -73,8 +77,8 @@ fn restored(written: &Written, table: Table, bytes: &[u8]) {
     };
     if let Some((key, value)) = rows.first_mut() {
         let room = key.len().min(bytes.len());
-        // A row of payments has a position in its key: those bytes come first.
-        let split = if table == Table::Payments { 8.min(room) } else { 0 };
+        // A row of a list has a position in its key: those bytes come first.
+        let split = if table == Table::Channels { 0 } else { 8.min(room) };
         let at = key.len() - split;
         key[at..].copy_from_slice(&bytes[..split]);
         *value = bytes[split..].to_vec();

@@ -138,19 +138,22 @@ pub(crate) fn config() -> Vec<Vec<u8>> {
 pub(crate) fn journal() -> Vec<Vec<u8>> {
     let written = Written::new();
     let tagged = |tag: u8, bytes: &[u8]| [&[tag], bytes].concat();
+    let row = |key: &[u8], value: &[u8]| [&key[key.len() - 8..], value].concat();
     let mut all: Vec<_> = written.records.iter().map(|record| tagged(0, record)).collect();
     for (table, key, value) in &written.state.puts {
         match table {
             Table::Channels => all.push(tagged(1, value)),
-            Table::Payments => all.push(tagged(2, &[&key[key.len() - 8..], value].concat())),
-            Table::Meta => all.push(tagged(3, value)),
+            Table::Payments => all.push(tagged(2, &row(key, value))),
+            Table::Events => all.push(tagged(3, &row(key, value))),
+            Table::Unacknowledged => all.push(tagged(4, &row(key, value))),
+            Table::Meta => all.push(tagged(5, value)),
             _ => {}
         }
     }
-    assert!(
-        all.iter().any(|seed| seed.first() == Some(&2)),
-        "no row of ids is full"
-    );
+    for kind in 0..6 {
+        let has = all.iter().any(|seed| seed.first() == Some(&kind));
+        assert!(has, "nothing was written of kind {kind}");
+    }
     all
 }
 

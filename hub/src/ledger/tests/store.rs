@@ -1,12 +1,13 @@
 //! The way back from a store, on threads and without: the same state, and nothing that is damaged passes.
 
 use super::{
-    state::{State, state},
+    state::{State, Tables, state},
     world::{World, new_ledger},
 };
 use crate::{
     engine,
     execution::Execution,
+    ledger::RowItems,
     store::{Checkpoint, Epoch, JournalRecord, MemoryStore, ShardId, Store, Table},
 };
 use protocol_spec::Op;
@@ -109,4 +110,23 @@ async fn what_is_damaged_is_refused_wherever_it_is() {
             "{execution:?}: a record that is none"
         );
     }
+}
+
+/// Rows as a real hub writes them: what is behind the last one is more than a block.
+#[test]
+fn rows_that_fill_pages_come_back() {
+    let mut world = World::new(2, 1_000_000);
+    world.ledger = std::mem::replace(&mut world.ledger, new_ledger()).with_rows(RowItems::PAGE);
+    let mut tables = Tables::default();
+    for number in 0..500 {
+        let ops = vec![world.pay_op(0, 1, 10, 5)];
+        world.send(0, ops);
+        if number % 90 == 0 || number == 499 {
+            tables.write(world.ledger.checkpoint());
+            assert!(state(&tables.restore()) == state(&world.ledger), "after {number}");
+        }
+    }
+    let rows_of = |of| tables.rows.keys().filter(|(table, _)| *table == of).count();
+    let rows = [Table::Payments, Table::Events, Table::Unacknowledged].map(rows_of);
+    assert_eq!(rows, [500 / 180, 500 / 64, 500 / 8]);
 }

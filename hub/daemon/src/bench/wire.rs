@@ -40,7 +40,7 @@ impl Wire {
         let mut request = format!("ws://{hub}/").into_client_request()?;
         let name = HeaderValue::from_static(SUBPROTOCOL_BORSH);
         request.headers_mut().insert("Sec-WebSocket-Protocol", name);
-        let config = WebSocketConfig::default().read_buffer_size(4 * 1024);
+        let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
         let (mut socket, _) = client_async_with_config(request, stream, Some(config)).await?;
         let challenge = loop {
             if let Message::Notification(told) = hear(&mut socket).await?

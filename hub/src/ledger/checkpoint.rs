@@ -34,8 +34,8 @@ pub(super) struct Meta {
 pub(super) const VERSION: u8 = 18;
 const META_KEY: &[u8] = b"ledger";
 
-/// How many items a row of each list of a channel has: ids of payments, receipts, and vouchers that nobody has acknowledged.
-/// Rows of any other length are read as well.
+/// How many items a row of each list of a channel has at least: ids of payments, receipts, and vouchers that nobody has
+/// acknowledged. Rows of any length are read.
 #[derive(Clone, Copy, Debug)]
 pub struct RowItems {
     payments: usize,

@@ -68,7 +68,7 @@ mod tests {
         mark(&data).unwrap();
         check(&data).unwrap();
         fs::create_dir(data.join("store")).unwrap();
-        fs::write(data.join("store/journal.redb"), b"x").unwrap();
+        fs::write(data.join("store/journal.log"), b"x").unwrap();
         done(&data).unwrap();
         done(&data).unwrap();
         check(&data).unwrap();

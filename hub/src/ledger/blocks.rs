@@ -21,6 +21,7 @@ pub(super) struct Blocks<T> {
 pub(super) struct Shared<T>(Vec<(Arc<[T]>, Range<usize>)>);
 
 impl<T> Shared<T> {
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(|(_, range)| range.len()).sum()
     }

@@ -28,4 +28,4 @@ pub use port::{
 pub use redb_store::RedbStore;
 
 /// Records that one trim step deletes at most; appends wait that long.
-pub(in crate::store) const TRIM_STEP_RECORDS: u64 = 64;
+pub(in crate::store) const TRIM_STEP_RECORDS: u64 = 1_024;

@@ -14,11 +14,13 @@ pub(in crate::store) const CHECK_BYTES: usize = 16;
 #[repr(u8)]
 pub(in crate::store) enum Kind {
     Pin = 1,
-    Owner = 2,
+    // 2 was the journal's owners while it was a redb file.
     Record = 3,
     Upto = 4,
     TableRow = 5,
     Mark = 6,
+    Heading = 7,
+    RecordHead = 8,
 }
 
 /// Checksum of `body` at `place`.

@@ -63,7 +63,7 @@ async fn make(place: &Path, old: SimDisk, hub: Hub, now: UnixSeconds) -> anyhow:
     let restored = backup::restore(&dir, &key, None, &data_dir, signer, insistence, now).await?;
     let file =
         |name: &str| fs::read(restored.store.join(name)).with_context(|| format!("the restored {name}"));
-    Ok(vec![file("journal.redb")?, file("state.redb")?])
+    Ok(vec![file("journal.log")?, file("state.redb")?])
 }
 
 /// In memory, where there is such a place.

@@ -18,7 +18,7 @@ use std::{
 
 const JOURNAL: &str = "hub-journal";
 const STATE: &str = "hub-state";
-const JOURNAL_FILE: &str = "journal.redb";
+const JOURNAL_FILE: &str = "journal.log";
 
 /// Stops at most, and time at most, until the kill takes what there is.
 const TRIES_MAX: u32 = 400;

@@ -5,11 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
+
 use super::database::{File, Tuning};
 use super::files::Files;
+use super::journal::JournalFile;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
-use super::open::{JOURNAL_CACHE_BYTES, STATE_CACHE_BYTES, backend, io};
+use super::open::{STATE_CACHE_BYTES, backend, io};
 use crate::store::{Identity, OpenError};
 
 /// Between the database's name and a number that nobody has twice, in the names of unfinished ones.
@@ -47,8 +50,8 @@ pub(super) fn create(path: &Path, identity: Identity, tuning: Tuning) -> Result<
 /// Everything that a hub needs to start, durable.
 fn fill(unfinished: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenError> {
     let files = Files {
-        journal: new_file(&unfinished.join(JOURNAL_FILE), JOURNAL_CACHE_BYTES, tuning)?,
-        state: new_file(&unfinished.join(STATE_FILE), STATE_CACHE_BYTES, tuning)?,
+        journal: JournalFile::new(Box::new(new_file(&unfinished.join(JOURNAL_FILE))?), tuning),
+        state: new_state(&unfinished.join(STATE_FILE), tuning)?,
         mark: Mark::open(unfinished),
     };
     files.write_pins(unfinished, identity)?;
@@ -121,12 +124,15 @@ fn sync(path: &Path) -> Result<(), OpenError> {
         .map_err(|error| io(path, error))
 }
 
-fn new_file(path: &Path, cache_bytes: usize, tuning: Tuning) -> Result<File, OpenError> {
+fn new_state(path: &Path, tuning: Tuning) -> Result<File, OpenError> {
+    File::open(path, new_file(path)?, STATE_CACHE_BYTES, tuning)
+}
+
+fn new_file(path: &Path) -> Result<FileBackend, OpenError> {
     let file = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
         .open(path);
-    let backend = backend(path, file.map_err(|error| io(path, error))?)?;
-    File::open(path, backend, cache_bytes, tuning)
+    backend(path, file.map_err(|error| io(path, error))?)
 }

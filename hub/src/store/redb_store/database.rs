@@ -10,6 +10,7 @@ use redb::{
     StorageError, WriteTransaction,
 };
 
+use super::journal::SEGMENT_BYTES;
 use crate::store::{OpenError, StoreError};
 
 /// How commits are made. Production uses the default; the tests show that the others are worse.
@@ -20,6 +21,8 @@ pub(in crate::store) struct Tuning {
     pub(in crate::store) two_phase: bool,
     /// False only in the test that shows that the fault disk finds a missing fsync.
     pub(in crate::store) sync: bool,
+    /// Of the journal.
+    pub(in crate::store) segment_bytes: u64,
 }
 
 impl Default for Tuning {
@@ -27,6 +30,7 @@ impl Default for Tuning {
         Self {
             two_phase: true,
             sync: true,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }

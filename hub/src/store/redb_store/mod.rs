@@ -1,4 +1,5 @@
-//! The store on two redb files; `open` has the rules of opening, `files` the checks, `layout` the bytes.
+//! The store on a disk: a journal of our own, and the state behind it in redb. `open` has the rules of opening, `files` the
+//! checks, `layout` the state's bytes.
 
 mod create;
 mod database;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::database::{File, panic_text};
-use self::journal::Journal;
+use self::journal::{Journal, JournalFile};
 use self::state::{FrozenTables, State};
 use self::worker::{Poison, Worker};
 use super::head::Heads;
@@ -35,14 +36,14 @@ pub(in crate::store) use self::layout::{JOURNAL_FILE, STATE_FILE};
 #[cfg(test)]
 pub(in crate::store) use self::mark::MARK_FILE;
 
-/// Storage of one machine: `journal.redb` and `state.redb` in one directory.
+/// Storage of one machine: `journal.log` and `state.redb` in one directory.
 ///
 /// Commits run on two threads of their own, so a large checkpoint does not hold up the journal; reads run on
 /// tokio's blocking pool. Needs a tokio runtime. On simulated disks everything runs where it is called.
 pub struct RedbStore {
     journal: Worker<Journal>,
     state: Worker<State>,
-    journal_file: Arc<File>,
+    journal_file: Arc<JournalFile>,
     state_file: Arc<File>,
     heads: Arc<Heads>,
     poison: Poison,
@@ -65,6 +66,8 @@ impl RedbStore {
     /// # Errors
     /// [`StoreError::Poisoned`] if a commit had failed, or a thread is gone.
     pub async fn close(self) -> Result<(), StoreError> {
+        // Poisoned, it has nothing to note.
+        let _noted = self.journal.run(Journal::note_ends).await;
         let closing = tokio::task::spawn_blocking(move || {
             let stopped = self.journal.stop().is_ok() & self.state.stop().is_ok();
             self.poison.check()?;
@@ -77,10 +80,10 @@ impl RedbStore {
         closing.await.map_err(|_| StoreError::Poisoned)?
     }
 
-    async fn read<R: Send + 'static>(
+    async fn read<F: Send + Sync + 'static, R: Send + 'static>(
         &self,
-        file: &Arc<File>,
-        read: impl FnOnce(&File) -> Result<R, StoreError> + Send + 'static,
+        file: &Arc<F>,
+        read: impl FnOnce(&F) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         self.poison.check()?;
         // A panic of redb while reading: the file is not what redb wrote.
@@ -171,9 +174,9 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<JournalRecord>, StoreError> {
         let heads = Arc::clone(&self.heads);
-        let read = move |file: &File| {
+        let read = move |file: &JournalFile| {
             heads.of(shard).check_tail(from)?;
-            journal::read_tail(file, shard, from, limit)
+            file.tail(shard, from, limit)
         };
         self.read(&self.journal_file, read).await
     }

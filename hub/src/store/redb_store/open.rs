@@ -10,13 +10,13 @@ use super::RedbStore;
 use super::create::create;
 use super::database::{File, Tuning, damaged};
 use super::files::Files;
+use super::journal::JournalFile;
 use super::layout::{JOURNAL_FILE, STATE_FILE};
 use super::mark::Mark;
 use super::pieces::InPieces;
 use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
-pub(super) const JOURNAL_CACHE_BYTES: usize = 16 * 1024 * 1024;
 pub(super) const STATE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 impl RedbStore {
@@ -103,7 +103,7 @@ impl RedbStore {
             });
         }
         let files = Files {
-            journal: File::open(&path.join(JOURNAL_FILE), journal, JOURNAL_CACHE_BYTES, tuning)?,
+            journal: JournalFile::new(Box::new(journal), tuning),
             state: File::open(&path.join(STATE_FILE), state, STATE_CACHE_BYTES, tuning)?,
             mark: Mark::default(),
         };
@@ -117,10 +117,11 @@ impl RedbStore {
 fn open_files(path: &Path, tuning: Tuning) -> Result<Files, OpenError> {
     let (journal, state) = (path.join(JOURNAL_FILE), path.join(STATE_FILE));
     let pieces = InPieces::new(open_file(&state)?);
-    // One after the other: of several processes that start at once, whoever has the first file gets the second.
+    // Of several processes that start at once, whoever has the state has the journal.
+    let state = File::open(&state, pieces, STATE_CACHE_BYTES, tuning)?;
     Ok(Files {
-        journal: File::open(&journal, open_file(&journal)?, JOURNAL_CACHE_BYTES, tuning)?,
-        state: File::open(&state, pieces, STATE_CACHE_BYTES, tuning)?,
+        journal: JournalFile::new(Box::new(open_file(&journal)?), tuning),
+        state,
         mark: Mark::open(path),
     })
 }

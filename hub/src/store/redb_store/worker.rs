@@ -53,7 +53,7 @@ enum Lane<T> {
         thread: JoinHandle<()>,
     },
     /// Jobs run where they are asked for; none of them waits while it holds the lock.
-    Inline(Mutex<T>),
+    Inline(Box<Mutex<T>>),
 }
 
 impl<T: Send + 'static> Worker<T> {
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Worker<T> {
         execution: Execution,
     ) -> std::io::Result<Self> {
         let lane = match execution {
-            Execution::Inline => Lane::Inline(Mutex::new(owned)),
+            Execution::Inline => Lane::Inline(Box::new(Mutex::new(owned))),
             Execution::Threads => {
                 let (queue, mut jobs) = mpsc::channel::<Job<T>>(QUEUE_JOBS);
                 let thread = Builder::new().name(name.to_owned()).spawn(move || {

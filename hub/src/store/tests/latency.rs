@@ -6,7 +6,6 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::store::redb_store::Tuning;
 use crate::store::{Checkpoint, Epoch, RedbStore, Store, Table};
 
 use super::{SHARD, bytes_of, identity, record};
@@ -24,12 +23,8 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(path: &Path, two_phase: bool) -> Self {
-        let tuning = Tuning {
-            two_phase,
-            ..Tuning::default()
-        };
-        let store = RedbStore::open_tuned(path, identity(), tuning).unwrap();
+    async fn new(path: &Path) -> Self {
+        let store = RedbStore::open(path, identity()).unwrap();
         let epoch = store.acquire(SHARD).await.unwrap().epoch;
         Self {
             store,
@@ -92,39 +87,21 @@ async fn append_latency() {
     let root = std::env::var_os("HUB_STORE_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     for (length, count) in [(1 << 10, 2000), (64 << 10, 1000), (1 << 20, 200)] {
         let directory = tempfile::tempdir_in(&root).unwrap();
-        let mut two = Bench::new(&directory.path().join("two"), true).await;
-        let mut one = Bench::new(&directory.path().join("one"), false).await;
+        let mut bench = Bench::new(&directory.path().join("store")).await;
         let mut raw = plain(&directory.path().join("raw"), length, count);
-        for space in ["growing file", "freed space"] {
-            for _ in 0..count / 20 {
-                for bench in [&mut two, &mut one] {
-                    for _ in 0..20 {
-                        bench.append(length).await;
-                    }
-                }
+        for space in ["growing file", "trimmed space"] {
+            for _ in 0..count {
+                bench.append(length).await;
             }
-            report(length, space, &mut two.times, &mut one.times);
-            let (longest, steps) = two.trim_all().await;
-            one.trim_all().await;
+            let (p50, p99) = (percentile(&mut bench.times, 50), percentile(&mut bench.times, 99));
+            println!("{length:>8} B, {space}: p50 {p50} p99 {p99} us");
+            let (longest, steps) = bench.trim_all().await;
             println!("{length:>8} B: trim of {count} records: {steps} steps, the longest {longest} us");
-            two.times.clear();
-            one.times.clear();
+            bench.times.clear();
         }
         let (raw_50, raw_99) = (percentile(&mut raw, 50), percentile(&mut raw, 99));
         println!("{length:>8} B: plain file, overwrite + fdatasync: p50 {raw_50} p99 {raw_99} us");
     }
-}
-
-fn report(length: usize, space: &str, two: &mut [Duration], one: &mut [Duration]) {
-    let (two_50, one_50) = (percentile(two, 50), percentile(one, 50));
-    let (two_99, one_99) = (percentile(two, 99), percentile(one, 99));
-    let ratio = two_50 * 100 / one_50;
-    println!(
-        "{length:>8} B, {space}: two-phase p50 {two_50} p99 {two_99} us | one-phase p50 {one_50} p99 {one_99} us \
-         | ratio of p50 {}.{:02}",
-        ratio / 100,
-        ratio % 100,
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +110,7 @@ async fn checkpoint_and_open_times() {
     let root = std::env::var_os("HUB_STORE_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let directory = tempfile::tempdir_in(&root).unwrap();
     let path = directory.path().join("store");
-    let mut bench = Bench::new(&path, true).await;
+    let mut bench = Bench::new(&path).await;
     for round in 0..10 {
         bench.append(1 << 10).await;
         let row = |index: u64| {

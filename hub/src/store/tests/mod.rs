@@ -9,6 +9,7 @@
 mod conformance;
 mod damage;
 mod faults;
+mod journal_file;
 mod latency;
 mod opening;
 mod power;

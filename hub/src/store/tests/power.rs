@@ -61,15 +61,23 @@ struct Tally {
     unacknowledged_found: u64,
 }
 
+/// A journal whose segments are full after some records: others are begun, and written over.
+fn short_segments() -> Tuning {
+    Tuning {
+        segment_bytes: 32 * 1024,
+        ..Tuning::default()
+    }
+}
+
 /// One seed: a life of several crashes, every acknowledged record checked after each.
-async fn live(seed: u64, tally: &mut Tally) {
+async fn live(seed: u64, tuning: Tuning, tally: &mut Tally) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut disk = SimDisk::new(2, seed);
-    open(&disk, Tuning::default()).unwrap().close().await.unwrap();
+    open(&disk, tuning).unwrap().close().await.unwrap();
     let mut told = Told::default();
     for _ in 0..random.random_range(2..5) {
         disk = disk.crash(random.random());
-        let store = open(&disk, Tuning::default()).unwrap();
+        let store = open(&disk, tuning).unwrap();
         let found = verify(&store, told.acknowledged, told.checkpointed, told.attempted).await;
         tally.unacknowledged_found += found - told.acknowledged;
         told.acknowledged = found;
@@ -87,18 +95,18 @@ async fn live(seed: u64, tally: &mut Tally) {
             assert_eq!(store.load(SHARD).await, Err(StoreError::Poisoned));
         }
         drop(store.close().await);
-        disk = crash_in_recovery(disk, &mut random, tally);
+        disk = crash_in_recovery(disk, tuning, &mut random, tally);
     }
-    let store = open(&disk.crash(random.random()), Tuning::default()).unwrap();
+    let store = open(&disk.crash(random.random()), tuning).unwrap();
     tally.records += verify(&store, told.acknowledged, told.checkpointed, told.attempted).await;
 }
 
 /// Up to three attempts to open, each cut short by another power loss.
-fn crash_in_recovery(mut disk: SimDisk, random: &mut StdRng, tally: &mut Tally) -> SimDisk {
+fn crash_in_recovery(mut disk: SimDisk, tuning: Tuning, random: &mut StdRng, tally: &mut Tally) -> SimDisk {
     for _ in 0..random.random_range(0..4) {
         disk = disk.crash(random.random());
         disk.inject(Fault::PowerCut(random.random_range(1..30)));
-        drop(open(&disk, Tuning::default()));
+        drop(open(&disk, tuning));
         tally.cut_in_recovery += u64::from(disk.is_dead());
     }
     disk
@@ -106,12 +114,14 @@ fn crash_in_recovery(mut disk: SimDisk, random: &mut StdRng, tally: &mut Tally) 
 
 #[tokio::test]
 async fn no_acknowledged_record_is_lost_by_any_power_failure() {
-    let mut tally = Tally::default();
-    for seed in 0..SEEDS {
-        live(seed, &mut tally).await;
+    for tuning in [Tuning::default(), short_segments()] {
+        let mut tally = Tally::default();
+        for seed in 0..SEEDS {
+            live(seed, tuning, &mut tally).await;
+        }
+        println!("{SEEDS} seeds, {tuning:?}, 0 acknowledged lost, 0 doubled: {tally:?}");
+        assert!(tally.cut_while_working > SEEDS && tally.cut_in_recovery > SEEDS);
     }
-    println!("{SEEDS} seeds, 0 acknowledged lost, 0 doubled: {tally:?}");
-    assert!(tally.cut_while_working > SEEDS && tally.cut_in_recovery > SEEDS);
 }
 
 /// What became of acknowledged records on a disk or with a setting that does not keep promises.

@@ -28,6 +28,7 @@ mod rpc;
 pub mod runner;
 mod seeds;
 mod session;
+mod store;
 mod trees;
 
 /// One target.
@@ -42,7 +43,7 @@ pub struct Target {
     pub longest: usize,
 }
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "json",
         reads: "messages in JSON",
@@ -98,6 +99,13 @@ pub const TARGETS: [Target; 10] = [
         run: journal::run,
         seeds: seeds::journal,
         longest: 4096,
+    },
+    Target {
+        name: "store",
+        reads: "what a store does, and what its disk does to it: power, errors, flipped bits",
+        run: store::run,
+        seeds: seeds::disks,
+        longest: 512,
     },
     Target {
         name: "session",

@@ -31,6 +31,25 @@ pub(crate) fn borsh() -> Vec<Vec<u8>> {
     messages("borsh").iter().map(bytes).collect()
 }
 
+/// Records of all lengths, with checkpoints and trims, ended in all ways.
+pub(crate) fn disks() -> Vec<Vec<u8>> {
+    let seed = [7; 8];
+    let lived = |times: usize| [0, 40, 1, 200, 2, 90, 8, 255, 10, 255].repeat(times);
+    let ends: [&[u8]; 6] = [
+        &[12, 0],
+        &[12, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[12, 2, 3, 3, 3, 3, 3, 3, 3, 3],
+        &[13, 9],
+        &[14, 3],
+        &[15, 5],
+    ];
+    let life = |end: &[u8], times| [lived(times), end.to_vec(), lived(1)].concat();
+    let lives = ends
+        .iter()
+        .map(|end| [seed.to_vec(), life(end, 3), life(end, 1)].concat());
+    lives.collect()
+}
+
 /// Deposits on both sides, then a bit of everything.
 pub(crate) fn actions() -> Vec<Vec<u8>> {
     let deposits = [0, 0, 255, 0, 1, 255];

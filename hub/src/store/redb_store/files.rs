@@ -87,7 +87,7 @@ impl Files {
     /// Everything that can be known before the first write: same hub, same pair, nothing missing.
     fn check(&mut self, path: &Path, identity: Identity) -> Result<Checked, OpenError> {
         let journal_path = path.join(JOURNAL_FILE);
-        let heading = self.journal.heading(&journal_path)?;
+        let mut heading = self.journal.heading(&journal_path)?;
         let journal = pin_of(Some(&heading.pin), path, Role::Journal, identity.format_version)?;
         let row = read_pin(&self.state).map_err(|error| damaged(path, error.to_string()))?;
         let state = pin_of(row.as_deref(), path, Role::State, identity.format_version)?;
@@ -99,7 +99,7 @@ impl Files {
             ));
         }
         let broken = |error: StoreError| damaged(path, error.to_string());
-        let next = self.journal.scan(&journal_path, &heading, journal.store_id)?;
+        let next = self.journal.scan(&journal_path, &mut heading, journal.store_id)?;
         let mut heads = heads_of(&self.journal, &heading);
         for (shard, upto) in read_uptos(&self.state).map_err(broken)? {
             heads.entry(shard).or_default().upto = upto;

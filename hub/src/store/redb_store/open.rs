@@ -17,6 +17,8 @@ use super::pieces::InPieces;
 use crate::execution::Execution;
 use crate::store::{Identity, OpenError};
 
+/// So short that a short life fills some; its records must be shorter.
+const SHORT_SEGMENT_BYTES: u64 = 512 * 1024;
 pub(super) const STATE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 impl RedbStore {
@@ -72,7 +74,11 @@ impl RedbStore {
         state: impl StorageBackend,
         identity: Identity,
     ) -> Result<Self, OpenError> {
-        Self::open_backends_tuned(journal, state, identity, Tuning::default())
+        let tuning = Tuning {
+            segment_bytes: SHORT_SEGMENT_BYTES,
+            ..Tuning::default()
+        };
+        Self::open_backends_tuned(journal, state, identity, tuning)
     }
 
     pub(in crate::store) fn open_tuned(

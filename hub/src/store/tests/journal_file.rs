@@ -2,7 +2,7 @@
 
 use crate::store::redb_store::Tuning;
 use crate::store::sim::{Fault, SimDisk};
-use crate::store::{Epoch, OpenError, RedbStore, ShardId, Store};
+use crate::store::{Checkpoint, Epoch, OpenError, RedbStore, ShardId, Store};
 
 use super::{SHARD, append, checkpoint_to, identity, record, verify, whole_tail};
 
@@ -123,7 +123,7 @@ async fn shards_share_the_file() {
                 drop(store.append(other, Epoch(1), record(number, 3_000)).await?);
                 theirs = number;
                 if number % 7 == 0 {
-                    let all = crate::store::Checkpoint {
+                    let all = Checkpoint {
                         upto: number - 3,
                         ..Default::default()
                     };
@@ -161,6 +161,51 @@ async fn shards_share_the_file() {
         }
     }
     assert!(cut > 50, "{cut}");
+}
+
+/// Long entries, and segments that were written over: behind the damaged one they stand anywhere.
+#[tokio::test]
+async fn a_record_is_missed_wherever_the_next_one_is() {
+    let disk = SimDisk::new(2, 1);
+    let store = open(&disk).unwrap();
+    let epoch = store.acquire(SHARD).await.unwrap().epoch;
+    let long = |number: u64| record(number, 8_000 + (number as usize * 7_919) % 12_000);
+    let (mut upto, mut last) = (0, 0);
+    let mut grow = async |to: u64, trim: bool| {
+        while last < to {
+            drop(store.append(SHARD, epoch, long(last + 1)).await.unwrap());
+            last += 1;
+            if trim && last % 3 == 0 {
+                let all = Checkpoint {
+                    upto: last - 2,
+                    ..Checkpoint::default()
+                };
+                store.checkpoint(SHARD, epoch, all).await.unwrap();
+                upto = last - 2;
+                store.trim(SHARD, epoch, upto + 1).await.unwrap();
+            }
+        }
+    };
+    grow(60, true).await;
+    // From here on no heading is written, and nothing is in a checkpoint.
+    grow(75, false).await;
+    let good = disk.contents();
+    let (mut missed, mut last, mut harmless) = (0, 0, 0);
+    for block in 0..(good[0].len() - HEADINGS) / 4096 {
+        let damaged = SimDisk::with_contents(good.clone(), 1);
+        damaged.flip_bit(0, (HEADINGS + block * 4096 + 40) * 8);
+        match open(&damaged) {
+            Err(OpenError::Damaged { .. }) => missed += 1,
+            Err(error) => panic!("{error}"),
+            Ok(store) => match store.load(SHARD).await.unwrap().last {
+                75 => harmless += 1,
+                74 => last += 1,
+                other => panic!("block {block}: the journal ends at {other}"),
+            },
+        }
+    }
+    println!("{missed} missed, {last} of the last record, {harmless} of none");
+    assert!(missed >= 40 && (1..=5).contains(&last) && harmless > 0);
 }
 
 /// What is noted in the heading, or beside it, is missed.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redb::StorageBackend;
 
 use super::layout::{BLOCK, ENTRY_HEAD_BYTES, EntryHead, HEADINGS, Heading, Owner, Segments, Spot};
+use super::scan::Next;
 use crate::store::redb_store::database::{Tuning, damaged};
 use crate::store::{JournalRecord, OpenError, ShardId, StoreError};
 
@@ -110,7 +111,7 @@ impl JournalFile {
     }
 
     /// Makes both headings the newest one, durably, whatever was under way when the process ended.
-    pub(super) fn mend_headings(&self, newest: &Heading) -> io::Result<()> {
+    pub(super) fn mend_headings(&self, newest: &mut Heading) -> io::Result<()> {
         let [first, second] = self.headings()?;
         let generation = |heading: &Option<Heading>| heading.as_ref().map(|heading| heading.generation);
         if second.is_none() || generation(&first) == generation(&second) {
@@ -119,7 +120,8 @@ impl JournalFile {
                 .last()
                 .map_or(Ok(()), |second| self.write_heading_at(*second, newest));
         }
-        // The first is not whole, or perhaps not durable; the second is.
+        // The first is not whole, or perhaps not durable; the second is. One generation says so of both only once it is true.
+        newest.generation = newest.generation.saturating_add(1);
         self.write_heading(newest)
     }
 
@@ -195,24 +197,22 @@ impl JournalFile {
             .then_some(Entry { head: found, length }))
     }
 
-    /// True when an entry with this serial or a later one is whole behind `offset` in its segment, or in front in any other.
-    pub(super) fn has_from(
-        &self,
-        serial: u64,
-        offset: u64,
-        owners: &BTreeMap<ShardId, Owner>,
-    ) -> io::Result<bool> {
+    /// True when an entry with the next serial or a later one is whole anywhere but in front of the next.
+    pub(super) fn has_from(&self, next: &Next, owners: &BTreeMap<ShardId, Owner>) -> io::Result<bool> {
         let segments = self.segments;
         let bytes = self.len()?;
-        let behind = (offset..segments.end(segments.of(offset)).min(bytes)).step_by(BLOCK);
-        let others = (0..segments.in_file(bytes)).map(|segment| segments.begin(segment));
+        let is_later = |head: &EntryHead| head.serial >= next.serial && owners.contains_key(&head.shard);
         let mut entry = Vec::new();
-        for offset in behind.chain(others) {
-            let later = self.entry(offset, &mut entry, |head| {
-                head.serial >= serial && owners.contains_key(&head.shard)
-            })?;
-            if later.is_some() {
-                return Ok(true);
+        for segment in 0..segments.in_file(bytes) {
+            let begins = match segment == next.segment {
+                true => next.offset,
+                false if next.newest.contains_key(&segment) => continue,
+                false => segments.begin(segment),
+            };
+            for offset in (begins..segments.end(segment).min(bytes)).step_by(BLOCK) {
+                if self.entry(offset, &mut entry, is_later)?.is_some() {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

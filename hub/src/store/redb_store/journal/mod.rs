@@ -102,7 +102,13 @@ impl Journal {
     fn place_for(&self, length: usize) -> io::Result<(u64, u64)> {
         let Next { segment, offset, .. } = self.next;
         let segments = self.file.segments();
-        if offset.saturating_add(entry_bytes(length)) <= segments.end(segment) {
+        let bytes = entry_bytes(length);
+        if bytes > segments.bytes {
+            return Err(io::Error::other(
+                "a record is longer than a segment of the journal",
+            ));
+        }
+        if offset.saturating_add(bytes) <= segments.end(segment) {
             return Ok((segment, offset));
         }
         let all = segments.in_file(self.file.len()?);

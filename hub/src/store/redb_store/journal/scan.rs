@@ -27,16 +27,14 @@ impl JournalFile {
     pub(in crate::store::redb_store) fn scan(
         &mut self,
         path: &Path,
-        heading: &Heading,
+        heading: &mut Heading,
         store_id: [u8; 16],
     ) -> Result<Next, OpenError> {
         let io = |error| unread(path, error);
         self.adopt(store_id, heading.segments);
         let (next, found, last) = self.follow(path, heading)?;
         // One that is not whole was never acknowledged, if it is the last: none is written before the one in front is durable.
-        let later = self
-            .has_from(next.serial, next.offset, &heading.owners)
-            .map_err(io)?;
+        let later = self.has_from(&next, &heading.owners).map_err(io)?;
         let missing = |(shard, owner): (&ShardId, &Owner)| {
             let places = found.get(shard);
             places.is_none_or(|places| places.next() <= owner.last)

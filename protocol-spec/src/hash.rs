@@ -24,7 +24,7 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     })
 }
 
-/// The same for few bytes, of which each payment hashes some four times: without the buffer in between, a fifth of their cost.
+/// The same for few bytes, which each payment hashes several times: in one go, without the library's buffer in between.
 /// `None`: they are too many.
 fn short(parts: &[&[u8]]) -> Option<[u8; 32]> {
     let mut blocks = [0; BLOCK * SHORT_BLOCKS];

@@ -276,7 +276,7 @@ mod tests {
                     assert!(self.rows.remove(&first).is_some(), "a row is deleted once");
                 }
             });
-            assert!(tail.items.len() < row_items, "a full row is in the tail");
+            assert!(tail.items.iter().count() < row_items, "a full row is in the tail");
             let mut bytes = Vec::new();
             tail.put(&mut bytes);
             self.row_of_channel = (borsh::to_vec(log).unwrap(), bytes);

@@ -81,16 +81,22 @@ impl Files {
     /// Whose database it is.
     pub(super) fn identity(&self, path: &Path, format_version: u32) -> Result<Identity, OpenError> {
         let heading = self.journal.heading(&path.join(JOURNAL_FILE))?;
-        Ok(pin_of(Some(&heading.pin), path, Role::Journal, format_version)?.identity)
+        Ok(pin_of(&heading.pin, path, Role::Journal, format_version)?.identity)
     }
 
-    /// Everything that can be known before the first write: same hub, same pair, nothing missing.
+    /// Everything that can be known before anything new is written: same hub, same pair, nothing missing.
     fn check(&mut self, path: &Path, identity: Identity) -> Result<Checked, OpenError> {
         let journal_path = path.join(JOURNAL_FILE);
         let mut heading = self.journal.heading(&journal_path)?;
-        let journal = pin_of(Some(&heading.pin), path, Role::Journal, identity.format_version)?;
+        let journal = pin_of(&heading.pin, path, Role::Journal, identity.format_version)?;
         let row = read_pin(&self.state).map_err(|error| damaged(path, error.to_string()))?;
-        let state = pin_of(row.as_deref(), path, Role::State, identity.format_version)?;
+        let row = row.ok_or_else(|| {
+            damaged(
+                path,
+                "the State file is not a hub's, or its creation was cut short",
+            )
+        })?;
+        let state = pin_of(&row, path, Role::State, identity.format_version)?;
         compare(path, &identity, &journal.identity)?;
         if journal != state {
             return Err(damaged(
@@ -139,13 +145,7 @@ fn read_pin(state: &File) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(row.map(|row| row.value().to_vec()))
 }
 
-fn pin_of(row: Option<&[u8]>, path: &Path, role: Role, version: u32) -> Result<Pin, OpenError> {
-    let row = row.ok_or_else(|| {
-        damaged(
-            path,
-            format!("the {role:?} file is not a hub's, or its creation was cut short"),
-        )
-    })?;
+fn pin_of(row: &[u8], path: &Path, role: Role, version: u32) -> Result<Pin, OpenError> {
     match Pin::from_row(role, row, version) {
         Some(Ok(pin)) => Ok(pin),
         Some(Err(found)) => Err(refuse_version(path, version, found)),

@@ -10,6 +10,7 @@ use redb::StorageBackend;
 use super::layout::{BLOCK, ENTRY_HEAD_BYTES, EntryHead, HEADINGS, Heading, Owner, Segments, Spot};
 use super::scan::Next;
 use crate::store::redb_store::database::{Tuning, damaged};
+use crate::store::redb_store::open::io as io_error;
 use crate::store::{JournalRecord, OpenError, ShardId, StoreError};
 
 /// One answer of [`JournalFile::tail`] stops after this many bytes.
@@ -32,6 +33,14 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// None yet, from this number on.
+    pub(super) fn new(first: u64) -> Self {
+        Self {
+            first,
+            of: VecDeque::new(),
+        }
+    }
+
     /// Number of the next record.
     pub(super) fn next(&self) -> u64 {
         self.first.saturating_add(self.of.len() as u64)
@@ -74,7 +83,7 @@ impl JournalFile {
 
     /// The newest heading that is whole. Errors: the file is not a journal, or cannot be read.
     pub(in crate::store::redb_store) fn heading(&self, path: &Path) -> Result<Heading, OpenError> {
-        let [first, second] = self.headings().map_err(|error| unread(path, error))?;
+        let [first, second] = self.headings().map_err(|error| io_error(path, error))?;
         let newest = match (first, second) {
             (Some(first), Some(second)) if first.generation < second.generation => Some(second),
             (first, second) => first.or(second),
@@ -278,12 +287,5 @@ impl JournalFile {
                 shard.0
             )),
         }
-    }
-}
-
-pub(super) fn unread(path: &Path, source: io::Error) -> OpenError {
-    OpenError::Io {
-        path: path.to_path_buf(),
-        source,
     }
 }

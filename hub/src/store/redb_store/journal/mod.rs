@@ -5,7 +5,7 @@ mod file;
 mod layout;
 mod scan;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -128,11 +128,10 @@ impl Journal {
         } = self.heads.of(shard);
         let epoch = Epoch(epoch.0.saturating_add(1));
         self.write_heading(shard, Owner { epoch, first, last })?;
-        let none = || Places {
-            first,
-            of: VecDeque::new(),
-        };
-        self.file.places().entry(shard).or_insert_with(none);
+        self.file
+            .places()
+            .entry(shard)
+            .or_insert_with(|| Places::new(first));
         Ok(self.heads.change(shard, |head| head.epoch = epoch).loaded())
     }
 

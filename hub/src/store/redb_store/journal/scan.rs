@@ -1,11 +1,12 @@
 //! What a journal's file holds, found when it is opened.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::file::{JournalFile, Place, Places, unread};
+use super::file::{JournalFile, Place, Places};
 use super::layout::{EntryHead, Heading, Owner, entry_bytes};
 use crate::store::redb_store::database::damaged;
+use crate::store::redb_store::open::io as io_error;
 use crate::store::{OpenError, ShardId};
 
 /// Where the next entry comes, if it fits there.
@@ -30,7 +31,7 @@ impl JournalFile {
         heading: &mut Heading,
         store_id: [u8; 16],
     ) -> Result<Next, OpenError> {
-        let io = |error| unread(path, error);
+        let io = |error| io_error(path, error);
         self.adopt(store_id, heading.segments);
         let (next, found, last) = self.follow(path, heading)?;
         // One that is not whole was never acknowledged, if it is the last: none is written before the one in front is durable.
@@ -61,7 +62,7 @@ impl JournalFile {
     }
 
     fn follow(&self, path: &Path, heading: &Heading) -> Result<Followed, OpenError> {
-        let io = |error| unread(path, error);
+        let io = |error| io_error(path, error);
         let segments = self.segments();
         let all = segments.in_file(self.len().map_err(io)?);
         let mut found = Found::new(heading);
@@ -113,14 +114,10 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn new(heading: &'a Heading) -> Self {
-        let empty = |owner: &Owner| Places {
-            first: owner.first,
-            of: VecDeque::new(),
-        };
-        let owners = heading.owners.iter();
+        let empty = |(shard, owner): (&ShardId, &Owner)| (*shard, Places::new(owner.first));
         Self {
             owners: &heading.owners,
-            places: owners.map(|(shard, owner)| (*shard, empty(owner))).collect(),
+            places: heading.owners.iter().map(empty).collect(),
         }
     }
 

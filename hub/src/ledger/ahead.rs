@@ -141,15 +141,18 @@ impl Ledger {
     /// Loads what applying `frames` looks at, or starts to.
     pub(super) fn load(&self, frames: &[impl Framed]) {
         let mut entries: Vec<&Entry> = Vec::with_capacity(frames.len().saturating_mul(2));
+        let mut ids: Vec<(&Entry, PaymentId)> = Vec::with_capacity(frames.len());
         for (channel, ops) in frames.iter().filter_map(Framed::frame) {
             let Some(payer) = self.index(&channel) else {
                 continue;
             };
-            entries.extend(self.entries.get(payer));
+            let Some(payer) = self.entries.get(payer) else {
+                continue;
+            };
+            entries.push(payer);
             for op in ops.iter().take(LOADED_MAX) {
                 let Op::Pay(payment) = op else { continue };
-                // Here the CPU has several of these look-ups under way at a time; where they are needed, one.
-                black_box(self.places.get(payer, payment.payment_id));
+                ids.push((payer, payment.payment_id));
                 if let Payee::Channel(payee) = &payment.payee {
                     let payee = self.index(payee).and_then(|index| self.entries.get(index));
                     entries.extend(payee);
@@ -159,6 +162,10 @@ impl Ledger {
         entries.iter().copied().for_each(prefetch);
         // What hangs on them: their addresses are in what was loaded.
         entries.iter().for_each(|entry| entry.load_rows());
+        for (payer, id) in ids {
+            // Here the CPU has several of these look-ups under way at a time; where they are needed, one.
+            black_box(payer.known(id));
+        }
         entries.iter().for_each(|entry| entry.load_oldest_voucher());
     }
 }

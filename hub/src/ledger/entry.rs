@@ -1,8 +1,13 @@
 //! One channel as the ledger keeps it.
 
 use super::{
-    Adopted, PendingTx, input::ClientSignature, liquidity::ReserveBook, locks::Kept, log::Log, output::Issue,
-    payments::Known,
+    Adopted, PendingTx,
+    input::ClientSignature,
+    liquidity::ReserveBook,
+    locks::Kept,
+    log::Log,
+    output::Issue,
+    payments::{Known, Places},
 };
 use crate::engine::SessionId;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -19,6 +24,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) struct Entry {
     pub(super) channel: Channel,
     pub(super) stored: Stored,
+    /// Of `stored.payments`.
+    pub(super) places: Places,
     /// Credits and returns of the commit under way.
     pub(super) pending: Vec<Op>,
     pub(super) pending_sum: Amount,
@@ -146,6 +153,7 @@ impl Entry {
     pub(super) fn restored(channel: Channel, stored: Stored) -> Self {
         let mut entry = Self {
             channel,
+            places: Places::of(&stored.payments),
             stored,
             pending: Vec::new(),
             pending_sum: Amount::ZERO,

@@ -54,7 +54,6 @@ pub use unsettled::Unsettled;
 
 use crate::engine::SessionId;
 use alloy::primitives::map::HashMap;
-use payments::Places;
 use policy::FormerFee;
 use protocol_spec::{Address, ChannelId, Domain, UnixSeconds, channel::Clock};
 use remembered::Remembered;
@@ -76,7 +75,6 @@ pub struct Ledger {
     by_session: HashMap<SessionId, BTreeSet<usize>>,
     /// Whom a connection acts for; `None`: for several signers.
     logins: HashMap<SessionId, Option<Address>>,
-    places: Places,
     remembered: Remembered,
     /// Number of the next journal record.
     next_record: u64,
@@ -158,7 +156,6 @@ impl Ledger {
             by_signer: BTreeSet::new(),
             by_session: HashMap::default(),
             logins: HashMap::default(),
-            places: Places::default(),
             remembered: Remembered::default(),
             next_record: 1,
             record_bytes: 0,

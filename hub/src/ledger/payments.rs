@@ -1,8 +1,10 @@
 //! The index of payment ids: what became of each, kept for the retention window.
 
-use super::Ledger;
-use alloy::primitives::map::HashMap;
+use super::{Ledger, entry::Entry, log::Log};
+use alloy::primitives::map::DefaultHashBuilder;
+use hashbrown::HashTable;
 use protocol_spec::{PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
+use std::{fmt, hash::BuildHasher};
 
 /// What became of a payment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,62 +26,125 @@ pub(super) struct Known {
     pub(super) outcome: Outcome,
 }
 
-/// Where each payment is in its payer's list, by (payer's index, id). Many small maps: one that grows keeps nobody
-/// waiting long.
-#[derive(Debug)]
-pub(super) struct Places([Map; MAPS]);
-
-/// A power of two.
-const MAPS: usize = 256;
-
-type Map = HashMap<(usize, PaymentId), u64>;
-
-/// By the payer: clients choose the ids.
-fn map_of(payer: usize) -> usize {
-    payer & (MAPS - 1)
+/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes five bytes
+/// here; and a small table that grows keeps nobody waiting.
+#[derive(Clone, Default)]
+pub(super) struct Places {
+    table: HashTable<Place>,
+    /// Clients choose the ids.
+    hasher: DefaultHashBuilder,
 }
 
-impl Default for Places {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Map::default()))
+/// The low half of a position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Place(u32);
+
+impl Place {
+    fn of(position: u64) -> Self {
+        let [a, b, c, d, ..] = position.to_le_bytes();
+        Self(u32::from_le_bytes([a, b, c, d]))
+    }
+
+    /// In a list that begins there, and never has four billion.
+    fn position(self, from: u64) -> u64 {
+        from.saturating_add(self.0.wrapping_sub(Self::of(from).0).into())
+    }
+
+    fn known(self, list: &Log<Known>) -> Option<&Known> {
+        list.get(self.position(list.from()))
     }
 }
 
 impl Places {
-    pub(super) fn get(&self, payer: usize, id: PaymentId) -> Option<u64> {
-        self.0.get(map_of(payer))?.get(&(payer, id)).copied()
+    pub(super) fn of(list: &Log<Known>) -> Self {
+        let mut places = Self::default();
+        places.table.reserve(list.len(), |_| 0);
+        let hasher = &places.hasher;
+        for (position, known) in (list.from()..).zip(list.iter()) {
+            // There is room: nothing is hashed again.
+            let hash = hash_of(hasher, known.id);
+            places.table.insert_unique(hash, Place::of(position), |_| 0);
+        }
+        places
     }
 
-    pub(super) fn insert(&mut self, payer: usize, id: PaymentId, position: u64) {
-        if let Some(map) = self.0.get_mut(map_of(payer)) {
-            map.insert((payer, id), position);
+    fn find<'a>(&self, list: &'a Log<Known>, id: PaymentId) -> Option<&'a Known> {
+        let known = |place: &Place| place.known(list).filter(|known| known.id == id);
+        let place = self
+            .table
+            .find(hash_of(&self.hasher, id), |place| known(place).is_some());
+        place.and_then(known)
+    }
+
+    /// The list's last payment is new.
+    fn note_last(&mut self, list: &Log<Known>) {
+        let Some(known) = list.back() else { return };
+        let hasher = &self.hasher;
+        let hash_at = |place: &Place| place.known(list).map_or(0, |known| hash_of(hasher, known.id));
+        let place = Place::of(list.end().saturating_sub(1));
+        self.table
+            .insert_unique(hash_of(hasher, known.id), place, hash_at);
+    }
+
+    /// The list's first payment is about to go.
+    fn forget_first(&mut self, list: &Log<Known>) {
+        let Some(known) = list.front() else { return };
+        let (hash, first) = (hash_of(&self.hasher, known.id), Place::of(list.from()));
+        if let Ok(found) = self.table.find_entry(hash, |place| *place == first) {
+            found.remove();
         }
     }
+}
 
-    pub(super) fn remove(&mut self, payer: usize, id: PaymentId) {
-        if let Some(map) = self.0.get_mut(map_of(payer)) {
-            map.remove(&(payer, id));
-        }
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(&self.table).finish()
+    }
+}
+
+fn hash_of(hasher: &DefaultHashBuilder, id: PaymentId) -> u64 {
+    hasher.hash_one(u128::from_le_bytes(id.0))
+}
+
+impl Entry {
+    /// A payment of this payer that is not forgotten.
+    pub(super) fn known(&self, id: PaymentId) -> Option<&Known> {
+        self.places.find(&self.stored.payments, id)
     }
 
-    #[cfg(test)]
-    pub(super) fn all(&self) -> std::collections::BTreeMap<(usize, [u8; 16]), u64> {
-        let show = |((payer, id), position): (&(usize, PaymentId), &u64)| ((*payer, id.0), *position);
-        self.0.iter().flatten().map(show).collect()
+    pub(super) fn push_payment(&mut self, known: Known) {
+        self.stored.payments.push(known);
+        self.places.note_last(&self.stored.payments);
+    }
+
+    /// Forgets the oldest.
+    pub(super) fn pop_payment(&mut self) {
+        self.places.forget_first(&self.stored.payments);
+        self.stored.payments.pop_front();
+    }
+}
+
+#[cfg(test)]
+impl Entry {
+    /// Every payment is found by its id, and nothing else is there.
+    pub(super) fn check_places(&self) {
+        let list = &self.stored.payments;
+        assert_eq!(self.places.table.len(), list.len());
+        for known in list.iter() {
+            assert_eq!(self.known(known.id), Some(known));
+        }
     }
 }
 
 impl Ledger {
     /// True when the id was used and is not forgotten.
     pub(super) fn knows_payment(&self, payer: usize, id: PaymentId) -> bool {
-        self.places.get(payer, id).is_some()
+        self.outcome(payer, id).is_some()
     }
 
     /// What became of a payment, if it is known.
     pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<&Outcome> {
-        let position = self.places.get(payer, id)?;
-        let known = self.entries.get(payer)?.stored.payments.get(position)?;
-        Some(&known.outcome)
+        Some(&self.entries.get(payer)?.known(id)?.outcome)
     }
 }
 
@@ -107,5 +172,52 @@ impl Outcome {
                 reason,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borsh::BorshDeserialize;
+
+    #[test]
+    fn every_payment_that_is_kept_is_found_and_no_other() {
+        let mut state = 7_u64;
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33).checked_rem(below).unwrap()
+        };
+        // The low half of the positions runs over on the way.
+        let from = u64::from(u32::MAX) - 3_000;
+        let ends = borsh::to_vec(&(from, from)).unwrap();
+        let mut list = Log::deserialize(&mut ends.as_slice()).unwrap();
+        let mut places = Places::of(&list);
+        let known = |number: u64| Known {
+            // Some are alike in their first bytes.
+            id: PaymentId([[0; 8], number.to_be_bytes()].concat().try_into().unwrap()),
+            outcome: Outcome::bounced(Seq(number), ReturnReason::Expired, UnixSeconds(1)),
+        };
+        let mut next = from;
+        for _ in 0..300 {
+            for _ in 0..draw(80) {
+                list.push(known(next));
+                places.note_last(&list);
+                next += 1;
+            }
+            for _ in 0..draw(75) {
+                places.forget_first(&list);
+                list.pop_front();
+            }
+            assert_eq!(places.table.len(), list.len());
+            for number in from.max(list.from().saturating_sub(100))..next + 10 {
+                let is_kept = (list.from()..list.end()).contains(&number);
+                let found = places.find(&list, known(number).id);
+                assert_eq!(found, is_kept.then(|| known(number)).as_ref(), "{number}");
+            }
+            if draw(10) == 0 {
+                places = Places::of(&list);
+            }
+        }
+        assert!(next > from + 6_000, "{next}");
     }
 }

@@ -161,13 +161,11 @@ impl Ledger {
             return;
         };
         let before = entry.items();
-        let payments = &mut entry.stored.payments;
-        self.places.insert(payer, payment_id, payments.end());
-        payments.push(Known {
+        entry.push_payment(Known {
             id: payment_id,
             outcome,
         });
-        if payments.len() == 1 {
+        if entry.stored.payments.len() == 1 {
             entry.oldest_row = entry.first_row();
         }
         self.remembered.count(before, entry.items());
@@ -282,7 +280,7 @@ impl Ledger {
             let goes = |len: usize, at: UnixSeconds| {
                 (crowded && at != now) || len > in_channel || at.after(retention_s) < now
             };
-            let (payments, events) = (&mut entry.stored.payments, &mut entry.stored.events);
+            let (payments, events) = (&entry.stored.payments, &entry.stored.events);
             let id = payments
                 .front()
                 .copied()
@@ -292,10 +290,9 @@ impl Ledger {
             match (id, receipt) {
                 (None, None) => break,
                 (Some(known), receipt) if receipt.is_none_or(|at| known.outcome.at <= at) => {
-                    self.places.remove(index, known.id);
-                    payments.pop_front();
+                    entry.pop_payment();
                 }
-                _ => events.pop_front(),
+                _ => entry.stored.events.pop_front(),
             }
             forgotten = forgotten.saturating_add(1);
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::Row;
 use borsh::BorshDeserialize;
-use protocol_spec::{Address, Channel, ChannelId, Digest, PaymentId, Reject, Seq, SigningGuard, UnixSeconds};
+use protocol_spec::{Address, Channel, ChannelId, Digest, Reject, Seq, SigningGuard, UnixSeconds};
 use std::{collections::BTreeSet, io, iter::Peekable, sync::Arc, vec};
 
 /// What a store holds of a ledger, or of some channels that follow one another; each table in the order of its keys.
@@ -102,8 +102,6 @@ struct Found {
     signer: Address,
     /// Of the account to which payments are routed, and its token.
     account: Option<(Address, Address)>,
-    /// Position of the first of its payments that are kept, and their ids.
-    payments: (u64, Vec<PaymentId>),
     remembered: u64,
     forwarded: u64,
     locks: LockLists,
@@ -159,7 +157,7 @@ impl PartReader {
 
     fn found(&self, index: usize, entry: &Entry) -> Found {
         let (config, stored) = (entry.channel.config(), &entry.stored);
-        let (sent, ids) = (entry.channel.sent(), stored.payments.iter());
+        let sent = entry.channel.sent();
         let routed = stored.routed && entry.channel.phase().name() != "closed";
         let gauge = Gauge {
             policy: &self.policy,
@@ -171,7 +169,6 @@ impl PartReader {
             cold: Cold::of(entry),
             signer: config.client_signer,
             account: routed.then_some((config.client, config.token)),
-            payments: (stored.payments.from(), ids.map(|known| known.id).collect()),
             remembered: entry.items(),
             forwarded: entry.forwarded_weight(),
             locks: entry.lock_lists(),
@@ -207,10 +204,6 @@ impl Restore<'_> {
         self.signers.push((found.signer, index));
         if let Some(account) = found.account {
             ledger.by_account.insert(account, index);
-        }
-        let (from, payments) = found.payments;
-        for (position, id) in (from..).zip(payments) {
-            ledger.places.insert(index, id, position);
         }
         ledger.remembered.add(found.remembered);
         ledger.forwarded = ledger.forwarded.saturating_add(found.forwarded);

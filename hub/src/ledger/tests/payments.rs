@@ -214,7 +214,7 @@ fn ids_are_kept_while_a_payment_can_still_be_delivered_twice_and_bounded_after()
         let op = world.clients[0].pay(payee, 5, 2, expires);
         assert_eq!(bounce(&mut world, 0, op), Some(ReturnReason::Unavailable));
     }
-    assert_eq!(world.ledger.places.all().len(), 4);
+    assert_eq!(world.ledger.entries[0].stored.payments.len(), 4);
     // At their expiry they are still kept, a second later there is room again.
     world.now = world.now.after(100);
     let expires = world.now.after(100);

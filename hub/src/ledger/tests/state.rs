@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct State {
     entries: Vec<Channel>,
-    payments: BTreeMap<(usize, [u8; 16]), u64>,
     routes: BTreeMap<[u8; 40], usize>,
     waiting: Vec<usize>,
     rest: String,
@@ -34,6 +33,7 @@ pub(super) fn state(ledger: &Ledger) -> State {
             "something is owed silently"
         );
         let stored = &entry.stored;
+        entry.check_places();
         Channel {
             channel: entry.channel.to_record(),
             stored: borsh::to_vec(stored).unwrap(),
@@ -54,7 +54,6 @@ pub(super) fn state(ledger: &Ledger) -> State {
     };
     State {
         entries: ledger.entries.iter().map(entry).collect(),
-        payments: ledger.places.all(),
         routes: ledger.by_account.iter().map(route).collect(),
         waiting: ledger.waiting.iter().copied().collect(),
         rest: format!(

@@ -10,8 +10,14 @@ const UNITS: [usize; 5] = [1, 16, 64, 512, 4096];
 
 #[derive(Clone, Debug)]
 enum Change {
-    Write { offset: usize, data: Vec<u8> },
+    Write {
+        offset: usize,
+        data: Vec<u8>,
+    },
+    /// As it was set.
     Length(usize),
+    /// What a write made of it.
+    Grown(usize),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,7 +73,7 @@ impl Image {
         let offset = position(offset)?;
         let end = offset.saturating_add(data.len());
         if end > self.visible.len() {
-            self.pending.push(Change::Length(end));
+            self.pending.push(Change::Grown(end));
         }
         write_at(&mut self.visible, offset, data);
         self.pending.push(Change::Write {
@@ -88,7 +94,7 @@ impl Image {
         for change in self.pending.drain(..) {
             match change {
                 Change::Write { offset, data } => write_at(&mut self.durable, offset, &data),
-                Change::Length(length) => self.durable.resize(length, 0),
+                Change::Length(length) | Change::Grown(length) => self.durable.resize(length, 0),
             }
         }
     }
@@ -102,10 +108,11 @@ impl Image {
         }
     }
 
-    /// A failed sync: a part becomes durable, the rest never will.
+    /// A failed sync: a part becomes durable, the rest never will. But a length that was set, file systems note in their log,
+    /// and the next sync that works makes it durable; one that came of a write may be lost with it.
     pub(super) fn lose_part(&mut self, random: &mut StdRng) {
         self.durable = self.survivor(random);
-        self.pending.clear();
+        self.pending.retain(|change| matches!(change, Change::Length(_)));
     }
 
     /// The file after a power loss.
@@ -148,7 +155,7 @@ impl Image {
             .collect();
         let mut image = self.durable.clone();
         let lengths = self.pending.iter().filter_map(|change| match change {
-            Change::Length(length) => Some(*length),
+            Change::Length(length) | Change::Grown(length) => Some(*length),
             Change::Write { .. } => None,
         });
         let lengths: Vec<usize> = std::iter::once(image.len()).chain(lengths).collect();
@@ -171,7 +178,7 @@ impl Image {
     fn pieces(&self, unit: usize) -> impl Iterator<Item = (usize, usize, &[u8])> {
         self.pending.iter().flat_map(move |change| match change {
             Change::Write { offset, data } => cut(*offset, data, unit),
-            Change::Length(_) => Vec::new(),
+            Change::Length(_) | Change::Grown(_) => Vec::new(),
         })
     }
 }

@@ -73,31 +73,39 @@ async fn the_state_comes_back_on_threads_and_without() {
 async fn what_is_damaged_is_refused_wherever_it_is() {
     let (_, store, epoch) = written().await;
     let good = store.load(SHARD).await.unwrap();
-    let rows = store.scan(Table::Payments, &[], usize::MAX).await.unwrap();
-    // A row that is missing, in the first page, a later one, and the last; and then one that belongs to nobody.
-    for at in [1, rows.len() / 2, rows.len() - 2] {
-        let (key, value) = rows[at].clone();
-        let mut stranger = key.clone();
-        stranger[20] ^= 1;
-        let change = |deletes, puts| Checkpoint {
-            upto: good.upto,
-            puts,
-            deletes,
-        };
-        let gone = change(vec![(Table::Payments, key.clone())], Vec::new());
-        let back = change(Vec::new(), vec![(Table::Payments, key, value.clone())]);
-        let more = change(Vec::new(), vec![(Table::Payments, stranger.clone(), value)]);
-        let less = change(vec![(Table::Payments, stranger)], Vec::new());
-        for (bad, mended) in [(gone, back), (more, less)] {
-            store.checkpoint(SHARD, epoch, bad).await.unwrap();
-            for execution in [Execution::Inline, Execution::Threads] {
-                assert!(
-                    restored(&store, execution).await.is_err(),
-                    "row {at}, {execution:?}"
-                );
+    for table in [
+        Table::Payments,
+        Table::Events,
+        Table::Unacknowledged,
+        Table::Channels,
+    ] {
+        let rows = store.scan(table, &[], usize::MAX).await.unwrap();
+        // A row that is missing, in the first page, a later one, and the last; and then one that belongs to nobody.
+        for at in [1, rows.len() / 2, rows.len() - 2] {
+            let (key, value) = rows[at].clone();
+            let mut stranger = key.clone();
+            stranger[20] ^= 1;
+            let change = |deletes, puts| Checkpoint {
+                upto: good.upto,
+                puts,
+                deletes,
+            };
+            let gone = change(vec![(table, key.clone())], Vec::new());
+            let back = change(Vec::new(), vec![(table, key, value.clone())]);
+            let more = change(Vec::new(), vec![(table, stranger.clone(), value)]);
+            let less = change(vec![(table, stranger)], Vec::new());
+            for (bad, mended) in [(gone, back), (more, less)] {
+                store.checkpoint(SHARD, epoch, bad).await.unwrap();
+                for execution in [Execution::Inline, Execution::Threads] {
+                    assert!(
+                        restored(&store, execution).await.is_err(),
+                        "{table:?}: row {at} of {}, {execution:?}",
+                        rows.len()
+                    );
+                }
+                store.checkpoint(SHARD, epoch, mended).await.unwrap();
+                assert!(restored(&store, Execution::Threads).await.is_ok());
             }
-            store.checkpoint(SHARD, epoch, mended).await.unwrap();
-            assert!(restored(&store, Execution::Threads).await.is_ok());
         }
     }
     let number = good.last + 1;

@@ -42,6 +42,8 @@ pub enum Canary {
     CreditRefused,
     /// Hub: payment ids are forgotten at once.
     ForgetIds,
+    /// Hub: where memory is full, ids go that could still be delivered twice.
+    ForgetForRoom,
     /// Hub: goes on after a commit that failed.
     GoOnAfterError,
     /// Hub: a channel that was at rest takes all items of its lists to be in rows of the store.

@@ -23,7 +23,7 @@ use std::{
 use tests::world::{Scenario, run};
 
 /// Those first that took longest: then both threads end at about the same time.
-const CANARIES: [Canary; 21] = [
+const CANARIES: [Canary; 22] = [
     Canary::IgnoreDispute,
     Canary::ForgetWithdrawal,
     Canary::SkipJump,
@@ -31,6 +31,7 @@ const CANARIES: [Canary; 21] = [
     Canary::DropEarly,
     Canary::ForgetLocks,
     Canary::CancelLive,
+    Canary::ForgetForRoom,
     Canary::ForgetIds,
     Canary::AcknowledgeBeforeCommit,
     Canary::GoOnAfterError,

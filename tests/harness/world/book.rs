@@ -66,6 +66,8 @@ struct Pages {
     /// Somebody whose client forgets what it did.
     restorer: Option<usize>,
     hub_restores: HubRestores,
+    /// The hub forgets receipts before they are read.
+    forgetful: bool,
     /// Whose channels take no new locks.
     unlocked: BTreeSet<usize>,
     leaving: Option<usize>,
@@ -162,6 +164,21 @@ impl Book {
     /// True once the hub was restored.
     pub(super) fn is_hub_restored(&self) -> bool {
         self.pages().hub_restores == HubRestores::Once
+    }
+
+    /// The hub has little memory.
+    pub(super) fn set_forgetful(&self) {
+        self.pages().forgetful = true;
+    }
+
+    /// True when the hub may forget receipts before they are read.
+    pub(super) fn forgets_receipts(&self) -> bool {
+        self.pages().forgetful
+    }
+
+    /// True when receipts may lack, for this reason or another: what was received is then known by vouchers only.
+    pub(super) fn lacks_receipts(&self) -> bool {
+        self.forgets_receipts() || self.is_hub_restored()
     }
 
     /// Payments that have their answer.
@@ -388,6 +405,7 @@ impl Book {
         let mut expected = orders.iter().filter(|order| {
             matches!(order.state, State::Delivered { .. })
                 && !order.doubtful
+                && !self.forgets_receipts()
                 && !self.is_foe(order.payer)
                 && order.payee.is_some_and(|payee| people.contains(&payee))
         });

@@ -47,6 +47,10 @@ const RESERVE: Reserve = Reserve {
     kept: Amount::ZERO,
 };
 
+/// Ids, receipts and what vouchers weigh, of all channels: never reached in a world, or at once.
+const REMEMBERED_MANY: u64 = 10_000_000;
+const REMEMBERED_FEW: u64 = 1;
+
 /// Blocks on top of one that counts.
 pub(super) const CONFIRMATIONS: u64 = 2;
 
@@ -72,6 +76,7 @@ pub(super) struct HubMachine {
     faulty: bool,
     /// One of its nodes lies.
     lied_to: bool,
+    forgetful: bool,
     book: Book,
     /// Backups.
     attic: Attic<Known>,
@@ -96,7 +101,8 @@ impl HubMachine {
         (oracle, book): (Oracle, Book),
         attic: Attic<Known>,
     ) -> Self {
-        let lied_to = network.plan(|plan| plan.always(Part::RpcLies));
+        let [lied_to, forgetful] =
+            [Part::RpcLies, Part::Forgetful].map(|part| network.plan(|plan| plan.always(part)));
         Self {
             bank,
             clock,
@@ -108,6 +114,7 @@ impl HubMachine {
             boots: 0,
             faulty: false,
             lied_to,
+            forgetful,
             book,
             attic,
             dice: random(seed, "hub copies"),
@@ -303,7 +310,11 @@ impl HubMachine {
             challenge_period_s: CHALLENGE_PERIOD_S,
             retention_s: 7 * 24 * 3600,
             events_per_channel_max: 100_000,
-            remembered_max: 10_000_000,
+            remembered_max: if self.forgetful {
+                REMEMBERED_FEW
+            } else {
+                REMEMBERED_MANY
+            },
             locks: LockPolicy::standard(Delays::default()),
             tokens: vec![Tariff {
                 token: self.bank.deployed.token,

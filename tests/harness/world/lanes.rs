@@ -210,8 +210,8 @@ pub(super) async fn listen(channel: ChannelHandle, person: usize, book: Book, or
         match payment {
             Ok(payment) => book.receive(person, payment),
             Err(StreamError::Stopped(_)) => return,
-            // Another log: from its beginning.
-            Err(StreamError::Epoch { .. } | StreamError::Refused { .. }) if book.is_hub_restored() => {
+            // Another log: from its beginning. Or its beginning is forgotten: from there on.
+            Err(StreamError::Epoch { .. } | StreamError::Refused { .. }) if book.lacks_receipts() => {
                 payments = channel.payments(None);
             }
             Err(_) if book.is_foe(person) => {}

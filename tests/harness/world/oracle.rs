@@ -296,6 +296,20 @@ impl State {
                 }
                 _ => return,
             },
+            (
+                Way::ToPerson,
+                Message::Response {
+                    result: Ok(reply), ..
+                },
+            ) => {
+                if let Reply::Resume(resumed) = reply.as_ref()
+                    && let Some(sent) = &resumed.sent
+                {
+                    let record = self.records.entry(sent.voucher.channel_id);
+                    record.or_default().hub_shows(&sent.voucher);
+                }
+                return;
+            }
             _ => return,
         };
         self.check(kept.is_ok(), || kept.err().unwrap_or_default());

@@ -49,6 +49,8 @@ pub enum Part {
     HubRestore,
     /// Somebody takes some seconds before a payment. Per 10,000 payments.
     Linger,
+    /// The hub has memory for a handful of payment ids, receipts and vouchers. Any rate: it has.
+    Forgetful,
     /// Mallory sends a frame twice, or an old one again. Per 10,000 of its frames.
     Replay,
     /// Mallory signs a second voucher for a seq. Per 10,000 of its frames.
@@ -77,7 +79,7 @@ pub enum Part {
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 34] = [
+    pub const ALL: [(Self, u32); 35] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -112,6 +114,7 @@ impl Part {
         (Self::ClientRestore, 2_000),
         (Self::HubRestore, 2_000),
         (Self::Linger, 5_000),
+        (Self::Forgetful, 1),
     ];
 
     /// True for what only Mallory does.

@@ -72,6 +72,11 @@ impl Record {
         self.disputed_at = None;
     }
 
+    /// The hub shows a voucher that it signed, without what is in it.
+    pub(super) fn hub_shows(&mut self, voucher: &Voucher) {
+        self.hub_paid.insert(voucher.seq, voucher.paid);
+    }
+
     /// The hub's voucher leaves.
     pub(super) fn hub_sends(&mut self, frame: &Frame, now: UnixSeconds) -> Result<(), String> {
         let voucher = &frame.voucher.voucher;

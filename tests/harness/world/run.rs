@@ -464,6 +464,9 @@ fn book_of(scenario: &Scenario, keys: &[SignerKey], network: &Network) -> Book {
     if network.plan(|plan| plan.is_on(Part::HubRestore)) {
         book.set_hub_restorer();
     }
+    if network.plan(|plan| plan.is_on(Part::Forgetful)) {
+        book.set_forgetful();
+    }
     let mut dice = random(scenario.seed, "orders");
     book.draw(scenario.payers, scenario.payments, &mut dice);
     book

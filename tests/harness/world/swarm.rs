@@ -45,6 +45,7 @@ impl Scenario {
                     Part::Mute | Part::Flood => 15,
                     // No locks are added after it.
                     Part::HubRestore => 10,
+                    Part::Forgetful => 50,
                     part if part.is_foul() => 60,
                     _ => 25,
                 };

@@ -26,8 +26,8 @@ pub(super) struct Known {
     pub(super) outcome: Outcome,
 }
 
-/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes five bytes
-/// here; and a small table that grows keeps nobody waiting.
+/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes five to
+/// some twenty bytes here; and a small table that grows keeps nobody waiting.
 #[derive(Clone, Default)]
 pub(super) struct Places {
     table: HashTable<Place>,
@@ -79,11 +79,9 @@ impl Places {
     /// The list's last payment is new.
     fn note_last(&mut self, list: &Log<Known>) {
         let Some(known) = list.back() else { return };
-        let hasher = &self.hasher;
-        let hash_at = |place: &Place| place.known(list).map_or(0, |known| hash_of(hasher, known.id));
+        let hash = hash_of(&self.hasher, known.id);
         let place = Place::of(list.end().saturating_sub(1));
-        self.table
-            .insert_unique(hash_of(hasher, known.id), place, hash_at);
+        self.table.insert_unique(hash, place, hash_at(list, &self.hasher));
     }
 
     /// The list's first payment is about to go.
@@ -93,6 +91,11 @@ impl Places {
         if let Ok(found) = self.table.find_entry(hash, |place| *place == first) {
             found.remove();
         }
+        let (kept, room) = (self.table.len(), self.table.capacity());
+        if room > ROOM_KEPT && kept < room >> 2 {
+            let hash_at = hash_at(list, &self.hasher);
+            self.table.shrink_to(kept.saturating_mul(2), hash_at);
+        }
     }
 }
 
@@ -100,6 +103,14 @@ impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(&self.table).finish()
     }
+}
+
+/// A table that has become a quarter full is made smaller, unless it has room for no more than this.
+const ROOM_KEPT: usize = 64;
+
+/// For a table that is made larger or smaller.
+fn hash_at<'a>(list: &'a Log<Known>, hasher: &'a DefaultHashBuilder) -> impl Fn(&Place) -> u64 + 'a {
+    |place| place.known(list).map_or(0, |known| hash_of(hasher, known.id))
 }
 
 fn hash_of(hasher: &DefaultHashBuilder, id: PaymentId) -> u64 {
@@ -193,7 +204,7 @@ mod tests {
         let mut list = Log::deserialize(&mut ends.as_slice()).unwrap();
         let mut places = Places::of(&list);
         let known = |number: u64| Known {
-            // Some are alike in their first bytes.
+            // Alike in their first bytes.
             id: PaymentId([[0; 8], number.to_be_bytes()].concat().try_into().unwrap()),
             outcome: Outcome::bounced(Seq(number), ReturnReason::Expired, UnixSeconds(1)),
         };
@@ -204,10 +215,14 @@ mod tests {
                 places.note_last(&list);
                 next += 1;
             }
-            for _ in 0..draw(75) {
+            // Now and then nearly all.
+            let gone = if draw(20) == 0 { 5_000 } else { draw(75) };
+            for _ in 0..gone {
                 places.forget_first(&list);
                 list.pop_front();
             }
+            let room = places.table.capacity();
+            assert!(room <= ROOM_KEPT.max(list.len().saturating_mul(5)), "{room}");
             assert_eq!(places.table.len(), list.len());
             for number in from.max(list.from().saturating_sub(100))..next + 10 {
                 let is_kept = (list.from()..list.end()).contains(&number);

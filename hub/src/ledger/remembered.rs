@@ -278,18 +278,17 @@ impl Ledger {
         while forgotten < most {
             let own = entry.items();
             let is_full = remembered.items.saturating_sub(before).saturating_add(own) > in_all;
-            let crowded = is_full && (own > share || planted(Canary::ForgetForRoom));
+            let crowded = is_full && own > share;
             // What was committed a moment ago is still to be shown to those who look on.
             let goes = |len: usize, at: UnixSeconds| {
                 (crowded && at != now) || len > in_channel || at.after(retention_s) < now
             };
             let (payments, events) = (&entry.stored.payments, &entry.stored.events);
-            let may_go =
-                |outcome: &Outcome| outcome.forgettable(now) || (crowded && planted(Canary::ForgetForRoom));
-            let id = payments
-                .front()
-                .copied()
-                .filter(|known| may_go(&known.outcome) && goes(payments.len(), known.outcome.at));
+            let id_goes = |outcome: &Outcome| {
+                let may_go = outcome.forgettable(now) && goes(payments.len(), outcome.at);
+                may_go || (is_full && outcome.at != now && planted(Canary::ForgetForRoom))
+            };
+            let id = payments.front().copied().filter(|known| id_goes(&known.outcome));
             let receipt = events.front().map(|row| row.at);
             let receipt = receipt.filter(|at| goes(events.len(), *at));
             match (id, receipt) {

@@ -66,7 +66,7 @@ struct Pages {
     /// Somebody whose client forgets what it did.
     restorer: Option<usize>,
     hub_restores: HubRestores,
-    /// The hub forgets receipts before they are read.
+    /// The hub has little memory.
     forgetful: bool,
     /// Whose channels take no new locks.
     unlocked: BTreeSet<usize>,
@@ -176,9 +176,11 @@ impl Book {
         self.pages().forgetful
     }
 
-    /// True when receipts may lack, for this reason or another: what was received is then known by vouchers only.
-    pub(super) fn lacks_receipts(&self) -> bool {
-        self.forgets_receipts() || self.is_hub_restored()
+    /// True when vouchers may tell of payments that no book tells of: receipts may lack, and so may the books of some payers.
+    pub(super) fn is_incomplete(&self) -> bool {
+        let people = self.pages().accounts.len();
+        let forgotten = self.forgets_receipts() && !(0..people).all(|person| self.is_reliable(person));
+        forgotten || self.is_hub_restored()
     }
 
     /// Payments that have their answer.

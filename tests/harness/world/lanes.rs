@@ -11,7 +11,10 @@ use client_sdk::{
     ChannelError, ChannelHandle, Client, Digest, LockOptions, PayError, PayOptions, PaymentAnswer,
     PaymentState, StreamError,
 };
-use protocol_spec::{Reject, message::PaymentStatus};
+use protocol_spec::{
+    Reject,
+    message::{ErrorCode, PaymentStatus},
+};
 use rand::Rng as _;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::sleep;
@@ -210,8 +213,14 @@ pub(super) async fn listen(channel: ChannelHandle, person: usize, book: Book, or
         match payment {
             Ok(payment) => book.receive(person, payment),
             Err(StreamError::Stopped(_)) => return,
-            // Another log: from its beginning. Or its beginning is forgotten: from there on.
-            Err(StreamError::Epoch { .. } | StreamError::Refused { .. }) if book.lacks_receipts() => {
+            // Another log: from its beginning.
+            Err(StreamError::Epoch { .. } | StreamError::Refused { .. }) if book.is_hub_restored() => {
+                payments = channel.payments(None);
+            }
+            // Its beginning is forgotten: from what is kept.
+            Err(StreamError::Refused { error, .. })
+                if book.forgets_receipts() && error.code == ErrorCode::CursorTooOld.code() =>
+            {
                 payments = channel.payments(None);
             }
             Err(_) if book.is_foe(person) => {}

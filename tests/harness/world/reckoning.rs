@@ -27,11 +27,11 @@ fn sums(book: &Book, person: usize) -> Sums {
             sums.fees += fee.0;
         }
     }
-    sums.received = book
-        .received(person)
-        .iter()
-        .map(|payment| payment.receipt.amount.0)
-        .sum();
+    let receipts = book.received(person);
+    sums.received = receipts.iter().map(|payment| payment.receipt.amount.0).sum();
+    if book.forgets_receipts() && !book.is_hub_restored() {
+        sums.received = sums.received.max(delivered_to(book, person));
+    }
     sums
 }
 
@@ -118,7 +118,7 @@ fn judge(order: &Order, receipt: Option<(usize, Amount)>, book: &Book, oracle: &
         (State::Bounced | State::Refused, Some(_)) => "O4: it bounced and was received",
         // The hub forgot it before the payee had a voucher: it owes that, and only the payer can prove it.
         (State::Delivered { .. }, None) if order.doubtful => return,
-        // Its voucher counts, below.
+        // Its voucher counts, below: its payee spent less by the amount.
         (State::Delivered { .. }, None) if book.forgets_receipts() => return,
         (State::Delivered { .. }, None) => "O4: it was delivered and not received",
         (State::Delivered { fee: kept }, Some((person, amount))) => match () {
@@ -172,14 +172,14 @@ impl Sums {
     }
 }
 
-/// What a person spent by the vouchers is what its book says; where the hub was restored, or has little memory, it may be less:
-/// it has vouchers of payments whose receipts were forgotten.
+/// What a person spent by the vouchers is what its book says; where books are incomplete it may be less: it has vouchers of payments
+/// whose receipts were forgotten.
 fn agrees(book: &Book, by_vouchers: i128, by_book: i128) -> bool {
-    by_vouchers == by_book || (book.lacks_receipts() && by_vouchers < by_book)
+    by_vouchers == by_book || (book.is_incomplete() && by_vouchers < by_book)
 }
 
-/// True when every book says what the vouchers say: nothing that was paid is still on its way into one. Where receipts lack, every
-/// client says it.
+/// True when every book says what the vouchers say: nothing that was paid is still on its way into one. Where
+/// receipts are forgotten, every client says it.
 pub(super) fn add_up(book: &Book, channels: &[(usize, ChannelHandle)], oracle: &Oracle) -> bool {
     channels.iter().all(|(person, channel)| {
         let (by_vouchers, sums) = spent(book, *person, channel.id(), oracle);
@@ -269,7 +269,7 @@ pub(super) async fn tokens(
             ));
         }
         // What foes paid to somebody who left is in no book; nor is what a hub forgot to tell of.
-        let may_have_more = book.lacks_receipts() || (book.has_left(person) && !exact_for(book, people));
+        let may_have_more = book.is_incomplete() || (book.has_left(person) && !exact_for(book, people));
         if got < expected || (got > expected && !may_have_more) {
             oracle.violation(format!(
                 "O6: person {person} has {got} tokens on chain, its book says {expected}"

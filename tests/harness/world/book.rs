@@ -178,9 +178,13 @@ impl Book {
 
     /// True when vouchers may tell of payments that no book tells of: receipts may lack, and so may the books of some payers.
     pub(super) fn is_incomplete(&self) -> bool {
+        (self.forgets_receipts() && !self.is_exact()) || self.is_hub_restored()
+    }
+
+    /// True when everybody's book says what was paid.
+    pub(super) fn is_exact(&self) -> bool {
         let people = self.pages().accounts.len();
-        let forgotten = self.forgets_receipts() && !(0..people).all(|person| self.is_reliable(person));
-        forgotten || self.is_hub_restored()
+        (0..people).all(|person| self.is_reliable(person))
     }
 
     /// Payments that have their answer.

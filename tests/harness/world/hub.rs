@@ -76,7 +76,6 @@ pub(super) struct HubMachine {
     faulty: bool,
     /// One of its nodes lies.
     lied_to: bool,
-    forgetful: bool,
     book: Book,
     /// Backups.
     attic: Attic<Known>,
@@ -101,8 +100,7 @@ impl HubMachine {
         (oracle, book): (Oracle, Book),
         attic: Attic<Known>,
     ) -> Self {
-        let [lied_to, forgetful] =
-            [Part::RpcLies, Part::Forgetful].map(|part| network.plan(|plan| plan.always(part)));
+        let lied_to = network.plan(|plan| plan.always(Part::RpcLies));
         Self {
             bank,
             clock,
@@ -114,7 +112,6 @@ impl HubMachine {
             boots: 0,
             faulty: false,
             lied_to,
-            forgetful,
             book,
             attic,
             dice: random(seed, "hub copies"),
@@ -310,7 +307,7 @@ impl HubMachine {
             challenge_period_s: CHALLENGE_PERIOD_S,
             retention_s: 7 * 24 * 3600,
             events_per_channel_max: 100_000,
-            remembered_max: if self.forgetful {
+            remembered_max: if self.book.forgets_receipts() {
                 REMEMBERED_FEW
             } else {
                 REMEMBERED_MANY

@@ -262,14 +262,14 @@ pub(super) async fn tokens(
         let expected = ENDOWMENT + sums.received - sums.paid - sums.fees;
         let got = bank.tokens_of(book.account(person).address).await?;
         if let Some(claim) = claims.get(&person)
-            && (got < *claim || (got > *claim && exact_for(book, people)))
+            && (got < *claim || (got > *claim && book.is_exact()))
         {
             oracle.violation(format!(
                 "O6: person {person} has {got} tokens on chain, its client's evidence says {claim}"
             ));
         }
         // What foes paid to somebody who left is in no book; nor is what a hub forgot to tell of.
-        let may_have_more = book.is_incomplete() || (book.has_left(person) && !exact_for(book, people));
+        let may_have_more = book.is_incomplete() || (book.has_left(person) && !book.is_exact());
         if got < expected || (got > expected && !may_have_more) {
             oracle.violation(format!(
                 "O6: person {person} has {got} tokens on chain, its book says {expected}"
@@ -292,11 +292,6 @@ pub(super) async fn tokens(
         oracle.violation(format!("O7: the vault says {vault}, the contract holds {held}"));
     }
     Ok(())
-}
-
-/// True when everybody's book says what was paid.
-fn exact_for(book: &Book, people: usize) -> bool {
-    (0..people).all(|person| book.is_reliable(person))
 }
 
 /// By the books of those who paid.

@@ -464,7 +464,7 @@ fn book_of(scenario: &Scenario, keys: &[SignerKey], network: &Network) -> Book {
     if network.plan(|plan| plan.is_on(Part::HubRestore)) {
         book.set_hub_restorer();
     }
-    if network.plan(|plan| plan.is_on(Part::Forgetful)) {
+    if network.plan(|plan| plan.always(Part::Forgetful)) {
         book.set_forgetful();
     }
     let mut dice = random(scenario.seed, "orders");

@@ -1,6 +1,6 @@
 //! What the handles ask of the task.
 
-use super::{Actor, LockOrder, PayReply, entry::Entry, locks::HeldReply, pay::later};
+use super::{Actor, LockOrder, PayReply, ReleaseOrder, entry::Entry, locks::HeldReply, pay::later};
 use crate::{
     ChannelError, ClientEvent, ConnectError, LockedReceived, PayOptions, PaymentState, ReceivedPayment,
     Store, StoreError, StreamError, VoucherSigner,
@@ -16,8 +16,8 @@ use crate::{
     },
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Close, Condition, Config, Digest, Evidence, Opened, Payee, PaymentId, Reject,
-    Side, Signature, SignedInvoice, UnixSeconds, Withdraw,
+    Amount, Channel, ChannelId, Close, Condition, Config, Digest, Evidence, Payee, PaymentId, Reject, Side,
+    Signature, SignedInvoice, UnixSeconds, Withdraw,
     channel::Delays,
     message::{Cursor, Reply, Request, RpcError},
 };
@@ -81,12 +81,7 @@ pub(crate) enum Command {
         hash: Digest,
         reply: HeldReply,
     },
-    /// The chain was asked.
-    Release {
-        hash: Digest,
-        opened: Opened,
-        reply: oneshot::Sender<Result<LockedReceived, ChannelError>>,
-    },
+    Release(ReleaseOrder),
     GiveUp {
         hash: Digest,
         reply: oneshot::Sender<Result<(), ChannelError>>,
@@ -172,7 +167,7 @@ impl Actor {
             }
             Command::Accept { hash, reply } => self.await_invoice(hash, reply),
             Command::Held { hash, reply } => self.await_lock(hash, reply),
-            Command::Release { hash, opened, reply } => self.release(hash, &opened, reply),
+            Command::Release(order) => self.release(order),
             Command::GiveUp { hash, reply } => self.give_up(hash, reply),
             Command::Attach { config, reply } => {
                 let _ = reply.send(self.attach(config).await?.map_err(ChannelError::Refused));

@@ -1,7 +1,7 @@
 //! One channel with everything the SDK keeps beside it.
 
 use super::{
-    Outcome, PayReply,
+    Outcome, PayReply, ReleaseOrder,
     cooperate::Cooperation,
     defence::Progress,
     locks::{LockNews, LockOrder, LockReply, LocksIn},
@@ -146,6 +146,8 @@ pub(super) struct Entry {
     pub(super) stored_locks: BTreeMap<LockKey, LockRow>,
     /// What the hub must be told about its locks.
     pub(super) lock_news: VecDeque<LockNews>,
+    /// Releases that wait until the chain has been read.
+    pub(super) release_queue: Vec<ReleaseOrder>,
     /// The hub could not take the news: when to tell again.
     pub(super) lock_news_at: Option<Instant>,
     /// Locks whose owner was warned.
@@ -218,6 +220,7 @@ impl Entry {
             frames: VecDeque::new(),
             open: BTreeMap::new(),
             lock_queue: VecDeque::new(),
+            release_queue: Vec::new(),
             locked: BTreeMap::new(),
             locks_in: LocksIn::default(),
             stored_locks: BTreeMap::new(),
@@ -324,6 +327,7 @@ impl Entry {
         }
         self.queue.is_empty()
             && self.lock_queue.is_empty()
+            && self.release_queue.is_empty()
             && self.lock_news.is_empty()
             && self.quoting.is_empty()
             && self.open.is_empty()

@@ -12,11 +12,18 @@ use protocol_spec::{
     ChannelId, Digest, Lock, Opened, PaymentId, Reject,
     message::{ErrorCode, RpcError},
 };
-use std::time::Duration;
+use std::{mem, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 /// When news that the hub could not take are told again, unless it says when.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Opens the lock that is held for the invoice on `hash`. The chain was asked.
+pub(crate) struct ReleaseOrder {
+    pub(crate) hash: Digest,
+    pub(crate) opened: Opened,
+    pub(crate) reply: AcceptReply,
+}
 
 impl Actor {
     /// A lock that pays an own invoice and waits for its witness.
@@ -43,8 +50,10 @@ impl Actor {
         }
     }
 
-    /// Opens the lock that is held for the invoice, and waits for the hub to fold it.
-    pub(super) fn release(&mut self, hash: Digest, opened: &Opened, reply: AcceptReply) {
+    /// Opens the lock that is held for the invoice, and waits for the hub to fold it. Until the chain has been read it waits,
+    /// as payments do.
+    pub(super) fn release(&mut self, order: ReleaseOrder) {
+        let ReleaseOrder { hash, opened, reply } = order;
         let clock = self.clock();
         let Some(row) = self.invoices.get(&hash) else {
             return self.after_commit(reply, Err(ChannelError::UnknownInvoice));
@@ -60,7 +69,10 @@ impl Actor {
             return self.after_commit(reply, Err(Reject::LocksEnded.into()));
         }
         if entry.sight < Sight::Good {
-            return self.after_commit(reply, Err(ChannelError::ChainStale));
+            if entry.sight_told < Sight::Good {
+                return self.after_commit(reply, Err(ChannelError::ChainStale));
+            }
+            return entry.release_queue.push(ReleaseOrder { hash, opened, reply });
         }
         let lock = entry.held_for(&hash).next().map(|(lock, _)| lock.clone());
         let Some(lock) = lock else {
@@ -68,7 +80,7 @@ impl Actor {
         };
         let (now, expiry) = (clock.now, lock.expiry);
         let learnt = match now < expiry {
-            true => entry.channel.learn_witness(lock.id, opened, clock),
+            true => entry.channel.learn_witness(lock.id, &opened, clock),
             false => Err(Reject::PreimageTooLate { expiry, now }),
         };
         if let Err(reject) = learnt {
@@ -83,6 +95,15 @@ impl Actor {
             .lock_news
             .push_back(LockNews::Reveal(lock.id, opened.witness().clone()));
         self.releasing.entry(hash).or_default().push(reply);
+    }
+
+    /// The chain was read: what waited for that is released.
+    pub(super) fn release_waiting(&mut self, id: &ChannelId) {
+        let entry = self.entries.get_mut(id);
+        let waiting = entry.map(|entry| mem::take(&mut entry.release_queue));
+        for order in waiting.into_iter().flatten() {
+            self.release(order);
+        }
     }
 
     /// R11: gives up the lock that is held for the invoice, for good.

@@ -26,6 +26,7 @@ mod view;
 mod wake;
 
 pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
+pub(crate) use escrow::ReleaseOrder;
 pub(crate) use locks::LockOrder;
 pub(crate) use retries::Retries;
 pub(crate) use view::View;

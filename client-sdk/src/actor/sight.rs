@@ -3,7 +3,7 @@
 //! Old is what its newest confirmed block is, whoever answers: a node that stands still answers as quickly as ever.
 
 use super::{Actor, entry::Entry};
-use crate::{ClientEvent, PayError};
+use crate::{ChannelError, ClientEvent, PayError};
 use protocol_spec::ChannelId;
 use std::time::Duration;
 
@@ -75,6 +75,7 @@ impl Actor {
         }
         for id in good {
             self.open_locks(&id);
+            self.release_waiting(&id);
         }
     }
 
@@ -92,8 +93,12 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(&channel_id) else {
             return;
         };
+        let releases = std::mem::take(&mut entry.release_queue);
         for order in std::mem::take(&mut entry.lock_queue) {
             self.refuse_lock(order, PayError::ChainStale);
+        }
+        for order in releases {
+            self.after_commit(order.reply, Err(ChannelError::ChainStale));
         }
     }
 

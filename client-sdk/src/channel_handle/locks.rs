@@ -3,7 +3,7 @@
 use super::ChannelHandle;
 use crate::{
     ChainError, ChannelError, IntoAmount, Limit, LockHeld, LockOptions, LockedPaid, LockedReceived, PayError,
-    actor::{Command, LockOrder},
+    actor::{Command, LockOrder, ReleaseOrder},
 };
 use protocol_spec::{Address, Amount, ChannelId, Condition, Digest, Opened, SignedInvoice, Witness};
 use std::time::Duration;
@@ -143,7 +143,7 @@ impl ChannelHandle {
         }
         let opened = Opened::vouched(condition, witness).ok_or(ChannelError::UnknownInvoice)?;
         let (reply, answer) = oneshot::channel();
-        let command = Command::Release { hash, opened, reply };
+        let command = Command::Release(ReleaseOrder { hash, opened, reply });
         self.client.send(command).await?;
         answer.await.map_err(|_| self.client.stopped())?
     }

@@ -4,7 +4,7 @@
 use crate::common::{Hub, Lie, Node, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
-    MemoryStore, PayError, Ports, UnixSeconds,
+    MemoryStore, PayError, Ports, UnixSeconds, Witness,
 };
 use protocol_spec::{Amount, Condition, Invoice, Preimage, Seq, SignedInvoice};
 use std::{
@@ -19,6 +19,9 @@ use tokio::sync::broadcast::Receiver;
 /// More than `lag`, less than a quarter of the challenge period; and more than that.
 const FOR_LOCKS: u64 = 11 * 60;
 const FOR_ALL: u64 = 6 * 3600 + 60;
+
+/// What opens a lock on a resolver.
+const SIGNED: &[u8] = b"the arbiter's signature";
 
 struct World {
     now: Arc<AtomicU64>,
@@ -263,6 +266,72 @@ async fn a_lock_that_expires_while_its_frame_waits_is_given_up_and_blamed_on_nob
 }
 
 #[tokio::test]
+async fn a_release_while_the_view_is_old_is_refused_and_tells_nothing() {
+    let mut world = World::with(1).await;
+    let invoice = held(&world.hub, &world.channel).await;
+    world.stand_still(FOR_LOCKS).await;
+    *world.nodes[0].takes.lock().unwrap() = Some(SIGNED.to_vec());
+    let refused = world.channel.release(&invoice, signed()).await;
+    assert!(matches!(refused, Err(ChannelError::ChainStale)), "{refused:?}");
+    world.settled().await;
+    assert!(world.hub.state().revealed.is_empty(), "a witness was told");
+    world.go_on().await;
+    let (channel, hub) = (world.channel.clone(), &world.hub);
+    tokio::spawn(async move { channel.release(&invoice, signed()).await });
+    eventually("the witness is told", || hub.state().revealed == [1]).await;
+}
+
+/// The chain is not old, only not read yet.
+#[tokio::test]
+async fn a_release_just_after_a_start_waits_for_the_first_reading() {
+    let hub = Hub::start().await;
+    let node = Node::start(hub.clone()).await;
+    let config = hub.add_channel(&key(1));
+    let store = MemoryStore::new();
+    let before = builder(&hub, key(1), store.clone()).rpc(node.url.clone());
+    let (client, id) = attached(&hub, config, before).await;
+    let invoice = held(&hub, &client.channel(id)).await;
+    client.shutdown().await;
+
+    *node.takes.lock().unwrap() = Some(SIGNED.to_vec());
+    node.hides_channels.store(true, Ordering::SeqCst);
+    let after = builder(&hub, key(1), store).rpc(node.url.clone());
+    let client = after
+        .chain_poll(Duration::from_millis(10))
+        .connect()
+        .await
+        .unwrap();
+    let channel = client.channel(id);
+    channel.wait_live().await.unwrap();
+    let releasing = tokio::spawn({
+        let channel = channel.clone();
+        async move { channel.release(&invoice, signed()).await }
+    });
+    eventually("the resolver was asked", || node.asked.load(Ordering::SeqCst) > 0).await;
+    channel.quote(ChannelId([9; 32]), 1_u128).await.unwrap();
+    assert!(!releasing.is_finished(), "{:?}", releasing.await);
+    assert!(hub.state().revealed.is_empty(), "a witness was told");
+    node.hides_channels.store(false, Ordering::SeqCst);
+    eventually("the witness is told", || hub.state().revealed == [1]).await;
+}
+
+/// A lock that pays an invoice on a resolver and is held.
+async fn held(hub: &Hub, channel: &ChannelHandle) -> SignedInvoice {
+    let condition = Condition::data(client_sdk::Address::repeat_byte(0x0e), b"deal");
+    let life = Duration::from_secs(3600);
+    let invoice = channel.invoice_on(40_u128, life, Digest::ZERO, condition);
+    let invoice = invoice.await.unwrap();
+    let expiry = hub.clock().now.after(2 * 3600);
+    hub.lock(&channel.id(), Amount(40), &invoice, expiry);
+    channel.held(&invoice).await.unwrap();
+    invoice
+}
+
+fn signed() -> Witness {
+    Witness::new(SIGNED.to_vec()).unwrap()
+}
+
+#[tokio::test]
 async fn with_two_nodes_one_may_stand_still_or_be_down() {
     let mut world = World::with(2).await;
     world.nodes[0].stand_still();
@@ -351,7 +420,7 @@ async fn one_of_two_nodes_alone_has_no_say_about_a_resolver() {
         .await
         .unwrap();
     *world.nodes[0].takes.lock().unwrap() = Some(vec![7; 20]);
-    let witness = client_sdk::Witness::new(vec![7; 20]).unwrap();
+    let witness = Witness::new(vec![7; 20]).unwrap();
     let refused = world.channel.release(&invoice, witness.clone()).await;
     assert!(
         matches!(refused, Err(ChannelError::WitnessRefused)),

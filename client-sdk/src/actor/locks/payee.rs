@@ -14,7 +14,7 @@ use protocol_spec::{
 use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::oneshot;
 
-pub(in crate::actor) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
+pub(crate) type AcceptReply = oneshot::Sender<Result<LockedReceived, ChannelError>>;
 pub(in crate::actor) type HeldReply = oneshot::Sender<Result<LockHeld, ChannelError>>;
 
 /// Calls about locks that wait for their answers on one connection: after a resume there may be news of thousands, and a hub

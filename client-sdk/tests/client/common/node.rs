@@ -32,6 +32,8 @@ pub struct Node {
     pub stands_at: Mutex<Option<u64>>,
     /// Answers nothing but errors.
     pub down: AtomicBool,
+    /// Asked for a channel it answers an error.
+    pub hides_channels: AtomicBool,
     /// All channels are disputed.
     pub disputed: AtomicBool,
     /// What it lies about; nothing by default.
@@ -65,6 +67,7 @@ impl Node {
             asked: AtomicU64::new(0),
             stands_at: Mutex::default(),
             down: AtomicBool::new(false),
+            hides_channels: AtomicBool::new(false),
             disputed: AtomicBool::new(false),
             lie: Mutex::default(),
         });
@@ -115,9 +118,12 @@ impl Node {
     }
 
     fn answer(&self, request: &Value) -> Value {
-        if self.down.load(Ordering::SeqCst) {
+        let out_of_order = || {
             let error = json!({"code": -32000, "message": "out of order"});
-            return json!({"jsonrpc": "2.0", "id": request["id"], "error": error});
+            json!({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        };
+        if self.down.load(Ordering::SeqCst) {
+            return out_of_order();
         }
         let call = &request["params"][0];
         let result = match request["method"].as_str().unwrap() {
@@ -130,6 +136,7 @@ impl Node {
                 let takes = takes.is_some_and(|digits| call["input"].as_str().unwrap().contains(&digits));
                 json!(format!("0x{:064x}", u8::from(takes)))
             }
+            "eth_call" if self.hides_channels.load(Ordering::SeqCst) => return out_of_order(),
             "eth_call" => self.channel(call),
             other => panic!("{other} is not in the script"),
         };

@@ -2,7 +2,7 @@
 
 use super::{
     ChainPosition, Ledger, Policy, Vault,
-    blocks::Shared,
+    blocks::{Item, Shared},
     compact::{Compact, put_all},
     entry::{Entry, EventRow},
     log::{Log, RowChange, Tail},
@@ -128,7 +128,7 @@ impl Ledger {
     }
 
     /// Rows for everything, as the first checkpoint of a new database.
-    pub(crate) fn checkpoint_all(&mut self) -> Checkpoint {
+    pub fn checkpoint_all(&mut self) -> Checkpoint {
         self.unsave();
         Checkpoint {
             upto: 0,
@@ -180,7 +180,7 @@ impl Saved {
         self.rows.push(Unwritten::Channel(channel, row, Box::new(tails)));
     }
 
-    fn log<T: Clone>(
+    fn log<T: Item>(
         &mut self,
         log: &mut Log<T>,
         row_items: usize,
@@ -218,16 +218,12 @@ impl Unwritten {
                 (Table::Channels, channel.0.to_vec(), pack(&row))
             }
             Self::Payments(channel, first, items) => {
-                (Table::Payments, log_key(channel, first), in_row(items.iter()))
+                (Table::Payments, log_key(channel, first), in_row(&items))
             }
-            Self::Events(channel, first, items) => {
-                (Table::Events, log_key(channel, first), in_row(items.iter()))
+            Self::Events(channel, first, items) => (Table::Events, log_key(channel, first), in_row(&items)),
+            Self::Unacknowledged(channel, first, items) => {
+                (Table::Unacknowledged, log_key(channel, first), in_row(&items))
             }
-            Self::Unacknowledged(channel, first, items) => (
-                Table::Unacknowledged,
-                log_key(channel, first),
-                in_row(items.iter()),
-            ),
         }
     }
 }
@@ -237,9 +233,9 @@ fn log_key(channel: ChannelId, first: u64) -> Vec<u8> {
     [channel.0.as_slice(), &first.to_be_bytes()].concat()
 }
 
-fn in_row<'a, T: Compact + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<u8> {
+fn in_row<T: Item + Compact>(items: &Shared<T>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    put_all(items, &mut bytes);
+    put_all(items.iter(), &mut bytes);
     bytes
 }
 

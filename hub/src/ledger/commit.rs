@@ -413,10 +413,9 @@ impl Ledger {
                         .saturating_add(EVENTS_PER_COMMIT_MAX)
                         .saturating_sub(1),
                 );
-                for position in subscriber.next..=until {
-                    let Some(row) = entry.event(position) else {
-                        continue;
-                    };
+                let count = until.saturating_add(1).saturating_sub(subscriber.next);
+                let count = usize::try_from(count).unwrap_or_default();
+                for (position, row) in entry.stored.events.iter_from(subscriber.next).take(count) {
                     shown = shown.saturating_add(1);
                     commit.outputs.push(Output::Event(Box::new(EventOut {
                         session: subscriber.session,

@@ -2,13 +2,14 @@
 //! and most of a wide number is zeros.
 
 use super::{
+    blocks::{BLOCK_ITEMS, Block, Item, Plain},
     entry::EventRow,
     output::Issue,
     payments::{Known, Outcome},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{Amount, Digest, Seq, UnixSeconds};
-use std::{io, sync::Arc};
+use std::{io, marker::PhantomData, sync::Arc};
 
 /// An item as bytes behind those of the one before, if there is one.
 pub(super) trait Compact: Sized {
@@ -19,12 +20,44 @@ pub(super) trait Compact: Sized {
 }
 
 /// All of them; the first stands alone.
-pub(super) fn put_all<'a, T: Compact + 'a>(items: impl Iterator<Item = &'a T>, to: &mut Vec<u8>) {
+pub(super) fn put_all<T: Compact>(items: impl Iterator<Item = T>, to: &mut Vec<u8>) {
     let mut before = None;
     for item in items {
-        item.put(before, to);
+        item.put(before.as_ref(), to);
         before = Some(item);
     }
+}
+
+/// Items as bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Packed<T>(Arc<[u8]>, PhantomData<fn() -> T>);
+
+impl<T: Compact + Clone> Block<T> for Packed<T> {
+    fn of(items: impl Iterator<Item = T>) -> Self {
+        let mut bytes = Vec::with_capacity(BLOCK_ITEMS.saturating_mul(size_of::<T>()));
+        put_all(items, &mut bytes);
+        Self(bytes.as_slice().into(), PhantomData)
+    }
+
+    fn read(&self, before: Option<&T>, at: &mut usize) -> Option<T> {
+        let mut rest = self.0.get(*at..)?;
+        let item = T::take(before, &mut rest).ok()?;
+        *at = self.0.len().saturating_sub(rest.len());
+        Some(item)
+    }
+}
+
+impl Item for Known {
+    type Block = Packed<Self>;
+}
+
+impl Item for EventRow {
+    type Block = Packed<Self>;
+}
+
+/// Few are kept, and none for long.
+impl Item for Arc<Issue> {
+    type Block = Plain<Self>;
 }
 
 impl Compact for Known {
@@ -79,7 +112,6 @@ impl Compact for EventRow {
     }
 }
 
-/// Few are kept, and none for long.
 impl Compact for Arc<Issue> {
     fn put(&self, _before: Option<&Self>, to: &mut Vec<u8>) {
         put_borsh(self, to);
@@ -200,9 +232,9 @@ mod tests {
         }
     }
 
-    fn bytes_of<T: Compact>(items: &[T]) -> Vec<u8> {
+    fn bytes_of<T: Compact + Clone>(items: &[T]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put_all(items.iter(), &mut bytes);
+        put_all(items.iter().cloned(), &mut bytes);
         bytes
     }
 
@@ -216,7 +248,7 @@ mod tests {
         Ok(items)
     }
 
-    fn comes_back<T: Compact + PartialEq + std::fmt::Debug>(items: &[T]) {
+    fn comes_back<T: Compact + Clone + PartialEq + std::fmt::Debug>(items: &[T]) {
         let bytes = bytes_of(items);
         assert_eq!(items_of::<T>(items.len(), &bytes).unwrap(), items);
         for len in 0..bytes.len() {

@@ -226,10 +226,6 @@ impl Entry {
         self.stored.events.end().saturating_sub(1)
     }
 
-    pub(super) fn event(&self, position: u64) -> Option<&EventRow> {
-        self.stored.events.get(position)
-    }
-
     /// The hub's view as clients see it.
     pub(super) fn info(&self) -> ChannelInfo {
         let (funds, channel) = (self.channel.funds(), &self.channel);
@@ -279,7 +275,7 @@ impl Entry {
                 }
                 None => {
                     base = frames.last().map_or(seen, |last| last.voucher.seq);
-                    frames.push(Arc::clone(issue));
+                    frames.push(issue);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! written with each change anyway.
 
 use super::{
-    blocks::{Blocks, Shared},
+    blocks::{Blocks, Item, Shared},
     compact::{Compact, put_all},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -19,7 +19,7 @@ const LONGER: [usize; 3] = [4, 2, 1];
 /// Items with positions from 1 on. Serialized it is only its two ends: the items come back by [`Log::restore`] and
 /// [`Log::take_tail`].
 #[derive(Clone, Debug)]
-pub(super) struct Log<T> {
+pub(super) struct Log<T: Item> {
     items: Blocks<T>,
     /// Position of the first item kept, or of the next one.
     from: u64,
@@ -30,19 +30,19 @@ pub(super) struct Log<T> {
 }
 
 /// What a checkpoint does with a log's rows, each named by the position of its first item.
-pub(super) enum RowChange<T> {
+pub(super) enum RowChange<T: Item> {
     Put(u64, Shared<T>),
     Delete(u64),
 }
 
 /// The items behind all rows.
 #[derive(Debug)]
-pub(super) struct Tail<T> {
+pub(super) struct Tail<T: Item> {
     first: u64,
     items: Shared<T>,
 }
 
-impl<T: Compact> Tail<T> {
+impl<T: Item + Compact> Tail<T> {
     pub(super) fn put(&self, to: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
         let _ = self.first.serialize(to);
@@ -50,7 +50,7 @@ impl<T: Compact> Tail<T> {
     }
 }
 
-impl<T> Default for Log<T> {
+impl<T: Item> Default for Log<T> {
     fn default() -> Self {
         Self {
             items: Blocks::default(),
@@ -61,7 +61,7 @@ impl<T> Default for Log<T> {
     }
 }
 
-impl<T> Log<T> {
+impl<T: Item> Log<T> {
     /// Position of the first item kept; of the next one, if there is none.
     pub(super) fn from(&self) -> u64 {
         self.from
@@ -84,13 +84,20 @@ impl<T> Log<T> {
         self.items.back()
     }
 
-    pub(super) fn get(&self, position: u64) -> Option<&T> {
+    pub(super) fn get(&self, position: u64) -> Option<T> {
         let at = position.checked_sub(self.from)?;
         self.items.get(usize::try_from(at).ok()?)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = T> {
         self.items.iter()
+    }
+
+    /// From a position on, with the positions.
+    pub(super) fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, T)> {
+        let first = position.max(self.from);
+        let passed = usize::try_from(first.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        (first..).zip(self.items.iter_from(passed))
     }
 
     /// For lookups by order.
@@ -133,9 +140,7 @@ impl<T> Log<T> {
             .for_each(|item| self.items.push(item));
         Ok(())
     }
-}
 
-impl<T: Clone> Log<T> {
     /// What makes the rows in the store those of now, each with `row_items` or, where much is new, twice or four times as many;
     /// and what is behind them. The log takes it for done.
     pub(super) fn save(&mut self, row_items: usize, mut change: impl FnMut(RowChange<T>)) -> Tail<T> {
@@ -164,7 +169,7 @@ impl<T: Clone> Log<T> {
     }
 }
 
-impl<T: Compact> Log<T> {
+impl<T: Item + Compact> Log<T> {
     /// After the last row. Errors: a row is missing, or what [`Tail::put`] wrote.
     pub(super) fn take_tail(&mut self, from: &mut &[u8]) -> io::Result<()> {
         let end = std::mem::replace(&mut self.saved, u64::deserialize(from)?);
@@ -208,13 +213,13 @@ impl<T: Compact> Log<T> {
     }
 }
 
-impl<T> BorshSerialize for Log<T> {
+impl<T: Item> BorshSerialize for Log<T> {
     fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
         (self.from, self.end()).serialize(writer)
     }
 }
 
-impl<T> BorshDeserialize for Log<T> {
+impl<T: Item> BorshDeserialize for Log<T> {
     fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
         let (from, end) = <(u64, u64)>::deserialize_reader(reader)?;
         // There is always a next position.
@@ -232,11 +237,16 @@ impl<T> BorshDeserialize for Log<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::compact::Packed;
     use std::collections::BTreeMap;
 
     const ROW_ITEMS: usize = 50;
     /// More than a block.
     const LONG: usize = 150;
+
+    impl Item for u32 {
+        type Block = Packed<Self>;
+    }
 
     /// Each says by how much it is above the one before.
     impl Compact for u32 {
@@ -265,7 +275,7 @@ mod tests {
             let mut written = 0;
             let tail = log.save(row_items, |change| match change {
                 RowChange::Put(first, items) => {
-                    let items: Vec<u32> = items.iter().copied().collect();
+                    let items: Vec<u32> = items.iter().collect();
                     let lengths = LONGER.map(|times| row_items.saturating_mul(times));
                     assert!(lengths.contains(&items.len()), "{} items", items.len());
                     written = items.len().saturating_add(written);

@@ -26,7 +26,7 @@ pub(super) struct Known {
     pub(super) outcome: Outcome,
 }
 
-/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes five to
+/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes nine to
 /// some twenty bytes here; and a small table that grows keeps nobody waiting.
 #[derive(Clone, Default)]
 pub(super) struct Places {
@@ -35,66 +35,86 @@ pub(super) struct Places {
     hasher: DefaultHashBuilder,
 }
 
-/// The low half of a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Place(u32);
+struct Place {
+    /// The low half of a position.
+    position: u32,
+    /// The low half of its id's hash: nearly always enough to tell that it is another one, without the list.
+    hash: u32,
+}
+
+fn low_half(number: u64) -> u32 {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
 
 impl Place {
-    fn of(position: u64) -> Self {
-        let [a, b, c, d, ..] = position.to_le_bytes();
-        Self(u32::from_le_bytes([a, b, c, d]))
+    fn of(position: u64, hash: u32) -> Self {
+        Self {
+            position: low_half(position),
+            hash,
+        }
     }
 
     /// In a list that begins there, and never has four billion.
     fn position(self, from: u64) -> u64 {
-        from.saturating_add(self.0.wrapping_sub(Self::of(from).0).into())
+        from.saturating_add(self.position.wrapping_sub(low_half(from)).into())
     }
 
-    fn known(self, list: &Log<Known>) -> Option<&Known> {
-        list.get(self.position(list.from()))
+    /// For the table, which looks at both ends.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << u32::BITS | u64::from(hash)
+    }
+
+    fn rehash(&self) -> u64 {
+        Self::spread(self.hash)
     }
 }
 
 impl Places {
     pub(super) fn of(list: &Log<Known>) -> Self {
         let mut places = Self::default();
-        places.table.reserve(list.len(), |_| 0);
-        let hasher = &places.hasher;
-        for (position, known) in (list.from()..).zip(list.iter()) {
-            // There is room: nothing is hashed again.
-            let hash = hash_of(hasher, known.id);
-            places.table.insert_unique(hash, Place::of(position), |_| 0);
+        places.table.reserve(list.len(), Place::rehash);
+        for (position, known) in list.iter_from(list.from()) {
+            places.note(position, known.id);
         }
         places
     }
 
-    fn find<'a>(&self, list: &'a Log<Known>, id: PaymentId) -> Option<&'a Known> {
-        let known = |place: &Place| place.known(list).filter(|known| known.id == id);
-        let place = self
-            .table
-            .find(hash_of(&self.hasher, id), |place| known(place).is_some());
-        place.and_then(known)
+    fn hash_of(&self, id: PaymentId) -> u32 {
+        low_half(self.hasher.hash_one(u128::from_le_bytes(id.0)))
+    }
+
+    fn note(&mut self, position: u64, id: PaymentId) {
+        let place = Place::of(position, self.hash_of(id));
+        self.table.insert_unique(place.rehash(), place, Place::rehash);
+    }
+
+    fn find(&self, list: &Log<Known>, id: PaymentId) -> Option<Known> {
+        let hash = self.hash_of(id);
+        let at = |place: &Place| list.get(place.position(list.from()));
+        let place = self.table.find(Place::spread(hash), |place| {
+            place.hash == hash && at(place).is_some_and(|known| known.id == id)
+        });
+        place.and_then(at)
     }
 
     /// The list's last payment is new.
     fn note_last(&mut self, list: &Log<Known>) {
         let Some(known) = list.back() else { return };
-        let hash = hash_of(&self.hasher, known.id);
-        let place = Place::of(list.end().saturating_sub(1));
-        self.table.insert_unique(hash, place, hash_at(list, &self.hasher));
+        self.note(list.end().saturating_sub(1), known.id);
     }
 
     /// The list's first payment is about to go.
     fn forget_first(&mut self, list: &Log<Known>) {
         let Some(known) = list.front() else { return };
-        let (hash, first) = (hash_of(&self.hasher, known.id), Place::of(list.from()));
-        if let Ok(found) = self.table.find_entry(hash, |place| *place == first) {
+        let first = Place::of(list.from(), self.hash_of(known.id));
+        if let Ok(found) = self.table.find_entry(first.rehash(), |place| *place == first) {
             found.remove();
         }
         let (kept, room) = (self.table.len(), self.table.capacity());
         if room > ROOM_KEPT && kept < room >> 2 {
-            let hash_at = hash_at(list, &self.hasher);
-            self.table.shrink_to(kept.saturating_mul(2), hash_at);
+            self.table.shrink_to(kept.saturating_mul(2), Place::rehash);
         }
     }
 }
@@ -108,18 +128,9 @@ impl fmt::Debug for Places {
 /// A table that has become a quarter full is made smaller, unless it has room for no more than this.
 const ROOM_KEPT: usize = 64;
 
-/// For a table that is made larger or smaller.
-fn hash_at<'a>(list: &'a Log<Known>, hasher: &'a DefaultHashBuilder) -> impl Fn(&Place) -> u64 + 'a {
-    |place| place.known(list).map_or(0, |known| hash_of(hasher, known.id))
-}
-
-fn hash_of(hasher: &DefaultHashBuilder, id: PaymentId) -> u64 {
-    hasher.hash_one(u128::from_le_bytes(id.0))
-}
-
 impl Entry {
     /// A payment of this payer that is not forgotten.
-    pub(super) fn known(&self, id: PaymentId) -> Option<&Known> {
+    pub(super) fn known(&self, id: PaymentId) -> Option<Known> {
         self.places.find(&self.stored.payments, id)
     }
 
@@ -154,8 +165,8 @@ impl Ledger {
     }
 
     /// What became of a payment, if it is known.
-    pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<&Outcome> {
-        Some(&self.entries.get(payer)?.known(id)?.outcome)
+    pub(super) fn outcome(&self, payer: usize, id: PaymentId) -> Option<Outcome> {
+        Some(self.entries.get(payer)?.known(id)?.outcome)
     }
 }
 
@@ -227,7 +238,7 @@ mod tests {
             for number in from.max(list.from().saturating_sub(100))..next + 10 {
                 let is_kept = (list.from()..list.end()).contains(&number);
                 let found = places.find(&list, known(number).id);
-                assert_eq!(found, is_kept.then(|| known(number)).as_ref(), "{number}");
+                assert_eq!(found, is_kept.then(|| known(number)), "{number}");
             }
             if draw(10) == 0 {
                 places = Places::of(&list);

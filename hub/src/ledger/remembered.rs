@@ -124,7 +124,7 @@ impl Entry {
     pub(super) fn weight_after(&self, seq: Seq) -> u64 {
         let backlog = self.stored.backlog.iter();
         let after = backlog.filter(|issue| issue.voucher.seq > seq);
-        after.map(|issue| weight(issue)).sum()
+        after.map(|issue| weight(&issue)).sum()
     }
 
     /// When the first id or the first receipt was committed, whichever was earlier. The maximum, if there is none. Both are far

@@ -2,6 +2,7 @@
 
 use super::{
     Ledger, Policy,
+    blocks::Item,
     checkpoint::{Meta, VERSION, decode},
     cold::Cold,
     compact::Compact,
@@ -255,7 +256,7 @@ fn corrupt(_: io::Error) -> Reject {
 }
 
 /// The rows of one channel's log, which are the next ones, if there are any, and the log's tail.
-fn restore_log<T: Compact>(
+fn restore_log<T: Item + Compact>(
     log: &mut Log<T>,
     channel: &[u8],
     rows: &mut Peekable<vec::IntoIter<Row>>,

@@ -58,7 +58,7 @@ fn replayed(written: &Written, bytes: &[u8]) {
     }
     let number = written.records.len() as u64 + 1;
     if ledger.replay(number, bytes).is_ok() {
-        reads_back(&mut ledger, number);
+        reads_back(&mut ledger);
     }
 }
 
@@ -85,27 +85,17 @@ fn restored(written: &Written, table: Table, bytes: &[u8]) {
     }
     let mut ledger = new();
     if ledger.restore(written.state.upto, tables).is_ok() {
-        reads_back(&mut ledger, written.state.upto);
+        reads_back(&mut ledger);
     }
 }
 
-fn reads_back(ledger: &mut Ledger, upto: u64) {
-    let channels = ledger.channels();
-    let state = ledger.checkpoint();
+/// All of its state is written, read, and written again.
+fn reads_back(ledger: &mut Ledger) {
+    let state = ledger.checkpoint_all();
     let mut again = new();
-    // Only what changed is in a checkpoint: rows of others stay as they are.
-    let whole = state
-        .puts
-        .iter()
-        .filter(|(table, ..)| *table == Table::Channels)
-        .count()
-        == channels;
-    if whole {
-        again
-            .restore(upto, tables_of(&state))
-            .expect("what was written is read");
-        assert_eq!(again.channels(), channels);
-    }
+    let read = again.restore(state.upto, tables_of(&state));
+    read.expect("what was written is read");
+    assert_eq!(again.checkpoint_all().puts, state.puts, "it is another state");
 }
 
 fn tables_of(state: &Checkpoint) -> Tables {
@@ -121,6 +111,14 @@ fn tables_of(state: &Checkpoint) -> Tables {
             Table::Evidence | Table::Settings => {}
         }
     }
+    // As a store has them.
+    let lists = [
+        &mut tables.channels,
+        &mut tables.payments,
+        &mut tables.events,
+        &mut tables.unacknowledged,
+    ];
+    lists.into_iter().for_each(|rows| rows.sort_unstable());
     tables
 }
 

@@ -327,7 +327,6 @@ impl Entry {
         }
         self.queue.is_empty()
             && self.lock_queue.is_empty()
-            && self.release_queue.is_empty()
             && self.lock_news.is_empty()
             && self.quoting.is_empty()
             && self.open.is_empty()

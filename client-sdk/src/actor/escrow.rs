@@ -106,6 +106,15 @@ impl Actor {
         }
     }
 
+    /// What waits for the chain to be read waits no longer. Nothing of it was stored.
+    pub(super) fn fail_waiting_releases(&mut self) {
+        let queues = self.entries.values_mut().map(|entry| &mut entry.release_queue);
+        for order in queues.flat_map(mem::take) {
+            // Not with the commit: nothing may be committed any more.
+            let _ = order.reply.send(Err(ChannelError::ChainStale));
+        }
+    }
+
     /// R11: gives up the lock that is held for the invoice, for good.
     pub(super) fn give_up(&mut self, hash: Digest, reply: oneshot::Sender<Result<(), ChannelError>>) {
         let given_up = self.try_give_up(hash);

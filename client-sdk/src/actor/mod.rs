@@ -319,6 +319,7 @@ impl Actor {
 
     /// Tells everybody who waits that it is over.
     fn stop(mut self, why: &str) {
+        self.fail_waiting_releases();
         for entry in self.entries.values_mut() {
             entry.fail_all(|| PayError::Stopped(why.to_owned()), &mut self.outcomes);
             entry.fail_stream(crate::StreamError::Stopped(why.to_owned()));

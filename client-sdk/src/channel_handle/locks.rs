@@ -125,11 +125,14 @@ impl ChannelHandle {
     }
 
     /// Opens the lock that is held for `invoice` with what its resolver takes, and waits until a voucher of the hub pays
-    /// it. The chain is asked first, as the adjudicator would: a wrong witness goes nowhere.
+    /// it. The chain is asked first, as the adjudicator would: a wrong witness goes nowhere. Just after a start it waits until
+    /// the channel has been read from the chain, some 20 seconds at most.
     ///
-    /// Errors: [`ChannelError::WitnessRefused`], [`ChannelError::NotHeld`]. After [`ChannelError::Offline`] and
-    /// [`ChannelError::LockAtRisk`] the witness is stored and in the evidence: the hub is told as soon as it is back, and half
-    /// an hour before the expiry at the latest it is collected on chain without it (R21).
+    /// Errors: [`ChannelError::WitnessRefused`], [`ChannelError::NotHeld`]; [`ChannelError::ChainStale`] while the view of the
+    /// chain is too old, or when the client is shut down before it has read the chain: release again. After
+    /// [`ChannelError::Offline`], [`ChannelError::LockAtRisk`] and [`ChannelError::Stopped`] the witness is stored and in the
+    /// evidence: the hub is told as soon as it is back, and half an hour before the expiry at the latest it is collected on
+    /// chain without it (R21).
     pub async fn release(
         &self,
         invoice: &SignedInvoice,

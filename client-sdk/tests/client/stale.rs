@@ -4,7 +4,7 @@
 use crate::common::{Hub, Lie, Node, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
-    MemoryStore, PayError, Ports, UnixSeconds, Witness,
+    LockedReceived, MemoryStore, PayError, Ports, UnixSeconds, Witness,
 };
 use protocol_spec::{Amount, Condition, Invoice, Preimage, Seq, SignedInvoice};
 use std::{
@@ -14,7 +14,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::broadcast::Receiver;
+use tokio::{sync::broadcast::Receiver, task::JoinHandle};
 
 /// More than `lag`, less than a quarter of the challenge period; and more than that.
 const FOR_LOCKS: u64 = 11 * 60;
@@ -288,31 +288,54 @@ async fn a_release_just_after_a_start_waits_for_the_first_reading() {
     let node = Node::start(hub.clone()).await;
     let config = hub.add_channel(&key(1));
     let store = MemoryStore::new();
-    let before = builder(&hub, key(1), store.clone()).rpc(node.url.clone());
-    let (client, id) = attached(&hub, config, before).await;
+    let first = builder(&hub, key(1), store.clone()).rpc(node.url.clone());
+    let (client, id) = attached(&hub, config, first).await;
     let invoice = held(&hub, &client.channel(id)).await;
     client.shutdown().await;
-
     *node.takes.lock().unwrap() = Some(SIGNED.to_vec());
-    node.hides_channels.store(true, Ordering::SeqCst);
-    let after = builder(&hub, key(1), store).rpc(node.url.clone());
-    let client = after
-        .chain_poll(Duration::from_millis(10))
-        .connect()
-        .await
-        .unwrap();
-    let channel = client.channel(id);
-    channel.wait_live().await.unwrap();
-    let releasing = tokio::spawn({
-        let channel = channel.clone();
-        async move { channel.release(&invoice, signed()).await }
-    });
-    eventually("the resolver was asked", || node.asked.load(Ordering::SeqCst) > 0).await;
-    channel.quote(ChannelId([9; 32]), 1_u128).await.unwrap();
-    assert!(!releasing.is_finished(), "{:?}", releasing.await);
+
+    // Shut down before, it is not kept, and says so.
+    let (client, releasing) = releases_unread(&hub, &node, &store, &invoice).await;
+    client.shutdown().await;
+    let ended = releasing.await.unwrap();
+    assert!(matches!(ended, Err(ChannelError::ChainStale)), "{ended:?}");
+
+    // What is read first is too old.
+    let (client, releasing) = releases_unread(&hub, &node, &store, &invoice).await;
+    *node.stands_at.lock().unwrap() = Some(hub.clock().now.0 - FOR_LOCKS);
+    node.hides_channels.store(false, Ordering::SeqCst);
+    let ended = releasing.await.unwrap();
+    assert!(matches!(ended, Err(ChannelError::ChainStale)), "{ended:?}");
+    client.shutdown().await;
+    assert!(hub.state().revealed.is_empty(), "a witness was told");
+
+    node.go_on();
+    let (_client, _releasing) = releases_unread(&hub, &node, &store, &invoice).await;
     assert!(hub.state().revealed.is_empty(), "a witness was told");
     node.hides_channels.store(false, Ordering::SeqCst);
     eventually("the witness is told", || hub.state().revealed == [1]).await;
+}
+
+type Releasing = JoinHandle<Result<LockedReceived, ChannelError>>;
+
+/// A client that has started, has not read its channel, and releases.
+async fn releases_unread(
+    hub: &Hub,
+    node: &Node,
+    store: &MemoryStore,
+    invoice: &SignedInvoice,
+) -> (Client, Releasing) {
+    node.hides_channels.store(true, Ordering::SeqCst);
+    let builder = builder(hub, key(1), store.clone()).rpc(node.url.clone());
+    let connecting = builder.chain_poll(Duration::from_millis(10)).connect();
+    let client = connecting.await.unwrap();
+    let channel = client.channel(invoice.invoice.channel_id);
+    channel.wait_live().await.unwrap();
+    let invoice = invoice.clone();
+    let mut releasing = tokio::spawn(async move { channel.release(&invoice, signed()).await });
+    let at_once = tokio::time::timeout(Duration::from_millis(300), &mut releasing).await;
+    assert!(at_once.is_err(), "{at_once:?}");
+    (client, releasing)
 }
 
 /// A lock that pays an invoice on a resolver and is held.

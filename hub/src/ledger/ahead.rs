@@ -11,7 +11,7 @@ use super::{
 use crate::digests;
 use hub_verify::prefetch;
 use protocol_spec::{ChannelId, Digest, Domain, Op, Payee, PaymentId, Reject, UnixSeconds, Voucher};
-use std::{hint::black_box, vec::IntoIter};
+use std::vec::IntoIter;
 
 /// Looked at together: few enough that what was loaded for them is still near when the last one is applied.
 const TOGETHER: usize = 16;
@@ -164,7 +164,7 @@ impl Ledger {
         entries.iter().for_each(|entry| entry.load_rows());
         for (payer, id) in ids {
             // Here the CPU has several of these look-ups under way at a time; where they are needed, one.
-            black_box(payer.known(id));
+            payer.load_place(id);
         }
         entries.iter().for_each(|entry| entry.load_oldest_voucher());
     }

@@ -1,75 +1,21 @@
-//! A queue in blocks: it grows without moving what is in it, and whole blocks can be shared. Items of most lists are nearly
-//! always looked at while they are new, if ever: in a full block they take no more than their bytes do in a row of the store.
+//! A queue in blocks: it grows without moving what is in it, and whole blocks can be shared. Most lists are looked at while they
+//! are new, if ever: in a full block an item takes hardly more than its bytes in a row of the store.
 
-use std::{cmp::Ordering, collections::VecDeque, fmt, ops::Range, sync::Arc};
+use super::{
+    block::{Block, Item},
+    compact::{put_all, put_number, take_number},
+};
+use std::{cmp::Ordering, collections::VecDeque, io, ops::Range};
 
-/// Items in one block.
-pub(super) const BLOCK_ITEMS: usize = 64;
-
-/// What a queue keeps.
-pub(super) trait Item: Clone + fmt::Debug {
-    /// What a full block of it is.
-    type Block: Block<Self> + fmt::Debug;
-}
-
-/// Items in order, which never change: whoever writes them down holds them too.
-pub(super) trait Block<T>: Clone {
-    fn of(items: impl Iterator<Item = T>) -> Self;
-
-    /// The item at `at`, which then is the place of the next one; `before` is the one before. `None` behind the last.
-    fn read(&self, before: Option<&T>, at: &mut usize) -> Option<T>;
-}
-
-/// Items as they are.
-#[derive(Clone, Debug)]
-pub(super) struct Plain<T>(Arc<[T]>);
-
-impl<T: Clone> Block<T> for Plain<T> {
-    fn of(items: impl Iterator<Item = T>) -> Self {
-        Self(items.collect())
-    }
-
-    fn read(&self, _before: Option<&T>, at: &mut usize) -> Option<T> {
-        let item = self.0.get(*at)?.clone();
-        *at = at.saturating_add(1);
-        Some(item)
-    }
-}
-
-/// Items of a block, from its first on.
-#[derive(Debug)]
-struct Reader<'a, T: Item> {
-    block: &'a T::Block,
-    before: Option<T>,
-    at: usize,
-}
-
-impl<'a, T: Item> Reader<'a, T> {
-    fn of(block: &'a T::Block) -> Self {
-        Self {
-            block,
-            before: None,
-            at: 0,
-        }
-    }
-}
-
-impl<T: Item> Iterator for Reader<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        let item = self.block.read(self.before.as_ref(), &mut self.at)?;
-        self.before = Some(item.clone());
-        Some(item)
-    }
-}
+/// A tail that has become a quarter full gives memory back, unless it has room for no more than this.
+const ROOM_KEPT: usize = 64;
 
 /// Items in order. A short queue is its tail.
 #[derive(Clone, Debug)]
 pub(super) struct Blocks<T: Item> {
     /// Of the first full block, if there is one: its first item that is not gone, and the place of the next one in it.
-    first: Option<(T, usize)>,
-    full: VecDeque<T::Block>,
+    first: Option<Box<(T, usize)>>,
+    full: VecDeque<Block<T>>,
     /// Items of the first full block that are gone; fewer than it has.
     gone: usize,
     /// Those behind all blocks: never none where there is a full one.
@@ -79,7 +25,7 @@ pub(super) struct Blocks<T: Item> {
 /// Items of a queue as they were, whatever becomes of it.
 #[derive(Debug)]
 pub(super) struct Shared<T: Item> {
-    blocks: Vec<(T::Block, Range<usize>)>,
+    blocks: Vec<(Block<T>, Range<usize>)>,
     /// Behind these.
     rest: Vec<T>,
 }
@@ -87,8 +33,8 @@ pub(super) struct Shared<T: Item> {
 impl<T: Item> Shared<T> {
     pub(super) fn iter(&self) -> impl Iterator<Item = T> {
         let blocks = self.blocks.iter().flat_map(|(block, range)| {
-            let items = Reader::<T>::of(block).skip(range.start);
-            items.take(range.len())
+            let passed = block.iter().skip(range.start);
+            passed.take(range.len())
         });
         blocks.chain(self.rest.iter().cloned())
     }
@@ -108,7 +54,7 @@ impl<T: Item> Default for Blocks<T> {
 impl<T: Item> Blocks<T> {
     /// Items in full blocks, gone ones included.
     fn in_full(&self) -> usize {
-        self.full.len().saturating_mul(BLOCK_ITEMS)
+        self.full.len().saturating_mul(T::BLOCK_ITEMS)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,7 +63,7 @@ impl<T: Item> Blocks<T> {
     }
 
     pub(super) fn front(&self) -> Option<&T> {
-        let in_block = self.first.as_ref().map(|(item, _)| item);
+        let in_block = self.first.as_deref().map(|(item, _)| item);
         in_block.or_else(|| self.tail.front())
     }
 
@@ -137,45 +83,40 @@ impl<T: Item> Blocks<T> {
     pub(super) fn iter_from(&self, at: usize) -> impl Iterator<Item = T> {
         let at = at.saturating_add(self.gone);
         let first = at
-            .checked_div(BLOCK_ITEMS)
+            .checked_div(T::BLOCK_ITEMS)
             .unwrap_or_default()
             .min(self.full.len());
-        let passed = at.saturating_sub(first.saturating_mul(BLOCK_ITEMS));
+        let passed = at.saturating_sub(first.saturating_mul(T::BLOCK_ITEMS));
         let (in_block, in_tail) = match first < self.full.len() {
             true => (passed, 0),
             false => (0, passed),
         };
-        let blocks = self.full.range(first..).flat_map(Reader::<T>::of);
+        let blocks = self.full.range(first..).flat_map(Block::iter);
         let tail = self.tail.range(in_tail.min(self.tail.len())..);
         blocks.skip(in_block).chain(tail.cloned())
     }
 
     /// The item for which `order` says that it is the one, in a queue ordered by it.
     pub(super) fn search(&self, order: impl Fn(&T) -> Ordering) -> Option<T> {
-        if self
-            .tail
-            .front()
-            .is_none_or(|first| order(first) == Ordering::Greater)
-        {
-            let begins = |block: &T::Block| Reader::<T>::of(block).next();
-            let not_behind = |item: T| order(&item) != Ordering::Greater;
-            let blocks = self
-                .full
-                .partition_point(|block| begins(block).is_some_and(not_behind));
-            let at = blocks.checked_sub(1)?;
-            let gone = if at == 0 { self.gone } else { 0 };
-            let mut kept = Reader::<T>::of(self.full.get(at)?).skip(gone);
-            return kept.find(|item| order(item) == Ordering::Equal);
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            let item = self.get(middle)?;
+            match order(&item) {
+                Ordering::Equal => return Some(item),
+                Ordering::Less => from = middle.saturating_add(1),
+                Ordering::Greater => to = middle,
+            }
         }
-        self.tail.get(self.tail.binary_search_by(order).ok()?).cloned()
+        None
     }
 
     pub(super) fn push(&mut self, item: T) {
-        if self.tail.len() >= BLOCK_ITEMS {
-            let block = T::Block::of(self.tail.drain(..));
+        if self.tail.len() >= T::BLOCK_ITEMS {
+            let block = Block::of(self.tail.drain(..));
             self.full.push_back(block);
             if self.first.is_none() {
-                self.read_first(None, 0);
+                self.begin();
             }
         }
         self.tail.push_back(item);
@@ -183,23 +124,70 @@ impl<T: Item> Blocks<T> {
 
     /// Takes the first item away, if there is one. True if there was.
     pub(super) fn pop_front(&mut self) -> bool {
-        let Some((gone, next)) = self.first.take() else {
-            return self.tail.pop_front().is_some();
+        let Some((item, next)) = self.first.as_deref_mut() else {
+            let is_gone = self.tail.pop_front().is_some();
+            let (kept, room) = (self.tail.len(), self.tail.capacity());
+            if room > ROOM_KEPT && kept < room >> 2 {
+                self.tail.shrink_to(kept.saturating_mul(2));
+            }
+            return is_gone;
         };
         self.gone = self.gone.saturating_add(1);
-        self.read_first(Some(&gone), next);
-        if self.first.is_none() {
-            self.full.pop_front();
-            self.gone = 0;
-            self.read_first(None, 0);
+        match self.full.front().and_then(|block| block.read(Some(item), next)) {
+            Some(after) => *item = after,
+            None => {
+                self.full.pop_front();
+                self.gone = 0;
+                self.begin();
+            }
         }
         true
     }
 
-    fn read_first(&mut self, before: Option<&T>, place: usize) {
-        let mut at = place;
-        let item = self.full.front().and_then(|block| block.read(before, &mut at));
-        self.first = item.map(|item| (item, at));
+    /// None of the first full block is gone.
+    fn begin(&mut self) {
+        let mut next = 0;
+        let item = self.full.front().and_then(|block| block.read(None, &mut next));
+        self.first = item.map(|item| Box::new((item, next)));
+    }
+
+    /// All items, full blocks as they are.
+    pub(super) fn put(&self, to: &mut Vec<u8>) {
+        put_number(self.gone as u128, to);
+        put_number(self.full.len() as u128, to);
+        self.full.iter().for_each(|block| block.put(to));
+        put_all(self.tail.iter().cloned(), to);
+    }
+
+    /// A queue of `len` items. Errors: `from` does not begin with what [`Blocks::put`] wrote of such a one.
+    pub(super) fn take(len: usize, from: &mut &[u8]) -> io::Result<Self> {
+        let corrupt = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut number = || usize::try_from(take_number(from)?).map_err(|_| corrupt());
+        let (gone, full) = (number()?, number()?);
+        let mut queue = Self::default();
+        for _ in 0..full {
+            queue.full.push_back(Block::take(from)?);
+        }
+        let in_tail = len
+            .saturating_add(gone)
+            .checked_sub(queue.in_full())
+            .ok_or_else(corrupt)?;
+        let is_right = match full {
+            0 => gone == 0,
+            _ => gone < T::BLOCK_ITEMS && in_tail > 0,
+        };
+        if !is_right || in_tail > T::BLOCK_ITEMS {
+            return Err(corrupt());
+        }
+        for _ in 0..in_tail {
+            let item = T::take(queue.tail.back(), from)?;
+            queue.tail.push_back(item);
+        }
+        queue.begin();
+        for _ in 0..gone {
+            queue.pop_front();
+        }
+        Ok(queue)
     }
 
     /// The items from `at` on, `count` at most.
@@ -207,11 +195,11 @@ impl<T: Item> Blocks<T> {
         let until = at.saturating_add(count).min(self.len());
         let (mut at, until) = (at.saturating_add(self.gone), until.saturating_add(self.gone));
         let full = self.in_full();
-        let mut blocks = Vec::with_capacity(count.div_ceil(BLOCK_ITEMS).saturating_add(1));
+        let mut blocks = Vec::with_capacity(count.div_ceil(T::BLOCK_ITEMS).saturating_add(1));
         while at < until.min(full) {
-            let block = at.checked_div(BLOCK_ITEMS).unwrap_or_default();
-            let begins = block.saturating_mul(BLOCK_ITEMS);
-            let ends = begins.saturating_add(BLOCK_ITEMS).min(until);
+            let block = at.checked_div(T::BLOCK_ITEMS).unwrap_or_default();
+            let begins = block.saturating_mul(T::BLOCK_ITEMS);
+            let ends = begins.saturating_add(T::BLOCK_ITEMS).min(until);
             if let Some(block) = self.full.get(block) {
                 let range = at.saturating_sub(begins)..ends.saturating_sub(begins);
                 blocks.push((block.clone(), range));
@@ -232,16 +220,28 @@ impl<T: Item> Blocks<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::compact::Compact;
+    use borsh::{BorshDeserialize, BorshSerialize};
+
+    impl Compact for u64 {
+        fn put(&self, _before: Option<&Self>, to: &mut Vec<u8>) {
+            self.serialize(to).unwrap();
+        }
+
+        fn take(_before: Option<&Self>, from: &mut &[u8]) -> io::Result<Self> {
+            Self::deserialize(from)
+        }
+    }
 
     impl Item for u64 {
-        type Block = Plain<Self>;
+        const BLOCK_ITEMS: usize = usize::MAX;
     }
 
     #[test]
     fn it_is_a_queue() {
-        is_a_queue(|number| number);
-        // In bytes.
         is_a_queue(|number| u32::try_from(number).unwrap());
+        // Without blocks.
+        is_a_queue(|number| number);
     }
 
     /// What a plain queue does, whatever the order of pushes and pops.
@@ -284,6 +284,20 @@ mod tests {
             assert!(some.iter().eq(all().skip(at).take(count)));
             // The queue goes on; what was shared stays.
             shared.push((some, all().skip(at).take(count).collect::<Vec<_>>()));
+            if draw(20) == 0 {
+                let mut bytes = Vec::new();
+                blocks.put(&mut bytes);
+                for len in 0..bytes.len() {
+                    assert!(
+                        Blocks::<T>::take(plain.len(), &mut &bytes[..len]).is_err(),
+                        "{len}"
+                    );
+                }
+                bytes.push(7);
+                let mut rest = bytes.as_slice();
+                blocks = Blocks::take(plain.len(), &mut rest).unwrap();
+                assert_eq!(rest, [7]);
+            }
             let behind = plain.len().saturating_sub(at) as u64;
             let number = next.wrapping_sub(behind.saturating_mul(2));
             let wanted = plain.get(at).copied();

@@ -2,8 +2,9 @@
 
 use super::{
     ChainPosition, Ledger, Policy, Vault,
-    blocks::{Item, Shared},
-    compact::{Compact, put_all},
+    block::Item,
+    blocks::Shared,
+    compact::put_all,
     entry::{Entry, EventRow},
     log::{Log, RowChange, Tail},
     output::Issue,
@@ -127,7 +128,7 @@ impl Ledger {
         saved
     }
 
-    /// Rows for everything, as the first checkpoint of a new database.
+    /// Rows for everything, as the first checkpoint of a new database. Only for an empty store: it takes away no row of another.
     pub fn checkpoint_all(&mut self) -> Checkpoint {
         self.unsave();
         Checkpoint {
@@ -233,7 +234,7 @@ fn log_key(channel: ChannelId, first: u64) -> Vec<u8> {
     [channel.0.as_slice(), &first.to_be_bytes()].concat()
 }
 
-fn in_row<T: Item + Compact>(items: &Shared<T>) -> Vec<u8> {
+fn in_row<T: Item>(items: &Shared<T>) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_all(items.iter(), &mut bytes);
     bytes

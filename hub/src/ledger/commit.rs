@@ -415,7 +415,7 @@ impl Ledger {
                 );
                 let count = until.saturating_add(1).saturating_sub(subscriber.next);
                 let count = usize::try_from(count).unwrap_or_default();
-                for (position, row) in entry.stored.events.iter_from(subscriber.next).take(count) {
+                for (position, row) in entry.stored.events.positions_from(subscriber.next).take(count) {
                     shown = shown.saturating_add(1);
                     commit.outputs.push(Output::Event(Box::new(EventOut {
                         session: subscriber.session,

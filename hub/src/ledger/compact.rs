@@ -2,14 +2,13 @@
 //! and most of a wide number is zeros.
 
 use super::{
-    blocks::{BLOCK_ITEMS, Block, Item, Plain},
     entry::EventRow,
     output::Issue,
     payments::{Known, Outcome},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{Amount, Digest, Seq, UnixSeconds};
-use std::{io, marker::PhantomData, sync::Arc};
+use std::{io, sync::Arc};
 
 /// An item as bytes behind those of the one before, if there is one.
 pub(super) trait Compact: Sized {
@@ -26,38 +25,6 @@ pub(super) fn put_all<T: Compact>(items: impl Iterator<Item = T>, to: &mut Vec<u
         item.put(before.as_ref(), to);
         before = Some(item);
     }
-}
-
-/// Items as bytes.
-#[derive(Clone, Debug)]
-pub(super) struct Packed<T>(Arc<[u8]>, PhantomData<fn() -> T>);
-
-impl<T: Compact + Clone> Block<T> for Packed<T> {
-    fn of(items: impl Iterator<Item = T>) -> Self {
-        let mut bytes = Vec::with_capacity(BLOCK_ITEMS.saturating_mul(size_of::<T>()));
-        put_all(items, &mut bytes);
-        Self(bytes.as_slice().into(), PhantomData)
-    }
-
-    fn read(&self, before: Option<&T>, at: &mut usize) -> Option<T> {
-        let mut rest = self.0.get(*at..)?;
-        let item = T::take(before, &mut rest).ok()?;
-        *at = self.0.len().saturating_sub(rest.len());
-        Some(item)
-    }
-}
-
-impl Item for Known {
-    type Block = Packed<Self>;
-}
-
-impl Item for EventRow {
-    type Block = Packed<Self>;
-}
-
-/// Few are kept, and none for long.
-impl Item for Arc<Issue> {
-    type Block = Plain<Self>;
 }
 
 impl Compact for Known {
@@ -141,7 +108,7 @@ fn take_step(before: Option<u64>, from: &mut &[u8]) -> io::Result<u64> {
 const MORE: u8 = 0x80;
 
 /// LEB128: seven bits to a byte, the lowest first; the highest bit is [`MORE`].
-fn put_number(number: u128, to: &mut Vec<u8>) {
+pub(super) fn put_number(number: u128, to: &mut Vec<u8>) {
     let mut rest = number;
     loop {
         let [low, ..] = rest.to_le_bytes();
@@ -154,7 +121,8 @@ fn put_number(number: u128, to: &mut Vec<u8>) {
     }
 }
 
-fn take_number(from: &mut &[u8]) -> io::Result<u128> {
+/// Errors: `from` does not begin with a number, or with one that is too wide.
+pub(super) fn take_number(from: &mut &[u8]) -> io::Result<u128> {
     let mut number = 0_u128;
     for shift in (0..u128::BITS).step_by(7) {
         let byte = u8::deserialize(from)?;

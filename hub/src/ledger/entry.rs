@@ -17,15 +17,15 @@ use protocol_spec::{
     limits,
     message::{Bounce, ChannelInfo, Cursor, ErrorCode, RpcError},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 /// A channel with everything around it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) channel: Channel,
     pub(super) stored: Stored,
-    /// Of `stored.payments`.
-    pub(super) places: Places,
+    /// Of `stored.payments`, once somebody asked for one of them.
+    pub(super) places: OnceCell<Places>,
     /// Credits and returns of the commit under way.
     pub(super) pending: Vec<Op>,
     pub(super) pending_sum: Amount,
@@ -153,7 +153,7 @@ impl Entry {
     pub(super) fn restored(channel: Channel, stored: Stored) -> Self {
         let mut entry = Self {
             channel,
-            places: Places::of(&stored.payments),
+            places: OnceCell::new(),
             stored,
             pending: Vec::new(),
             pending_sum: Amount::ZERO,

@@ -3,8 +3,9 @@
 //! written with each change anyway.
 
 use super::{
-    blocks::{Blocks, Item, Shared},
-    compact::{Compact, put_all},
+    block::Item,
+    blocks::{Blocks, Shared},
+    compact::put_all,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
@@ -42,7 +43,7 @@ pub(super) struct Tail<T: Item> {
     items: Shared<T>,
 }
 
-impl<T: Item + Compact> Tail<T> {
+impl<T: Item> Tail<T> {
     pub(super) fn put(&self, to: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
         let _ = self.first.serialize(to);
@@ -94,7 +95,7 @@ impl<T: Item> Log<T> {
     }
 
     /// From a position on, with the positions.
-    pub(super) fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, T)> {
+    pub(super) fn positions_from(&self, position: u64) -> impl Iterator<Item = (u64, T)> {
         let first = position.max(self.from);
         let passed = usize::try_from(first.saturating_sub(self.from)).unwrap_or(usize::MAX);
         (first..).zip(self.items.iter_from(passed))
@@ -169,7 +170,7 @@ impl<T: Item> Log<T> {
     }
 }
 
-impl<T: Item + Compact> Log<T> {
+impl<T: Item> Log<T> {
     /// After the last row. Errors: a row is missing, or what [`Tail::put`] wrote.
     pub(super) fn take_tail(&mut self, from: &mut &[u8]) -> io::Result<()> {
         let end = std::mem::replace(&mut self.saved, u64::deserialize(from)?);
@@ -202,14 +203,16 @@ impl<T: Item + Compact> Log<T> {
             true => self.end(),
         };
         let _ = (&self.rows, saved).serialize(to);
-        put_all(self.iter(), to);
+        self.items.put(to);
     }
 
     /// Makes a log of the serialized form what it was.
     pub(super) fn take_rest(&mut self, from: &mut &[u8]) -> io::Result<()> {
         let end = std::mem::replace(&mut self.saved, 0);
         (self.rows, self.saved) = BorshDeserialize::deserialize(from)?;
-        self.take_until(end, from)
+        let len = usize::try_from(end.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        self.items = Blocks::take(len, from)?;
+        Ok(())
     }
 }
 
@@ -237,7 +240,7 @@ impl<T: Item> BorshDeserialize for Log<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::compact::Packed;
+    use crate::ledger::compact::Compact;
     use std::collections::BTreeMap;
 
     const ROW_ITEMS: usize = 50;
@@ -245,7 +248,7 @@ mod tests {
     const LONG: usize = 150;
 
     impl Item for u32 {
-        type Block = Packed<Self>;
+        const BLOCK_ITEMS: usize = 64;
     }
 
     /// Each says by how much it is above the one before.

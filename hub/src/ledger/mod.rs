@@ -5,6 +5,7 @@
 //! a frame is full) leaves each touched channel per commit: it carries credits, returns and the acknowledgement.
 
 mod ahead;
+mod block;
 mod blocks;
 mod chain_facts;
 mod checkpoint;

@@ -4,7 +4,7 @@ use super::{Ledger, entry::Entry, log::Log};
 use alloy::primitives::map::DefaultHashBuilder;
 use hashbrown::HashTable;
 use protocol_spec::{PaymentId, ReturnReason, Seq, UnixSeconds, message::PaymentStatus};
-use std::{fmt, hash::BuildHasher};
+use std::{fmt, hash::BuildHasher, hint::black_box};
 
 /// What became of a payment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +26,8 @@ pub(super) struct Known {
     pub(super) outcome: Outcome,
 }
 
-/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes nine to
-/// some twenty bytes here; and a small table that grows keeps nobody waiting.
+/// Where each payment of one payer is in the list of them, by its id. The list holds the ids, so that a place takes ten to
+/// some forty bytes here; and a small table that grows keeps nobody waiting.
 #[derive(Clone, Default)]
 pub(super) struct Places {
     table: HashTable<Place>,
@@ -75,7 +75,7 @@ impl Places {
     pub(super) fn of(list: &Log<Known>) -> Self {
         let mut places = Self::default();
         places.table.reserve(list.len(), Place::rehash);
-        for (position, known) in list.iter_from(list.from()) {
+        for (position, known) in list.positions_from(list.from()) {
             places.note(position, known.id);
         }
         places
@@ -92,11 +92,21 @@ impl Places {
 
     fn find(&self, list: &Log<Known>, id: PaymentId) -> Option<Known> {
         let hash = self.hash_of(id);
-        let at = |place: &Place| list.get(place.position(list.from()));
-        let place = self.table.find(Place::spread(hash), |place| {
-            place.hash == hash && at(place).is_some_and(|known| known.id == id)
+        let mut known = None;
+        self.table.find(Place::spread(hash), |place| {
+            if place.hash == hash {
+                let there = list.get(place.position(list.from()));
+                known = there.filter(|known| known.id == id);
+            }
+            known.is_some()
         });
-        place.and_then(at)
+        known
+    }
+
+    /// Loads where `id` would be.
+    fn load(&self, id: PaymentId) {
+        let hash = self.hash_of(id);
+        black_box(self.table.find(Place::spread(hash), |place| place.hash == hash));
     }
 
     /// The list's last payment is new.
@@ -131,17 +141,31 @@ const ROOM_KEPT: usize = 64;
 impl Entry {
     /// A payment of this payer that is not forgotten.
     pub(super) fn known(&self, id: PaymentId) -> Option<Known> {
-        self.places.find(&self.stored.payments, id)
+        self.places().find(&self.stored.payments, id)
+    }
+
+    /// For [`Entry::known`].
+    pub(super) fn load_place(&self, id: PaymentId) {
+        self.places().load(id);
+    }
+
+    /// Made when the first payment is looked for: most of those that are only looked at, or paid, need none.
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.stored.payments))
     }
 
     pub(super) fn push_payment(&mut self, known: Known) {
         self.stored.payments.push(known);
-        self.places.note_last(&self.stored.payments);
+        if let Some(places) = self.places.get_mut() {
+            places.note_last(&self.stored.payments);
+        }
     }
 
     /// Forgets the oldest.
     pub(super) fn pop_payment(&mut self) {
-        self.places.forget_first(&self.stored.payments);
+        if let Some(places) = self.places.get_mut() {
+            places.forget_first(&self.stored.payments);
+        }
         self.stored.payments.pop_front();
     }
 }
@@ -151,7 +175,7 @@ impl Entry {
     /// Every payment is found by its id, and nothing else is there.
     pub(super) fn check_places(&self) {
         let list = &self.stored.payments;
-        assert_eq!(self.places.table.len(), list.len());
+        assert_eq!(self.places().table.len(), list.len());
         for known in list.iter() {
             assert_eq!(self.known(known.id), Some(known));
         }
@@ -202,6 +226,39 @@ mod tests {
     use super::*;
     use borsh::BorshDeserialize;
 
+    /// A payment that came back.
+    fn known(number: u64) -> Known {
+        Known {
+            // Alike in their first bytes.
+            id: PaymentId([[0; 8], number.to_be_bytes()].concat().try_into().unwrap()),
+            outcome: Outcome::bounced(Seq(number), ReturnReason::Expired, UnixSeconds(1)),
+        }
+    }
+
+    #[test]
+    fn ids_with_the_same_half_of_a_hash_are_told_apart() {
+        let mut list = Log::default();
+        let mut state = 7_u128;
+        for number in 0..400_000 {
+            state = state
+                .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645)
+                .wrapping_add(1);
+            let id = PaymentId(state.to_le_bytes());
+            list.push(Known { id, ..known(number) });
+        }
+        let places = Places::of(&list);
+        let hashed = list.iter().map(|known| (places.hash_of(known.id), known));
+        let mut hashed: Vec<(u32, Known)> = hashed.collect();
+        hashed.sort_unstable_by_key(|(hash, _)| *hash);
+        let alike = hashed.windows(2).filter(|two| two[0].0 == two[1].0).flatten();
+        let alike: Vec<&Known> = alike.map(|(_, known)| known).collect();
+        // 18 pairs are to be expected.
+        assert!(!alike.is_empty());
+        for known in alike {
+            assert_eq!(places.find(&list, known.id).as_ref(), Some(known));
+        }
+    }
+
     #[test]
     fn every_payment_that_is_kept_is_found_and_no_other() {
         let mut state = 7_u64;
@@ -214,11 +271,6 @@ mod tests {
         let ends = borsh::to_vec(&(from, from)).unwrap();
         let mut list = Log::deserialize(&mut ends.as_slice()).unwrap();
         let mut places = Places::of(&list);
-        let known = |number: u64| Known {
-            // Alike in their first bytes.
-            id: PaymentId([[0; 8], number.to_be_bytes()].concat().try_into().unwrap()),
-            outcome: Outcome::bounced(Seq(number), ReturnReason::Expired, UnixSeconds(1)),
-        };
         let mut next = from;
         for _ in 0..300 {
             for _ in 0..draw(80) {

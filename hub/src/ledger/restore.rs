@@ -2,10 +2,9 @@
 
 use super::{
     Ledger, Policy,
-    blocks::Item,
+    block::Item,
     checkpoint::{Meta, VERSION, decode},
     cold::Cold,
-    compact::Compact,
     entry::{Entry, Stored},
     liquidity::{Gauge, Standing},
     locks::LockLists,
@@ -256,7 +255,7 @@ fn corrupt(_: io::Error) -> Reject {
 }
 
 /// The rows of one channel's log, which are the next ones, if there are any, and the log's tail.
-fn restore_log<T: Item + Compact>(
+fn restore_log<T: Item>(
     log: &mut Log<T>,
     channel: &[u8],
     rows: &mut Peekable<vec::IntoIter<Row>>,

@@ -32,15 +32,24 @@ pub(crate) struct Written {
 }
 
 thread_local! {
-    static WRITTEN: Written = Written::new();
+    static SMALL: Written = Written::of(FEW);
+    static LARGE: Written = Written::of(MANY);
 }
 
-/// The first byte says what the others are.
+/// Payments of a hub, and of one whose lists have more than a block.
+pub(crate) const FEW: u8 = 3;
+pub(crate) const MANY: u8 = 150;
+
+/// First bytes from here on are of the one with many.
+pub(crate) const MANY_KIND: u8 = 192;
+
+/// The first byte says what the others are, and of which hub.
 pub(crate) fn run(bytes: &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else {
         return;
     };
-    WRITTEN.with(|written| match kind % 6 {
+    let hub = if *kind < MANY_KIND { &SMALL } else { &LARGE };
+    hub.with(|written| match kind % 6 {
         0 => replayed(written, rest),
         1 => restored(written, Table::Channels, rest),
         2 => restored(written, Table::Payments, rest),
@@ -144,7 +153,8 @@ fn config(number: usize) -> Config {
 }
 
 impl Written {
-    pub(crate) fn new() -> Self {
+    /// After so many payments.
+    pub(crate) fn of(payments: u8) -> Self {
         let mut ledger = new();
         let mut records = Vec::new();
         let mut commit = |ledger: &mut Ledger, inputs| {
@@ -163,7 +173,7 @@ impl Written {
             })
             .collect();
         let payee = clients[1].id();
-        for number in 1..=3 {
+        for number in 1..=payments {
             let op = Op::Pay(Payment {
                 payment_id: PaymentId([number; 16]),
                 payee: Payee::Channel(payee),

@@ -1,6 +1,6 @@
 //! Inputs to begin with: real messages, files, records, and actions that reach far.
 
-use crate::journal::Written;
+use crate::journal::{FEW, MANY, MANY_KIND, Written};
 use hub::store::Table;
 use protocol_spec::{
     Accept, Address, Amount, Channel, Config, Credit, Digest, DirectionEvidence, Domain, Evidence, Op,
@@ -155,8 +155,22 @@ pub(crate) fn config() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn journal() -> Vec<Vec<u8>> {
-    let written = Written::new();
-    let tagged = |tag: u8, bytes: &[u8]| [&[tag], bytes].concat();
+    let mut all = of_hub(&Written::of(FEW), 0);
+    // Of each kind one: they are long.
+    for seed in of_hub(&Written::of(MANY), MANY_KIND) {
+        if all.iter().all(|other| other.first() != seed.first()) {
+            all.push(seed);
+        }
+    }
+    for kind in (0..6).chain(MANY_KIND..MANY_KIND + 6) {
+        let has = all.iter().any(|seed| seed.first() == Some(&kind));
+        assert!(has, "nothing was written of kind {kind}");
+    }
+    all
+}
+
+fn of_hub(written: &Written, hub: u8) -> Vec<Vec<u8>> {
+    let tagged = |kind: u8, bytes: &[u8]| [&[hub + kind], bytes].concat();
     let row = |key: &[u8], value: &[u8]| [&key[key.len() - 8..], value].concat();
     let mut all: Vec<_> = written.records.iter().map(|record| tagged(0, record)).collect();
     for (table, key, value) in &written.state.puts {
@@ -168,10 +182,6 @@ pub(crate) fn journal() -> Vec<Vec<u8>> {
             Table::Meta => all.push(tagged(5, value)),
             _ => {}
         }
-    }
-    for kind in 0..6 {
-        let has = all.iter().any(|seed| seed.first() == Some(&kind));
-        assert!(has, "nothing was written of kind {kind}");
     }
     all
 }

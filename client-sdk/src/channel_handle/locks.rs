@@ -129,10 +129,10 @@ impl ChannelHandle {
     /// the channel has been read from the chain, some 20 seconds at most.
     ///
     /// Errors: [`ChannelError::WitnessRefused`], [`ChannelError::NotHeld`]; [`ChannelError::ChainStale`] while the view of the
-    /// chain is too old, or when the client is shut down before it has read the chain: release again. After
-    /// [`ChannelError::Offline`], [`ChannelError::LockAtRisk`] and [`ChannelError::Stopped`] the witness is stored and in the
-    /// evidence: the hub is told as soon as it is back, and half an hour before the expiry at the latest it is collected on
-    /// chain without it (R21).
+    /// chain is too old, or when the client ends before it has read the chain: release again. After
+    /// [`ChannelError::Offline`] and [`ChannelError::LockAtRisk`] the witness is stored and in the evidence: the hub is told as
+    /// soon as it is back, and half an hour before the expiry at the latest it is collected on chain without it (R21). After
+    /// [`ChannelError::Stopped`] it may be stored or not: release again after the next start.
     pub async fn release(
         &self,
         invoice: &SignedInvoice,

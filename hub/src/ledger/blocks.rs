@@ -7,7 +7,7 @@ use super::{
 };
 use std::{cmp::Ordering, collections::VecDeque, io, ops::Range};
 
-/// A tail that has become a quarter full gives memory back, unless it has room for no more than this.
+/// What has become a quarter full gives memory back, unless it has room for no more than this.
 const ROOM_KEPT: usize = 64;
 
 /// Items in order. A short queue is its tail.
@@ -126,10 +126,7 @@ impl<T: Item> Blocks<T> {
     pub(super) fn pop_front(&mut self) -> bool {
         let Some((item, next)) = self.first.as_deref_mut() else {
             let is_gone = self.tail.pop_front().is_some();
-            let (kept, room) = (self.tail.len(), self.tail.capacity());
-            if room > ROOM_KEPT && kept < room >> 2 {
-                self.tail.shrink_to(kept.saturating_mul(2));
-            }
+            fit(&mut self.tail);
             return is_gone;
         };
         self.gone = self.gone.saturating_add(1);
@@ -137,6 +134,7 @@ impl<T: Item> Blocks<T> {
             Some(after) => *item = after,
             None => {
                 self.full.pop_front();
+                fit(&mut self.full);
                 self.gone = 0;
                 self.begin();
             }
@@ -214,6 +212,13 @@ impl<T: Item> Blocks<T> {
             false => Vec::new(),
         };
         Shared { blocks, rest }
+    }
+}
+
+fn fit<T>(queue: &mut VecDeque<T>) {
+    let (kept, room) = (queue.len(), queue.capacity());
+    if room > ROOM_KEPT && kept < room >> 2 {
+        queue.shrink_to(kept.saturating_mul(2));
     }
 }
 

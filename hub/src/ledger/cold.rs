@@ -1,4 +1,4 @@
-//! A channel at rest: the entry as bytes, a fifth of what it takes in full.
+//! A channel at rest: the entry as bytes, a fifth of what one with short lists takes in full.
 
 use super::{
     entry::{Entry, Stored},

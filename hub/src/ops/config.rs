@@ -395,9 +395,9 @@ impl Default for Retention {
     }
 }
 
-/// What an id or an event takes in memory, bytes: half of what was measured for a payment, which has one of each, is 60; the
-/// newest 64 of each channel take more.
-const REMEMBERED_BYTES: u64 = 80;
+/// What is counted takes so much memory at most, bytes. Ids and events take half of it, by what was measured for a payment, which
+/// has one of each; the newest 64 of each channel take more, and vouchers that nobody has acknowledged all of it.
+const REMEMBERED_BYTES: u64 = 130;
 /// Ids and events take this part of the memory as a rule, and three times as much at worst, unless the configuration says otherwise.
 const REMEMBERED_PART: u64 = 6;
 /// Where it cannot be told how much memory there is.

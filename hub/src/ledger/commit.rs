@@ -18,7 +18,7 @@ use protocol_spec::{
 use std::sync::Arc;
 
 /// Events shown to one subscriber per commit, at most.
-const EVENTS_PER_COMMIT_MAX: u64 = 256;
+const EVENTS_PER_COMMIT_MAX: usize = 256;
 
 /// And to all of them. Those that get none stay behind until the next commit.
 const EVENTS_IN_COMMIT_MAX: usize = 16_384;
@@ -407,23 +407,16 @@ impl Ledger {
                 .iter_mut()
                 .filter(|subscriber| ready(subscriber.session))
             {
-                let until = newest.min(
-                    subscriber
-                        .next
-                        .saturating_add(EVENTS_PER_COMMIT_MAX)
-                        .saturating_sub(1),
-                );
-                let count = until.saturating_add(1).saturating_sub(subscriber.next);
-                let count = usize::try_from(count).unwrap_or_default();
-                for (position, row) in entry.stored.events.positions_from(subscriber.next).take(count) {
+                let next = entry.stored.events.positions_from(subscriber.next);
+                for (position, row) in next.take(EVENTS_PER_COMMIT_MAX) {
                     shown = shown.saturating_add(1);
+                    subscriber.next = position.saturating_add(1);
                     commit.outputs.push(Output::Event(Box::new(EventOut {
                         session: subscriber.session,
                         cursor: Entry::cursor(epoch, position),
                         receipt: row.receipt(channel),
                     })));
                 }
-                subscriber.next = subscriber.next.max(until.saturating_add(1));
             }
             if subscribers.iter().any(|subscriber| subscriber.next <= newest) {
                 self.lagging.insert(index);

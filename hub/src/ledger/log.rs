@@ -168,9 +168,7 @@ impl<T: Item> Log<T> {
             at = at.saturating_add(length as u64);
         }
     }
-}
 
-impl<T: Item> Log<T> {
     /// After the last row. Errors: a row is missing, or what [`Tail::put`] wrote.
     pub(super) fn take_tail(&mut self, from: &mut &[u8]) -> io::Result<()> {
         let end = std::mem::replace(&mut self.saved, u64::deserialize(from)?);

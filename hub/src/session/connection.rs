@@ -183,7 +183,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut left = limits::MESSAGES_PER_TURN;
         loop {
             let frame = item.ok_or(End::Gone)?.map_err(|error| End::from(&error))?;
-            self.socket.get_mut().message_done();
+            self.socket.get_mut().inner_mut().message_done();
             self.state.on_frame(self.shared, &frame, now)?;
             left = left.saturating_sub(1);
             if left == 0 {
@@ -258,7 +258,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         {
             return Err(End::Close(CloseCode::Policy, "no login in time"));
         }
-        let received = self.socket.get_ref().received();
+        let received = self.socket.get_ref().inner().received();
         let silent = now.saturating_duration_since(self.alive.1);
         if received != self.alive.0 {
             self.alive = (received, now);

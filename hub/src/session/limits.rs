@@ -3,6 +3,7 @@
 //! Constants are not for tuning. [`SessionLimits`] holds what an operator may want to change (`[limits]` in hub.toml);
 //! its defaults obey the same relations, and `ops::config` checks the ranges.
 
+use super::read_ahead::PIECE_BYTES;
 use protocol_spec::limits::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -48,8 +49,9 @@ pub const STRIKES_PER_SIGNATURE: u32 = 4;
 pub const OFFENCE_PAUSE: Duration = Duration::from_secs(10);
 /// Signers remembered for that.
 pub const OFFENDERS_MAX: usize = 16 * 1024;
-/// Read buffer of a socket, bytes: small, because there are many sockets and messages are small.
-pub const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Read buffer of a socket, bytes: small, because there are many sockets and messages are small, and because it is cleared
+/// each time that somebody looks whether something came.
+pub const READ_BUFFER_BYTES: usize = 1024;
 /// Bytes collected before they are written without waiting for a flush.
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// Most bytes waiting for the socket: the buffer and one message with its frame header.
@@ -171,7 +173,7 @@ const _: () = assert!(
     CALLS_IN_FLIGHT_MAX as usize <= OUTBOX_BATCHES,
     "answers alone never fill an outbox"
 );
-const _: () = assert!(BYTES_PER_MESSAGE_MAX >= 2 * MESSAGE_BYTES_MAX + READ_BUFFER_BYTES);
+const _: () = assert!(BYTES_PER_MESSAGE_MAX >= 2 * MESSAGE_BYTES_MAX + PIECE_BYTES);
 const _: () = assert!(
     WRITE_BUFFER_BYTES_MAX > WRITE_BUFFER_BYTES + MESSAGE_BYTES_MAX,
     "tungstenite panics on a write buffer without room for a message"

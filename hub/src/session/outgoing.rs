@@ -1,6 +1,6 @@
 //! Writing: encode, keep within the peer's message limit, never wait longer for a reader than the deadline.
 
-use super::{codec::Encoding, limits, metered::Metered};
+use super::{codec::Encoding, limits, metered::Metered, read_ahead::ReadAhead};
 use crate::engine::Mail;
 use futures::{FutureExt, SinkExt};
 use protocol_spec::{
@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 };
 
 /// The socket of a connection.
-pub(crate) type Socket<S> = WebSocketStream<Metered<S>>;
+pub(crate) type Socket<S> = WebSocketStream<ReadAhead<Metered<S>>>;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,7 +139,7 @@ pub(crate) async fn hang_up<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Socke
     if end == End::Stuck {
         return;
     }
-    linger(&mut socket.into_inner().into_inner()).await;
+    linger(&mut socket.into_inner().into_inner().into_inner()).await;
 }
 
 /// Says that nothing more comes, then reads on for a bounded while.

@@ -10,6 +10,7 @@ use super::{
     login::Budget,
     metered::Metered,
     outgoing,
+    read_ahead::ReadAhead,
 };
 use crate::{engine::Engine, now::Now, ops::Shutdown};
 use futures::future::BoxFuture;
@@ -183,9 +184,9 @@ async fn welcome(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Sh
             return;
         }
     };
-    let metered = Metered::new(stream, shared.limits.bytes_per_s);
+    let stream = ReadAhead::new(Metered::new(stream, shared.limits.bytes_per_s));
     let socket =
-        WebSocketStream::from_partially_read(metered, accepted.tail, Role::Server, Some(web_socket())).await;
+        WebSocketStream::from_partially_read(stream, accepted.tail, Role::Server, Some(web_socket())).await;
     Connection::new(&shared, socket, accepted.encoding, admission)
         .run()
         .await;

@@ -34,6 +34,8 @@ pub struct Cached {
     tables: Arc<Tables>,
     base: &'static BaseTable,
     kernel: Box<dyn Kernel>,
+    /// For a signature that is alone in its chunk: lanes that stay empty cost as much as full ones.
+    alone: OneLane,
     portable: Portable,
     chunk: Vec<Pending>,
     signer_tables: Vec<SharedTable>,
@@ -115,6 +117,7 @@ impl Cached {
             tables,
             base: table::base(),
             kernel,
+            alone: OneLane::new(),
             portable: Portable::default(),
             chunk: Vec::with_capacity(CHUNK),
             signer_tables: Vec::with_capacity(CHUNK),
@@ -230,11 +233,15 @@ impl Cached {
         // Borrowed by the leaves.
         let tables = std::mem::take(&mut self.signer_tables);
         let leaves = self.plan(batch, &tables, self.base);
-        self.kernel.evaluate(&leaves);
+        let kernel: &mut dyn Kernel = match self.chunk.len() {
+            1 => &mut self.alone,
+            _ => self.kernel.as_mut(),
+        };
+        kernel.evaluate(&leaves);
         drop(leaves);
         self.signer_tables = tables;
         for (at, pending) in self.chunk.iter().enumerate() {
-            verdicts[pending.item] = if self.kernel.accepts(at, &pending.parts) {
+            verdicts[pending.item] = if kernel.accepts(at, &pending.parts) {
                 Verdict::Valid
             } else {
                 self.rechecked += 1;

@@ -53,22 +53,26 @@ fn only_exceptions_and_forgeries_are_rechecked() {
     }
     tables.build_wanted(usize::MAX);
     for mut engine in Cached::all(&tables) {
-        // A full chunk, and one that leaves lanes free.
-        let mut cases: Vec<_> = (0..75)
-            .map(|at| case(&mut random, &signers, VALID[at % 2]))
-            .collect();
-        cases[33] = case(&mut random, &signers, 2);
-        let mut verdicts = vec![Verdict::Malformed; cases.len()];
-        engine.verify(&items(&cases), &mut verdicts);
-        for (at, verdict) in verdicts.iter().enumerate() {
-            assert_eq!(*verdict == Verdict::Valid, at != 33);
+        let mut forged = 0;
+        // A full chunk, and one that leaves lanes free, or of one signature.
+        for (length, bad) in [(75, 33), (65, 33), (65, 64), (1, 0), (2, 1)] {
+            let mut cases: Vec<_> = (0..length)
+                .map(|at| case(&mut random, &signers, VALID[at % 2]))
+                .collect();
+            cases[bad] = case(&mut random, &signers, 2);
+            let mut verdicts = vec![Verdict::Malformed; cases.len()];
+            engine.verify(&items(&cases), &mut verdicts);
+            for (at, verdict) in verdicts.iter().enumerate() {
+                assert_eq!(*verdict == Verdict::Valid, at != bad);
+            }
+            forged += 1;
+            assert_eq!(
+                (engine.counts().rechecked, engine.counts().without_tables),
+                (forged, 0),
+                "{} of {length}",
+                engine.name()
+            );
         }
-        assert_eq!(
-            (engine.counts().rechecked, engine.counts().without_tables),
-            (1, 0),
-            "{}",
-            engine.name()
-        );
     }
 }
 

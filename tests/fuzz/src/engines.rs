@@ -71,8 +71,8 @@ pub(crate) fn run(bytes: &[u8]) {
         };
         let mut first = None;
         for engine in &mut all.engines {
-            // A lane of its own, and in a full batch.
-            for length in [1, 9] {
+            // Alone in its chunk; with most lanes free; with all of them taken, and over.
+            for length in [1, 2, 9] {
                 let batch = vec![item; length];
                 let mut verdicts = vec![Verdict::Malformed; length];
                 engine.verify(&batch, &mut verdicts);

@@ -3,7 +3,7 @@
 use super::{keys::Nonces, lane::Lane};
 use anyhow::{Context, bail};
 use futures::{FutureExt, SinkExt, StreamExt};
-use hub::session::login_digest;
+use hub::session::{ReadAhead, login_digest};
 use protocol_spec::message::{
     Challenge, ChannelCall, ChannelInfo, ErrorCode, LoginCall, Message, Notification, RegisterCall, Reply,
     Request, ResumeCall, RpcError, SUBPROTOCOL_BORSH, binary,
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 32;
 
 /// A connection.
 pub(super) struct Wire {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<ReadAhead<TcpStream>>,
     challenge: Challenge,
 }
 
@@ -40,8 +40,8 @@ impl Wire {
         let mut request = format!("ws://{hub}/").into_client_request()?;
         let name = HeaderValue::from_static(SUBPROTOCOL_BORSH);
         request.headers_mut().insert("Sec-WebSocket-Protocol", name);
-        let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
-        let (mut socket, _) = client_async_with_config(request, stream, Some(config)).await?;
+        let config = WebSocketConfig::default().read_buffer_size(1024);
+        let (mut socket, _) = client_async_with_config(request, ReadAhead::new(stream), Some(config)).await?;
         let challenge = loop {
             if let Message::Notification(told) = hear(&mut socket).await?
                 && let Notification::Challenge(challenge) = *told
@@ -173,7 +173,7 @@ impl Wire {
     }
 }
 
-async fn hear(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<Message> {
+async fn hear(socket: &mut WebSocketStream<ReadAhead<TcpStream>>) -> anyhow::Result<Message> {
     let frame = timeout(PATIENCE, socket.next()).await;
     message(frame.context("the hub is silent")?)
 }

@@ -1,6 +1,9 @@
 //! Receipts: each once per cursor position, live and backfilled.
 
-use super::world::{World, policy};
+use super::{
+    state::{Tables, state},
+    world::{World, policy},
+};
 use crate::{
     engine::SessionId,
     ledger::{Input, Origin, Output},
@@ -91,6 +94,51 @@ fn cursors_of_another_epoch_ahead_of_the_log_or_too_old_are_refused() {
     let origin = world.fresh_origin(1);
     world.commit(vec![Input::Subscribe(origin, unknown)]);
     assert_eq!(world.error(origin), "UnknownChannel");
+}
+
+/// Full blocks of 64 lie behind the newest receipts; of the first one some are gone. Pays as well for the ids of the payer.
+#[test]
+fn whoever_begins_anywhere_in_the_blocks_is_shown_the_rest_also_after_a_restart() {
+    let mut terms = policy();
+    terms.events_per_channel_max = 200;
+    let mut world = World::with(terms, 2, 10_000_000);
+    let mut tables = Tables::default();
+    for count in [190, 70, 73] {
+        world.now = world.now.after(61);
+        pay(&mut world, count);
+        // Rows of the store that end within blocks.
+        tables.write(world.ledger.checkpoint());
+    }
+    let restored = tables.restore();
+    assert_eq!(state(&restored), state(&world.ledger));
+    for ledger in [&world.ledger, &restored] {
+        let events = &ledger.entries[1].stored.events;
+        assert_eq!(
+            (events.from(), events.len()),
+            (134, 200),
+            "within the third block"
+        );
+        let ids = &ledger.entries[0].stored.payments;
+        assert_eq!(ids.len(), 200);
+        assert!(ids.iter().all(|known| ledger.knows_payment(0, known.id)));
+    }
+    for after in [133, 134, 190, 191, 192, 193, 255, 256, 257, 319, 320, 332, 333] {
+        world.online(1);
+        let origin = subscribe(&mut world, 1, Some((1, after)));
+        let shown = positions(&world, origin);
+        assert_eq!(shown, (after + 1..=333).collect::<Vec<_>>(), "after {after}");
+        world.offline(1);
+    }
+    world.ledger = restored;
+    world.online(0);
+    for (after, newest) in [(133, 334), (257, 335)] {
+        world.online(1);
+        let origin = subscribe(&mut world, 1, Some((1, after)));
+        pay(&mut world, 1);
+        let shown = positions(&world, origin);
+        assert_eq!(shown, (after + 1..=newest).collect::<Vec<_>>(), "and the new one");
+        world.offline(1);
+    }
 }
 
 #[test]

@@ -165,7 +165,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             Happening::Frame(frame) => {
                 let read = self.read_turn(frame, now);
                 let written = self.write_turn(None, now).await;
-                read.and(written)
+                let more = read?;
+                written?;
+                if more {
+                    // What was read ahead takes nothing of the time that the runtime gives a task.
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
             }
             Happening::Batch(Some(batch)) => self.write_turn(Some(batch), now).await,
             Happening::Batch(None) => Err(TOO_SLOW),
@@ -178,7 +184,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    fn read_turn(&mut self, first: Option<Result<Frame, WsError>>, now: Instant) -> Result<(), End> {
+    /// True when there may be more.
+    fn read_turn(&mut self, first: Option<Result<Frame, WsError>>, now: Instant) -> Result<bool, End> {
         let mut item = first;
         let mut left = limits::MESSAGES_PER_TURN;
         loop {
@@ -187,11 +194,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             self.state.on_frame(self.shared, &frame, now)?;
             left = left.saturating_sub(1);
             if left == 0 {
-                return Ok(());
+                return Ok(true);
             }
             match self.socket.next().now_or_never() {
                 Some(next) => item = next,
-                None => return Ok(()),
+                None => return Ok(false),
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{keys::Nonces, lane::Lane};
 use anyhow::{Context, bail};
 use futures::{FutureExt, SinkExt, StreamExt};
-use hub::session::{ReadAhead, login_digest};
+use hub::session::{ReadAhead, limits, login_digest};
 use protocol_spec::message::{
     Challenge, ChannelCall, ChannelInfo, ErrorCode, LoginCall, Message, Notification, RegisterCall, Reply,
     Request, ResumeCall, RpcError, SUBPROTOCOL_BORSH, binary,
@@ -40,7 +40,7 @@ impl Wire {
         let mut request = format!("ws://{hub}/").into_client_request()?;
         let name = HeaderValue::from_static(SUBPROTOCOL_BORSH);
         request.headers_mut().insert("Sec-WebSocket-Protocol", name);
-        let config = WebSocketConfig::default().read_buffer_size(1024);
+        let config = WebSocketConfig::default().read_buffer_size(limits::READ_BUFFER_BYTES);
         let (mut socket, _) = client_async_with_config(request, ReadAhead::new(stream), Some(config)).await?;
         let challenge = loop {
             if let Message::Notification(told) = hear(&mut socket).await?

@@ -115,8 +115,9 @@ impl Client {
     /// without delivering: the hub gets it only with the payee's preimage, which is this payment's proof. The payee must be
     /// online. An invoice with a resolver is paid once that takes a witness, of which this client asks the chain itself. `payee_signer` must come from the payee itself, not through the hub.
     ///
-    /// Errors: [`PayError::Bounced`] at once when it cannot be delivered (`PayeeOffline`, `LocksFull`, ...): the money is back,
-    /// and a direct payment may be tried. [`PayError::Unknown`] when it was neither opened nor given up in time.
+    /// Errors: [`PayError::Bounced`] when it cannot be delivered (`PayeeOffline`, `LocksFull`, ...) and the hub has acknowledged
+    /// a voucher without the lock, which takes two round trips: the money is back, and a direct payment may be tried.
+    /// [`PayError::Unknown`] when it was neither opened nor given up for good in time.
     pub async fn pay_locked(
         &self,
         invoice: &SignedInvoice,

@@ -211,7 +211,7 @@ pub enum PayError {
     /// Nothing was signed. Ask for a new offer.
     #[error("the offer of capacity has expired, is another channel's, or is not the hub's")]
     OfferInvalid,
-    /// The payment came back whole, by a voucher of the hub.
+    /// The payment came back whole, by a voucher of the hub; a lock also by its age (R9).
     #[error("payment {payment_id} bounced: {reason:?}; the money is back")]
     Bounced {
         /// Which.

@@ -124,7 +124,7 @@ pub enum PaymentState {
         /// What the hub kept.
         fee: Amount,
     },
-    /// Returned, proven by a hub voucher.
+    /// Returned, proven by a hub voucher; a lock also by its age (R9).
     Bounced {
         /// The own voucher that carried it.
         seq: Seq,

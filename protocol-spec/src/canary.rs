@@ -51,6 +51,14 @@ pub enum Canary {
     /// Hub, A10: what the restore itself did not mark is not in doubt: a channel opened in the lost part, or all of them when a
     /// client shows what was forgotten.
     TrustBackup,
+    /// Client: a receipt counts without a credit in a voucher.
+    TrustReceipt,
+    /// Client: in a dispute it shows nothing.
+    ShowNothing,
+    /// Client: a payment counts as returned as soon as the hub says that it gives its lock up.
+    TrustConsent,
+    /// Client: its evidence is without the witnesses that it knows.
+    ForgetWitnesses,
 }
 
 #[cfg(feature = "canary")]

@@ -44,6 +44,9 @@ struct Arguments {
     /// Parts that are turned on in every world, at their highest rates, separated by commas.
     #[arg(long, value_delimiter = ',')]
     with: Vec<Part>,
+    /// Only worlds in which the hub lies, one for each seed.
+    #[arg(long)]
+    lying: bool,
     /// Prints the whole trace of every world.
     #[arg(long)]
     trace: bool,
@@ -98,36 +101,43 @@ fn judge(scenario: &Scenario) -> Result<Report, Failure> {
     }
 }
 
-fn scenario(seed: u64, with: &[Part], without: &[Part]) -> Scenario {
-    let whole = with
-        .iter()
-        .fold(Scenario::swarm(seed), |some, part| some.with(*part));
-    without.iter().fold(whole, |some, part| some.without(*part))
-}
-
-fn command(seed: u64, with: &[Part], without: &[Part]) -> String {
-    let list = |name: &str, parts: &[Part]| {
-        let parts: Vec<String> = parts.iter().map(Part::to_string).collect();
-        match parts.is_empty() {
-            true => String::new(),
-            false => format!(" --{name} {}", parts.join(",")),
-        }
-    };
-    let parts = list("with", with) + &list("without", without);
-    format!("cargo run --release -p tests --bin world -- --seeds {seed}{parts} --trace")
-}
-
-/// Turns parts off one by one for as long as it still fails. Returns what is off.
-fn shrink(seed: u64, with: &[Part], without: &[Part]) -> Vec<Part> {
-    let mut off = without.to_vec();
-    for part in scenario(seed, with, without).parts() {
-        let mut fewer = off.clone();
-        fewer.push(part);
-        if judge(&scenario(seed, with, &fewer)).is_err() {
-            off = fewer;
-        }
+impl Arguments {
+    /// The world of a seed without what is off.
+    fn scenario(&self, seed: u64, off: &[Part]) -> Scenario {
+        let whole = match self.lying {
+            true => Scenario::lying(seed),
+            false => Scenario::swarm(seed),
+        };
+        let with = self.with.iter().fold(whole, |some, part| some.with(*part));
+        off.iter().fold(with, |some, part| some.without(*part))
     }
-    off
+
+    /// What runs it again.
+    fn command(&self, seed: u64, off: &[Part]) -> String {
+        let list = |name: &str, parts: &[Part]| {
+            let parts: Vec<String> = parts.iter().map(Part::to_string).collect();
+            match parts.is_empty() {
+                true => String::new(),
+                false => format!(" --{name} {}", parts.join(",")),
+            }
+        };
+        let lying = if self.lying { " --lying" } else { "" };
+        let parts = list("with", &self.with) + &list("without", off);
+        format!("cargo run --release -p tests --bin world -- --seeds {seed}{lying}{parts} --trace")
+    }
+
+    /// Turns parts off one by one for as long as it still fails. Returns what is off.
+    fn shrink(&self, seed: u64) -> Vec<Part> {
+        let mut off = self.without.clone();
+        for part in self.scenario(seed, &off).parts() {
+            let mut fewer = off.clone();
+            fewer.push(part);
+            if judge(&self.scenario(seed, &fewer)).is_err() {
+                off = fewer;
+            }
+        }
+        off
+    }
 }
 
 fn tell(seed: u64, failure: &Failure, arguments: &Arguments) {
@@ -142,17 +152,17 @@ fn tell(seed: u64, failure: &Failure, arguments: &Arguments) {
     for why in &failure.why {
         eprintln!("  {why}");
     }
-    eprintln!("again:  {}", command(seed, &arguments.with, &arguments.without));
+    eprintln!("again:  {}", arguments.command(seed, &arguments.without));
     if !arguments.no_shrink && !arguments.trace {
-        let off = shrink(seed, &arguments.with, &arguments.without);
-        let on = scenario(seed, &arguments.with, &off);
+        let off = arguments.shrink(seed);
+        let on = arguments.scenario(seed, &off);
         eprintln!(
             "needs:  {:?} of {} people and {} foes",
             on.parts(),
             on.payers + on.merchants,
             on.foes
         );
-        eprintln!("shrunk: {}", command(seed, &arguments.with, &off));
+        eprintln!("shrunk: {}", arguments.command(seed, &off));
     }
 }
 
@@ -236,7 +246,7 @@ fn main() -> ExitCode {
                     if seed > arguments.seeds.last {
                         return;
                     }
-                    let scenario = scenario(seed, &arguments.with, &arguments.without);
+                    let scenario = arguments.scenario(seed, &arguments.without);
                     let judged = judge(&scenario);
                     let mut sums = sums.lock().unwrap();
                     sums.worlds += 1;

@@ -138,7 +138,7 @@ pub(super) struct Entry {
     pub(super) open: BTreeMap<PaymentId, OpenPayment>,
     /// Locked payments that wait to be signed.
     pub(super) lock_queue: VecDeque<LockOrder>,
-    /// Own locks, by id, until the hub has acknowledged the voucher that converted or dropped them.
+    /// Own locks, by id, until the hub has acknowledged the voucher that converted or dropped them, or they were too old.
     pub(super) locked: BTreeMap<u64, LockedPayment>,
     /// Payments and invoices of the hub's locks that pay own invoices, opened already or held until they are released.
     pub(super) locks_in: LocksIn,

@@ -7,6 +7,7 @@ use crate::{
 };
 use protocol_spec::{
     ChannelId, Digest, VoucherSignature, batch,
+    canary::{Canary, planted},
     message::{ChannelCall, Cursor, ErrorCode, Event, Request, RpcError, SubscribeCall},
 };
 use std::collections::VecDeque;
@@ -326,7 +327,8 @@ impl Actor {
             match used(credit, &event) {
                 Ok(Some(credit)) => self.put_credit(id, key, credit),
                 Ok(None) => {}
-                Err(text) => return Ok(Err(text)),
+                Err(text) if !planted(Canary::TrustReceipt) => return Ok(Err(text)),
+                Err(_) => {}
             }
         }
         Ok(Ok(ReceivedPayment {

@@ -66,7 +66,7 @@ pub(crate) struct PaymentRow {
     pub(crate) state: PaymentState,
     /// Returned by hub vouchers so far.
     pub(crate) returned: Amount,
-    /// Set once the hub returned it for a reason other than change.
+    /// Set once the hub returned it for a reason other than change; of a lock once the hub says that it gives it up.
     pub(crate) bounced: Option<ReturnReason>,
     /// Of a locked payment.
     pub(crate) lock: Option<OwnLock>,
@@ -90,7 +90,7 @@ pub(crate) struct OwnLock {
     pub(crate) id: u64,
     /// The proof of payment, once it was told.
     pub(crate) witness: Option<Witness>,
-    /// The own voucher that converted it.
+    /// The own voucher that converted it, or dropped it because the hub gave it up.
     pub(crate) folded_at: Option<Seq>,
 }
 

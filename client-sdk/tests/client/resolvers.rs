@@ -1,17 +1,19 @@
-//! Own locks that a resolver opens: the chain is asked, and its "no" is not for ever.
+//! Own locks: what a resolver opens (the chain is asked, and its "no" is not for ever), and what the hub gives up.
 
 use crate::common::{Hub, Node, Spoil, attached, builder, eventually, key};
 use client_sdk::{
-    ChannelId, Client, Condition, Digest, LockOptions, LockedPaid, MemoryStore, PayError, SignedInvoice,
+    ChannelId, Client, Condition, Digest, LockOptions, LockedPaid, MemoryStore, PayError, PaymentAnswer,
+    PaymentId, PaymentState, ReturnReason, SignedInvoice,
 };
 use protocol_spec::{
     Address, Amount, Invoice, Witness,
-    message::{Notification, Reveal},
+    message::{Consent, Notification, Reveal},
 };
 use std::sync::{Arc, atomic::Ordering};
 use tokio::task::JoinHandle;
 
 const RESOLVER: Address = Address::repeat_byte(0x0e);
+const PAYMENT: PaymentId = PaymentId([3; 16]);
 
 struct Locked {
     hub: Arc<Hub>,
@@ -42,7 +44,11 @@ async fn locked() -> Locked {
     let (channel, signer) = (client.channel(id), payee.address());
     let paying = tokio::spawn(async move {
         let invoice = SignedInvoice { invoice, signature };
-        channel.pay_locked(&invoice, signer, LockOptions::default()).await
+        let options = LockOptions {
+            payment_id: Some(PAYMENT),
+            ..LockOptions::default()
+        };
+        channel.pay_locked(&invoice, signer, options).await
     });
     eventually("the hub has the lock", || {
         !hub.state().channels[&id].channel.received().locks.is_empty()
@@ -104,6 +110,49 @@ async fn many_witnesses_of_one_lock_are_one_question() {
     eventually("paid", || locked.paying.is_finished()).await;
     let paid = locked.paying.await.unwrap().unwrap();
     assert_eq!(paid.witness.as_bytes(), b"the last one");
+}
+
+/// R10: until the hub has acknowledged that the lock is gone it can make it pay, whatever it has said.
+#[tokio::test]
+async fn a_lock_that_the_hub_gives_up_is_back_when_that_is_acknowledged() {
+    let world = locked().await;
+    let (hub, id) = (&world.hub, world.id);
+    hub.acknowledge(&id);
+    let consent = Consent {
+        channel_id: id,
+        lock_id: 1,
+        reason: ReturnReason::Cancelled,
+    };
+    {
+        let mut state = hub.state();
+        let channel = &mut state.channels.get_mut(&id).unwrap().channel;
+        channel.consent(1).unwrap();
+        let push = state.push.as_ref().unwrap();
+        push.send(Notification::Consent(consent)).unwrap();
+    }
+    eventually("the lock is dropped", || {
+        hub.state().channels[&id].channel.received().locks.is_empty()
+    })
+    .await;
+    let known = || world.client.payment(PAYMENT);
+    let before = known().await.unwrap();
+    assert!(
+        matches!(before, PaymentAnswer::Known(PaymentState::InFlight { .. })),
+        "{before:?}"
+    );
+    assert!(!world.paying.is_finished());
+    hub.acknowledge(&id);
+    let told = world.paying.await.unwrap();
+    let reason = ReturnReason::Cancelled;
+    assert!(
+        matches!(&told, Err(PayError::Bounced { payment_id: PAYMENT, reason: why }) if *why == reason),
+        "{told:?}"
+    );
+    let after = known().await.unwrap();
+    assert!(
+        matches!(&after, PaymentAnswer::Known(PaymentState::Bounced { reason: why, .. }) if *why == reason),
+        "{after:?}"
+    );
 }
 
 /// The lock is signed, so the chain may still show a witness; the payment's id is what to ask with later.

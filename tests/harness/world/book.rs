@@ -68,6 +68,12 @@ struct Pages {
     hub_restores: HubRestores,
     /// The hub has little memory.
     forgetful: bool,
+    /// The hub lies.
+    lies: bool,
+    /// Its machine is gone for good.
+    hub_gone: bool,
+    /// Nobody pays any more.
+    paid_up: bool,
     /// Whose channels take no new locks.
     unlocked: BTreeSet<usize>,
     leaving: Option<usize>,
@@ -171,6 +177,31 @@ impl Book {
         self.pages().forgetful = true;
     }
 
+    /// The hub lies: what it says is in nobody's book.
+    pub(super) fn set_lies(&self) {
+        self.pages().lies = true;
+    }
+
+    /// True when the hub may lie.
+    pub(super) fn hub_lies(&self) -> bool {
+        self.pages().lies
+    }
+
+    /// Nobody begins another payment.
+    pub(super) fn stop_paying(&self) {
+        self.pages().paid_up = true;
+    }
+
+    /// The hub's machine does not come back.
+    pub(super) fn set_hub_gone(&self) {
+        self.pages().hub_gone = true;
+    }
+
+    /// True when it does not.
+    pub(super) fn is_hub_gone(&self) -> bool {
+        self.pages().hub_gone
+    }
+
     /// True when the hub may forget receipts before they are read.
     pub(super) fn forgets_receipts(&self) -> bool {
         self.pages().forgetful
@@ -201,6 +232,13 @@ impl Book {
 
     pub(super) fn config(&self, person: usize) -> Option<Config> {
         self.pages().configs.get(&person).cloned()
+    }
+
+    pub(super) fn config_of(&self, channel: ChannelId) -> Option<Config> {
+        let pages = self.pages();
+        let is_it = |account: &Account| account.channel == Some(channel);
+        let person = pages.accounts.iter().position(is_it)?;
+        pages.configs.get(&person).cloned()
     }
 
     /// Somebody wants to leave.
@@ -305,6 +343,9 @@ impl Book {
     /// The next open order of a payer that no lane works on.
     pub(super) fn take(&self, payer: usize) -> Option<Order> {
         let mut pages = self.pages();
+        if pages.paid_up {
+            return None;
+        }
         let order = pages
             .orders
             .iter_mut()

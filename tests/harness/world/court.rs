@@ -1,4 +1,4 @@
-//! Disputes of Mallory's, from its first call to the payout.
+//! Disputes, of Mallory's, of a hub that lies, and of those who leave it, from the first call to the payout.
 
 use super::{
     bank::{Bank, wallet},
@@ -12,7 +12,7 @@ use super::{
 use alloy::sol_types::SolCall as _;
 use hub::chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
 use protocol_spec::{
-    Side, SignerKey,
+    ChannelId, Config, Side, SignedVoucher, SignerKey,
     abi::{IAdjudicator, Status},
     calls,
 };
@@ -43,30 +43,8 @@ pub(super) async fn dispute(
             return Ok(());
         }
         let shown = network.mallory(person, |mallory, plan| mallory.stale(plan));
-        let submissions = shown
-            .flatten()
-            .map(|signed| calls::submission(Side::Hub, &signed, None));
-        let call = IAdjudicator::disputeCall {
-            config: config.to_abi(),
-            submissions: submissions.into_iter().collect(),
-            resolutions: Vec::new(),
-        };
-        let options = ChainOptions {
-            signer: Some(wallet(key)?),
-            ..ChainOptions::default()
-        };
-        let port = AlloyChain::embedded(&bank.chain, options).await?;
-        let request = TxRequest {
-            to: Some(bank.deployed.adjudicator),
-            data: call.abi_encode().into(),
-            ..TxRequest::default()
-        };
-        // Its own client may have used the nonce; then it tries again.
-        let Ok(sent) = port.send(request).await else {
-            continue;
-        };
-        let mined = port.wait(sent.hash, 0).await;
-        if mined.is_ok_and(|receipt| receipt.success) {
+        let call = showing(&config, Side::Hub, shown.flatten());
+        if sent(bank, key, &call).await? {
             oracle.note(&format!("person {person} disputes"));
             oracle.disputed(id);
             network.mallory(person, |mallory, _| mallory.disputes());
@@ -76,6 +54,92 @@ pub(super) async fn dispute(
     Ok(())
 }
 
+/// The hub's owner starts a dispute with an old voucher of a client, or with none, unless there is one.
+pub(super) async fn lie(
+    bank: &Bank,
+    book: &Book,
+    network: &Network,
+    oracle: &Oracle,
+    person: usize,
+) -> anyhow::Result<()> {
+    let (Some(config), Some(id)) = (book.config(person), book.account(person).channel) else {
+        return Ok(());
+    };
+    if bank.is_open(id).await? {
+        let shown = network.rogue(|rogue, plan| rogue.stale(id, plan));
+        let call = showing(&config, Side::Client, shown.flatten());
+        let started = start(bank, &bank.hub_owner, &call).await?;
+        oracle.note(&format!(
+            "the hub disputes the channel of person {person}: {started}"
+        ));
+        if started {
+            oracle.disputed(id);
+        }
+    }
+    Ok(())
+}
+
+/// The hub takes what clients have signed for it.
+pub(super) async fn take(bank: &Bank, book: &Book, network: &Network, oracle: &Oracle) -> anyhow::Result<()> {
+    let withdrawals = network.rogue(|rogue, _| rogue.withdrawals());
+    for (call, by_hub) in withdrawals.into_iter().flatten() {
+        let config = book.config_of(call.withdraw.channel_id);
+        if let Some(config) = config {
+            oracle.note(&format!("the hub withdraws: {:?}", call.withdraw));
+            bank.send(&calls::withdraw(
+                &config,
+                &call.withdraw,
+                &call.signature.0,
+                &by_hub.0,
+            ))
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// False: it does not get into a block, or is refused there.
+pub(super) async fn start(
+    bank: &Bank,
+    key: &SignerKey,
+    call: &IAdjudicator::disputeCall,
+) -> anyhow::Result<bool> {
+    for _ in 0..TRIES {
+        if sent(bank, key, call).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn showing(config: &Config, payer: Side, shown: Option<SignedVoucher>) -> IAdjudicator::disputeCall {
+    let submission = shown.map(|signed| calls::submission(payer, &signed, None));
+    IAdjudicator::disputeCall {
+        config: config.to_abi(),
+        submissions: submission.into_iter().collect(),
+        resolutions: Vec::new(),
+    }
+}
+
+async fn sent(bank: &Bank, key: &SignerKey, call: &IAdjudicator::disputeCall) -> anyhow::Result<bool> {
+    let options = ChainOptions {
+        signer: Some(wallet(key)?),
+        ..ChainOptions::default()
+    };
+    let port = AlloyChain::embedded(&bank.chain, options).await?;
+    let request = TxRequest {
+        to: Some(bank.deployed.adjudicator),
+        data: call.abi_encode().into(),
+        ..TxRequest::default()
+    };
+    // Its own client may have used the nonce; then it tries again.
+    let Ok(sent) = port.send(request).await else {
+        return Ok(false);
+    };
+    let mined = port.wait(sent.hash, 0).await;
+    Ok(mined.is_ok_and(|receipt| receipt.success))
+}
+
 /// Blocks have vanished, perhaps with disputes.
 pub(super) async fn look_again(
     bank: &Bank,
@@ -83,8 +147,8 @@ pub(super) async fn look_again(
     oracle: &Oracle,
     people: usize,
 ) -> anyhow::Result<()> {
-    let foes = (0..people).filter(|person| book.is_foe(*person));
-    for id in foes.filter_map(|foe| book.account(foe).channel) {
+    let disputed = (0..people).filter(|person| book.is_foe(*person) || book.hub_lies());
+    for id in disputed.filter_map(|person| book.account(person).channel) {
         if bank.is_open(id).await? {
             oracle.undisputed(id);
         }
@@ -106,6 +170,18 @@ pub(super) async fn settle(
         dispute(bank, book, network, oracle, person, key).await?;
         open.extend(book.account(person).channel.map(|id| (person, id)));
     }
+    end(bank, book, network, oracle, clock, open).await
+}
+
+/// Everybody answers, time passes, and these channels are paid out.
+pub(super) async fn end(
+    bank: &Bank,
+    book: &Book,
+    network: &Network,
+    oracle: &Oracle,
+    clock: &Clock,
+    mut open: Vec<(usize, ChannelId)>,
+) -> anyhow::Result<()> {
     if open.is_empty() {
         return Ok(());
     }

@@ -190,6 +190,11 @@ impl Plan {
         matches!(&self.faults, Faults::Drawn(rates) if rates.0.contains_key(&part))
     }
 
+    /// True when the hub may lie in this run.
+    pub(super) fn lies(&self) -> bool {
+        matches!(&self.faults, Faults::Drawn(rates) if rates.0.keys().any(|part| part.is_lie()))
+    }
+
     /// True when it is on for the whole run; then it counts once.
     pub(super) fn always(&mut self, part: Part) -> bool {
         let on = self.is_on(part);

@@ -16,24 +16,34 @@ pub(super) struct Unit {
 impl Unit {
     /// A message as a client sends it: one masked frame.
     pub(super) fn from_client(message: Message, text: bool) -> Self {
+        // A mask of zeros leaves it as it is.
+        Self::framed(message, text, Some([0; 4]))
+    }
+
+    /// A message as the hub sends it.
+    pub(super) fn from_hub(message: Message, text: bool) -> Self {
+        Self::framed(message, text, None)
+    }
+
+    fn framed(message: Message, text: bool, mask: Option<[u8; 4]>) -> Self {
         let payload = match text {
             true => json::encode(&message).into_bytes(),
             false => binary::encode(&message),
         };
+        let masked = if mask.is_some() { 0x80 } else { 0 };
         let mut bytes = vec![if text { 0x81 } else { 0x82 }];
         match u16::try_from(payload.len()) {
-            Ok(short @ ..126) => bytes.push(0x80 | short.to_be_bytes()[1]),
+            Ok(short @ ..126) => bytes.push(masked | short.to_be_bytes()[1]),
             Ok(medium) => {
-                bytes.push(0x80 | 126);
+                bytes.push(masked | 126);
                 bytes.extend(medium.to_be_bytes());
             }
             Err(_) => {
-                bytes.push(0x80 | 127);
+                bytes.push(masked | 127);
                 bytes.extend((payload.len() as u64).to_be_bytes());
             }
         }
-        // A mask of zeros leaves it as it is.
-        bytes.extend([0; 4]);
+        bytes.extend(mask.into_iter().flatten());
         bytes.extend(payload);
         Self {
             bytes,

@@ -122,6 +122,10 @@ impl HubMachine {
     /// Runs until `stop`, then shuts down in order. Returns how often it booted.
     pub(super) async fn run(mut self, stop: Shutdown) -> anyhow::Result<u64> {
         loop {
+            if self.book.is_hub_gone() {
+                stop.triggered().await;
+                return Ok(self.boots);
+            }
             self.boots += 1;
             self.restore()?;
             if let Some(running) = self.boot().await? {
@@ -139,7 +143,9 @@ impl HubMachine {
                                 self.lose_power(&power);
                                 return self.start_again().await;
                             }
-                            Err(error) if power.is_on() && !self.faulty => return Err(error),
+                            Err(error) if power.is_on() && !self.faulty && !self.book.hub_lies() => {
+                                return Err(error);
+                            }
                             Err(_) => self.lose_power(&power),
                         }
                         continue;
@@ -288,7 +294,7 @@ impl HubMachine {
             ports: Ports::simulated(self.now(), open),
             chain,
             adjudicator: self.bank.deployed.adjudicator,
-            signer: SignerKey::from_bytes(&key_bytes(self.seed, "hub signer"))?,
+            signer: signer(self.seed)?,
             policy: self.policy(),
             confirmations: CONFIRMATIONS,
             poll_interval: Duration::from_millis(500),
@@ -326,7 +332,8 @@ impl HubMachine {
 
     /// Everything of this incarnation ends; the disk keeps what a power failure leaves.
     async fn crash(&mut self, running: Running) {
-        let own = running.power.is_on() && !self.faulty;
+        // A hub that is shown what its owner signed behind its back stops.
+        let own = running.power.is_on() && !self.faulty && !self.book.hub_lies();
         running.power.off();
         running.serving.abort();
         let _ = running.serving.await;
@@ -360,6 +367,11 @@ impl HubMachine {
         let ended = running.hub.finish().await;
         ended.map_err(|error| anyhow::anyhow!("the hub did not end well: {error}"))
     }
+}
+
+/// The hub's voucher key.
+pub(super) fn signer(seed: u64) -> anyhow::Result<SignerKey> {
+    Ok(SignerKey::from_bytes(&key_bytes(seed, "hub signer"))?)
 }
 
 /// Waits until the machine has no power. A disk that takes the power with it tells nobody, and a hub that happens to have

@@ -95,7 +95,7 @@ pub(super) async fn pay(
                 }
                 // Until the hub has re-synced.
                 let frozen = book.is_hub_restored() && matches!(error, PayError::Frozen { .. });
-                if book.is_reliable(person) && !frozen {
+                if book.is_reliable(person) && !frozen && !book.hub_lies() {
                     open(&order, &error, &oracle);
                 }
                 sleep(PAUSE).await;
@@ -224,6 +224,10 @@ pub(super) async fn listen(channel: ChannelHandle, person: usize, book: Book, or
                 payments = channel.payments(None);
             }
             Err(_) if book.is_foe(person) => {}
+            Err(_) if book.hub_lies() => {
+                sleep(PAUSE).await;
+                payments = channel.payments(book.cursor(person));
+            }
             Err(error) => oracle.violation(format!("the stream of person {person} ends: {error}")),
         }
     }

@@ -4,6 +4,7 @@ use super::{
     faults::{Kind, Plan},
     frames::Unit,
     mallory::Mallory,
+    rogue::Rogue,
     wires,
 };
 use async_trait::async_trait;
@@ -45,6 +46,8 @@ pub(super) enum Way {
 pub(super) trait Ears: Send + Sync {
     /// A message has left its sender.
     fn hear(&self, message: u64, person: usize, way: Way, unit: &super::frames::Content);
+    /// What must never happen has.
+    fn violation(&self, text: String);
     /// The plan wants this machine's power cut now.
     fn cut_power(&self, party: Party, kind: Kind);
 }
@@ -58,6 +61,7 @@ struct State {
     wires: BTreeMap<u64, Wire>,
     next_wire: u64,
     foes: BTreeMap<usize, Mallory>,
+    rogue: Option<Rogue>,
     plan: Plan,
     ears: Arc<dyn Ears>,
     random: StdRng,
@@ -84,6 +88,7 @@ impl Network {
             wires: BTreeMap::new(),
             next_wire: 0,
             foes: BTreeMap::new(),
+            rogue: None,
             plan,
             ears,
             random,
@@ -112,6 +117,18 @@ impl Network {
         let state = &mut *self.state();
         let mallory = state.foes.get_mut(&person)?;
         Some(ask(mallory, &mut state.plan))
+    }
+
+    /// From now on what the hub says passes through its owner's hands.
+    pub(super) fn lie(&self, rogue: Rogue) {
+        self.state().rogue = Some(rogue);
+    }
+
+    /// Asks the hub's owner, if it is one that lies.
+    pub(super) fn rogue<T>(&self, ask: impl FnOnce(&mut Rogue, &mut Plan) -> T) -> Option<T> {
+        let state = &mut *self.state();
+        let rogue = state.rogue.as_mut()?;
+        Some(ask(rogue, &mut state.plan))
     }
 
     pub(super) fn ears(&self) -> Arc<dyn Ears> {

@@ -67,6 +67,8 @@ struct State {
     forgotten: (u128, u128),
     /// People who need not keep any rule.
     foes: BTreeSet<usize>,
+    /// Nor need the hub.
+    lies: bool,
     machines: BTreeMap<Party, Power>,
     violations: Vec<String>,
     /// Messages heard, and how many that were at the first violation.
@@ -87,6 +89,7 @@ impl Oracle {
             doubted: BTreeSet::new(),
             forgotten: (0, 0),
             foes: BTreeSet::new(),
+            lies: false,
             machines: BTreeMap::new(),
             violations: Vec::new(),
             heard: 0,
@@ -120,6 +123,19 @@ impl Oracle {
     /// Nothing is expected of this person.
     pub(super) fn distrust(&self, person: usize) {
         self.state().foes.insert(person);
+    }
+
+    /// Nothing is expected of the hub: only clients are watched.
+    pub(super) fn distrust_hub(&self) {
+        self.state().lies = true;
+    }
+
+    /// What a client has said of a channel: what it paid, and what it was paid.
+    pub(super) fn said_by_client(&self, channel: ChannelId) -> (u128, u128) {
+        let state = self.state();
+        let seen = |payer| state.seen.get(&direction(channel, payer));
+        let paid = seen(Side::Client).map_or(0, |seen| seen.newest.1.0);
+        (paid, seen(Side::Hub).map_or(0, |seen| seen.acknowledged_paid.0))
     }
 
     /// The client of a channel has an old database. What the hub has not acknowledged may never have arrived, and then the
@@ -240,6 +256,10 @@ impl Ears for Oracle {
         }
     }
 
+    fn violation(&self, text: String) {
+        self.state().violate(text);
+    }
+
     fn cut_power(&self, party: Party, kind: Kind) {
         let power = self.state().machines.get(&party).cloned();
         self.note(&format!("{kind:?}: the power of {party:?} fails"));
@@ -285,6 +305,7 @@ impl State {
                 _ => return,
             },
             (Way::ToPerson, Message::Notification(body)) => match body.as_ref() {
+                Notification::Voucher(_) if self.lies => return,
                 Notification::Voucher(frame) => {
                     let record = self.records.entry(frame.voucher.voucher.channel_id);
                     record.or_default().hub_sends(frame, now)
@@ -318,8 +339,12 @@ impl State {
     fn message(&mut self, way: Way, message: &Message, honest: bool) {
         match (way, message) {
             (Way::ToHub, _) if !honest => self.foe_says(message),
+            (Way::ToPerson, _) if self.lies => {}
             (Way::ToHub, Message::Request { call, .. }) => match call.as_ref() {
-                Request::Voucher(frame) => self.signed(Side::Client, &frame.voucher),
+                Request::Voucher(frame) => {
+                    self.in_time(&frame.voucher);
+                    self.signed(Side::Client, &frame.voucher);
+                }
                 Request::Resume(call) => self.client_resumes(call),
                 _ => {}
             },
@@ -367,6 +392,19 @@ impl State {
         }
     }
 
+    /// R6: an honest client signs nothing new in a dispute.
+    fn in_time(&mut self, signed: &SignedVoucher) {
+        let (channel, seq) = (signed.voucher.channel_id, signed.voucher.seq);
+        let seen = self.seen.get(&direction(channel, Side::Client));
+        let is_new = seen.is_none_or(|seen| seq > seen.newest.0);
+        let lived = self.clock.lived();
+        let record = self.records.get(&channel);
+        let late = record.is_some_and(|record| record.is_seen_disputed(lived));
+        self.check(!late || !is_new, || {
+            format!("R6: the client signs seq {seq} in the dispute of {channel}")
+        });
+    }
+
     /// A voucher leaves whoever signed it.
     fn signed(&mut self, payer: Side, signed: &SignedVoucher) {
         let voucher = &signed.voucher;
@@ -402,7 +440,7 @@ impl State {
         other.acknowledged = other.acknowledged.max(voucher.ack_seq);
         other.acknowledged_paid = other.acknowledged_paid.max(voucher.ack_paid);
         let known = other.highest;
-        self.check(voucher.ack_seq <= known, || {
+        self.check(voucher.ack_seq <= known || self.lies, || {
             format!(
                 "{payer:?} acknowledges seq {}, the newest seen is {known}",
                 voucher.ack_seq
@@ -421,7 +459,8 @@ impl State {
         // In doubt it shows the hub the one that its newest voucher acknowledges, not the newest own one.
         let client = self.restored.contains(&channel) || self.doubted.contains(&channel);
         let forgets = who == Side::Client && client;
-        self.check(signed >= own || forgets, || {
+        // A hub that says it was restored is shown what the newest voucher acknowledges.
+        self.check(signed >= own || forgets || self.lies, || {
             format!("O2: {who:?} forgot what it signed in {channel}: it has seq {signed}, sent was {own}")
         });
         self.check(accepted >= others || forgets, || {
@@ -446,7 +485,7 @@ impl State {
 
     /// The newest voucher of the hub that a client holds, for which nobody else's signature can stand.
     fn shown(&mut self, call: &ResumeCall) {
-        if let Some(signed) = &call.received {
+        if let Some(signed) = call.received.as_ref().filter(|_| !self.lies) {
             self.signed(Side::Hub, signed);
         }
     }

@@ -75,11 +75,47 @@ pub enum Part {
     Flood,
     /// Mallory goes on paying in a dispute. Per 10,000 seconds, and in court.
     Persist,
+    /// The hub signs two vouchers for a seq. Per 10,000 of its vouchers.
+    LieConflict,
+    /// The hub's `paid` is less than its credits. Per 10,000 of its vouchers.
+    LieUnderpay,
+    /// The hub pays what it does not have. Per 10,000 of its vouchers.
+    LieOverspend,
+    /// The hub acknowledges what the client did not sign. Per 10,000 of its vouchers.
+    LieAck,
+    /// The hub leaves out seqs. Per 10,000 of its vouchers.
+    LieJump,
+    /// The hub sends an old voucher again. Per 10,000 of its vouchers.
+    LieReplay,
+    /// The hub tells what does not open a lock of the client. Per 10,000 of its vouchers.
+    LieReveal,
+    /// The hub gives up a lock of the client that it goes on with. Per 10,000 of its vouchers.
+    LieConsent,
+    /// The hub answers something else than what happened. Per 10,000 answers.
+    LieAnswer,
+    /// The hub shows an old voucher of the client as the newest. Per 10,000 times that a channel is resumed.
+    LieForget,
+    /// The hub's receipt says more than it credited. Per 10,000 receipts.
+    LieReceipt,
+    /// The hub wants more of its reserve back than is its own, and takes what the client signs. Per 10,000 of its vouchers.
+    LieRelease,
+    /// The hub's numbers about a channel are wrong. Per 10,000 times that it tells them.
+    LieNumbers,
+    /// A voucher of the hub never leaves it. Per 10,000 of its vouchers.
+    LieSwallow,
+    /// The hub says nothing to a client any more. Per 10,000 of its vouchers.
+    LieMute,
+    /// The hub starts a dispute with an old voucher of the client, or with none. Per 10,000 seconds; in the end of every channel.
+    LieCourt,
+    /// The hub is gone when everybody goes to court. Any rate: it is.
+    Vanish,
+    /// The hub takes what opens its lock, and says nothing any more. Per 10,000 of its vouchers that would pay a lock.
+    LieUnpaid,
 }
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 35] = [
+    pub const ALL: [(Self, u32); 53] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -115,22 +151,51 @@ impl Part {
         (Self::HubRestore, 2_000),
         (Self::Linger, 5_000),
         (Self::Forgetful, 1),
+        (Self::LieConflict, 300),
+        (Self::LieUnderpay, 300),
+        (Self::LieOverspend, 300),
+        (Self::LieAck, 300),
+        (Self::LieJump, 300),
+        (Self::LieReplay, 2_000),
+        (Self::LieReveal, 1_000),
+        (Self::LieConsent, 500),
+        (Self::LieAnswer, 1_000),
+        (Self::LieForget, 1_000),
+        (Self::LieReceipt, 300),
+        (Self::LieRelease, 1_000),
+        (Self::LieNumbers, 2_000),
+        (Self::LieSwallow, 200),
+        (Self::LieMute, 200),
+        (Self::LieCourt, 200),
+        (Self::Vanish, 1),
+        (Self::LieUnpaid, 3_000),
     ];
 
     /// True for what only Mallory does.
     #[must_use]
     pub fn is_foul(self) -> bool {
-        self >= Self::Replay
+        (Self::Replay..=Self::Persist).contains(&self)
     }
 
-    /// The part that it cannot be together with: a client and a hub that are both restored may have nobody left who knows
-    /// what they signed.
-    pub(super) fn excludes(self) -> Option<Self> {
-        match self {
-            Self::ClientRestore => Some(Self::HubRestore),
-            Self::HubRestore => Some(Self::ClientRestore),
-            _ => None,
-        }
+    /// True for what only a hub does that lies.
+    #[must_use]
+    pub fn is_lie(self) -> bool {
+        self >= Self::LieConflict
+    }
+
+    /// True for an old copy of somebody's database.
+    pub(super) fn is_restore(self) -> bool {
+        matches!(self, Self::ClientRestore | Self::HubRestore)
+    }
+
+    /// True for parts that cannot be together. A client and a hub that are both restored may have nobody left who knows what
+    /// they signed; nor has a restored client whose hub lies. Beside a hub that lies Mallory would be nobody's concern.
+    pub(super) fn excludes(self, other: Self) -> bool {
+        let excludes = |one: Self, other: Self| match one {
+            Self::ClientRestore => other == Self::HubRestore,
+            one => one.is_lie() && (other.is_restore() || other.is_foul()),
+        };
+        excludes(self, other) || excludes(other, self)
     }
 
     /// True for what needs a running chain, so that it waits until everybody has a channel: an opening that is lost is
@@ -150,7 +215,7 @@ impl Part {
                 | Self::ClientRestore
                 | Self::HubRestore
                 | Self::Partition
-        )
+        ) || self.is_lie()
     }
 }
 

@@ -21,6 +21,7 @@ use hub::{
     ops::Shutdown,
     store::sim::{Fault, SimDisk},
 };
+use protocol_spec::abi::Status;
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -152,7 +153,11 @@ impl PersonMachine {
     async fn live(&self, power: &Power, drive: &Drive, boot: u64, stop: &Shutdown) -> anyhow::Result<()> {
         self.oracle
             .note(&format!("boot {boot} of person {}", self.number));
-        let client = self.connect(power, drive, boot).await?;
+        let client = tokio::select! {
+            biased;
+            () = stop.triggered() => return Ok(()),
+            client = self.connect(power, drive, boot) => client?,
+        };
         let Some(channel) = self.channel(&client).await? else {
             self.book.leave(self.number);
             stop.triggered().await;
@@ -261,7 +266,11 @@ impl PersonMachine {
         if let Some(id) = self.book.account(self.number).channel
             && !self.bank.is_open(id).await?
         {
-            return Ok(None);
+            // In a dispute that it did not start its application has much to look after.
+            let disputed = matches!(self.bank.channel(id).await?.status, Status::Disputed);
+            return Ok(client
+                .default_channel()
+                .filter(|_| disputed && self.book.hub_lies()));
         }
         Ok(Some(client.open(DEPOSIT).await?))
     }

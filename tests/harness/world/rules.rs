@@ -68,6 +68,12 @@ impl Record {
         self.disputed_at.get_or_insert(lived);
     }
 
+    /// R6: whoever looks at the chain must have seen the dispute.
+    pub(super) fn is_seen_disputed(&self, lived: Duration) -> bool {
+        let seen = |disputed: Duration| lived > disputed + SEEN_AFTER;
+        self.disputed_at.is_some_and(seen)
+    }
+
     pub(super) fn undisputed(&mut self) {
         self.disputed_at = None;
     }
@@ -126,9 +132,7 @@ impl Record {
             seq => self.hub_paid.get(&seq).copied(),
         };
         let converts = ops.iter().any(|op| matches!(op, Op::LockConvert { .. }));
-        let seen = self
-            .disputed_at
-            .is_some_and(|disputed| at > disputed + SEEN_AFTER);
+        let seen = self.is_seen_disputed(at);
         let broken = match () {
             () if voucher.seq.0 > before.0 + limits::SEQ_JUMP_MAX => "R1: too far ahead",
             () if !between && !converts && voucher.paid.0 != paid.0 + cost.sum::<u128>() => {

@@ -6,14 +6,16 @@ use super::{
     clock::{Clock, key_bytes, random},
     court,
     drive::Attic,
-    faults::{Faults, Plan},
-    hub::{HubMachine, Known},
+    enforce,
+    faults::{Faults, Kind, Plan},
+    hub::{HubMachine, Known, signer},
     mallory::Mallory,
-    network::Network,
+    network::{Ears as _, Network, Party},
     oracle::Oracle,
     part::Part,
     person::PersonMachine,
     reckoning,
+    rogue::Rogue,
     weather::Weather,
 };
 use anyhow::Context as _;
@@ -43,6 +45,8 @@ const LAPSE_STEPS: u64 = 5;
 const LAPSE_PAUSE: Duration = Duration::from_secs(8);
 /// How long a client waits for its close by itself.
 const CLOSE_MAX: Duration = Duration::from_secs(600);
+/// Until everybody has noticed what there is to notice, and no payment is being made any more.
+const CALM: Duration = Duration::from_secs(10);
 /// No message takes longer.
 const LAST_FAULT: Duration = Duration::from_secs(1);
 /// How wrong a clock may be.
@@ -170,6 +174,8 @@ impl World {
             backups.clone(),
         );
         let hub = tokio::spawn(hub.run(stop_hub.clone()));
+        let owner = Rogue::new(signer(seed)?, domain, clock.clone());
+        corrupt_hub(&book, &network, &oracle, owner);
         let (mut people, mut machines) = (Vec::new(), Vec::new());
         let attic = Attic::default();
         for (number, key) in keys.iter().cloned().enumerate() {
@@ -236,6 +242,9 @@ impl World {
         self.oracle.note("no faults from here on");
         // A fault that hangs on a message already under way strikes when that arrives.
         sleep(LAST_FAULT).await;
+        if self.book.hub_lies() {
+            return self.enforce().await;
+        }
         self.recover("not well again").await;
         if self.drawn {
             if self.book.is_hub_restored() {
@@ -260,6 +269,27 @@ impl World {
         let (book, network) = (&self.book, &self.network);
         court::settle(&self.bank, book, network, &self.oracle, &self.clock, &self.keys).await?;
         reckoning::tokens(&self.bank, &self.book, &claims, self.people.len(), &self.oracle).await
+    }
+
+    /// Nobody can rely on the hub: everybody goes to court.
+    async fn enforce(&self) -> anyhow::Result<()> {
+        self.book.stop_paying();
+        if self.network.plan(|plan| plan.in_court(Part::Vanish)) {
+            self.book.set_hub_gone();
+            self.oracle.cut_power(Party::Hub, Kind::HubBefore);
+        }
+        sleep(CALM).await;
+        let (bank, book, network, oracle) = (&self.bank, &self.book, &self.network, &self.oracle);
+        court::take(bank, book, network, oracle).await?;
+        if network.plan(|plan| plan.in_court(Part::LieCourt)) {
+            for person in 0..self.people.len() {
+                court::lie(bank, book, network, oracle, person).await?;
+            }
+        }
+        let claims = enforce::go_to_court(bank, book, (network, oracle), &self.people, &self.keys).await?;
+        let open = claims.iter().map(|(person, id, _)| (*person, *id)).collect();
+        court::end(bank, book, network, oracle, &self.clock, open).await?;
+        enforce::judge(bank, book, oracle, &claims).await
     }
 
     /// Waits until everything is well; where somebody does not open locks, until they have expired.
@@ -437,6 +467,14 @@ async fn endow(bank: &Bank, keys: &[SignerKey]) -> anyhow::Result<()> {
     bank.tick()
 }
 
+/// A hub that lies is in its owner's hands, and nobody expects anything of it.
+fn corrupt_hub(book: &Book, network: &Network, oracle: &Oracle, owner: Rogue) {
+    if book.hub_lies() {
+        oracle.distrust_hub();
+        network.lie(owner);
+    }
+}
+
 /// By how many seconds each clock is wrong, one after the other.
 fn skews(network: &Network, seed: u64) -> impl FnMut() -> i64 + use<> {
     let skewed = network.plan(|plan| plan.always(Part::Skew));
@@ -466,6 +504,9 @@ fn book_of(scenario: &Scenario, keys: &[SignerKey], network: &Network) -> Book {
     }
     if network.plan(|plan| plan.always(Part::Forgetful)) {
         book.set_forgetful();
+    }
+    if network.plan(|plan| plan.lies()) {
+        book.set_lies();
     }
     let mut dice = random(scenario.seed, "orders");
     book.draw(scenario.payers, scenario.payments, &mut dice);

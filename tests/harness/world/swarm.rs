@@ -13,6 +13,8 @@ struct Mix {
     payers_max: usize,
     payments_max: usize,
     foes: [usize; 5],
+    /// Of so many worlds one has a hub that lies; 0: none.
+    lies: u32,
     on: fn(Part, &mut StdRng) -> bool,
     /// Of the highest rate.
     rate: fn(u32, &mut StdRng) -> u32,
@@ -26,6 +28,7 @@ impl Scenario {
             payers_max: 4,
             payments_max: 14,
             foes: [0, 0, 1, 1, 2],
+            lies: 5,
             on: |_, random| random.random_range(0..3) == 0,
             rate: |most, random| random.random_range(1..=most),
         };
@@ -39,6 +42,7 @@ impl Scenario {
             payers_max: 2,
             payments_max: 8,
             foes: [1, 1, 1, 1, 2],
+            lies: 0,
             on: |part, random| {
                 let percent: u32 = match part {
                     // They end what Mallory could still do.
@@ -56,21 +60,49 @@ impl Scenario {
         Self::drawn(seed, random(seed, "dense"), &mix)
     }
 
+    /// A world as dense whose hub lies: its people are honest, and on their own.
+    #[must_use]
+    pub fn lying(seed: u64) -> Self {
+        let mix = Mix {
+            payers_max: 3,
+            payments_max: 14,
+            foes: [0; 5],
+            lies: 1,
+            on: |part, random| {
+                let percent: u32 = match part {
+                    Part::Vanish | Part::LieCourt => 60,
+                    // Little goes on after it.
+                    Part::LieMute | Part::LieSwallow => 15,
+                    part if part.is_lie() => 40,
+                    _ => 20,
+                };
+                random.random_range(0..100) < percent
+            },
+            rate: |most, random| random.random_range(1..=most),
+        };
+        Self::drawn(seed, random(seed, "lying"), &mix)
+    }
+
     fn drawn(seed: u64, mut random: StdRng, mix: &Mix) -> Self {
         let payers = random.random_range(1..=mix.payers_max);
         let merchants = random.random_range(1..=2);
         let payments = random.random_range(3..=mix.payments_max);
-        let foes = mix.foes[random.random_range(0..5)];
+        let drawn_foes = mix.foes[random.random_range(0..5)];
+        let lies = mix.lies > 0 && super::clock::random(seed, "lies").random_range(0..mix.lies) == 0;
+        let foes = if lies { 0 } else { drawn_foes };
         let mut rates = Rates::default();
         for (part, most) in Part::ALL {
             // Drawn for all, so that parts can be added at the end without changing the others.
             let (on, rate) = ((mix.on)(part, &mut random), (mix.rate)(most, &mut random));
-            if on && (foes > 0 || !part.is_foul()) {
+            let somebody = match () {
+                () if part.is_foul() => foes > 0,
+                () if part.is_lie() => lies,
+                () => true,
+            };
+            let excluded = rates.on().any(|(other, _)| part.excludes(other)) || (lies && part.is_restore());
+            if on && somebody && !excluded {
                 rates = rates.with(part, rate);
             }
-        }
-        if rates.on().any(|(part, _)| part == Part::ClientRestore) {
-            rates = rates.with(Part::HubRestore, 0);
         }
         Self {
             seed,
@@ -91,18 +123,19 @@ impl Scenario {
         self
     }
 
-    /// The same with a part at its highest rate, if there is somebody to do it.
+    /// The same with a part at its highest rate, if there is somebody to do it, and without what it excludes.
     #[must_use]
     pub fn with(mut self, part: Part) -> Self {
         let most = Part::ALL.into_iter().find(|(known, _)| *known == part);
         if let (Faults::Drawn(rates), Some((_, most))) = (&self.faults, most)
             && (self.foes > 0 || !part.is_foul())
         {
-            let mut rates = rates.clone().with(part, most);
-            if let Some(other) = part.excludes() {
-                rates = rates.with(other, 0);
-            }
-            self.faults = Faults::Drawn(rates);
+            let others = Part::ALL.into_iter().filter(|(other, _)| part.excludes(*other));
+            let rates = others.fold(rates.clone(), |rates, (other, _)| rates.with(other, 0));
+            self.faults = Faults::Drawn(rates.with(part, most));
+        }
+        if part.is_lie() {
+            self.foes = 0;
         }
         self
     }

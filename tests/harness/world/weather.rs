@@ -82,6 +82,13 @@ impl Weather<'_> {
             self.backups.want();
             self.oracle.cut_power(Party::Hub, Kind::HubBefore);
         }
+        court::take(self.bank, self.book, self.network, self.oracle).await?;
+        if self.strikes(Part::LieCourt) {
+            let people = self.keys.len();
+            let person = |plan: &mut super::faults::Plan| plan.dice(Part::LieCourt).random_range(0..people);
+            let person = self.network.plan(person);
+            court::lie(self.bank, self.book, self.network, self.oracle, person).await?;
+        }
         for (person, key) in self.keys.iter().enumerate() {
             if self.network.plan(|plan| plan.cut_off(person)) {
                 self.oracle.note(&format!("person {person} is cut off"));

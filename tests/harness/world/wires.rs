@@ -4,6 +4,7 @@ use super::{
     faults::Kind,
     frames::{Cutter, Unit},
     network::{Network, Party, Way},
+    rogue::Then,
 };
 use std::time::Duration;
 use tokio::{
@@ -86,8 +87,12 @@ async fn pass(
 ) -> Carried {
     let (number, kind) = network.plan(|plan| (plan.messages(), plan.judge()));
     let ears = network.ears();
+    let (mut instead, mut kept_back) = (None, false);
     let swallowed = match way {
         Way::ToHub => {
+            if let Some(Err(wrong)) = network.rogue(|rogue, _| rogue.hears(unit)) {
+                ears.violation(wrong);
+            }
             let doing = network.mallory(person, |mallory, plan| mallory.sends(unit, plan));
             let (before, passes) = doing.unwrap_or((Vec::new(), true));
             for forged in before {
@@ -98,14 +103,35 @@ async fn pass(
             }
             !passes
         }
-        Way::ToPerson => network
-            .mallory(person, |mallory, _| mallory.takes(unit))
-            .unwrap_or(false),
+        Way::ToPerson => {
+            let said = network.rogue(|rogue, plan| rogue.says(person, unit, plan));
+            let then = match said {
+                Some(said) => {
+                    for lie in said.before {
+                        ears.hear(number, person, way, &lie.content);
+                        if to.write_all(&lie.bytes).await.is_err() {
+                            return Carried::Ended;
+                        }
+                    }
+                    said.then
+                }
+                None => Then::Passes,
+            };
+            kept_back = matches!(then, Then::Nothing);
+            if let Then::Instead(unit) = then {
+                instead = Some(unit);
+            }
+            let taken = network.mallory(person, |mallory, _| mallory.takes(unit));
+            kept_back || taken.unwrap_or(false)
+        }
     };
+    let unit = instead.as_ref().unwrap_or(unit);
     if swallowed && kind.is_none() {
         return Carried::On;
     }
-    ears.hear(number, person, way, &unit.content);
+    if !kept_back {
+        ears.hear(number, person, way, &unit.content);
+    }
     let Some(kind) = kind else {
         sleep(network.delay()).await;
         return match to.write_all(&unit.bytes).await {
@@ -113,7 +139,7 @@ async fn pass(
             Err(_) => Carried::Ended,
         };
     };
-    if kind.delivers() {
+    if kind.delivers() && !kept_back {
         sleep(network.delay()).await;
         // The receiver may be gone; then the fault is all that happens.
         let _ = to.write_all(&unit.bytes).await;

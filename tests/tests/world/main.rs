@@ -1,6 +1,6 @@
 //! The seeded world: a fault at every message, drawn faults, and equal runs for equal seeds.
 //!
-//! `WORLD_SEEDS` (20) and `WORLD_FIRST` (1) choose the drawn runs; `WORLD_SEED` with `WORLD_FAULTS` (for example
+//! `WORLD_SEEDS` (20; of hubs that lie 40) and `WORLD_FIRST` (1) choose the drawn runs; `WORLD_SEED` with `WORLD_FAULTS` (for example
 //! `CutAfter@17`, or `drawn`) replays one run and prints its trace.
 
 #![allow(
@@ -71,6 +71,10 @@ fn judged(scenario: &Scenario) -> Report {
 }
 
 fn command(scenario: &Scenario) -> String {
+    if scenario.parts().into_iter().any(Part::is_lie) {
+        let seed = scenario.seed;
+        return format!("again: cargo run --release -p tests --bin world -- --lying --seeds {seed} --trace");
+    }
     let faults = match &scenario.faults {
         Faults::None => "none".to_owned(),
         Faults::Drawn(_) => "drawn".to_owned(),
@@ -168,6 +172,17 @@ fn drawn_faults() {
     let scenarios: Vec<Scenario> = seeds.map(drawn).collect();
     let reports = all(&scenarios);
     print("drawn faults", began, &reports);
+}
+
+/// Whatever the hub does, everybody gets what it can prove.
+#[test]
+fn a_hub_that_lies() {
+    let began = Instant::now();
+    let first = number("WORLD_FIRST", 1);
+    let seeds = first..first + number("WORLD_SEEDS", 40);
+    let scenarios: Vec<Scenario> = seeds.map(Scenario::lying).collect();
+    let reports = all(&scenarios);
+    print("hubs that lie", began, &reports);
 }
 
 #[test]

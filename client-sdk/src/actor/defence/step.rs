@@ -9,7 +9,11 @@ use crate::{
 use alloy::sol_types::SolCall;
 use protocol_spec::{
     Address, Amount, DirectionEvidence, Lock, Room, SHOW_GAS_MAX, Seq, Side, Signature, UnixSeconds,
-    abi::IAdjudicator, calls, channel::Phase, limits,
+    abi::IAdjudicator,
+    calls,
+    canary::{Canary, planted},
+    channel::Phase,
+    limits,
 };
 use std::{cmp::Ordering, collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
@@ -114,7 +118,7 @@ impl Entry {
             }
         }
         let locks = self.fewer(voucher, &locks);
-        if voucher || !locks.is_empty() {
+        if (voucher || !locks.is_empty()) && !planted(Canary::ShowNothing) {
             let left = Duration::from_secs(left_s);
             return Some(Step::Show { voucher, locks, left });
         }
@@ -154,7 +158,7 @@ impl Entry {
         let locks = &self.channel.received().locks;
         let known = self.channel.known_witnesses();
         let known = known.filter_map(|(id, _)| locks.lock(id));
-        known.filter(move |lock| now < lock.expiry)
+        known.filter(move |lock| now < lock.expiry && !planted(Canary::ForgetWitnesses))
     }
 
     fn first_expiry(&self, locks: &BTreeSet<u64>) -> UnixSeconds {

@@ -13,10 +13,14 @@ use crate::{
 };
 use protocol_spec::{
     Amount, ChannelId, Digest, Invoice, Lock, Op, Opened, Payee, Payment, PaymentId, Reject, ReturnReason,
-    Seq, Witness, channel::Clock, limits, message::Consent,
+    Seq, Witness,
+    canary::{Canary, planted},
+    channel::Clock,
+    limits,
+    message::Consent,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map},
     mem,
     time::Duration,
 };
@@ -200,23 +204,35 @@ impl Actor {
         }
     }
 
-    /// A voucher took own locks out: converted ones wait for its acknowledgement, dropped ones are over.
+    /// A voucher took own locks out: converted ones and those that the hub gave up wait for its acknowledgement (R10), expired
+    /// ones are over.
     fn folded(&mut self, id: &ChannelId, seq: Seq, ops: &[Op]) {
         for op in ops {
-            match op {
-                Op::LockConvert { id: lock_id, .. } => {
-                    let Some(entry) = self.entries.get_mut(id) else {
-                        return;
-                    };
-                    if let Some(locked) = entry.locked.get_mut(lock_id)
-                        && let Some(lock) = &mut locked.row.lock
-                    {
-                        lock.folded_at = Some(seq);
-                        self.batch.push(rows::put_payment(&locked.row));
-                    }
+            let (lock_id, converted) = match op {
+                Op::LockConvert { id: lock_id, .. } => (lock_id, true),
+                Op::LockDrop { id: lock_id } => (lock_id, false),
+                _ => continue,
+            };
+            let Some(entry) = self.entries.get_mut(id) else {
+                return;
+            };
+            let btree_map::Entry::Occupied(mut locked) = entry.locked.entry(*lock_id) else {
+                continue;
+            };
+            let row = &mut locked.get_mut().row;
+            if converted {
+                // The hub may have given it up before.
+                row.bounced = None;
+            }
+            if converted || entry.channel.is_live(*lock_id) {
+                if let Some(lock) = &mut row.lock {
+                    lock.folded_at = Some(seq);
                 }
-                Op::LockDrop { id: lock_id } => self.let_go(id, *lock_id, ReturnReason::Expired),
-                _ => {}
+                self.batch.push(rows::put_payment(row));
+            } else {
+                let reason = row.bounced.unwrap_or(ReturnReason::Expired);
+                let locked = locked.remove();
+                self.lock_bounced(locked, reason);
             }
         }
     }
@@ -254,7 +270,8 @@ impl Actor {
         }
     }
 
-    /// The hub gives up an own lock: it is taken out with the next voucher, and the money is back.
+    /// The hub gives up an own lock: it is taken out with the next voucher, and the money is back once the hub has acknowledged
+    /// that. Until then it could still be made to pay: a word is no voucher.
     pub(in crate::actor) fn lock_consented(&mut self, consent: &Consent) {
         let id = consent.channel_id;
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -262,44 +279,38 @@ impl Actor {
         };
         if entry.channel.consented(consent.lock_id).is_ok() {
             entry.dirty = true;
-            self.bounce_lock(&id, consent.lock_id, consent.reason);
+            if let Some(locked) = entry.locked.get_mut(&consent.lock_id)
+                && locked.row.bounced.is_none()
+            {
+                locked.row.bounced = Some(consent.reason);
+                self.batch.push(rows::put_payment(&locked.row));
+            }
+            if planted(Canary::TrustConsent)
+                && let Some(locked) = entry.locked.remove(&consent.lock_id)
+            {
+                self.lock_bounced(locked, consent.reason);
+            }
         }
     }
 
-    fn bounce_lock(&mut self, id: &ChannelId, lock_id: u64, reason: ReturnReason) {
-        let Some(locked) = self
-            .entries
-            .get_mut(id)
-            .and_then(|entry| entry.locked.get_mut(&lock_id))
-        else {
-            return;
-        };
-        if locked.row.bounced.is_some() {
-            return;
-        }
-        let seq = locked.row.seq();
-        locked.row.bounced = Some(reason);
-        locked.row.state = PaymentState::Bounced { seq, reason };
-        self.batch.push(rows::put_payment(&locked.row));
-        let payment_id = locked.row.payment.payment_id;
-        let cost = entry::cost(&locked.row.payment);
-        let reply = locked.reply.take();
-        self.spent = self.spent.saturating_minus(cost);
+    /// A lock is out for good, and nothing can be paid for it any more.
+    fn lock_bounced(&mut self, locked: LockedPayment, reason: ReturnReason) {
+        let LockedPayment { mut row, reply, .. } = locked;
+        let seq = row.seq();
+        row.bounced = Some(reason);
+        row.state = PaymentState::Bounced { seq, reason };
+        self.batch.push(rows::put_payment(&row));
+        self.spent = self.spent.saturating_minus(entry::cost(&row.payment));
         if let Some(reply) = reply {
+            let payment_id = row.payment.payment_id;
             self.after_commit(reply, Err(PayError::Bounced { payment_id, reason }));
         }
     }
 
-    fn let_go(&mut self, id: &ChannelId, lock_id: u64, reason: ReturnReason) {
-        self.bounce_lock(id, lock_id, reason);
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.locked.remove(&lock_id);
-        }
-    }
-
-    /// A hub voucher acknowledged own vouchers up to `ack`: converted locks are settled, with the fee that was kept.
+    /// A hub voucher acknowledged own vouchers up to `ack`: converted locks are settled, with the fee that was kept, and the
+    /// money of those that the hub gave up is back.
     pub(in crate::actor) fn locks_acknowledged(&mut self, id: &ChannelId, ack: Seq) {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(entry) = self.entries.get(id) else {
             return;
         };
         let done: Vec<u64> = entry
@@ -312,7 +323,16 @@ impl Actor {
             .map(|(lock_id, _)| *lock_id)
             .collect();
         for lock_id in done {
-            if let Some(mut locked) = entry.locked.remove(&lock_id) {
+            let Some(mut locked) = self
+                .entries
+                .get_mut(id)
+                .and_then(|entry| entry.locked.remove(&lock_id))
+            else {
+                continue;
+            };
+            if let Some(reason) = locked.row.bounced {
+                self.lock_bounced(locked, reason);
+            } else {
                 let seq = locked.row.seq();
                 let fee = locked.row.payment.fee_max.saturating_minus(locked.row.returned);
                 locked.row.state = PaymentState::Delivered { seq, fee };
@@ -335,16 +355,14 @@ impl Actor {
         for (_, mut locked) in ended.collect::<Vec<_>>() {
             let row = &mut locked.row;
             let known = row.lock.as_ref().is_some_and(|lock| lock.witness.is_some());
-            if row.bounced.is_none() {
-                row.state = match known {
-                    true => PaymentState::Delivered {
-                        seq: newest,
-                        fee: row.payment.fee_max.saturating_minus(row.returned),
-                    },
-                    false => PaymentState::Lost,
-                };
-                self.batch.push(rows::put_payment(row));
-            }
+            row.state = match known {
+                true => PaymentState::Delivered {
+                    seq: newest,
+                    fee: row.payment.fee_max.saturating_minus(row.returned),
+                },
+                false => PaymentState::Lost,
+            };
+            self.batch.push(rows::put_payment(row));
             let payment_id = row.payment.payment_id;
             if let Some(reply) = locked.reply.take() {
                 self.after_commit(reply, Err(PayError::Unknown { payment_id }));

@@ -1,0 +1,148 @@
+//! What honest people do when their hub lies, or is gone: they take what they hold to court, and get at least what that proves.
+
+use super::{
+    bank::{Bank, DEPOSIT, ENDOWMENT},
+    book::{Book, Order, State},
+    court,
+    network::Network,
+    oracle::Oracle,
+};
+use client_sdk::{ChannelHandle, ChannelView};
+use protocol_spec::{ChannelId, Side, SignerKey, abi::Status, calls};
+use std::time::Duration;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+/// How long somebody may take until its client is up.
+const UP_MAX: Duration = Duration::from_secs(150);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What somebody must have when its channel is settled, with the reason.
+type Claim = (i128, &'static str);
+
+fn signed(amount: u128) -> i128 {
+    i128::try_from(amount).unwrap_or(i128::MAX)
+}
+
+/// Everybody whose channel is in no dispute yet starts one with its evidence. Gives what each must have in the end.
+pub(super) async fn go_to_court(
+    bank: &Bank,
+    book: &Book,
+    (network, oracle): (&Network, &Oracle),
+    people: &[watch::Receiver<Option<ChannelHandle>>],
+    keys: &[SignerKey],
+) -> anyhow::Result<Vec<(usize, ChannelId, Vec<Claim>)>> {
+    let mut claims = Vec::new();
+    for (person, key) in keys.iter().enumerate() {
+        let Some(id) = book.account(person).channel else {
+            continue;
+        };
+        let without = || vec![by_wires(id, network, oracle), by_book(person, book)];
+        if matches!(bank.channel(id).await?.status, Status::Closed) {
+            claims.push((person, id, without()));
+            continue;
+        }
+        let Ok(channel) = timeout(UP_MAX, up(&people[person])).await else {
+            oracle.violation(format!("O8: person {person} cannot start its client"));
+            continue;
+        };
+        let view = channel.view();
+        let by_client = view.map(|view| by_client(&view, id, network));
+        let claimed = without().into_iter().chain(by_client).collect();
+        if bank.is_open(id).await? {
+            let evidence = channel.evidence().await?;
+            let call = calls::dispute(&evidence.config, Side::Hub, &evidence.received);
+            let started = court::start(bank, key, &call).await?;
+            oracle.note(&format!("person {person} goes to court: {started}"));
+            if started {
+                oracle.disputed(id);
+            } else if bank.is_open(id).await? {
+                oracle.violation(format!(
+                    "O6: the court does not take the evidence of person {person}"
+                ));
+            }
+        }
+        claims.push((person, id, claimed));
+    }
+    Ok(claims)
+}
+
+async fn up(handle: &watch::Receiver<Option<ChannelHandle>>) -> ChannelHandle {
+    loop {
+        let channel = handle.borrow().clone();
+        if let Some(channel) = channel.filter(|channel| channel.view().is_some()) {
+            return channel;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// By what the client has said itself, heard by others.
+fn by_wires(id: ChannelId, network: &Network, oracle: &Oracle) -> Claim {
+    let (paid, received) = oracle.said_by_client(id);
+    let received = received + network.rogue(|rogue, _| rogue.opened(id)).unwrap_or(0);
+    let claim = signed(ENDOWMENT + received) - signed(paid + locked(id, network));
+    (claim, "its messages")
+}
+
+/// By the answers that its application had.
+fn by_book(person: usize, book: &Book) -> Claim {
+    let cost = |order: &Order| match order.state {
+        State::Delivered { fee } => order.amount.0 + fee.0,
+        // Signed, perhaps.
+        State::Open => order.amount.0 + order.fee_max.0,
+        State::Bounced | State::Refused => 0,
+    };
+    let orders = book.orders();
+    let own = orders.iter().filter(|order| order.payer == person);
+    let received = book.received(person);
+    let received = received.iter().filter(|payment| payment.backed);
+    let received: u128 = received.map(|payment| payment.receipt.amount.0).sum();
+    let paid: u128 = own.map(cost).sum();
+    (
+        signed(ENDOWMENT + received) - signed(paid),
+        "what its application was told",
+    )
+}
+
+/// By its client's own account.
+fn by_client(view: &ChannelView, id: ChannelId, network: &Network) -> Claim {
+    let balance = &view.balance;
+    let locked = balance.locked.0.max(locked(id, network));
+    let claim = signed(ENDOWMENT - DEPOSIT + balance.settled.0 + view.withdrawn_on_chain.0) - signed(locked);
+    (claim, "its client")
+}
+
+fn locked(id: ChannelId, network: &Network) -> u128 {
+    network.rogue(|rogue, _| rogue.locked(id)).unwrap_or(0)
+}
+
+/// O6, when all is paid out.
+pub(super) async fn judge(
+    bank: &Bank,
+    book: &Book,
+    oracle: &Oracle,
+    claims: &[(usize, ChannelId, Vec<Claim>)],
+) -> anyhow::Result<()> {
+    for (person, id, claims) in claims {
+        let got = signed(bank.tokens_of(book.account(*person).address).await?);
+        oracle.note(&format!("person {person} has {got}, of {claims:?}"));
+        for (claim, why) in claims {
+            if got < *claim {
+                oracle.violation(format!(
+                    "O6: person {person} has {got} tokens on chain, by {why} it is {claim}; channel {id}"
+                ));
+            }
+        }
+    }
+    let (vault, held) = (
+        bank.vault().await?,
+        bank.tokens_of(bank.deployed.adjudicator).await?,
+    );
+    if held != vault {
+        oracle.violation(format!("O7: the vault says {vault}, the contract holds {held}"));
+    }
+    Ok(())
+}

@@ -81,6 +81,8 @@ pub(super) struct OpenPayment {
     pub(super) row: PaymentRow,
     pub(super) replies: Vec<PayReply>,
     pub(super) deadline: Instant,
+    /// Signed since `connect`: in what the limit of all payments counts.
+    pub(super) counted: bool,
 }
 
 /// An own lock with its payment.
@@ -88,6 +90,8 @@ pub(super) struct LockedPayment {
     pub(super) row: PaymentRow,
     pub(super) reply: Option<LockReply>,
     pub(super) deadline: Instant,
+    /// As of an [`OpenPayment`].
+    pub(super) counted: bool,
 }
 
 /// An own frame that no hub voucher acknowledged yet.
@@ -385,6 +389,7 @@ impl OpenPayment {
             row,
             replies: order.replies,
             deadline: order.deadline,
+            counted: true,
         }
     }
 }

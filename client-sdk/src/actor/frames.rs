@@ -215,7 +215,7 @@ impl Actor {
                 fee: row.payment.fee_max.saturating_minus(row.returned),
             },
         };
-        if row.bounced.is_some() {
+        if row.bounced.is_some() && open.counted {
             self.spent = self.spent.saturating_minus(row.returned);
         }
         self.batch.push(rows::put_payment(row));

@@ -73,8 +73,13 @@ impl Entry {
         let own = locks.filter(|((payer, _), _)| *payer == Side::Client);
         for ((_, id), payment) in own.filter_map(|(key, row)| Some((key, row.payment?))) {
             if let Some(row) = rows::payment(store, &payment).await? {
-                let (reply, deadline) = (None, Instant::now());
-                self.locked.insert(*id, LockedPayment { row, reply, deadline });
+                let locked = LockedPayment {
+                    row,
+                    reply: None,
+                    deadline: Instant::now(),
+                    counted: false,
+                };
+                self.locked.insert(*id, locked);
             }
         }
         for frame in &self.frames {
@@ -87,6 +92,7 @@ impl Entry {
                     row,
                     replies: Vec::new(),
                     deadline: Instant::now(),
+                    counted: false,
                 };
                 self.open.insert(payment.payment_id, open);
             }

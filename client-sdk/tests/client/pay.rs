@@ -97,6 +97,50 @@ async fn more_than_the_balance_or_the_limit_is_refused_before_signing() {
     client.pay_with(PAYEE, 500_000, options).await.unwrap();
 }
 
+/// The limit of all payments is one of a `Client`: what an earlier one paid does not count, and does not when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_client_gets_back_does_not_widen_the_limit() {
+    let hub = Hub::start().await;
+    let config = hub.add_channel(&key(1));
+    let store = MemoryStore::new();
+    let limit = SpendLimit {
+        total: Limit::Amount(Amount(100)),
+        ..SpendLimit::none()
+    };
+    let open = || {
+        builder(&hub, key(1), store.clone())
+            .spend_limit(limit)
+            .ack_delay(NO_ACKS)
+    };
+    let options = PayOptions {
+        fee_max: Some(Amount(0)),
+        ..PayOptions::default()
+    };
+    let (client, id) = attached(&hub, config.clone(), open()).await;
+    // It comes back, and nothing says yet that this is all.
+    hub.state().early_return = Some(Amount(60));
+    let (channel, first) = (client.channel(id), options.clone());
+    let paying = tokio::spawn(async move { channel.pay_with(PAYEE, 60, first).await });
+    eventually("it is back", || client.balance().received == Amount(60)).await;
+    client.shutdown().await;
+    assert!(paying.await.unwrap().is_err());
+    let (client, _) = attached(&hub, config, open()).await;
+    // Its acknowledgement settles both.
+    client.pay_with(PAYEE, 50, options.clone()).await.unwrap();
+    let beyond = client.pay_with(PAYEE, 60, options.clone()).await.unwrap_err();
+    assert!(
+        matches!(
+            beyond,
+            PayError::SpendLimit {
+                kind: LimitKind::Total,
+                ..
+            }
+        ),
+        "{beyond}"
+    );
+    client.pay_with(PAYEE, 50, options).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_id_is_one_payment() {
     let hub = Hub::start().await;

@@ -197,10 +197,13 @@ impl Actor {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.queued = entry.queued.saturating_minus(order.cost());
             let deadline = later(self.options.pay_timeout.max(order.life));
-            let reply = Some(order.reply);
-            entry
-                .locked
-                .insert(lock.id, LockedPayment { row, reply, deadline });
+            let locked = LockedPayment {
+                row,
+                reply: Some(order.reply),
+                deadline,
+                counted: true,
+            };
+            entry.locked.insert(lock.id, locked);
         }
     }
 
@@ -295,12 +298,19 @@ impl Actor {
 
     /// A lock is out for good, and nothing can be paid for it any more.
     fn lock_bounced(&mut self, locked: LockedPayment, reason: ReturnReason) {
-        let LockedPayment { mut row, reply, .. } = locked;
+        let LockedPayment {
+            mut row,
+            reply,
+            counted,
+            ..
+        } = locked;
         let seq = row.seq();
         row.bounced = Some(reason);
         row.state = PaymentState::Bounced { seq, reason };
         self.batch.push(rows::put_payment(&row));
-        self.spent = self.spent.saturating_minus(entry::cost(&row.payment));
+        if counted {
+            self.spent = self.spent.saturating_minus(entry::cost(&row.payment));
+        }
         if let Some(reply) = reply {
             let payment_id = row.payment.payment_id;
             self.after_commit(reply, Err(PayError::Bounced { payment_id, reason }));

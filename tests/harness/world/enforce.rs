@@ -6,6 +6,7 @@ use super::{
     court,
     network::Network,
     oracle::Oracle,
+    reckoning::{self, signed},
 };
 use client_sdk::{ChannelHandle, ChannelView};
 use protocol_spec::{ChannelId, Side, SignerKey, abi::Status, calls};
@@ -21,10 +22,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What somebody must have when its channel is settled, with the reason.
 type Claim = (i128, &'static str);
-
-fn signed(amount: u128) -> i128 {
-    i128::try_from(amount).unwrap_or(i128::MAX)
-}
 
 /// Everybody whose channel is in no dispute yet starts one with its evidence. Gives what each must have in the end.
 pub(super) async fn go_to_court(
@@ -137,12 +134,6 @@ pub(super) async fn judge(
             }
         }
     }
-    let (vault, held) = (
-        bank.vault().await?,
-        bank.tokens_of(bank.deployed.adjudicator).await?,
-    );
-    if held != vault {
-        oracle.violation(format!("O7: the vault says {vault}, the contract holds {held}"));
-    }
+    reckoning::vault(bank, oracle).await?;
     Ok(())
 }

@@ -4,12 +4,12 @@
 use super::{
     bank::DEPOSIT,
     faults::Plan,
+    forge,
     frames::{Content, Unit},
     part::Part,
 };
 use protocol_spec::{
     Amount, Digest, Domain, History, Op, PaymentId, Seq, Side, SignedVoucher, SignerKey, Voucher,
-    VoucherSignature,
     message::{Empty, Frame, Message, Notification, Request},
 };
 use rand::Rng as _;
@@ -17,8 +17,6 @@ use std::collections::BTreeMap;
 
 /// Ids of forged requests: far from the SDK's. Their answers do not reach it.
 const FORGED: u64 = 1 << 52;
-/// Own frames and vouchers of the hub kept for later.
-const KEPT_MAX: usize = 64;
 /// Requests of a flood: just within what one connection may ask, or beyond.
 const FLOODS: [u64; 2] = [400, 1_500];
 
@@ -105,10 +103,7 @@ impl Mallory {
             Message::Response { id: Some(id), .. } => *id >= FORGED,
             Message::Notification(body) => {
                 if let Notification::Voucher(frame) = body.as_ref() {
-                    self.received.push(frame.voucher.clone());
-                    if self.received.len() > KEPT_MAX {
-                        self.received.remove(0);
-                    }
+                    forge::keep(&mut self.received, frame.voucher.clone());
                 }
                 false
             }
@@ -136,7 +131,7 @@ impl Mallory {
         let mut like = self.frames.last()?.voucher.voucher.clone();
         like.seq = hub.ack_seq.next();
         let history = *self.made.get(&(hub.ack_seq, hub.ack_paid))?;
-        let voucher = extended(like, (history, hub.ack_paid), &ops);
+        let voucher = forge::extended(&like, (history, hub.ack_paid), &ops);
         let frame = self.frame(voucher, ops);
         Some(self.unit(Request::Voucher(frame), self.text))
     }
@@ -146,10 +141,7 @@ impl Mallory {
         self.histories
             .insert(voucher.seq, (voucher.history, voucher.paid));
         self.made.insert((voucher.seq, voucher.paid), voucher.history);
-        self.frames.push(frame.clone());
-        if self.frames.len() > KEPT_MAX {
-            self.frames.remove(0);
-        }
+        forge::keep(&mut self.frames, frame.clone());
     }
 
     fn unit(&mut self, call: Request, text: bool) -> Unit {
@@ -265,29 +257,13 @@ impl Mallory {
             Seq::NONE => (History::initial(&like.channel_id, Side::Client).0, Amount::ZERO),
             before => *self.histories.get(&before)?,
         };
-        Some(extended(like.clone(), (history, paid), ops))
+        Some(forge::extended(like, (history, paid), ops))
     }
 
     fn frame(&mut self, voucher: Voucher, ops: Vec<Op>) -> Frame {
         self.made.insert((voucher.seq, voucher.paid), voucher.history);
-        let signature = VoucherSignature::Direct(self.key.sign(&voucher.digest(&self.domain)));
-        let voucher = SignedVoucher { voucher, signature };
-        Frame { voucher, ops }
+        forge::frame(&self.key, &self.domain, voucher, ops)
     }
-}
-
-/// The voucher with these operations after that history and sum.
-fn extended(mut voucher: Voucher, (history, paid): (Digest, Amount), ops: &[Op]) -> Voucher {
-    let history = ops
-        .iter()
-        .fold(History(history), |history, op| history.extended(op));
-    voucher.history = history.0;
-    let cost = ops.iter().map(|op| match op {
-        Op::Pay(payment) => payment.amount.0 + payment.fee_max.0,
-        _ => 0,
-    });
-    voucher.paid = Amount(paid.0 + cost.sum::<u128>());
-    voucher
 }
 
 fn id_of(op: &Op) -> Option<PaymentId> {

@@ -13,6 +13,7 @@ mod court;
 mod drive;
 mod enforce;
 mod faults;
+mod forge;
 mod frames;
 mod hub;
 mod lanes;

@@ -162,7 +162,7 @@ fn spent(book: &Book, person: usize, channel: ChannelId, oracle: &Oracle) -> (i1
     (signed(by_client) - signed(by_hub), sums)
 }
 
-fn signed(amount: u128) -> i128 {
+pub(super) fn signed(amount: u128) -> i128 {
     i128::try_from(amount).unwrap_or(i128::MAX)
 }
 
@@ -276,10 +276,7 @@ pub(super) async fn tokens(
             ));
         }
     }
-    let (vault, held) = (
-        bank.vault().await?,
-        bank.tokens_of(bank.deployed.adjudicator).await?,
-    );
+    let vault = vault(bank, oracle).await?;
     let expected = VAULT + fees;
     // A10: what it signed after the copy that it was restored from may be lost to it, and what it was paid then is nobody's.
     let (lost, gained) = oracle.forgotten();
@@ -288,10 +285,19 @@ pub(super) async fn tokens(
             "O6: the hub's vault has {vault}, expected are {expected}; by its restores it may have lost {lost} and gained {gained}"
         ));
     }
+    Ok(())
+}
+
+/// O7: when all channels are settled the contract holds the hub's vault, and nothing else. Gives the vault.
+pub(super) async fn vault(bank: &Bank, oracle: &Oracle) -> anyhow::Result<u128> {
+    let (vault, held) = (
+        bank.vault().await?,
+        bank.tokens_of(bank.deployed.adjudicator).await?,
+    );
     if held != vault {
         oracle.violation(format!("O7: the vault says {vault}, the contract holds {held}"));
     }
-    Ok(())
+    Ok(vault)
 }
 
 /// By the books of those who paid.

@@ -5,6 +5,7 @@ use super::{
     bank::DEPOSIT,
     clock::Clock,
     faults::Plan,
+    forge,
     frames::{Content, Unit},
     part::Part,
 };
@@ -19,8 +20,6 @@ use protocol_spec::{
 use rand::{Rng as _, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Frames and vouchers kept for later, of each channel.
-const KEPT_MAX: usize = 64;
 /// Seqs that a jump leaves out: few, as many as one may, one more, and far more.
 const JUMPS: [u64; 4] = [1, 1_023, 1_024, 1 << 20];
 /// What comes before a voucher of the hub.
@@ -256,9 +255,7 @@ impl Rogue {
             }),
             _ => {
                 let (voucher, ops) = known.forgery(part, frame, dice)?;
-                let signature = VoucherSignature::Direct(self.key.sign(&voucher.digest(&self.domain)));
-                let voucher = SignedVoucher { voucher, signature };
-                Notification::Voucher(Frame { voucher, ops })
+                Notification::Voucher(forge::frame(&self.key, &self.domain, voucher, ops))
             }
         })
     }
@@ -329,7 +326,7 @@ impl Known {
         if !is_new {
             return;
         }
-        keep(&mut self.shown, frame.voucher.clone());
+        forge::keep(&mut self.shown, frame.voucher.clone());
         for op in &frame.ops {
             match op {
                 Op::LockAdd { lock, .. } => drop(self.locks.insert(lock.id, (lock.amount, None))),
@@ -358,7 +355,7 @@ impl Known {
                 _ => {}
             }
         }
-        keep(&mut self.frames, frame.clone());
+        forge::keep(&mut self.frames, frame.clone());
     }
 
     /// A voucher that the hub has not made, beside the one of `frame`. `None`: there is nothing to make it of yet.
@@ -442,8 +439,8 @@ impl Known {
         let start = (History::initial(&genuine.channel_id, Side::Hub).0, Amount::ZERO);
         let before = self.after.range(..genuine.seq).next_back();
         let before = before.map_or(start, |(_, after)| *after);
-        let whole = extended(genuine, before, &frame.ops);
-        (whole == *genuine).then(|| extended(genuine, before, ops))
+        let whole = forge::extended(genuine, before, &frame.ops);
+        (whole == *genuine).then(|| forge::extended(genuine, before, ops))
     }
 
     fn any_lock(&self, dice: &mut impl rand::RngCore) -> Option<u64> {
@@ -475,26 +472,4 @@ fn numbers(info: &ChannelInfo, plan: &mut Plan) -> ChannelInfo {
         _ => lie.hub_withdrawn = Amount(lie.hub_withdrawn.0 + by),
     }
     lie
-}
-
-/// The voucher with these operations after that history and sum.
-fn extended(like: &Voucher, (history, paid): (Digest, Amount), ops: &[Op]) -> Voucher {
-    let extend = |history: History, op: &Op| history.extended(op);
-    let gained = ops.iter().map(|op| match op {
-        Op::Credit(credit) => credit.amount.0,
-        Op::Return(returned) => returned.amount.0,
-        _ => 0,
-    });
-    Voucher {
-        history: ops.iter().fold(History(history), extend).0,
-        paid: Amount(paid.0 + gained.sum::<u128>()),
-        ..like.clone()
-    }
-}
-
-fn keep<T>(list: &mut Vec<T>, item: T) {
-    list.push(item);
-    if list.len() > KEPT_MAX {
-        list.remove(0);
-    }
 }

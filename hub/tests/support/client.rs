@@ -198,6 +198,12 @@ impl Client {
         Ok(frame)
     }
 
+    /// The sum of the locks in the voucher it signed with `seq`.
+    pub(crate) fn locked_at(&self, seq: Seq) -> u128 {
+        let locks = self.locks_at.get(&seq).into_iter().flatten();
+        locks.map(|lock| lock.amount.0).sum()
+    }
+
     /// What a verify worker makes of a frame of this client.
     pub(crate) fn verified(&self, frame: &Frame) -> VerifiedVoucher {
         let key = self.key.public();

@@ -119,8 +119,8 @@ async fn untouched_clients_pay(hub: &mut Hub, clients: &mut [Client]) {
         else {
             panic!("no channel")
         };
-        // A payer that has not folded a lock that was told yet owes it all the same: it is part of its voucher.
-        taken += info.client_paid.0 + client.channel.sent().locks.total().0;
+        // A lock that the voucher the hub has still holds is owed all the same, told or not: it is part of the voucher.
+        taken += info.client_paid.0 + client.locked_at(info.client_seq);
         given += info.hub_paid.0;
     }
     assert!(given <= taken, "O4: the hub took {taken} and gave {given}");

@@ -117,6 +117,7 @@ impl Client {
     ///
     /// Errors: [`PayError::Bounced`] when it cannot be delivered (`PayeeOffline`, `LocksFull`, ...) and the hub has acknowledged
     /// a voucher without the lock, which takes two round trips: the money is back, and a direct payment may be tried.
+    /// [`PayError::NotPaid`] when the channel was closed on chain and the lock was not opened there.
     /// [`PayError::Unknown`] when it was neither opened nor given up for good in time.
     pub async fn pay_locked(
         &self,

@@ -219,6 +219,12 @@ pub enum PayError {
         /// The hub's reason.
         reason: ReturnReason,
     },
+    /// The channel was closed by a dispute that did not count it: the hub was not paid, the money is in the payout.
+    #[error("payment {payment_id} is void: the channel was closed without it; the money is in the payout")]
+    NotPaid {
+        /// Which.
+        payment_id: PaymentId,
+    },
     /// Signed and perhaps sent; no answer in time. Ask `payment(id)` later; do not pay again under another id.
     #[error("the outcome of payment {payment_id} is not known yet")]
     Unknown {

@@ -89,7 +89,8 @@ pub(crate) fn start(
     })
 }
 
-/// Waits for the hub. Without it a client is started only to look after the channels that it has.
+/// Waits for the hub. Without it a client is started only to look after the channels that it has, and to tell what became of
+/// those that are closed.
 async fn met_or_not(
     client: Client,
     meeting: oneshot::Receiver<Result<(), ConnectError>>,
@@ -102,7 +103,7 @@ async fn met_or_not(
     // An answer that never comes: the task has ended, and says why to whoever asks it.
     let met = met.unwrap_or_else(|_| Ok(Err(away()))).unwrap_or(Ok(()));
     match met {
-        Err(error) if matches!(error, ConnectError::Options(_)) || !has_channels(&client) => {
+        Err(error) if matches!(error, ConnectError::Options(_)) || client.channels().is_empty() => {
             client.shutdown().await;
             Err(error)
         }
@@ -112,11 +113,6 @@ async fn met_or_not(
         }
         Ok(()) => Ok(client),
     }
-}
-
-fn has_channels(client: &Client) -> bool {
-    let channels = client.channels();
-    channels.iter().any(|channel| channel.phase != "closed")
 }
 
 /// Who can sign `Register` for an owner account; the first one owns the channels that are opened.

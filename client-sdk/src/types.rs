@@ -37,14 +37,15 @@ pub struct LockedPaid {
     pub witness: Witness,
 }
 
-/// An invoice of this client that was paid, by a voucher of the hub that this client holds.
+/// An invoice of this client that was paid, by a voucher of the hub that this client holds, or by the payout of a dispute in which
+/// its lock was opened.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct LockedReceived {
     /// The payer's id of the payment.
     pub payment_id: PaymentId,
     /// The channel that received.
     pub channel_id: ChannelId,
-    /// The hub's voucher that pays it.
+    /// The hub's voucher that pays it, or that has the lock which was collected on chain.
     pub seq: Seq,
     /// At least the invoice's amount.
     pub amount: Amount,
@@ -112,7 +113,7 @@ pub struct CapacityOffer {
 pub enum PaymentState {
     /// Waits to be signed.
     Queued,
-    /// Signed; no acknowledging hub voucher yet.
+    /// Signed; no acknowledging hub voucher yet. Once the channel is closed on chain, it is one of the others.
     InFlight {
         /// The own voucher that carries it.
         seq: Seq,
@@ -131,9 +132,17 @@ pub enum PaymentState {
         /// The hub's reason.
         reason: ReturnReason,
     },
-    /// This client holds no proof either way: its store was restored from a backup, or the hub returned only a part and
-    /// the channel is frozen for it.
+    /// This client holds no proof either way: its store was restored from a backup, the hub returned only a part and
+    /// the channel is frozen for it, or the channel was closed on chain, where the hub was paid for it, or may have been, and it has
+    /// never acknowledged it.
     Lost,
+    /// The channel was closed by a dispute in which the hub did not show the voucher that carried it, or did not open its lock:
+    /// the hub was not paid for it, and the money came back with the payout. Do not believe it of a store that is an old backup: what
+    /// it has forgotten may have been closed by both.
+    NotPaid {
+        /// The own voucher that carried it.
+        seq: Seq,
+    },
 }
 
 /// Answer of `payment(id)`.

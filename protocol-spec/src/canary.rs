@@ -57,6 +57,8 @@ pub enum Canary {
     ShowNothing,
     /// Client: a payment counts as returned as soon as the hub says that it gives its lock up.
     TrustConsent,
+    /// Client: after a dispute every payment that nobody acknowledged counts as not paid.
+    AssumeUnpaid,
     /// Client: its evidence is without the witnesses that it knows.
     ForgetWitnesses,
 }

@@ -50,7 +50,8 @@ const CANARIES: [Canary; 22] = [
 ];
 
 /// What only shows where the hub lies.
-const CREDULOUS: [Canary; 8] = [
+const CREDULOUS: [Canary; 9] = [
+    Canary::AssumeUnpaid,
     Canary::ForgetWitnesses,
     Canary::ShowNothing,
     Canary::TrustConsent,

@@ -3,7 +3,7 @@
 use super::{Actor, entry::Entry, session::Session};
 use crate::{
     ChainError, ClientEvent, StoreError,
-    chain::{ChainAccess, Facts, Panel, Reading, Seen, Shown},
+    chain::{ChainAccess, Facts, Panel, Reading, Seen},
     options::Options,
     task::OwnedTask,
 };
@@ -192,7 +192,8 @@ impl Actor {
         if seen.agreed && !seen.few {
             entry.channel.tick(clock);
         }
-        self.changed(id, &before.phase().clone(), confirmed.open);
+        self.changed(id, before.phase(), confirmed.open);
+        self.end_on_chain(id, &before, Some(confirmed));
         if let Some(entry) = self.entries.get_mut(id) {
             entry.dirty |= entry.channel != before;
         }
@@ -219,7 +220,7 @@ impl Actor {
             client_withdrawn: info.client_withdrawn,
             hub_withdrawn: info.hub_withdrawn,
             dispute_no: Seq(1),
-            shown: Shown::default(),
+            ..Facts::default()
         };
         entry.hub_ended_locks = info.locks_ended;
         let before = entry.channel.clone();
@@ -235,7 +236,8 @@ impl Actor {
             // Being registered already.
             entry.confirmed = true;
         }
-        self.changed(&id, &before.phase().clone(), facts.open);
+        self.changed(&id, before.phase(), facts.open);
+        self.end_on_chain(&id, &before, None);
         self.retry_held(&id);
     }
 
@@ -388,6 +390,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
     use super::{super::samples::untouched, *};
+    use crate::chain::Shown;
 
     fn disputed(entry: &Entry) -> bool {
         matches!(entry.channel.phase(), Phase::Disputed { .. })
@@ -402,13 +405,15 @@ mod tests {
         client_withdrawn: protocol_spec::Amount::ZERO,
         hub_withdrawn: protocol_spec::Amount::ZERO,
         dispute_no: protocol_spec::Seq(0),
-        shown: Shown {
-            seq: protocol_spec::Seq(0),
-            paid: protocol_spec::Amount::ZERO,
-            live: false,
-            counted: protocol_spec::Amount::ZERO,
-            window_end: protocol_spec::UnixSeconds(0),
-        },
+        shown: NOTHING,
+        taken: NOTHING,
+    };
+    const NOTHING: Shown = Shown {
+        seq: protocol_spec::Seq(0),
+        paid: protocol_spec::Amount::ZERO,
+        live: false,
+        counted: protocol_spec::Amount::ZERO,
+        window_end: protocol_spec::UnixSeconds(0),
     };
     const DISPUTED: Facts = Facts {
         open: false,

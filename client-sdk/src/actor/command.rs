@@ -252,12 +252,20 @@ impl Actor {
         Ok(row.map(|row| (row.channel_id, row.state)))
     }
 
-    /// A payment as it will be stored after this turn.
+    /// A payment as it will be stored after this turn, with what a close on chain has made of it.
     pub(super) async fn payment_row(&self, id: &PaymentId) -> Result<Option<PaymentRow>, StoreError> {
-        match self.staged(Table::Payments, &id.0) {
+        let row = match self.staged(Table::Payments, &id.0) {
             Some(row) => rows::read_payment(row).map(Some),
             None => rows::payment(self.store.as_ref(), id).await,
-        }
+        };
+        let ended = |mut row: PaymentRow| {
+            let entry = self.entries.get(&row.channel_id);
+            if let Some(closing) = entry.and_then(|entry| entry.closing) {
+                row.state = closing.fate(&row);
+            }
+            row
+        };
+        Ok(row?.map(ended))
     }
 
     async fn saved_cursor(&self, id: &ChannelId) -> Result<Option<Cursor>, StoreError> {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     FaultKind, HubFault, PayError,
-    store::rows::{CreditRow, LockRow, PaymentRow},
+    store::rows::{Closing, CreditRow, LockRow, PaymentRow},
 };
 use protocol_spec::{
     Address, Amount, Channel, ChannelId, Lock, LockSet, Op, Payee, Payment, PaymentId, Seq, Side, Signature,
@@ -125,6 +125,10 @@ pub(super) struct Entry {
     /// Seen open on chain with enough confirmations.
     pub(super) confirmed: bool,
     pub(super) session: Session,
+    /// How it was closed on chain; `None` while it is not.
+    pub(super) closing: Option<Closing>,
+    /// What that gave back of what was spent.
+    pub(super) back_by_close: Amount,
     /// It was seen closed in this process: what it was before is known.
     pub(super) saw_close: bool,
     /// Newest block in which a dispute was seen; after a restart the first block looked at, to be safe.
@@ -214,6 +218,8 @@ impl Entry {
             credits_lost_until: Seq::NONE,
             confirmed: false,
             session: Session::Offline,
+            closing: None,
+            back_by_close: Amount::ZERO,
             saw_close: false,
             disputed_at: None,
             retries: Retries::default(),
@@ -324,9 +330,9 @@ impl Entry {
         self.channel.spendable().saturating_minus(self.queued)
     }
 
-    /// Nothing waits to be signed, sent or acknowledged; on a frozen channel nothing comes of waiting.
+    /// Nothing waits to be signed, sent or acknowledged; on a frozen or closed channel nothing comes of waiting.
     pub(super) fn idle(&self) -> bool {
-        if self.fault.is_some() {
+        if self.fault.is_some() || *self.channel.phase() == Phase::Closed {
             return true;
         }
         self.queue.is_empty()
@@ -345,8 +351,8 @@ impl Entry {
         }
     }
 
-    /// Ends all waiting payments: the queued ones with `why`, the signed ones as unknown.
-    pub(super) fn fail_all(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome>) {
+    /// Ends the payments that wait to be signed.
+    pub(super) fn fail_waiting(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome>) {
         let quoting = std::mem::take(&mut self.quoting).into_values().flatten();
         let queue = std::mem::take(&mut self.queue);
         self.queued = Amount::ZERO;
@@ -358,6 +364,11 @@ impl Entry {
                 });
             }
         }
+    }
+
+    /// Ends all waiting payments: the queued ones with `why`, the signed ones as unknown.
+    pub(super) fn fail_all(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome>) {
+        self.fail_waiting(why, outcomes);
         self.lock_queue.clear();
         for locked in self.locked.values_mut() {
             locked.reply = None;

@@ -2,6 +2,7 @@
 
 use super::{
     Actor,
+    closed::CLOSED,
     entry::Entry,
     locks::{AcceptReply, HeldReply, LockNews},
     pay::later,
@@ -40,6 +41,9 @@ impl Actor {
             return self.after_commit(reply, Err(ChannelError::UnknownInvoice));
         };
         let id = row.invoice.channel_id;
+        if self.is_closed(&id) {
+            return self.after_commit(reply, Err(CLOSED.into()));
+        }
         let entry = self.entries.get(&id);
         match entry.and_then(|entry| entry.held_for(&hash).next()) {
             Some((lock, payment_id)) => {
@@ -62,6 +66,9 @@ impl Actor {
             return self.after_commit(reply, Ok(paid));
         }
         let id = row.invoice.channel_id;
+        if self.is_closed(&id) {
+            return self.after_commit(reply, Err(CLOSED.into()));
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return self.after_commit(reply, Err(ChannelError::NoChannel));
         };
@@ -95,6 +102,12 @@ impl Actor {
             .lock_news
             .push_back(LockNews::Reveal(lock.id, opened.witness().clone()));
         self.releasing.entry(hash).or_default().push(reply);
+    }
+
+    /// True when the channel is closed on chain.
+    pub(super) fn is_closed(&self, id: &ChannelId) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| entry.closing.is_some())
     }
 
     /// The chain was read: what waited for that is released.

@@ -2,6 +2,7 @@
 //! then outcomes are told and frames leave. Nothing else touches a channel.
 
 mod chain;
+mod closed;
 mod command;
 mod cooperate;
 mod defence;

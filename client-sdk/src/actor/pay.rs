@@ -100,7 +100,9 @@ impl Actor {
         // Who asks again waits again, also for a payment of an earlier run.
         let patience = later(self.options.pay_timeout);
         for (channel_id, entry) in &mut self.entries {
-            let open = entry.open.get_mut(&id).map(|open| {
+            // After a close on chain nothing is waited for.
+            let is_closed = entry.closing.is_some();
+            let open = entry.open.get_mut(&id).filter(|_| !is_closed).map(|open| {
                 open.deadline = open.deadline.max(patience);
                 (&open.row.payment, &mut open.replies)
             });
@@ -264,6 +266,7 @@ pub(super) fn outcome(
             payment_id,
             reason: *reason,
         }),
+        PaymentState::NotPaid { .. } => Err(PayError::NotPaid { payment_id }),
         PaymentState::Queued | PaymentState::InFlight { .. } | PaymentState::Lost => {
             Err(PayError::Unknown { payment_id })
         }

@@ -61,6 +61,7 @@ impl Entry {
             close_called_off: *channel.phase() == Phase::Open,
             withdrawal_left_open: channel.is_withdraw_pending() && row.countersigned.is_none(),
             countersigned: row.countersigned,
+            closing: row.closing,
             // What a tower has is not stored: it is handed over again.
             package_due: channel.received_signed().is_some(),
             ..Self::new(channel)
@@ -143,6 +144,7 @@ impl Entry {
             acknowledged: self.acknowledged.clone(),
             keep_capacity_until: self.keep_capacity_until,
             countersigned: self.countersigned.filter(|_| self.channel.is_withdraw_pending()),
+            closing: self.closing,
         }
     }
 }

@@ -50,7 +50,10 @@ impl Entry {
             balance: Balance {
                 spendable: self.available(),
                 settled: channel.settlement().0,
-                in_flight: self.in_flight,
+                in_flight: match self.closing {
+                    Some(_) => Amount::ZERO,
+                    None => self.in_flight,
+                },
                 queued: Amount(self.queued.0.saturating_add(quoting)),
                 locked: channel.sent().locks.total(),
                 incoming: channel.received().locks.total(),

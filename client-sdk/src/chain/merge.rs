@@ -1,7 +1,7 @@
 //! What several endpoints say, as one reading. Any of them may be down, stand still or lie, about the time, too: nothing that one
 //! of three says alone is believed, but for a dispute, which freezes the channel and is answered.
 
-use super::{Facts, Reading, Seen};
+use super::{Facts, Reading, Seen, Shown};
 use protocol_spec::{Amount, ChannelId, UnixSeconds, limits};
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -148,8 +148,27 @@ fn shared<'a>(all: impl Iterator<Item = &'a Facts> + Clone, needed: usize) -> Fa
         // Marks of a dispute that is past live on (R17): of two that differ the later.
         dispute_no: reached(all.clone().map(|facts| Reverse(facts.dispute_no)), needed)
             .map_or_else(Default::default, |Reverse(number)| number),
-        ..Facts::default()
+        shown: Shown {
+            seq: reached(all.clone().map(|facts| facts.shown.seq), needed).unwrap_or_default(),
+            paid: most(|facts| facts.shown.paid),
+            live: agree(|facts| facts.shown.live),
+            counted: most(|facts| facts.shown.counted),
+            ..Shown::default()
+        },
+        taken: most_taken(all),
     }
+}
+
+/// The most that any of them says was taken: that money is back is believed only of all together.
+fn most_taken<'a>(all: impl Iterator<Item = &'a Facts>) -> Shown {
+    let more = |most: Shown, facts: &Facts| Shown {
+        seq: most.seq.max(facts.taken.seq),
+        paid: most.paid.max(facts.taken.paid),
+        live: most.live || facts.taken.live,
+        counted: most.counted.max(facts.taken.counted),
+        ..most
+    };
+    all.fold(Shown::default(), more)
 }
 
 /// The most that so many of them reach; `None` when there are fewer.

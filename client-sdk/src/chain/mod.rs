@@ -45,10 +45,13 @@ pub(crate) struct Facts {
     pub(crate) client_withdrawn: Amount,
     pub(crate) hub_withdrawn: Amount,
     pub(crate) dispute_no: Seq,
+    /// Of the direction in which the hub pays.
     pub(crate) shown: Shown,
+    /// Of the direction in which the client pays.
+    pub(crate) taken: Shown,
 }
 
-/// What was shown of the direction in which the hub pays.
+/// What was shown of one direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Shown {
     /// Its best voucher.
@@ -56,7 +59,7 @@ pub(crate) struct Shown {
     pub(crate) paid: Amount,
     /// Its locks are there: not of one that is known by an acknowledgement only.
     pub(crate) live: bool,
-    /// Sum of the locks resolved in it.
+    /// Sum of the locks resolved in it; zero unless they are there.
     pub(crate) counted: Amount,
     /// From then on no voucher is taken; zero unless disputed.
     pub(crate) window_end: UnixSeconds,

@@ -12,7 +12,7 @@ use alloy::{
 };
 use protocol_spec::{
     Address, Amount, ChannelId, Condition, Seq, UnixSeconds, Witness,
-    abi::{ChannelState, IAdjudicator, Status},
+    abi::{ChannelState, IAdjudicator, LocksState, Status},
     probe,
 };
 use std::collections::BTreeMap;
@@ -165,7 +165,13 @@ fn facts_of(state: &ChannelState) -> Option<Facts> {
     let client = state.clientNet.checked_add(client_withdrawn)?;
     let hub_withdrawn = i128::try_from(state.hubWithdrawn).ok()?;
     let hub = total.checked_sub(state.clientNet)?.checked_add(hub_withdrawn)?;
-    let live = state.hubLocks.live;
+    let shown = |seq: u64, paid: u128, locks: &LocksState| Shown {
+        seq: Seq(seq),
+        paid: Amount(paid),
+        live: locks.live,
+        counted: Amount(if locks.live { locks.counted } else { 0 }),
+        window_end: UnixSeconds(state.windowEnd),
+    };
     Some(Facts {
         open: matches!(state.status, Status::Open),
         disputed: matches!(state.status, Status::Disputed),
@@ -175,13 +181,8 @@ fn facts_of(state: &ChannelState) -> Option<Facts> {
         client_withdrawn: Amount(state.clientWithdrawn),
         hub_withdrawn: Amount(state.hubWithdrawn),
         dispute_no: Seq(state.disputeNo),
-        shown: Shown {
-            seq: Seq(state.hubSeq),
-            paid: Amount(state.hubPaid),
-            live,
-            counted: Amount(if live { state.hubLocks.counted } else { 0 }),
-            window_end: UnixSeconds(state.windowEnd),
-        },
+        shown: shown(state.hubSeq, state.hubPaid, &state.hubLocks),
+        taken: shown(state.clientSeq, state.clientPaid, &state.clientLocks),
     })
 }
 

@@ -28,6 +28,17 @@ pub(crate) struct ChannelRow {
     pub(crate) keep_capacity_until: UnixSeconds,
     /// Both signatures of the pending withdrawal: own, hub's.
     pub(crate) countersigned: Option<(Signature, Signature)>,
+    /// Set while it is closed on chain.
+    pub(crate) closing: Option<Closing>,
+}
+
+/// How a channel was closed on chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) enum Closing {
+    /// By both, or nobody here can tell.
+    Otherwise,
+    /// By a dispute. Of own vouchers `seq` is the newest that was shown; `counted` is the sum of the locks resolved in it.
+    Judged { seq: Seq, counted: Amount },
 }
 
 /// A lock of either side, with what the SDK adds to it.
@@ -78,7 +89,8 @@ impl PaymentRow {
         match self.state {
             PaymentState::InFlight { seq }
             | PaymentState::Delivered { seq, .. }
-            | PaymentState::Bounced { seq, .. } => seq,
+            | PaymentState::Bounced { seq, .. }
+            | PaymentState::NotPaid { seq } => seq,
             PaymentState::Queued | PaymentState::Lost => Seq::NONE,
         }
     }

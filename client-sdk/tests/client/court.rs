@@ -3,6 +3,7 @@
 use crate::common::{Court, DEPOSIT, eventually};
 use client_sdk::{
     ChannelHandle, Client, ClientBuilder, ClientEvent, ConnectError, Defence, Digest, MemoryStore,
+    SignedInvoice,
 };
 use protocol_spec::{abi::Status, limits::ACT_DEFAULT_S};
 use std::time::Duration;
@@ -21,12 +22,13 @@ pub(crate) async fn merchant(court: &Court, builder: ClientBuilder) -> (Client, 
 }
 
 /// Paid before, and a lock of the hub's that pays an invoice: its preimage is told, and the hub does nothing.
-async fn locked(court: &Court, channel: &ChannelHandle) {
+async fn locked(court: &Court, channel: &ChannelHandle) -> SignedInvoice {
     court.hub.credit(&court.id(), CREDITED);
     let hour = Duration::from_secs(3600);
     let invoice = channel.invoice(LOCKED, hour, Digest::ZERO).await.unwrap();
     court.lock(&invoice, LIFE_S);
     eventually("the preimage is told", || court.hub.state().revealed == [1]).await;
+    invoice
 }
 
 /// The first event of a kind; the others before it are dropped.
@@ -79,7 +81,7 @@ async fn r21_a_lock_that_the_hub_does_not_fold_is_collected_in_time_and_paid_out
     for then in [Then::Mute, Then::HubGone, Then::Restarted] {
         let (court, store) = (Court::open().await, MemoryStore::new());
         let (mut client, channel) = merchant(&court, court.client(store.clone())).await;
-        locked(&court, &channel).await;
+        let invoice = locked(&court, &channel).await;
         if then != Then::Mute {
             court.hub_goes(&channel).await;
         }
@@ -106,6 +108,8 @@ async fn r21_a_lock_that_the_hub_does_not_fold_is_collected_in_time_and_paid_out
         .await;
         finalized(&court).await;
         assert_eq!(court.paid_out().await, DEPOSIT + CREDITED + LOCKED, "{then:?}");
+        let accepted = client.channel(court.id()).accept(&invoice).await.unwrap();
+        assert_eq!(accepted.amount.0, LOCKED);
         client.shutdown().await;
     }
 }

@@ -11,6 +11,7 @@
 )]
 
 mod capacity;
+mod closed;
 mod common;
 mod court;
 mod hub_faults;

@@ -72,6 +72,8 @@ struct Pages {
     lies: bool,
     /// Its machine is gone for good.
     hub_gone: bool,
+    settled: bool,
+    asked_again: BTreeSet<usize>,
     /// Nobody pays any more.
     paid_up: bool,
     /// Whose channels take no new locks.
@@ -190,6 +192,33 @@ impl Book {
     /// Nobody begins another payment.
     pub(super) fn stop_paying(&self) {
         self.pages().paid_up = true;
+    }
+
+    /// All channels are paid out.
+    pub(super) fn set_settled(&self) {
+        self.pages().settled = true;
+    }
+
+    /// True when they are.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pages().settled
+    }
+
+    /// Payments of a payer that were asked for and have no answer.
+    pub(super) fn unanswered(&self, payer: usize) -> Vec<Order> {
+        let mut orders = self.orders();
+        orders.retain(|order| order.payer == payer && order.asked && order.state == State::Open);
+        orders
+    }
+
+    /// A person has asked its client what became of every payment after the payout.
+    pub(super) fn set_asked_again(&self, person: usize) {
+        self.pages().asked_again.insert(person);
+    }
+
+    /// True when it has.
+    pub(super) fn has_asked_again(&self, person: usize) -> bool {
+        self.pages().asked_again.contains(&person)
     }
 
     /// The hub's machine does not come back.

@@ -116,6 +116,23 @@ fn locked(id: ChannelId, network: &Network) -> u128 {
     network.rogue(|rogue, _| rogue.locked(id)).unwrap_or(0)
 }
 
+/// All ask their clients what became of their payments, now that all is paid out.
+pub(super) async fn ask_again(book: &Book, oracle: &Oracle, people: impl Iterator<Item = usize>) {
+    book.set_settled();
+    for person in people {
+        let asked = async {
+            while !book.has_asked_again(person) {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(UP_MAX, asked).await.is_err() {
+            oracle.violation(format!(
+                "O8: the client of person {person} does not see the payout"
+            ));
+        }
+    }
+}
+
 /// O6, when all is paid out.
 pub(super) async fn judge(
     bank: &Bank,
@@ -126,7 +143,7 @@ pub(super) async fn judge(
     for (person, id, claims) in claims {
         let got = signed(bank.tokens_of(book.account(*person).address).await?);
         oracle.note(&format!("person {person} has {got}, of {claims:?}"));
-        for (claim, why) in claims {
+        for (claim, why) in claims.iter().chain([&by_book(*person, book)]) {
             if got < *claim {
                 oracle.violation(format!(
                     "O6: person {person} has {got} tokens on chain, by {why} it is {claim}; channel {id}"

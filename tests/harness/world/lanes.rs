@@ -89,6 +89,7 @@ pub(super) async fn pay(
                 oracle.note(&format!("payment {} bounced: {reason:?}", order.id));
                 State::Bounced
             }
+            Err(PayError::NotPaid { .. }) => State::Bounced,
             Err(error) => {
                 if !matches!(error, PayError::Unknown { .. }) {
                     asked.remove(&order.id.0);
@@ -157,8 +158,47 @@ async fn outcome(client: &Client, order: &Order) -> Result<State, PayError> {
         Ok(PaymentAnswer::Known(PaymentState::Bounced { reason, .. })) => {
             Err(PayError::Bounced { payment_id, reason })
         }
+        Ok(PaymentAnswer::Known(PaymentState::NotPaid { .. })) => Err(PayError::NotPaid { payment_id }),
         _ => Err(PayError::Unknown { payment_id }),
     }
+}
+
+/// Asks what became of everything when all is paid out: no payment may be under way then.
+pub(super) async fn ask_again(
+    client: Client,
+    channel: ChannelHandle,
+    person: usize,
+    book: Book,
+    oracle: Oracle,
+) {
+    while !book.is_settled() || channel.view().is_none_or(|view| view.phase != "closed") {
+        sleep(PAUSE).await;
+    }
+    for order in book.unanswered(person) {
+        let payment_id = order.id;
+        let state = match client.payment(payment_id).await {
+            Ok(PaymentAnswer::Known(state)) => state,
+            _ => continue,
+        };
+        oracle.note(&format!("payment {payment_id} has ended: {state:?}"));
+        let answer = match state {
+            PaymentState::Delivered { fee, .. } => State::Delivered { fee },
+            PaymentState::Bounced { .. } | PaymentState::NotPaid { .. } => State::Bounced,
+            PaymentState::Lost => continue,
+            PaymentState::Queued | PaymentState::InFlight { .. } => {
+                oracle.violation(format!(
+                    "O8: payment {payment_id} never ends: {state:?}, channel {}",
+                    channel.id()
+                ));
+                continue;
+            }
+        };
+        if let Err(contradiction) = book.answer(payment_id, answer) {
+            oracle.violation(contradiction);
+        }
+    }
+    book.set_asked_again(person);
+    std::future::pending().await
 }
 
 /// What the hub says of a payment of which the client's store has no proof.

@@ -21,7 +21,6 @@ use hub::{
     ops::Shutdown,
     store::sim::{Fault, SimDisk},
 };
-use protocol_spec::abi::Status;
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -190,6 +189,13 @@ impl PersonMachine {
             );
             apps.spawn(leaving);
         }
+        apps.spawn(lanes::ask_again(
+            client.clone(),
+            channel.clone(),
+            self.number,
+            self.book.clone(),
+            self.oracle.clone(),
+        ));
         for _ in 0..LANES {
             let paying = lanes::pay(
                 client.clone(),
@@ -266,11 +272,8 @@ impl PersonMachine {
         if let Some(id) = self.book.account(self.number).channel
             && !self.bank.is_open(id).await?
         {
-            // In a dispute that it did not start its application has much to look after.
-            let disputed = matches!(self.bank.channel(id).await?.status, Status::Disputed);
-            return Ok(client
-                .default_channel()
-                .filter(|_| disputed && self.book.hub_lies()));
+            // Where the hub lies its application has much to look after, and then asks what became of its payments.
+            return Ok(self.book.hub_lies().then(|| client.channel(id)));
         }
         Ok(Some(client.open(DEPOSIT).await?))
     }

@@ -289,6 +289,8 @@ impl World {
         let claims = enforce::go_to_court(bank, book, (network, oracle), &self.people, &self.keys).await?;
         let open = claims.iter().map(|(person, id, _)| (*person, *id)).collect();
         court::end(bank, book, network, oracle, &self.clock, open).await?;
+        let people = claims.iter().map(|(person, ..)| *person);
+        enforce::ask_again(book, oracle, people).await;
         enforce::judge(bank, book, oracle, &claims).await
     }
 

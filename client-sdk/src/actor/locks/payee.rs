@@ -2,7 +2,7 @@
 
 use crate::{
     ChannelError, ClientEvent, LockHeld, LockedReceived,
-    actor::{Actor, entry::Entry, locks::Paying, session::Pending, sight::Sight},
+    actor::{Actor, closed::CLOSED, entry::Entry, locks::Paying, session::Pending, sight::Sight},
     store::rows::{self, InvoiceRow},
 };
 use protocol_spec::{
@@ -84,8 +84,24 @@ impl Actor {
                     let paid = paid.clone();
                     self.after_commit(reply, Ok(paid));
                 }
+                None if self.is_closed(&row.invoice.channel_id) => {
+                    self.after_commit(reply, Err(CLOSED.into()));
+                }
                 None => self.accepting.entry(hash).or_default().push(reply),
             },
+        }
+    }
+
+    /// Answers everybody who waits for the invoice to be paid.
+    pub(in crate::actor) fn answer_invoice(
+        &mut self,
+        hash: &Digest,
+        answer: &Result<LockedReceived, ChannelError>,
+    ) {
+        let accepting = self.accepting.remove(hash).into_iter();
+        let waiting = accepting.chain(self.releasing.remove(hash));
+        for reply in waiting.flatten().collect::<Vec<_>>() {
+            self.after_commit(reply, answer.clone());
         }
     }
 
@@ -192,11 +208,7 @@ impl Actor {
             row.paid = Some(paid.clone());
             self.batch.push(rows::put_invoice(row));
         }
-        let accepting = self.accepting.remove(&lock.hash).into_iter();
-        let waiting = accepting.chain(self.releasing.remove(&lock.hash));
-        for reply in waiting.flatten().collect::<Vec<_>>() {
-            self.after_commit(reply, Ok(paid.clone()));
-        }
+        self.answer_invoice(&lock.hash, &Ok(paid));
     }
 
     /// A11: locks of the hub that are not in its adopted voucher any more have ended in the lost part. Those whose witness was

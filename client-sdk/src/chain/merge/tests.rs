@@ -465,3 +465,38 @@ fn a_payout_that_most_do_not_show_is_no_payout() {
         "there is nobody else to say so"
     );
 }
+
+/// Of what was shown of own vouchers the most that anybody says, of the hub's what as many say as must agree.
+#[test]
+fn money_is_back_only_when_nobody_says_otherwise_and_there_when_enough_do() {
+    let closed = |seq: u64, counted: u128| {
+        let half = Shown {
+            seq: Seq(seq),
+            counted: Amount(counted),
+            live: counted > 0,
+            ..Shown::default()
+        };
+        Facts {
+            closed: true,
+            open: false,
+            shown: half,
+            taken: half,
+            ..facts(100)
+        }
+    };
+    let merged = all(&[
+        reading(500, closed(3, 0)),
+        reading(500, closed(3, 0)),
+        reading(500, closed(7, 50)),
+    ]);
+    let confirmed = merged.channels[&ID].confirmed;
+    assert!(confirmed.closed);
+    assert_eq!(
+        (confirmed.taken.seq, confirmed.taken.counted),
+        (Seq(7), Amount(50))
+    );
+    assert_eq!(
+        (confirmed.shown.seq, confirmed.shown.counted),
+        (Seq(3), Amount(0))
+    );
+}

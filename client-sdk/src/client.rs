@@ -56,6 +56,9 @@ impl Client {
     /// Opens a channel in the default token with `deposit`, waits for the confirmations, and registers it.
     /// An ERC-20 deposit is approved first. Needs an RPC endpoint and a sender.
     ///
+    /// Errors: [`ChannelError::Offline`] when there is no connection within the time of a connect: nothing is paid into a channel
+    /// with a hub that is away.
+    ///
     /// Cancel safe in this sense: once the transaction is sent, the store knows the channel and it comes up by itself.
     pub async fn open(&self, deposit: impl IntoAmount) -> Result<ChannelHandle, ChannelError> {
         self.open_token(self.inner.options.token, deposit).await
@@ -74,6 +77,7 @@ impl Client {
         }
         let chain = self.inner.chain.as_ref().ok_or(ChainError::NotConfigured)?;
         let sender = chain.sender().ok_or(ChainError::NoSender)?;
+        self.wait_connected().await?;
         let config = Config {
             client: if self.inner.options.owner.is_some() {
                 self.inner.owner
@@ -91,6 +95,16 @@ impl Client {
         chain.open(&config, deposit.into_amount()).await?;
         handle.wait_live().await?;
         Ok(handle)
+    }
+
+    async fn wait_connected(&self) -> Result<(), ChannelError> {
+        let connected = |view: &View| view.connected || view.stopped.is_some();
+        let connected = self.inner.board.wait_for(connected);
+        let connected = tokio::time::timeout(self.inner.options.connect_timeout, connected).await;
+        match connected.map_err(|_| ChannelError::Offline)?.stopped {
+            Some(_) => Err(self.stopped()),
+            None => Ok(()),
+        }
     }
 
     /// Adds a channel that somebody else opened for this client's signer, or opens. It becomes live by itself once it
@@ -117,7 +131,7 @@ impl Client {
     ///
     /// Errors: [`PayError::Bounced`] when it cannot be delivered (`PayeeOffline`, `LocksFull`, ...) and the hub has acknowledged
     /// a voucher without the lock, which takes two round trips: the money is back, and a direct payment may be tried.
-    /// [`PayError::NotPaid`] when the channel was closed on chain and the lock was not opened there.
+    /// [`PayError::NotPaid`] when a dispute has closed the channel and the lock was not opened there.
     /// [`PayError::Unknown`] when it was neither opened nor given up for good in time.
     pub async fn pay_locked(
         &self,

@@ -219,8 +219,11 @@ pub enum PayError {
         /// The hub's reason.
         reason: ReturnReason,
     },
-    /// The channel was closed by a dispute that did not count it: the hub was not paid, the money is in the payout.
-    #[error("payment {payment_id} is void: the channel was closed without it; the money is in the payout")]
+    /// The channel was closed by a dispute that did not count it: the hub was not paid, the money is in the payout. If the payee
+    /// has it all the same, the hub has paid for that.
+    #[error(
+        "payment {payment_id} was not paid: the channel was closed without it; the money is in the payout"
+    )]
     NotPaid {
         /// Which.
         payment_id: PaymentId,

@@ -137,7 +137,8 @@ pub enum PaymentState {
     /// never acknowledged it.
     Lost,
     /// The channel was closed by a dispute in which the hub did not show the voucher that carried it, or did not open its lock:
-    /// the hub was not paid for it, and the money came back with the payout. Do not believe it of a store that is an old backup: what
+    /// the hub was not paid for it, and the money came back with the payout. It stands as long as the payout does, which only a
+    /// reorganisation deeper than the confirmations takes back. Do not believe it of a store that is an old backup: what
     /// it has forgotten may have been closed by both.
     NotPaid {
         /// The own voucher that carried it.

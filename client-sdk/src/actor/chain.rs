@@ -193,7 +193,7 @@ impl Actor {
             entry.channel.tick(clock);
         }
         self.changed(id, before.phase(), confirmed.open);
-        self.end_on_chain(id, &before, Some(confirmed));
+        self.end_on_chain(id, &before, Some(seen));
         if let Some(entry) = self.entries.get_mut(id) {
             entry.dirty |= entry.channel != before;
         }

@@ -6,7 +6,7 @@
 use super::{Actor, Outcome, entry::Entry, entry::cost, locks::LockReply, pay::outcome};
 use crate::{
     ChannelError, LockedReceived, PayError, PaymentState,
-    chain::{Facts, Shown},
+    chain::{Seen, Shown},
     store::rows::{self, Closing, PaymentRow},
 };
 use protocol_spec::{
@@ -29,29 +29,48 @@ struct Ended {
 }
 
 impl Actor {
-    /// After a reading. A channel that has just been closed on chain ends what waits to be signed and what was signed; one that is
-    /// closed no more takes that back. `facts`: what the chain holds; `None` where the hub's view is trusted.
-    pub(super) fn end_on_chain(&mut self, id: &ChannelId, before: &Channel, facts: Option<&Facts>) {
+    /// After a reading. A channel that is closed on chain ends what waits to be signed and what was signed; one that is closed no
+    /// more takes that back. `seen`: what the chain shows; `None` where the hub's view is trusted.
+    pub(super) fn end_on_chain(&mut self, id: &ChannelId, before: &Channel, seen: Option<&Seen>) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let was_closed = *before.phase() == Phase::Closed;
-        match (*entry.channel.phase() == Phase::Closed, was_closed) {
-            (true, false) => {
-                let closing = entry.closing(before, facts);
-                entry.closing = Some(closing);
-                entry.dirty = true;
+        let known = entry.closing;
+        let closing = match entry.channel.phase() {
+            Phase::Closed => entry.closed_how(before, seen),
+            _ => None,
+        };
+        if closing == known {
+            return;
+        }
+        entry.closing = closing;
+        entry.dirty = true;
+        match (known, closing) {
+            (None, Some(closing)) => {
                 self.end_payments(id, closing);
                 let judged = matches!(closing, Closing::Judged { .. });
-                self.end_invoices(id, facts.map(|facts| &facts.shown).filter(|_| judged));
+                let shown = seen.map(|seen| seen.confirmed.shown);
+                self.end_invoices(id, shown.filter(|_| judged));
             }
-            (false, true) => {
-                entry.closing = None;
-                entry.dirty = true;
-                let again = mem::take(&mut entry.back_by_close);
-                self.spent = Amount(self.spent.0.saturating_add(again.0));
-            }
+            (Some(_), None) => self.take_back(id),
             _ => {}
+        }
+    }
+
+    /// The close was none.
+    fn take_back(&mut self, id: &ChannelId) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let again = mem::take(&mut entry.back_by_close);
+        self.spent = Amount(self.spent.0.saturating_add(again.0));
+        let locks = &entry.channel.received().locks;
+        for lock in locks.iter().filter(|lock| entry.locks_in.get(lock.id).is_some()) {
+            if let Some(row) = self.invoices.get_mut(&lock.hash)
+                && row.paid.take().is_some()
+            {
+                self.batch.push(rows::put_invoice(row));
+            }
         }
     }
 
@@ -76,12 +95,12 @@ impl Actor {
     }
 
     /// Invoices whose locks were collected on chain are paid; who waits for another one waits in vain.
-    fn end_invoices(&mut self, id: &ChannelId, court: Option<&Shown>) {
+    fn end_invoices(&mut self, id: &ChannelId, court: Option<Shown>) {
         let Some(entry) = self.entries.get(id) else {
             return;
         };
         let seq = entry.channel.received().seq;
-        for lock in court.map(|court| entry.collected(court)).unwrap_or_default() {
+        for lock in court.map(|court| entry.collected(&court)).unwrap_or_default() {
             let paying = entry.locks_in.get(lock.id);
             if let (Some(paying), Some(row)) = (paying, self.invoices.get_mut(&lock.hash)) {
                 row.paid = Some(LockedReceived {
@@ -113,24 +132,36 @@ impl Actor {
 }
 
 impl Entry {
-    /// How it was closed. What the chain holds of own vouchers is what was paid only after a dispute: not when this client has
-    /// signed a close, and not when more was shown than its store knows of, which is an old one then.
-    fn closing(&self, before: &Channel, facts: Option<&Facts>) -> Closing {
+    /// How it was closed; `None` until more than half of all endpoints say that it is. What the chain holds of own vouchers is what
+    /// was paid only after a dispute: not when this client has signed a close, and not when more was shown than its store knows of,
+    /// which is an old one then. What later readings show beside that makes it more, never less.
+    fn closed_how(&self, before: &Channel, seen: Option<&Seen>) -> Option<Closing> {
         if planted(Canary::AssumeUnpaid) {
             let (seq, counted) = (Seq::NONE, Amount::ZERO);
-            return Closing::Judged { seq, counted };
+            return Some(Closing::Judged { seq, counted });
         }
-        let sent = self.channel.sent();
-        let by_dispute = |facts: &&Facts| facts.dispute_no > Seq::NONE && before.signed_close().is_none();
-        let known = |facts: &&Facts| facts.taken.seq <= sent.seq && facts.taken.paid <= sent.paid;
-        let facts = facts.filter(by_dispute).filter(known);
-        match facts.filter(|_| !self.channel.is_restored()) {
-            Some(facts) => Closing::Judged {
-                seq: facts.taken.seq,
-                counted: facts.taken.counted,
+        let (least_seq, least_counted) = match self.closing {
+            Some(Closing::Judged { seq, counted }) => (seq, counted),
+            Some(Closing::Otherwise) => return self.closing,
+            None if before.signed_close().is_some() => return Some(Closing::Otherwise),
+            None => (Seq::NONE, Amount::ZERO),
+        };
+        let Some(seen) = seen else {
+            return Some(Closing::Otherwise);
+        };
+        if !seen.closed_by_most {
+            return self.closing;
+        }
+        let (facts, sent) = (&seen.confirmed, self.channel.sent());
+        let known = facts.taken.seq <= sent.seq && facts.taken.paid <= sent.paid;
+        let judged = known && facts.dispute_no > Seq::NONE && !self.channel.is_restored();
+        Some(match judged {
+            true => Closing::Judged {
+                seq: facts.taken.seq.max(least_seq),
+                counted: facts.taken.counted.max(least_counted),
             },
-            None => Closing::Otherwise,
-        }
+            false => Closing::Otherwise,
+        })
     }
 
     fn end_signed(&mut self, closing: Closing) -> Ended {
@@ -157,17 +188,18 @@ impl Entry {
         ended
     }
 
-    /// The hub's locks that count in the dispute that has ended, as far as the sum of those that do names them.
+    /// The hub's locks that count in the dispute that has ended, as far as the sum of those that do leaves no doubt: whichever the
+    /// others are.
     fn collected(&self, court: &Shown) -> Vec<Lock> {
         let half = self.channel.received();
-        let known = self.channel.known_witnesses();
-        let known: Vec<Lock> = known.filter_map(|(id, _)| half.locks.lock(id).cloned()).collect();
-        let sum = known
-            .iter()
-            .fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));
+        let given_up: BTreeSet<u64> = self.channel.consents_given().collect();
+        let open = half.locks.iter().filter(|lock| !given_up.contains(&lock.id));
+        let sum = open.fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));
         let counts = |lock: &Lock| court.counted.0 > sum.saturating_sub(lock.amount.0);
         let shown = court.seq == half.seq;
-        known.into_iter().filter(|lock| shown && counts(lock)).collect()
+        let known = self.channel.known_witnesses();
+        let known = known.filter_map(|(id, _)| half.locks.lock(id));
+        known.filter(|lock| shown && counts(lock)).cloned().collect()
     }
 }
 

@@ -123,6 +123,7 @@ impl Panel {
             shared_dispute,
             agreed: closed == 0 || closed >= needed || fresh.len().saturating_sub(closed) >= needed,
             not_closed: self.endpoints > 1 && closed == 0 && left >= self.undoing(),
+            closed_by_most: closed >= self.undoing(),
             hub_withdrawn_most: least.map_or(Amount::ZERO, |Reverse(least)| least),
             few,
         };
@@ -159,7 +160,7 @@ fn shared<'a>(all: impl Iterator<Item = &'a Facts> + Clone, needed: usize) -> Fa
     }
 }
 
-/// The most that any of them says was taken: that money is back is believed only of all together.
+/// The most that any of them says was taken: money is back only if none of those that are up to date says otherwise.
 fn most_taken<'a>(all: impl Iterator<Item = &'a Facts>) -> Shown {
     let more = |most: Shown, facts: &Facts| Shown {
         seq: most.seq.max(facts.taken.seq),

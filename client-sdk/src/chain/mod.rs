@@ -84,6 +84,8 @@ pub(crate) struct Seen {
     pub(crate) agreed: bool,
     /// Of several endpoints more than half show it open or disputed at the confirmed block, and none closed.
     pub(crate) not_closed: bool,
+    /// More than half of all endpoints show it closed at the confirmed block.
+    pub(crate) closed_by_most: bool,
     /// The hub has withdrawn no more than this, as so many say. More than the confirmed facts tell: they disagree.
     pub(crate) hub_withdrawn_most: Amount,
     /// Too few know the channel: nothing of this counts but the disputes.
@@ -109,6 +111,7 @@ impl Seen {
             shared_dispute: None,
             agreed: true,
             not_closed: false,
+            closed_by_most: false,
             hub_withdrawn_most: confirmed.hub_withdrawn,
             few: false,
         }
@@ -126,6 +129,7 @@ impl Seen {
             newest,
             shared_dispute: None,
             not_closed: false,
+            closed_by_most: false,
             few: true,
             ..self
         }

@@ -162,7 +162,7 @@ impl ChannelHandle {
 
     /// Waits until an invoice of this client is paid: a voucher of the hub pays it, and this client holds it.
     /// Locks that pay an open invoice are accepted by themselves, whether or not anybody waits here. A lock that was collected on
-    /// chain pays it with the payout. Errors: [`ChannelError::Refused`] when the channel is closed and it is not known to be paid.
+    /// chain pays it with the payout, when the sum of those that were leaves no doubt which. Errors: [`ChannelError::Refused`] when the channel is closed and it is not known to be paid.
     pub async fn accept(&self, invoice: &SignedInvoice) -> Result<LockedReceived, ChannelError> {
         let (reply, answer) = oneshot::channel();
         let hash = invoice.invoice.hash;

@@ -13,7 +13,7 @@ use protocol_spec::{
     abi::Status, calls,
 };
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 const AMOUNT: u128 = 99;
 /// With the hub's fee.
@@ -109,17 +109,24 @@ impl UnderWay {
         while !matches!(events.recv().await.unwrap(), ClientEvent::Closed { .. }) {}
     }
 
+    /// `None`: it asks the hub, which is gone.
     async fn state(&self, id: PaymentId) -> Option<PaymentState> {
         match self.client.payment(id).await {
             Ok(PaymentAnswer::Known(state)) => Some(state),
-            _ => None,
+            Err(ChannelError::Offline) => None,
+            other => panic!("{other:?}"),
         }
     }
 
     /// Now, and after a restart.
     async fn ends_as(mut self, id: PaymentId, state: Option<PaymentState>) {
         assert_eq!(self.state(id).await, state);
+        let began = Instant::now();
         self.client.shutdown().await;
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "nothing comes of waiting"
+        );
         self.client = self.court.client(self.store.clone()).connect().await.unwrap();
         assert_eq!(self.state(id).await, state, "after a restart");
         self.channel = self.client.channel(self.court.id());

@@ -4,7 +4,8 @@
 use crate::common::{Hub, Lie, Node, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
-    LockedReceived, MemoryStore, PayError, Ports, UnixSeconds, Witness,
+    LockedReceived, MemoryStore, PayError, PayOptions, PaymentAnswer, PaymentId, PaymentState, Ports,
+    UnixSeconds, Witness,
 };
 use protocol_spec::{Amount, Condition, Invoice, Preimage, Seq, SignedInvoice};
 use std::{
@@ -570,4 +571,81 @@ async fn as_many_as_there_are_can_agree_and_not_more() {
         assert_eq!((*told, *endpoints), (agree, nodes));
         assert!(error.to_string().contains("from 1 to"), "{error}");
     }
+}
+
+const UNDER_WAY: PaymentId = PaymentId([3; 16]);
+
+impl World {
+    fn lie(&self, nodes: std::ops::Range<usize>, closed: bool) {
+        for node in &self.nodes[nodes] {
+            node.lie.lock().unwrap().closed = closed;
+        }
+    }
+
+    async fn phase(&self, phase: &str) {
+        eventually(phase, || self.channel.view().unwrap().phase == phase).await;
+    }
+
+    /// The hub has the payment, and says nothing about it.
+    async fn pay_unheard(&self) -> tokio::task::JoinHandle<Result<client_sdk::Paid, PayError>> {
+        self.hub.state().mute = true;
+        let channel = self.channel.clone();
+        let paying = tokio::spawn(async move {
+            let options = PayOptions {
+                payment_id: Some(UNDER_WAY),
+                fee_max: Some(Amount(1)),
+                ..PayOptions::default()
+            };
+            channel.pay_with(ChannelId([9; 32]), 10_u128, options).await
+        });
+        eventually("the hub has it", || self.hub.state().vouchers.len() == 1).await;
+        paying
+    }
+
+    async fn known(&self) -> PaymentState {
+        match self.client.payment(UNDER_WAY).await.unwrap() {
+            PaymentAnswer::Known(state) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// R25: what a close has made of a payment is taken back with it; here most of the nodes had lied.
+#[tokio::test]
+async fn a_close_that_was_none_takes_back_what_it_made_of_payments() {
+    let world = World::with(3).await;
+    let paying = world.pay_unheard().await;
+    world.lie(0..2, true);
+    world.phase("closed").await;
+    let told = paying.await.unwrap();
+    assert!(matches!(told, Err(PayError::NotPaid { .. })), "{told:?}");
+    let seq = Seq(1);
+    assert_eq!(world.known().await, PaymentState::NotPaid { seq });
+    assert_eq!(world.channel.view().unwrap().balance.in_flight, Amount::ZERO);
+    world.hub.state().mute = false;
+    world.lie(0..2, false);
+    world.phase("open").await;
+    world.channel.wait_live().await.unwrap();
+    while world.known().await == (PaymentState::InFlight { seq }) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let fee = Amount(1);
+    assert_eq!(world.known().await, PaymentState::Delivered { seq, fee });
+}
+
+/// Of two nodes one that is left alone closes the channel; that money is back it does not say alone.
+#[tokio::test]
+async fn one_of_two_nodes_alone_gives_no_money_back() {
+    let world = World::with(2).await;
+    let paying = world.pay_unheard().await;
+    world.nodes[1].down.store(true, Ordering::SeqCst);
+    world.lie(0..1, true);
+    world.phase("closed").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.known().await, PaymentState::InFlight { seq: Seq(1) });
+    assert!(!paying.is_finished());
+    world.nodes[1].down.store(false, Ordering::SeqCst);
+    world.lie(1..2, true);
+    let told = paying.await.unwrap();
+    assert!(matches!(told, Err(PayError::NotPaid { .. })), "{told:?}");
 }

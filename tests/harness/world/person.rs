@@ -275,6 +275,13 @@ impl PersonMachine {
             // Where the hub lies its application has much to look after, and then asks what became of its payments.
             return Ok(self.book.hub_lies().then(|| client.channel(id)));
         }
-        Ok(Some(client.open(DEPOSIT).await?))
+        loop {
+            match client.open(DEPOSIT).await {
+                Ok(channel) => return Ok(Some(channel)),
+                // The hub is away longer than a connect takes.
+                Err(ChannelError::Offline) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }

@@ -243,7 +243,8 @@ impl Actor {
     /// What opens an own lock is known: it is folded with the next voucher, and the payer has its proof.
     pub(in crate::actor) fn lock_opened(&mut self, id: &ChannelId, lock_id: u64, opened: &Opened) {
         let clock = self.clock();
-        let Some(entry) = self.entries.get_mut(id) else {
+        // Once closed it changes nothing any more, and what became of the payment was told.
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.closing.is_none()) else {
             return;
         };
         match entry.channel.told_witness(lock_id, opened, clock) {

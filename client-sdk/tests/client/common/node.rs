@@ -53,6 +53,8 @@ pub struct Lie {
     pub hides_deposits: bool,
     /// A dispute of this number is over.
     pub past_dispute: u64,
+    /// A dispute in which nothing was shown has closed every channel.
+    pub closed: bool,
     /// It serves another chain.
     pub other_chain: bool,
 }
@@ -137,7 +139,10 @@ impl Node {
                 json!(format!("0x{:064x}", u8::from(takes)))
             }
             "eth_call" if self.hides_channels.load(Ordering::SeqCst) => return out_of_order(),
-            "eth_call" => self.channel(call),
+            "eth_call" => match self.channel(call) {
+                Some(state) => state,
+                None => return out_of_order(),
+            },
             other => panic!("{other} is not in the script"),
         };
         json!({"jsonrpc": "2.0", "id": request["id"], "result": result})
@@ -155,9 +160,10 @@ impl Node {
         serde_json::to_value(block).unwrap()
     }
 
-    fn channel(&self, call: &Value) -> Value {
+    /// `None`: another question.
+    fn channel(&self, call: &Value) -> Option<Value> {
         let input = call["input"].as_str().unwrap().strip_prefix("0x").unwrap();
-        let asked = IAdjudicator::channelCall::abi_decode(&hex::decode(input).unwrap()).unwrap();
+        let asked = IAdjudicator::channelCall::abi_decode(&hex::decode(input).unwrap()).ok()?;
         let state = self.hub.state();
         let id = client_sdk::ChannelId(asked.channelId.0);
         let funds = state.channels[&id].channel.funds();
@@ -176,9 +182,17 @@ impl Node {
         };
         let disputed = self.disputed.load(Ordering::SeqCst);
         let state = ChannelState {
-            status: if disputed { Status::Disputed } else { Status::Open },
-            total: client + hub,
-            clientNet: i128::try_from(client).unwrap(),
+            status: match (lie.closed, disputed) {
+                (true, _) => Status::Closed,
+                (_, true) => Status::Disputed,
+                _ => Status::Open,
+            },
+            total: if lie.closed { 0 } else { client + hub },
+            clientNet: if lie.closed {
+                0
+            } else {
+                i128::try_from(client).unwrap()
+            },
             clientWithdrawn: 0,
             hubWithdrawn: 0,
             clientSeq: 0,
@@ -186,10 +200,10 @@ impl Node {
             hubSeq: 0,
             hubPaid: 0,
             windowEnd: 0,
-            disputeNo: u64::from(disputed).max(lie.past_dispute),
+            disputeNo: u64::from(disputed || lie.closed).max(lie.past_dispute),
             clientLocks: none(),
             hubLocks: none(),
         };
-        json!(format!("0x{}", hex::encode(state.abi_encode())))
+        Some(json!(format!("0x{}", hex::encode(state.abi_encode()))))
     }
 }

@@ -249,6 +249,27 @@ mod tests {
         is_a_queue(|number| number);
     }
 
+    /// Behind full blocks there is always something, and never more than a block.
+    #[test]
+    fn a_length_that_does_not_fit_the_blocks_is_refused() {
+        const BLOCK: usize = <u32 as Item>::BLOCK_ITEMS;
+        const GONE: usize = 2;
+        const TAIL: usize = 3;
+        let mut blocks = Blocks::default();
+        for item in 0..BLOCK + TAIL {
+            blocks.push(u32::try_from(item).unwrap());
+        }
+        (0..GONE).for_each(|_| assert!(blocks.pop_front()));
+        let mut bytes = Vec::new();
+        blocks.put(&mut bytes);
+        for len in 0..BLOCK * 3 {
+            let taken = Blocks::<u32>::take(len, &mut bytes.as_slice());
+            let behind = (len + GONE).checked_sub(BLOCK);
+            let fits = behind.is_some_and(|behind| (1..=TAIL).contains(&behind));
+            assert_eq!(taken.is_ok(), fits, "{len}");
+        }
+    }
+
     /// What a plain queue does, whatever the order of pushes and pops.
     fn is_a_queue<T: Item + Ord + Copy>(item: fn(u64) -> T) {
         let mut state = 7_u64;

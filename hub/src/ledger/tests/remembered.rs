@@ -104,6 +104,32 @@ fn who_pays_much_forgets_its_own_and_who_pays_little_keeps_all() {
     world.check_replay(&Tables::default());
 }
 
+/// Of a channel that both pays and is paid the oldest go first, whatever they are.
+#[test]
+fn receipts_that_are_older_than_all_ids_are_forgotten_before_them() {
+    let mut world = World::with(terms(), 3, 10_000_000);
+    pay(&mut world, 0, 1, 12);
+    pay(&mut world, 1, 2, 1);
+    let from = |world: &World| {
+        let stored = &world.ledger.entries[1].stored;
+        (stored.payments.from(), stored.events.from())
+    };
+    let (first_id, first_receipt) = from(&world);
+    for _ in 0..11 {
+        pay(&mut world, 1, 2, 1);
+    }
+    let (id, receipt) = from(&world);
+    assert_eq!(id, first_id, "{:?}", held(&world.ledger));
+    let gone = receipt - first_receipt;
+    assert!((40..=120).contains(&gone), "{gone}: {:?}", held(&world.ledger));
+    // And the other way round.
+    pay(&mut world, 1, 2, 12);
+    let (id, receipt) = from(&world);
+    assert_eq!(receipt, first_receipt + 120, "{:?}", held(&world.ledger));
+    assert!(id > first_id);
+    world.check_replay(&Tables::default());
+}
+
 #[test]
 fn ids_that_must_be_kept_stop_only_those_who_have_more_than_their_share_of_them() {
     let mut world = World::with(terms(), 3, 10_000_000);

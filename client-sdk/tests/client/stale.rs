@@ -301,9 +301,9 @@ async fn a_release_just_after_a_start_waits_for_the_first_reading() {
     let ended = releasing.await.unwrap();
     assert!(matches!(ended, Err(ChannelError::ChainStale)), "{ended:?}");
 
-    // What is read first is too old.
-    let (client, releasing) = releases_unread(&hub, &node, &store, &invoice).await;
+    // What is read first is too old. From the start: a reading that had its block before would be a good one.
     *node.stands_at.lock().unwrap() = Some(hub.clock().now.0 - FOR_LOCKS);
+    let (client, releasing) = releases_unread(&hub, &node, &store, &invoice).await;
     node.hides_channels.store(false, Ordering::SeqCst);
     let ended = releasing.await.unwrap();
     assert!(matches!(ended, Err(ChannelError::ChainStale)), "{ended:?}");

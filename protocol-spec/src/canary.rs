@@ -61,6 +61,10 @@ pub enum Canary {
     AssumeUnpaid,
     /// Client: its evidence is without the witnesses that it knows.
     ForgetWitnesses,
+    /// Watchtower: in a dispute it shows nothing.
+    IdleTower,
+    /// Watchtower: the first package of a channel stays, and newer ones are taken for it.
+    KeepPackage,
 }
 
 #[cfg(feature = "canary")]

@@ -9,20 +9,11 @@ pub mod liquidity;
 pub mod engine {
     mod restore;
     mod session_id;
+    mod start_error;
     #[cfg(test)]
     pub(crate) use restore::restore;
     pub use session_id::SessionId;
-
-    /// The part of the real one that a restore needs.
-    #[derive(Debug, thiserror::Error)]
-    pub enum StartError {
-        #[error(transparent)]
-        Store(#[from] crate::store::StoreError),
-        #[error(transparent)]
-        Replay(#[from] protocol_spec::Reject),
-        #[error(transparent)]
-        Thread(#[from] std::io::Error),
-    }
+    pub use start_error::StartError;
 }
 
 /// What a checkpoint is made of, and a store without a disk.
@@ -37,5 +28,5 @@ pub mod store {
         Checkpoint, Durable, Epoch, Freeze, Frozen, JournalRecord, Loaded, RECORD_BYTES_MAX, Row, ShardId, Store,
         Table, Trimmed,
     };
-    const TRIM_STEP_RECORDS: u64 = 1_024;
+    use port::TRIM_STEP_RECORDS;
 }

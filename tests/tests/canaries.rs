@@ -50,7 +50,9 @@ const CANARIES: [Canary; 22] = [
 ];
 
 /// What only shows where the hub lies.
-const CREDULOUS: [Canary; 9] = [
+const CREDULOUS: [Canary; 11] = [
+    Canary::KeepPackage,
+    Canary::IdleTower,
     Canary::AssumeUnpaid,
     Canary::ForgetWitnesses,
     Canary::ShowNothing,

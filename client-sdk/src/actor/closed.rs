@@ -29,6 +29,12 @@ struct Ended {
 }
 
 impl Actor {
+    /// True when the channel is closed on chain.
+    pub(super) fn is_closed(&self, id: &ChannelId) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| entry.closing.is_some())
+    }
+
     /// After a reading. A channel that is closed on chain ends what waits to be signed and what was signed; one that is closed no
     /// more takes that back. `seen`: what the chain shows; `None` where the hub's view is trusted.
     pub(super) fn end_on_chain(&mut self, id: &ChannelId, before: &Channel, seen: Option<&Seen>) {
@@ -78,20 +84,14 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        let refused = || PayError::Refused(CLOSED);
         let ended = entry.end_signed(closing);
         entry.back_by_close = ended.back;
-        let unsigned = mem::take(&mut entry.lock_queue);
-        self.spent = self.spent.saturating_minus(entry.queued);
         self.spent = self.spent.saturating_minus(ended.back);
-        entry.fail_waiting(refused, &mut self.outcomes);
         self.outcomes.extend(ended.direct);
         for (reply, error) in ended.locked {
             self.after_commit(reply, Err(error));
         }
-        for order in unsigned {
-            self.after_commit(order.reply, Err(refused()));
-        }
+        self.fail_unsigned(id, || PayError::Refused(CLOSED));
     }
 
     /// Invoices whose locks were collected on chain are paid; who waits for another one waits in vain.
@@ -220,7 +220,7 @@ impl Closing {
         };
         let lock = row.lock.as_ref();
         if lock.is_some_and(|lock| lock.witness.is_some()) {
-            let fee = row.payment.fee_max.saturating_minus(row.returned);
+            let fee = row.fee();
             return PaymentState::Delivered { seq, fee };
         }
         match (self, lock) {

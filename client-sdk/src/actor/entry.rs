@@ -366,13 +366,8 @@ impl Entry {
         }
     }
 
-    /// Ends all waiting payments: the queued ones with `why`, the signed ones as unknown.
-    pub(super) fn fail_all(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome>) {
-        self.fail_waiting(why, outcomes);
-        self.lock_queue.clear();
-        for locked in self.locked.values_mut() {
-            locked.reply = None;
-        }
+    /// Ends the wait for direct payments that are signed: what becomes of them is unknown.
+    pub(super) fn fail_signed(&mut self, outcomes: &mut Vec<Outcome>) {
         for (payment_id, open) in &mut self.open {
             for reply in open.replies.drain(..) {
                 outcomes.push(Outcome {

@@ -104,12 +104,6 @@ impl Actor {
         self.releasing.entry(hash).or_default().push(reply);
     }
 
-    /// True when the channel is closed on chain.
-    pub(super) fn is_closed(&self, id: &ChannelId) -> bool {
-        let entry = self.entries.get(id);
-        entry.is_some_and(|entry| entry.closing.is_some())
-    }
-
     /// The chain was read: what waited for that is released.
     pub(super) fn release_waiting(&mut self, id: &ChannelId) {
         let entry = self.entries.get_mut(id);

@@ -34,18 +34,14 @@ impl Actor {
             channel: *id,
             fault: fault.clone(),
         };
-        self.spent = self.spent.saturating_minus(entry.queued);
-        let queued = std::mem::take(&mut entry.lock_queue);
         let locked = entry.locked.values_mut().filter_map(|locked| {
             let reply = locked.reply.take()?;
             Some((reply, locked.row.payment.payment_id))
         });
         let locked: Vec<_> = locked.collect();
-        entry.fail_all(why, &mut self.outcomes);
+        entry.fail_signed(&mut self.outcomes);
         entry.fail_cooperation(&fault);
-        for order in queued {
-            self.after_commit(order.reply, Err(why()));
-        }
+        self.fail_unsigned(id, why);
         // Signed: the chain may still show a witness.
         for (reply, payment_id) in locked {
             self.after_commit(reply, Err(PayError::Unknown { payment_id }));
@@ -54,5 +50,17 @@ impl Actor {
             channel_id: *id,
             fault,
         });
+    }
+
+    /// Ends what waits to be signed, locks too.
+    pub(super) fn fail_unsigned(&mut self, id: &ChannelId, why: impl Fn() -> PayError) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        self.spent = self.spent.saturating_minus(entry.queued);
+        entry.fail_waiting(&why, &mut self.outcomes);
+        for order in std::mem::take(&mut entry.lock_queue) {
+            self.after_commit(order.reply, Err(why()));
+        }
     }
 }

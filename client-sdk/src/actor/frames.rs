@@ -210,10 +210,7 @@ impl Actor {
             Some(reason) if whole => PaymentState::Bounced { seq, reason },
             // Neither delivered nor returned: nothing is proven but that the hub cheats.
             Some(_) => PaymentState::Lost,
-            None => PaymentState::Delivered {
-                seq,
-                fee: row.payment.fee_max.saturating_minus(row.returned),
-            },
+            None => PaymentState::Delivered { seq, fee: row.fee() },
         };
         if row.bounced.is_some() && open.counted {
             self.spent = self.spent.saturating_minus(row.returned);

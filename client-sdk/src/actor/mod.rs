@@ -322,7 +322,8 @@ impl Actor {
     fn stop(mut self, why: &str) {
         self.fail_waiting_releases();
         for entry in self.entries.values_mut() {
-            entry.fail_all(|| PayError::Stopped(why.to_owned()), &mut self.outcomes);
+            entry.fail_waiting(|| PayError::Stopped(why.to_owned()), &mut self.outcomes);
+            entry.fail_signed(&mut self.outcomes);
             entry.fail_stream(crate::StreamError::Stopped(why.to_owned()));
         }
         for outcome in std::mem::take(&mut self.outcomes) {

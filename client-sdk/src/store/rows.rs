@@ -94,6 +94,11 @@ impl PaymentRow {
             PaymentState::Queued | PaymentState::Lost => Seq::NONE,
         }
     }
+
+    /// What the hub keeps of the limit: all that it has not returned.
+    pub(crate) fn fee(&self) -> Amount {
+        self.payment.fee_max.saturating_minus(self.returned)
+    }
 }
 
 /// The lock of an own locked payment.

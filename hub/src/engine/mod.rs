@@ -16,6 +16,7 @@ mod seal;
 mod session_id;
 mod signatures;
 mod start;
+mod start_error;
 mod threads;
 mod verify;
 
@@ -26,4 +27,5 @@ pub use port::{Engine, Inbound, Signer};
 pub(crate) use restore::restore;
 pub use session_id::SessionId;
 pub use signatures::{EngineChoice, Signatures};
-pub use start::{ControlHandle, EngineOptions, Running, StartError, WeakControl, start};
+pub use start::{ControlHandle, EngineOptions, Running, WeakControl, start};
+pub use start_error::StartError;

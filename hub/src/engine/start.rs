@@ -7,6 +7,7 @@ use super::{
     run::{BATCHES_MAX, CheckpointPolicy, LedgerLoop, ToJournal, ToLedger},
     seal::Seal,
     signatures::Signatures,
+    start_error::StartError,
     threads::Lanes,
     verify::Hub,
 };
@@ -14,12 +15,11 @@ use crate::{
     execution::Execution,
     ledger::{CHECKS_MAX, Check, Input, Ledger, Policy, RowItems},
     now::Now,
-    store::{ShardId, Store, StoreError},
+    store::{ShardId, Store},
 };
 use futures::future::BoxFuture;
-use protocol_spec::{Domain, GuardError, Reject, SignerKey, UnixSeconds, message::HubInfo};
+use protocol_spec::{Domain, GuardError, SignerKey, UnixSeconds, message::HubInfo};
 use std::{sync::Arc, time::Duration};
-use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Calls of all sessions that wait for a worker.
@@ -55,20 +55,6 @@ pub struct EngineOptions {
     pub checkpoint_records: u64,
     /// Rows of checkpoints.
     pub rows: RowItems,
-}
-
-/// Why the engine did not start. Nothing was signed.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The database is damaged or another program's.
-    #[error("the database cannot be replayed ({0}): restore a backup, or re-sync from the clients")]
-    Replay(#[from] Reject),
-    /// The operating system refused a thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
 }
 
 /// The running engine.

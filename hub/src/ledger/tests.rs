@@ -34,4 +34,5 @@ mod slots;
 mod state;
 mod store;
 mod twin;
+mod unsettled;
 mod world;

@@ -64,6 +64,7 @@ pub use send::{Cost, Fees, NotSent, Signed, Transaction};
 pub use status::Status;
 pub use view::{Phase, TokenInfo, View, share, token_info};
 pub use wait::{Mined, Progress};
+pub use watch::{Event as WatchEvent, Looked, WatchOptions, Watchtower};
 
 use alloy::{eips::BlockId, network::EthereumWallet};
 use protocol_spec::{Address, abi::IAdjudicator};

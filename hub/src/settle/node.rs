@@ -1,7 +1,7 @@
 //! The chain as settle talks to it: any alloy provider, every request with a time limit.
 
 use super::{agree::Agreeing, args::NodeArgs, decode, exit::SettleError};
-use crate::{app::contracts::adjudicator_on_chain, chain::QuorumOptions};
+use crate::{app::contracts::adjudicator_on_chain, chain::QuorumOptions, now::Now};
 use alloy::{
     eips::BlockId,
     network::TransactionBuilder as _,
@@ -16,10 +16,7 @@ use alloy::{
 };
 use futures::future::BoxFuture;
 use protocol_spec::{Domain, UnixSeconds, abi::IAdjudicator};
-use std::{
-    future::IntoFuture,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future::IntoFuture, time::Duration};
 
 /// Limit of one request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,6 +40,7 @@ pub(super) const STALE_AFTER_S: u64 = 300;
 pub struct Node {
     pub(super) provider: DynProvider,
     stale_after_s: u64,
+    now: Now,
 }
 
 impl Node {
@@ -51,7 +49,15 @@ impl Node {
         Self {
             provider,
             stale_after_s: STALE_AFTER_S,
+            now: Now::wall(),
         }
+    }
+
+    /// The same by another clock: what is old is judged by it.
+    #[must_use]
+    pub fn by_clock(mut self, now: Now) -> Self {
+        self.now = now;
+        self
     }
 
     /// Every node that was named; some may be down, as long as enough are left to agree.
@@ -74,16 +80,15 @@ impl Node {
                 }
             };
             Ok(Self {
-                provider,
                 stale_after_s: args.stale_after_s,
+                ..Self::new(provider)
             })
         })
     }
 
     /// What to say when `head` is older than a node that keeps up would have it. For people.
     pub(super) fn stale(&self, head: Head) -> Option<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        let age = now.saturating_sub(head.time.0);
+        let age = self.now.get().0.saturating_sub(head.time.0);
         (age >= self.stale_after_s).then(|| {
             format!(
                 "the newest block {} is {} old: the node is stuck, hides newer blocks, or this machine's clock is wrong; what \

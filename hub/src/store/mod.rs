@@ -21,11 +21,9 @@ mod tests;
 pub use error::{OpenError, StoreError};
 pub use identity::Identity;
 pub use memory::MemoryStore;
+pub(in crate::store) use port::TRIM_STEP_RECORDS;
 pub use port::{
     Checkpoint, Durable, Epoch, Freeze, Frozen, JournalRecord, Loaded, RECORD_BYTES_MAX, Row, ShardId, Store,
     Table, Trimmed,
 };
 pub use redb_store::RedbStore;
-
-/// Records that one trim step deletes at most; appends wait that long.
-pub(in crate::store) const TRIM_STEP_RECORDS: u64 = 1_024;

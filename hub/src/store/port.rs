@@ -6,6 +6,8 @@ use super::StoreError;
 
 /// Largest journal record, in bytes: a group commit must be split before it grows past this.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records that one trim step deletes at most; appends wait that long.
+pub(in crate::store) const TRIM_STEP_RECORDS: u64 = 1_024;
 
 /// A part of all channels that has one owner. A hub on one machine uses shard 0 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

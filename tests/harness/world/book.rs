@@ -72,6 +72,8 @@ struct Pages {
     lies: bool,
     /// Its machine is gone for good.
     hub_gone: bool,
+    /// Whose machine is away, for now.
+    away: Option<usize>,
     settled: bool,
     asked_again: BTreeSet<usize>,
     /// Nobody pays any more.
@@ -187,6 +189,20 @@ impl Book {
     /// True when the hub may lie.
     pub(super) fn hub_lies(&self) -> bool {
         self.pages().lies
+    }
+
+    /// Nobody is at this person's machine.
+    pub(super) fn go_away(&self, person: usize) {
+        self.pages().away = Some(person);
+    }
+
+    /// Everybody is there.
+    pub(super) fn come_back(&self) {
+        self.pages().away = None;
+    }
+
+    pub(super) fn is_away(&self, person: usize) -> bool {
+        self.pages().away == Some(person)
     }
 
     /// Nobody begins another payment.

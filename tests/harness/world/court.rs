@@ -25,6 +25,7 @@ const ANSWER: Duration = Duration::from_secs(SEEN_AFTER.as_secs() + 5);
 const STEP_S: u64 = 6 * 3600;
 const STEPS_MAX: usize = 12;
 const TRIES: usize = 3;
+const SUITS_MAX: usize = 10;
 
 /// A foe starts a dispute with an old voucher of the hub, or with none, unless it is in one.
 pub(super) async fn dispute(
@@ -77,6 +78,27 @@ pub(super) async fn lie(
         }
     }
     Ok(())
+}
+
+/// The hub's owner, whose keys the hub uses, too, disputes until there is a dispute.
+pub(super) async fn sue(
+    bank: &Bank,
+    book: &Book,
+    network: &Network,
+    oracle: &Oracle,
+    person: usize,
+) -> anyhow::Result<()> {
+    let Some(id) = book.account(person).channel else {
+        return Ok(());
+    };
+    for _ in 0..SUITS_MAX {
+        lie(bank, book, network, oracle, person).await?;
+        if !bank.is_open(id).await? {
+            return Ok(());
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    anyhow::bail!("no dispute of the hub gets into a block")
 }
 
 /// The hub takes what clients have signed for it.

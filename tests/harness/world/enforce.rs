@@ -4,12 +4,16 @@ use super::{
     bank::{Bank, DEPOSIT, ENDOWMENT},
     book::{Book, Order, State},
     court,
-    network::Network,
+    faults::{Kind, Plan},
+    network::{Ears as _, Network, Party},
     oracle::Oracle,
+    part::Part,
     reckoning::{self, signed},
+    watchtower::Guard,
 };
 use client_sdk::{ChannelHandle, ChannelView};
-use protocol_spec::{ChannelId, Side, SignerKey, abi::Status, calls};
+use protocol_spec::{ChannelId, Seq, Side, SignerKey, abi::Status, calls};
+use rand::Rng as _;
 use std::time::Duration;
 use tokio::{
     sync::watch,
@@ -19,15 +23,78 @@ use tokio::{
 /// How long somebody may take until its client is up.
 const UP_MAX: Duration = Duration::from_secs(150);
 const LOOK: Duration = Duration::from_millis(100);
+/// How long it may take until the watchtower has what was received: a client tries again at growing intervals.
+const HANDED_MAX: Duration = Duration::from_secs(130);
 
 /// What somebody must have when its channel is settled, with the reason.
 type Claim = (i128, &'static str);
+
+/// Somebody whose machine is away.
+pub(super) struct Away {
+    pub(super) person: usize,
+    claim: Claim,
+    /// The watchtower has all that its client had.
+    all: bool,
+}
+
+/// Somebody is away from now on, and has nobody but the watchtower, to which everything was handed over.
+pub(super) async fn go_away(
+    bank: &Bank,
+    book: &Book,
+    (network, oracle): (&Network, &Oracle),
+    people: &[watch::Receiver<Option<ChannelHandle>>],
+    guard: &Guard,
+) -> anyhow::Result<Option<Away>> {
+    let mut guarded = Vec::new();
+    for person in 0..people.len() {
+        if let Some(id) = book.account(person).channel
+            && !matches!(bank.channel(id).await?.status, Status::Closed)
+        {
+            guarded.push((person, id, guard.holds(id)?.0 > Seq::NONE));
+        }
+    }
+    // Whoever was paid nothing has little to lose.
+    let paid = guarded.iter().any(|(.., paid)| *paid);
+    guarded.retain(|(.., has)| *has == paid);
+    if guarded.is_empty() {
+        return Ok(None);
+    }
+    let drawn = |plan: &mut Plan| plan.dice(Part::Watchtower).random_range(0..guarded.len());
+    let (person, id, _) = guarded[network.plan(drawn)];
+    let handed = async {
+        let channel = up(&people[person]).await;
+        let received = channel.view().map_or(Seq::NONE, |view| view.received_seq);
+        let _ = channel.wait_towers(received).await;
+    };
+    // Whether it was is judged by what the watchtower has.
+    let _ = timeout(HANDED_MAX, handed).await;
+    let view = people[person].borrow().as_ref().and_then(ChannelHandle::view);
+    let (seq, paid) = guard.holds(id)?;
+    book.go_away(person);
+    oracle.cut_power(Party::Person(person), Kind::ClientBefore);
+    let received = view.as_ref().map_or(Seq::NONE, |view| view.received_seq);
+    let what = format!("person {person} goes away; of {received} its watchtower has {seq}");
+    // After a dispute vouchers with locks are not handed over (R28).
+    let with_locks = view.is_some_and(|view| !view.balance.incoming.is_zero());
+    if seq < received && !(with_locks && oracle.was_disputed(id)) {
+        oracle.violation(format!("O2: {what}"));
+    }
+    oracle.note(&what);
+    let (spent, _) = oracle.said_by_client(id);
+    let claim = signed(ENDOWMENT + paid.0) - signed(spent + locked(id, network));
+    Ok(Some(Away {
+        person,
+        claim: (claim, "its watchtower's package"),
+        all: seq >= received,
+    }))
+}
 
 /// Everybody whose channel is in no dispute yet starts one with its evidence. Gives what each must have in the end.
 pub(super) async fn go_to_court(
     bank: &Bank,
     book: &Book,
     (network, oracle): (&Network, &Oracle),
+    away: Option<&Away>,
     people: &[watch::Receiver<Option<ChannelHandle>>],
     keys: &[SignerKey],
 ) -> anyhow::Result<Vec<(usize, ChannelId, Vec<Claim>)>> {
@@ -36,6 +103,10 @@ pub(super) async fn go_to_court(
         let Some(id) = book.account(person).channel else {
             continue;
         };
+        if let Some(away) = away.filter(|away| away.person == person) {
+            claims.push((person, id, vec![away.claim]));
+            continue;
+        }
         let without = || vec![by_wires(id, network, oracle), by_book(person, book)];
         if matches!(bank.channel(id).await?.status, Status::Closed) {
             claims.push((person, id, without()));
@@ -138,12 +209,16 @@ pub(super) async fn judge(
     bank: &Bank,
     book: &Book,
     oracle: &Oracle,
+    away: Option<&Away>,
     claims: &[(usize, ChannelId, Vec<Claim>)],
 ) -> anyhow::Result<()> {
     for (person, id, claims) in claims {
         let got = signed(bank.tokens_of(book.account(*person).address).await?);
         oracle.note(&format!("person {person} has {got}, of {claims:?}"));
-        for (claim, why) in claims.iter().chain([&by_book(*person, book)]) {
+        // Its book may have what its watchtower could not be given.
+        let told = away.is_none_or(|away| away.person != *person || away.all);
+        let told = told.then(|| by_book(*person, book));
+        for (claim, why) in claims.iter().chain(&told) {
             if got < *claim {
                 oracle.violation(format!(
                     "O6: person {person} has {got} tokens on chain, by {why} it is {claim}; channel {id}"

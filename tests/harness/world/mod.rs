@@ -31,6 +31,7 @@ mod run;
 mod store;
 mod swarm;
 mod trace;
+mod watchtower;
 mod weather;
 mod wires;
 

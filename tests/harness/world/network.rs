@@ -5,6 +5,7 @@ use super::{
     frames::Unit,
     mallory::Mallory,
     rogue::Rogue,
+    watchtower::{Door, HOST},
     wires,
 };
 use async_trait::async_trait;
@@ -33,6 +34,7 @@ pub(super) enum Party {
     Hub,
     /// By number.
     Person(usize),
+    Watchtower,
 }
 
 /// The direction of a message.
@@ -58,6 +60,7 @@ pub(super) struct Network(Arc<Mutex<State>>);
 
 struct State {
     listener: Option<mpsc::UnboundedSender<(DuplexStream, IpAddr)>>,
+    watchtower: Option<Gate>,
     wires: BTreeMap<u64, Wire>,
     next_wire: u64,
     foes: BTreeMap<usize, Mallory>,
@@ -65,6 +68,12 @@ struct State {
     plan: Plan,
     ears: Arc<dyn Ears>,
     random: StdRng,
+}
+
+/// The watchtower's port. Its wires end with it.
+struct Gate {
+    port: mpsc::UnboundedSender<DuplexStream>,
+    open: watch::Sender<()>,
 }
 
 /// One connection from outside of it.
@@ -85,6 +94,7 @@ impl Network {
     pub(super) fn new(plan: Plan, ears: Arc<dyn Ears>, random: StdRng) -> Self {
         Self(Arc::new(Mutex::new(State {
             listener: None,
+            watchtower: None,
             wires: BTreeMap::new(),
             next_wire: 0,
             foes: BTreeMap::new(),
@@ -146,11 +156,21 @@ impl Network {
         Port(queue)
     }
 
+    /// The watchtower's port; the one before it is closed.
+    pub(super) fn listen_watchtower(&self) -> Door {
+        let (port, queue) = mpsc::unbounded_channel();
+        let open = watch::Sender::new(());
+        self.state().watchtower = Some(Gate { port, open });
+        Door(queue)
+    }
+
     /// Ends every connection of a machine, and its port.
     pub(super) fn unplug(&self, party: Party) {
         let mut state = self.state();
-        if party == Party::Hub {
-            state.listener = None;
+        match party {
+            Party::Hub => state.listener = None,
+            Party::Watchtower => state.watchtower = None,
+            Party::Person(_) => {}
         }
         state.wires.retain(|_, wire| {
             let ends = party == Party::Hub || party == Party::Person(wire.person);
@@ -183,6 +203,29 @@ impl Network {
             network: self.clone(),
             person,
         })
+    }
+
+    /// To the watchtower. Nobody listens on this wire, and only the machines at its ends cut it.
+    fn dial_watchtower(&self, person: usize) -> io::Result<DuplexStream> {
+        let (person_end, ours) = duplex(PIPE_BYTES);
+        let (tower_end, theirs) = duplex(PIPE_BYTES);
+        let mut open = {
+            let state = self.state();
+            let gate = state.watchtower.as_ref().filter(|_| state.plan.reaches(person));
+            let gate = gate.filter(|gate| gate.port.send(theirs).is_ok());
+            let gate = gate.ok_or(ErrorKind::ConnectionRefused)?;
+            gate.open.subscribe()
+        };
+        let network = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                // Only when there is no port any more.
+                _ = open.changed() => {}
+                _ = wires::join(&network, ours, tower_end) => {}
+            }
+        });
+        Ok(person_end)
     }
 
     fn dial(&self, person: usize) -> io::Result<DuplexStream> {
@@ -242,8 +285,12 @@ struct Plug {
 
 #[async_trait]
 impl client_sdk::Network for Plug {
-    async fn connect(&self, _host: &str, _port: u16) -> io::Result<Box<dyn Stream>> {
+    async fn connect(&self, host: &str, _port: u16) -> io::Result<Box<dyn Stream>> {
         tokio::time::sleep(self.network.delay()).await;
-        Ok(Box::new(self.network.dial(self.person)?))
+        let stream = match host == HOST {
+            true => self.network.dial_watchtower(self.person)?,
+            false => self.network.dial(self.person)?,
+        };
+        Ok(Box::new(stream))
     }
 }

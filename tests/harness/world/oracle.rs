@@ -205,6 +205,12 @@ impl Oracle {
         state.records.entry(channel).or_default().disputed(lived);
     }
 
+    /// True when anybody may ever have seen the channel in a dispute.
+    pub(super) fn was_disputed(&self, channel: ChannelId) -> bool {
+        let state = self.state();
+        state.records.get(&channel).is_some_and(Record::was_disputed)
+    }
+
     /// It is in no block any more.
     pub(super) fn undisputed(&self, channel: ChannelId) {
         let mut state = self.state();

@@ -111,11 +111,13 @@ pub enum Part {
     Vanish,
     /// The hub takes what opens its lock, and says nothing any more. Per 10,000 of its vouchers that would pay a lock.
     LieUnpaid,
+    /// A watchtower guards everybody, and somebody is away when all go to court. Per 10,000 half seconds its process ends.
+    Watchtower,
 }
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 53] = [
+    pub const ALL: [(Self, u32); 54] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -169,6 +171,7 @@ impl Part {
         (Self::LieCourt, 200),
         (Self::Vanish, 1),
         (Self::LieUnpaid, 3_000),
+        (Self::Watchtower, 500),
     ];
 
     /// True for what only Mallory does.
@@ -180,7 +183,12 @@ impl Part {
     /// True for what only a hub does that lies.
     #[must_use]
     pub fn is_lie(self) -> bool {
-        self >= Self::LieConflict
+        (Self::LieConflict..=Self::LieUnpaid).contains(&self)
+    }
+
+    /// True for what happens only where the hub lies.
+    pub(super) fn needs_lies(self) -> bool {
+        self.is_lie() || self == Self::Watchtower
     }
 
     /// True for an old copy of somebody's database.

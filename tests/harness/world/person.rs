@@ -11,11 +11,13 @@ use super::{
     part::Part,
     power::Power,
     store::Slow,
+    watchtower,
 };
 use alloy::providers::Provider as _;
 use anyhow::Context as _;
 use client_sdk::{
-    ChannelError, ChannelHandle, Client, ConnectError, Encoding, Entropy, Ports, RedbStore, SignerKey,
+    Address, ChannelError, ChannelHandle, Client, ClientBuilder, ConnectError, Encoding, Entropy, Ports,
+    RedbStore, SignerKey, Tower,
 };
 use hub::{
     ops::Shutdown,
@@ -36,6 +38,8 @@ use tokio::{
 const AWAY_MS_MAX: u64 = 2_000;
 /// Payments a person has under way at once.
 const LANES: usize = 2;
+/// Between two looks whether somebody is back.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The machine.
 pub(super) struct PersonMachine {
@@ -51,6 +55,8 @@ pub(super) struct PersonMachine {
     pub(super) skew_s: i64,
     /// Where old copies of its drive are kept, if it is one that restores.
     pub(super) attic: Option<Attic<()>>,
+    /// The key of the watchtower that guards its channel.
+    pub(super) watchtower: Option<Address>,
     /// The client that runs now, for whoever settles at the end.
     pub(super) client: watch::Sender<Option<ChannelHandle>>,
 }
@@ -220,6 +226,9 @@ impl PersonMachine {
     }
 
     async fn connect(&self, power: &Power, drive: &Drive, boot: u64) -> anyhow::Result<Client> {
+        while self.book.is_away(self.number) {
+            sleep(LOOK).await;
+        }
         let name = format!("person {} boot {boot}", self.number);
         let clock = self.clock.skewed(self.skew_s);
         let ports = Ports {
@@ -236,6 +245,10 @@ impl PersonMachine {
         } else {
             Encoding::Binary
         };
+        let tower = |address| Tower::http(format!("http://{}", watchtower::HOST), address);
+        let tower = self
+            .watchtower
+            .map(|address| tower(address).believe_plain_http(true));
         loop {
             let client = Client::builder("ws://hub.sim")
                 .ports(ports.clone())
@@ -248,10 +261,9 @@ impl PersonMachine {
                 .chain_poll(Duration::from_secs(1))
                 .reconnect(Duration::from_millis(50), Duration::from_secs(1))
                 .pay_timeout(Duration::from_secs(6))
-                .call_timeout(Duration::from_secs(5))
-                .connect()
-                .await;
-            match client {
+                .call_timeout(Duration::from_secs(5));
+            let client = tower.iter().cloned().fold(client, ClientBuilder::tower);
+            match client.connect().await {
                 Ok(client) => return Ok(client),
                 // The hub is away longer than a connect takes.
                 Err(ConnectError::Unreachable(_)) => sleep(Duration::from_millis(200)).await,

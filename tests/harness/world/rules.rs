@@ -28,6 +28,8 @@ pub(super) struct Record {
     /// Locks whose payees gave them up.
     consents: BTreeSet<(bool, u64)>,
     disputed_at: Option<Duration>,
+    /// There was a dispute, perhaps one that vanished with its block.
+    was_disputed: bool,
 }
 
 impl Record {
@@ -66,6 +68,12 @@ impl Record {
 
     pub(super) fn disputed(&mut self, lived: Duration) {
         self.disputed_at.get_or_insert(lived);
+        self.was_disputed = true;
+    }
+
+    /// True when anybody may ever have seen it in a dispute.
+    pub(super) fn was_disputed(&self) -> bool {
+        self.was_disputed
     }
 
     /// R6: whoever looks at the chain must have seen the dispute.

@@ -16,12 +16,13 @@ use super::{
     person::PersonMachine,
     reckoning,
     rogue::Rogue,
+    watchtower::Guard,
     weather::Weather,
 };
 use anyhow::Context as _;
 use client_sdk::{ChannelHandle, SignerKey};
 use hub::ops::Shutdown;
-use protocol_spec::{ChannelId, limits};
+use protocol_spec::{ChannelId, Domain, limits};
 use rand::Rng as _;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -127,6 +128,7 @@ struct World {
     leaver: usize,
     attic: Attic<()>,
     backups: Attic<Known>,
+    guard: Option<Guard>,
     seed: u64,
     /// Its faults are drawn: a small world, in which every message has its turn, has no last payments.
     drawn: bool,
@@ -176,48 +178,61 @@ impl World {
         let hub = tokio::spawn(hub.run(stop_hub.clone()));
         let owner = Rogue::new(signer(seed)?, domain, clock.clone());
         corrupt_hub(&book, &network, &oracle, owner);
-        let (mut people, mut machines) = (Vec::new(), Vec::new());
-        let attic = Attic::default();
-        for (number, key) in keys.iter().cloned().enumerate() {
-            if book.is_foe(number) {
-                oracle.distrust(number);
-                network.corrupt(number, Mallory::new(key.clone(), domain));
-            }
-            let (client, handle) = watch::channel(None);
-            people.push(handle);
-            let machine = PersonMachine {
-                number,
-                key,
-                bank: bank.clone(),
-                clock: clock.clone(),
-                network: network.clone(),
-                oracle: oracle.clone(),
-                book: book.clone(),
-                seed,
-                skew_s: skew_s(),
-                attic: book.is_restorer(number).then(|| attic.clone()),
-                client,
-            };
-            machines.push(tokio::spawn(machine.run(stop_people.clone())));
-        }
-        let world = Self {
+        corrupt_foes(&book, &network, &oracle, (&keys, domain));
+        let guard = hired(seed, &bank, &book, &network).await?;
+        let mut world = Self {
             bank,
             book,
             oracle,
             network,
             clock,
-            people,
-            machines,
+            people: Vec::new(),
+            machines: Vec::new(),
             keys,
             leaver: honest.saturating_sub(1),
-            attic,
+            attic: Attic::default(),
             backups,
+            guard,
             seed,
             drawn: matches!(scenario.faults, Faults::Drawn(_)),
             stop_people,
             stop_hub,
         };
+        world.boot(skew_s);
         Ok((world, hub))
+    }
+
+    /// Everybody's machine, the watchtower's last.
+    fn boot(&mut self, mut skew_s: impl FnMut() -> i64) {
+        for (number, key) in self.keys.iter().cloned().enumerate() {
+            let (client, handle) = watch::channel(None);
+            self.people.push(handle);
+            let machine = PersonMachine {
+                number,
+                key,
+                bank: self.bank.clone(),
+                clock: self.clock.clone(),
+                network: self.network.clone(),
+                oracle: self.oracle.clone(),
+                book: self.book.clone(),
+                seed: self.seed,
+                skew_s: skew_s(),
+                attic: self.book.is_restorer(number).then(|| self.attic.clone()),
+                watchtower: self.guard.as_ref().map(Guard::address),
+                client,
+            };
+            let machine = machine.run(self.stop_people.clone());
+            self.machines.push(tokio::spawn(machine));
+        }
+        if let Some(guard) = &self.guard {
+            let (bank, network, oracle) = (self.bank.clone(), self.network.clone(), self.oracle.clone());
+            let clock = self.clock.skewed(skew_s());
+            let machine = guard.machine(self.seed, bank, clock, network, oracle);
+            let machine = machine.run(self.stop_people.clone());
+            // Its boots are no person's.
+            self.machines
+                .push(tokio::spawn(async { machine.await.map(|()| 0) }));
+        }
     }
 
     /// Payments and faults; then no faults any more, and everything must be well again; then everybody settles.
@@ -280,18 +295,27 @@ impl World {
         }
         sleep(CALM).await;
         let (bank, book, network, oracle) = (&self.bank, &self.book, &self.network, &self.oracle);
+        let ears = (network, oracle);
+        let away = match &self.guard {
+            Some(guard) => enforce::go_away(bank, book, ears, &self.people, guard).await?,
+            None => None,
+        };
         court::take(bank, book, network, oracle).await?;
+        if let Some(away) = &away {
+            court::sue(bank, book, network, oracle, away.person).await?;
+        }
         if network.plan(|plan| plan.in_court(Part::LieCourt)) {
             for person in 0..self.people.len() {
                 court::lie(bank, book, network, oracle, person).await?;
             }
         }
-        let claims = enforce::go_to_court(bank, book, (network, oracle), &self.people, &self.keys).await?;
+        let claims = enforce::go_to_court(bank, book, ears, away.as_ref(), &self.people, &self.keys).await?;
         let open = claims.iter().map(|(person, id, _)| (*person, *id)).collect();
         court::end(bank, book, network, oracle, &self.clock, open).await?;
+        book.come_back();
         let people = claims.iter().map(|(person, ..)| *person);
         enforce::ask_again(book, oracle, people).await;
-        enforce::judge(bank, book, oracle, &claims).await
+        enforce::judge(bank, book, oracle, away.as_ref(), &claims).await
     }
 
     /// Waits until everything is well; where somebody does not open locks, until they have expired.
@@ -460,7 +484,6 @@ impl World {
     }
 }
 
-/// One key for each person, the foes last.
 /// What everybody has at first; from then on blocks come.
 async fn endow(bank: &Bank, keys: &[SignerKey]) -> anyhow::Result<()> {
     for key in keys {
@@ -477,6 +500,23 @@ fn corrupt_hub(book: &Book, network: &Network, oracle: &Oracle, owner: Rogue) {
     }
 }
 
+/// Foes' messages pass through Mallory's hands, and nobody expects anything of them.
+fn corrupt_foes(book: &Book, network: &Network, oracle: &Oracle, (keys, domain): (&[SignerKey], Domain)) {
+    let foes = keys.iter().enumerate().filter(|(number, _)| book.is_foe(*number));
+    for (number, key) in foes {
+        oracle.distrust(number);
+        network.corrupt(number, Mallory::new(key.clone(), domain));
+    }
+}
+
+/// Where the hub lies there may be a watchtower.
+async fn hired(seed: u64, bank: &Bank, book: &Book, network: &Network) -> anyhow::Result<Option<Guard>> {
+    match book.hub_lies() && network.plan(|plan| plan.always(Part::Watchtower)) {
+        true => Ok(Some(Guard::hire(seed, bank).await?)),
+        false => Ok(None),
+    }
+}
+
 /// By how many seconds each clock is wrong, one after the other.
 fn skews(network: &Network, seed: u64) -> impl FnMut() -> i64 + use<> {
     let skewed = network.plan(|plan| plan.always(Part::Skew));
@@ -487,6 +527,7 @@ fn skews(network: &Network, seed: u64) -> impl FnMut() -> i64 + use<> {
     }
 }
 
+/// One key for each person, the foes last.
 fn keys_of(scenario: &Scenario) -> anyhow::Result<Vec<SignerKey>> {
     let count = scenario.payers + scenario.merchants + scenario.foes;
     let key = |number| SignerKey::from_bytes(&key_bytes(scenario.seed, &format!("person {number}")));

@@ -70,7 +70,7 @@ impl Scenario {
             lies: 1,
             on: |part, random| {
                 let percent: u32 = match part {
-                    Part::Vanish | Part::LieCourt => 60,
+                    Part::Vanish | Part::LieCourt | Part::Watchtower => 60,
                     // Little goes on after it.
                     Part::LieMute | Part::LieSwallow => 15,
                     part if part.is_lie() => 40,
@@ -96,7 +96,7 @@ impl Scenario {
             let (on, rate) = ((mix.on)(part, &mut random), (mix.rate)(most, &mut random));
             let somebody = match () {
                 () if part.is_foul() => foes > 0,
-                () if part.is_lie() => lies,
+                () if part.needs_lies() => lies,
                 () => true,
             };
             let excluded = rates.on().any(|(other, _)| part.excludes(other)) || (lies && part.is_restore());
@@ -129,6 +129,7 @@ impl Scenario {
         let most = Part::ALL.into_iter().find(|(known, _)| *known == part);
         if let (Faults::Drawn(rates), Some((_, most))) = (&self.faults, most)
             && (self.foes > 0 || !part.is_foul())
+            && (part != Part::Watchtower || rates.on().any(|(other, _)| other.is_lie()))
         {
             let others = Part::ALL.into_iter().filter(|(other, _)| part.excludes(*other));
             let rates = others.fold(rates.clone(), |rates, (other, _)| rates.with(other, 0));

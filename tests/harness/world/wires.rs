@@ -6,17 +6,41 @@ use super::{
     network::{Network, Party, Way},
     rogue::Then,
 };
-use std::time::Duration;
+use std::{io, time::Duration};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, copy, split},
     sync::{mpsc, watch},
     time::sleep,
 };
+
+/// Of an answer that nobody listens to, read at once.
+const ANSWER_BYTES: usize = 4096;
 
 /// What carrying one message came to.
 enum Carried {
     On,
     Ended,
+}
+
+/// Carries bytes, those on the way back with a delay, until both ends have said all.
+pub(super) async fn join(network: &Network, asks: DuplexStream, answers: DuplexStream) -> io::Result<()> {
+    let ((mut asked, mut told), (mut answered, mut ask)) = (split(asks), split(answers));
+    let there = async {
+        copy(&mut asked, &mut ask).await?;
+        ask.shutdown().await
+    };
+    let back = async {
+        let mut bytes = vec![0; ANSWER_BYTES];
+        loop {
+            let count = answered.read(&mut bytes).await?;
+            sleep(network.delay()).await;
+            if count == 0 {
+                return told.shutdown().await;
+            }
+            told.write_all(&bytes[..count]).await?;
+        }
+    };
+    tokio::try_join!(there, back).map(|_| ())
 }
 
 /// Carries until one end closes, or `cut`.

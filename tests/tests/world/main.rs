@@ -136,11 +136,15 @@ fn nothing_goes_wrong_when_nothing_goes_wrong() {
     print("without faults", began, &[report]);
 }
 
+fn guarded(seed: u64) -> Scenario {
+    Scenario::lying(seed).with(Part::Watchtower)
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    for seed in 1..=3 {
-        let [first, second] = [(), ()].map(|()| judged(&drawn(seed)));
-        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+    for world in (1..=3).map(drawn).chain((1..=3).map(guarded)) {
+        let [first, second] = [(), ()].map(|()| judged(&world));
+        assert_eq!(first.trace_hash, second.trace_hash, "{}", command(&world));
         assert_eq!(first, second);
     }
 }

@@ -345,7 +345,7 @@ impl Actor {
                 self.lock_bounced(locked, reason);
             } else {
                 let seq = locked.row.seq();
-                let fee = locked.row.payment.fee_max.saturating_minus(locked.row.returned);
+                let fee = locked.row.fee();
                 locked.row.state = PaymentState::Delivered { seq, fee };
                 self.batch.push(rows::put_payment(&locked.row));
             }
@@ -369,7 +369,7 @@ impl Actor {
             row.state = match known {
                 true => PaymentState::Delivered {
                     seq: newest,
-                    fee: row.payment.fee_max.saturating_minus(row.returned),
+                    fee: row.fee(),
                 },
                 false => PaymentState::Lost,
             };

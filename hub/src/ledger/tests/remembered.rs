@@ -110,6 +110,7 @@ fn receipts_that_are_older_than_all_ids_are_forgotten_before_them() {
     let mut world = World::with(terms(), 3, 10_000_000);
     pay(&mut world, 0, 1, 12);
     pay(&mut world, 1, 2, 1);
+    sum(&world.ledger); // client 2 has one voucher with receipts, and knows how old that is
     let from = |world: &World| {
         let stored = &world.ledger.entries[1].stored;
         (stored.payments.from(), stored.events.from())
@@ -396,4 +397,28 @@ fn a_channel_is_resumed_once_in_a_commit() {
     let (third, input) = world.resume_input(1);
     world.commit(vec![input]);
     assert!(world.answer(third).is_ok());
+}
+
+#[test]
+fn a_receipt_that_is_just_as_old_as_the_retention_stays_and_an_older_one_goes() {
+    let mut world = World::with(policy(), 2, 10_000_000);
+    let (first, each) = (world.now, EACH as usize);
+    for _ in 0..2 {
+        let ops = pay_ops(&mut world, 0, 1);
+        world.send(0, ops);
+        world.send(1, Vec::new());
+        world.now = world.now.after(1);
+        world.block(Vec::new());
+    }
+    world.now = first.after(policy().retention_s + 1);
+    for _ in 0..10 {
+        world.block(Vec::new());
+    }
+    assert_eq!(held(&world.ledger)[1], (0, each));
+    world.now = world.now.after(1);
+    for _ in 0..10 {
+        world.block(Vec::new());
+    }
+    assert_eq!(held(&world.ledger)[1], (0, 0));
+    world.check_replay(&Tables::default());
 }

@@ -10,20 +10,22 @@ mod send;
 mod told;
 mod tower;
 mod trust;
+mod watchtower;
 
 use super::{
     Exit, Node, SettleError,
     args::{Format, WatchArgs},
-    journal::Journal,
     output::Output,
     run_send::signer,
 };
-use event::Event;
+pub use event::Event;
+use event::Voice;
 use protocol_spec::{Room, limits};
 use serde_json::json;
 use std::time::Duration;
-use tower::{Looked, Tower};
-use trust::Trust;
+pub use tower::Looked;
+use tower::Tower;
+pub use watchtower::{WatchOptions, Watchtower};
 
 /// Rounds of one `--once`: what one round sends may make another due, and so do locks that do not fit one transaction.
 const ROUNDS_MAX: u64 =
@@ -36,36 +38,26 @@ pub(super) async fn run(args: &WatchArgs, format: Format) -> Result<Output, Sett
             "the watchtower's key is needed: --key-file PATH, --key-env NAME or --signer SIGNER".to_owned(),
         )
     })?;
-    let key = signer.address();
+    let (key, voice) = (signer.address(), Voice::Console(format));
     Event::new("watching", format!("with the key of {key}: packages are for it"))
         .with("address", json!(key))
-        .emit(format);
+        .emit(&voice);
     let node = Node::open(&args.node).await?;
-    let journal = match args.broadcast {
-        true => {
-            let path = args
-                .journal
-                .clone()
-                .unwrap_or_else(|| args.dir.join("settle.journal"));
-            Some(Journal::open(&path)?)
-        }
-        false => None,
-    };
-    let trust = Trust::new(node.clone(), &args.adjudicator);
+    let options = WatchOptions::from(args);
+    let mut watchtower = Watchtower::with(&options, &signer, node, voice.clone())?;
     if let Some(address) = args.listen {
-        let desk = door::Desk::new(args.dir.clone(), key, node.clone(), trust.clone());
-        let bound = door::listen(address, desk).await?;
+        let bound = door::listen(address, watchtower.desk()).await?;
         Event::new(
             "listening",
             format!("packages for {key} are taken at http://{bound}/packages"),
         )
         .with("address", json!(bound.to_string()))
-        .emit(format);
+        .emit(&voice);
     }
-    let mut tower = Tower::new(args, (node, trust), &signer, journal, format);
+    let tower = watchtower.tower();
     match args.once {
-        true => once(&mut tower).await,
-        false => watch(&mut tower, Duration::from_secs(args.every)).await,
+        true => once(tower).await,
+        false => watch(tower, options.every).await,
     }
 }
 
@@ -78,7 +70,7 @@ async fn once(tower: &mut Tower) -> Result<Output, SettleError> {
             break;
         }
         if let Err(error) = tower.finish().await {
-            Event::new("unreachable", error.to_string()).emit(tower.format());
+            Event::new("unreachable", error.to_string()).emit(tower.voice());
             all.unreachable = true;
             break;
         }

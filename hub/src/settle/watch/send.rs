@@ -1,9 +1,13 @@
 //! The watchtower's transactions: nonces in order, every one in the journal, those that are stuck replaced.
 
-use super::{again::Again, event::Event, folder::Ward};
+use super::{
+    again::Again,
+    event::{Event, Voice},
+    folder::Ward,
+    watchtower::WatchOptions,
+};
 use crate::settle::{
     Node, SettleError,
-    args::{Format, WatchArgs},
     evidence::CheckedEvidence,
     journal::{Entry, Journal, Purpose},
     outbox::Outbox,
@@ -57,16 +61,16 @@ pub(super) struct Sender {
     nonce: Option<u64>,
     /// When each transaction was first seen pending by this process.
     pending_since: BTreeMap<TxHash, Instant>,
-    format: Format,
+    voice: Voice,
 }
 
 impl Sender {
     pub(super) fn new(
-        args: &WatchArgs,
+        options: &WatchOptions,
         node: Node,
         signer: &Signer,
         journal: Journal,
-        format: Format,
+        voice: Voice,
     ) -> Self {
         Self {
             node,
@@ -74,12 +78,12 @@ impl Sender {
             wallet: signer.wallet(),
             journal,
             chain_id: None,
-            fee_max: args.max_fee_gwei,
-            gas_max: args.max_gas_per_channel,
-            bump_after: Duration::from_secs(args.bump_after),
+            fee_max: options.fee_max,
+            gas_max: options.gas_max_per_channel,
+            bump_after: options.bump_after,
             nonce: None,
             pending_since: BTreeMap::new(),
-            format,
+            voice,
         }
     }
 
@@ -147,7 +151,7 @@ impl Sender {
                 .with("command", json!(one.entry.purpose.command))
                 .with("channels", json!(one.entry.purpose.channels))
                 .with("transaction", json!(one.entry.hash))
-                .emit(self.format);
+                .emit(&self.voice);
         }
     }
 
@@ -192,7 +196,7 @@ impl Sender {
         .with("channels", json!(purpose.channels))
         .with("transaction", json!(entry.hash))
         .with("nonce", json!(nonce.to_string()))
-        .emit(self.format);
+        .emit(&self.voice);
         Ok(())
     }
 
@@ -246,7 +250,7 @@ impl Sender {
             };
             Event::new("alarm", text)
                 .with("transaction", json!(entry.hash))
-                .emit(self.format);
+                .emit(&self.voice);
             self.pending_since.insert(entry.hash, Instant::now());
             return Ok(());
         }
@@ -272,13 +276,13 @@ impl Sender {
                 Event::new("bumped", text)
                     .with("transaction", json!(next.hash))
                     .with("fee_per_gas_max_wei", json!(fee.to_string()))
-                    .emit(self.format);
+                    .emit(&self.voice);
                 Ok(())
             }
             Err(error @ (SettleError::Usage(_) | SettleError::Internal(_))) => Err(error),
             Err(error) => {
                 Event::new("cannot", format!("{} could not be replaced: {error}", entry.hash))
-                    .emit(self.format);
+                    .emit(&self.voice);
                 Ok(())
             }
         }

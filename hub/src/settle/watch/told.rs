@@ -1,11 +1,11 @@
 //! What was said about a guarded side of a channel, so that it is said once.
 
 use super::{
-    event::Event,
+    event::{Event, Voice},
     folder::{Ward, ward},
     late::Missed,
 };
-use crate::settle::{SettleError, args::Format, evidence::CheckedEvidence, text::moment};
+use crate::settle::{SettleError, evidence::CheckedEvidence, text::moment};
 use protocol_spec::{
     UnixSeconds,
     abi::{ChannelState, Status},
@@ -24,7 +24,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Where the channel is in its life.
-    pub(super) fn phase(&mut self, ward: Ward, state: &ChannelState, format: Format) {
+    pub(super) fn phase(&mut self, ward: Ward, state: &ChannelState, voice: &Voice) {
         let status = match state.status {
             Status::Open => 1,
             Status::Disputed => 2,
@@ -54,7 +54,7 @@ impl Told {
             .ward(ward)
             .with("dispute_no", json!(state.disputeNo.to_string()))
             .with("window_end", json!(state.windowEnd.to_string()))
-            .emit(format);
+            .emit(voice);
     }
 
     /// Half of the window is over and the voucher is not on chain.
@@ -63,7 +63,7 @@ impl Told {
         evidence: &CheckedEvidence,
         now: UnixSeconds,
         window_end: UnixSeconds,
-        format: Format,
+        voice: &Voice,
     ) {
         let half = evidence.raw().config.challenge_period_s.div_ceil(2);
         if now.after(half) < window_end || self.alarmed {
@@ -74,27 +74,27 @@ impl Told {
             "half of the window is over and the evidence is not on chain; it ends at {}",
             moment(window_end, now)
         );
-        Event::new("alarm", text).ward(ward(evidence)).emit(format);
+        Event::new("alarm", text).ward(ward(evidence)).emit(voice);
     }
 
     /// What was shown is mined and due again.
-    pub(super) fn in_vain(&self, evidence: &CheckedEvidence, news: bool, format: Format) {
+    pub(super) fn in_vain(&self, evidence: &CheckedEvidence, news: bool, voice: &Voice) {
         if news {
             let text = "what was shown is in a block and changed nothing: a reorg took it away, or the node or the \
                         contract contradicts itself; it is shown again after a pause";
-            Event::new("alarm", text).ward(ward(evidence)).emit(format);
+            Event::new("alarm", text).ward(ward(evidence)).emit(voice);
         }
     }
 
     /// The window is over, and the chain does not know all of the voucher held.
-    pub(super) fn late(&mut self, ward: Ward, missed: Missed, format: Format) {
+    pub(super) fn late(&mut self, ward: Ward, missed: Missed, voice: &Voice) {
         if !std::mem::replace(&mut self.late, true) {
-            Event::new("too_late", missed.to_string()).ward(ward).emit(format);
+            Event::new("too_late", missed.to_string()).ward(ward).emit(voice);
         }
     }
 
     /// Something could not be done.
-    pub(super) fn fault(&mut self, ward: Ward, error: &SettleError, format: Format) {
+    pub(super) fn fault(&mut self, ward: Ward, error: &SettleError, voice: &Voice) {
         let text = error.to_string();
         if self.fault == text {
             return;
@@ -103,6 +103,6 @@ impl Told {
         Event::new("cannot", text)
             .ward(ward)
             .with("kind", json!(error.exit().word()))
-            .emit(format);
+            .emit(voice);
     }
 }

@@ -2,17 +2,17 @@
 
 use super::{
     again::{Again, Shown, Turn},
-    event::Event,
+    event::{Event, Voice},
     folder::{Folder, Ward, ward},
     late::missed,
     reverted::Reverted,
     send::{Pending, Sender},
     told::Told,
     trust::Trust,
+    watchtower::WatchOptions,
 };
 use crate::settle::{
     Intent, Node, SettleError, Verb,
-    args::{Format, WatchArgs},
     evidence::CheckedEvidence,
     journal::Journal,
     outlook::{offer, offer_locks},
@@ -24,8 +24,9 @@ use crate::settle::{
 use alloy::{eips::BlockId, primitives::B256};
 use futures::{StreamExt as _, stream};
 use protocol_spec::{
-    Address, ChannelId, Domain,
+    Address, ChannelId,
     abi::{ChannelState, IAdjudicator, Status},
+    canary::{Canary, planted},
 };
 use serde_json::json;
 use std::{
@@ -38,23 +39,23 @@ const READS_AT_ONCE: usize = 16;
 
 /// What a look came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Looked {
+pub struct Looked {
     /// Channels guarded.
-    pub(super) guarded: usize,
+    pub guarded: usize,
     /// Of them in a dispute.
-    pub(super) disputed: usize,
+    pub disputed: usize,
     /// Transactions sent.
-    pub(super) sent: usize,
+    pub sent: usize,
     /// Channels for which something was due that could not be done.
-    pub(super) cannot: usize,
+    pub cannot: usize,
     /// Channels whose window ended before their voucher was on chain.
-    pub(super) too_late: usize,
+    pub too_late: usize,
     /// Files that cannot be used.
-    pub(super) faults: usize,
+    pub faults: usize,
     /// True when the chain did not answer.
-    pub(super) unreachable: bool,
+    pub unreachable: bool,
     /// True when the newest block is so old that what it shows is not what the chain is now.
-    pub(super) stale: bool,
+    pub stale: bool,
 }
 
 impl Looked {
@@ -74,44 +75,44 @@ pub(super) struct Tower {
     key: Address,
     folder: Folder,
     sender: Option<Sender>,
-    /// Adjudicators that were found to be what the evidence says.
-    checked: BTreeSet<(u64, Address)>,
     told: BTreeMap<Ward, Told>,
     again: Again,
     reverted: Reverted,
     /// The last look found the newest block too old.
     stale: bool,
     every: Duration,
-    format: Format,
+    voice: Voice,
 }
 
 impl Tower {
     pub(super) fn new(
-        args: &WatchArgs,
+        options: &WatchOptions,
         (node, trust): (Node, Trust),
         signer: &Signer,
         journal: Option<Journal>,
-        format: Format,
+        voice: Voice,
     ) -> Self {
         let key = signer.address();
         Self {
-            sender: journal.map(|journal| Sender::new(args, node.clone(), signer, journal, format)),
-            folder: Folder::new(&args.dir, key),
+            sender: journal.map(|journal| {
+                let voice = voice.clone();
+                Sender::new(options, node.clone(), signer, journal, voice)
+            }),
+            folder: Folder::new(&options.dir, key),
             node,
             trust,
             key,
-            checked: BTreeSet::new(),
             told: BTreeMap::new(),
             again: Again::default(),
             reverted: Reverted::default(),
             stale: false,
-            every: Duration::from_secs(args.every),
-            format,
+            every: options.every,
+            voice,
         }
     }
 
-    pub(super) fn format(&self) -> Format {
-        self.format
+    pub(super) fn voice(&self) -> &Voice {
+        &self.voice
     }
 
     /// Waits for what was sent.
@@ -132,20 +133,20 @@ impl Tower {
     pub(super) async fn look(&mut self) -> Result<Looked, SettleError> {
         let mut looked = Looked::default();
         match self.folder.scan() {
-            Ok(events) => events.into_iter().for_each(|event| event.emit(self.format)),
+            Ok(events) => events.into_iter().for_each(|event| event.emit(&self.voice)),
             Err(error) if self.folder.wards().is_empty() => return Err(error),
-            Err(error) => Event::new("bad_file", error.to_string()).emit(self.format),
+            Err(error) => Event::new("bad_file", error.to_string()).emit(&self.voice),
         }
         (looked.guarded, looked.faults) = (self.folder.channels(), self.folder.faults());
         match self.act(&mut looked).await {
             Ok(()) => {}
             Err(error @ (SettleError::Unreachable(_) | SettleError::NotIncluded(_))) => {
                 looked.unreachable = true;
-                Event::new("unreachable", error.to_string()).emit(self.format);
+                Event::new("unreachable", error.to_string()).emit(&self.voice);
             }
             Err(error) => {
                 looked.cannot = looked.cannot.saturating_add(1);
-                Event::new("cannot", error.to_string()).emit(self.format);
+                Event::new("cannot", error.to_string()).emit(&self.voice);
             }
         }
         Event::new(
@@ -155,7 +156,7 @@ impl Tower {
         .with("guarded", json!(looked.guarded))
         .with("disputed", json!(looked.disputed))
         .with("sent", json!(looked.sent))
-        .emit_for_programs(self.format);
+        .emit_for_programs(&self.voice);
         Ok(looked)
     }
 
@@ -164,7 +165,7 @@ impl Tower {
         looked.stale = stale.is_some();
         // What is due by the blocks that are shown is done all the same.
         if let Some(text) = stale.filter(|_| !self.stale) {
-            Event::new("stale", text).emit(self.format);
+            Event::new("stale", text).emit(&self.voice);
         }
         self.stale = looked.stale;
         let pending = match &mut self.sender {
@@ -215,7 +216,7 @@ impl Tower {
         self.told
             .entry(ward)
             .or_default()
-            .fault(ward, &error, self.format);
+            .fault(ward, &error, &self.voice);
     }
 
     /// Reads every channel's state, tells what changed, and returns those in a dispute.
@@ -231,7 +232,7 @@ impl Tower {
             let adjudicator = (domain.chain_id, domain.adjudicator);
             let checked = match faults.get(&adjudicator) {
                 Some(error) => Err(error.clone()),
-                None => self.check(&domain).await,
+                None => self.trust.check(&domain).await,
             };
             match checked {
                 Ok(()) => good.push((ward, domain.adjudicator)),
@@ -259,7 +260,7 @@ impl Tower {
                     self.told
                         .entry(ward)
                         .or_default()
-                        .phase(ward, &state, self.format);
+                        .phase(ward, &state, &self.voice);
                     if matches!(state.status, Status::Disputed) {
                         disputed.push((ward, state));
                     }
@@ -270,18 +271,12 @@ impl Tower {
         Ok(disputed)
     }
 
-    async fn check(&mut self, domain: &Domain) -> Result<(), SettleError> {
-        let adjudicator = (domain.chain_id, domain.adjudicator);
-        if !self.checked.contains(&adjudicator) {
-            self.trust.check(domain).await?;
-            self.checked.insert(adjudicator);
-        }
-        Ok(())
-    }
-
     /// R21. True when it is to be finalized.
     async fn defend(&mut self, evidence: &CheckedEvidence, looked: &mut Looked) -> Result<bool, SettleError> {
         let mut view = View::read(&self.node, evidence).await?;
+        if planted(Canary::IdleTower) {
+            return Ok(false);
+        }
         if let Some(shown) = self.again.take_reverted(ward(evidence)) {
             self.reverted.add(ward(evidence), evidence, &shown);
         }
@@ -297,7 +292,7 @@ impl Tower {
             && let Some(missed) = missed(&view, evidence)
         {
             looked.too_late = looked.too_late.saturating_add(1);
-            told.late(ward(evidence), missed, self.format);
+            told.late(ward(evidence), missed, &self.voice);
         }
         if now >= final_at {
             return Ok(true);
@@ -314,12 +309,12 @@ impl Tower {
         if offer.is_empty() {
             return Ok(false);
         }
-        told.alarm(evidence, now, window_end, self.format);
+        told.alarm(evidence, now, window_end, &self.voice);
         let shown = Shown::new(evidence, &offer);
         match self.again.turn(ward(evidence), &shown, (now, until), self.every) {
             Turn::Go => {}
             Turn::Wait(news) => {
-                told.in_vain(evidence, news, self.format);
+                told.in_vain(evidence, news, &self.voice);
                 looked.cannot = looked.cannot.saturating_add(1);
                 return Ok(false);
             }
@@ -340,7 +335,7 @@ impl Tower {
             }
             None => {
                 let text = format!("{} is due; --broadcast would send it", plan.command);
-                Event::new("due", text).ward(ward(evidence)).emit(self.format);
+                Event::new("due", text).ward(ward(evidence)).emit(&self.voice);
                 return Ok(false);
             }
         }
@@ -355,7 +350,7 @@ impl Tower {
             for evidence in chunk {
                 Event::new("due", "finalize is due; --broadcast would send it")
                     .ward(ward(evidence))
-                    .emit(self.format);
+                    .emit(&self.voice);
             }
             return Ok(());
         };

@@ -22,6 +22,9 @@ const UNDER_WAY: u128 = 2_500;
 const DIRECT: PaymentId = PaymentId([3; 16]);
 const LOCKED: PaymentId = PaymentId([4; 16]);
 const SECRET: Preimage = Preimage([7; 32]);
+const SMALL: PaymentId = PaymentId([5; 16]);
+const LITTLE: u128 = 300;
+const OTHER: Preimage = Preimage([8; 32]);
 
 /// A client that has paid, with one more payment that the hub has, and of which it says nothing.
 struct UnderWay {
@@ -61,10 +64,19 @@ impl UnderWay {
     }
 
     fn pay_locked(&self) -> JoinHandle<Result<LockedPaid, PayError>> {
+        self.lock(LOCKED, UNDER_WAY, SECRET)
+    }
+
+    fn lock(
+        &self,
+        payment_id: PaymentId,
+        amount: u128,
+        secret: Preimage,
+    ) -> JoinHandle<Result<LockedPaid, PayError>> {
         let invoice = Invoice {
             channel_id: ChannelId([6; 32]),
-            amount: Amount(UNDER_WAY),
-            hash: Condition::preimage(&SECRET).hash,
+            amount: Amount(amount),
+            hash: Condition::preimage(&secret).hash,
             resolver: Address::ZERO,
             expires_at: self.court.hub.clock().now.after(36_000),
             memo: Digest::ZERO,
@@ -73,7 +85,7 @@ impl UnderWay {
         let channel = self.channel.clone();
         tokio::spawn(async move {
             let options = LockOptions {
-                payment_id: Some(LOCKED),
+                payment_id: Some(payment_id),
                 fee_max: Some(Amount::ZERO),
                 life: Some(Duration::from_secs(2 * 3600)),
             };
@@ -208,6 +220,23 @@ async fn a_lock_is_paid_as_far_as_it_was_opened_in_court() {
             }
         }
     }
+}
+
+/// Which of several locks were opened follows from the sum that counts, as far as it does.
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_more_than_was_opened_in_court_was_not_paid() {
+    let test = UnderWay::begin().await;
+    let large = test.pay_locked();
+    test.hub_has(2).await;
+    let small = test.lock(SMALL, LITTLE, OTHER);
+    test.hub_has(3).await;
+    test.settle(|shown| shown.witnesses = vec![("2".to_owned(), Witness::from(OTHER))])
+        .await;
+    not_paid(&large.await.unwrap(), LOCKED);
+    unknown(&small.await.unwrap(), SMALL);
+    assert_eq!(test.court.paid_out().await, DEPOSIT - PAID - LITTLE);
+    assert_eq!(test.state(LOCKED).await, VOID);
+    test.ends_as(SMALL, None).await;
 }
 
 /// What was never signed needs no court, and an invoice that nobody has paid is paid by nobody any more.

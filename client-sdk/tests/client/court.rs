@@ -1,9 +1,10 @@
 //! What R21 asks of a client, on a real adjudicator, with the hub mute or gone.
 
-use crate::common::{Court, DEPOSIT, eventually};
+use crate::common::{Court, DEPOSIT, eventually, key};
+use alloy::{primitives::U256, providers::Provider as _};
 use client_sdk::{
-    ChannelHandle, Client, ClientBuilder, ClientEvent, ConnectError, Defence, Digest, MemoryStore,
-    SignedInvoice,
+    ChannelError, ChannelHandle, Client, ClientBuilder, ClientEvent, ConnectError, Defence, Digest,
+    MemoryStore, SignedInvoice,
 };
 use protocol_spec::{abi::Status, limits::ACT_DEFAULT_S};
 use std::time::Duration;
@@ -250,6 +251,35 @@ async fn a_client_with_channels_starts_without_the_hub_and_connects_when_it_is_b
         client.pay(crate::common::PURSE, 10_u128).await.unwrap();
         client.shutdown().await;
     }
+}
+
+/// What goes into a channel that no hub knows is held there: nothing is sent while it is away, and all when it is back in time.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_paid_into_a_channel_while_the_hub_is_away() {
+    let court = Court::open().await;
+    let (client, channel) = merchant(&court, court.client(MemoryStore::new())).await;
+    court.hub_goes(&channel).await;
+    let coins = || async {
+        court
+            .chain
+            .provider()
+            .get_balance(key(1).address())
+            .await
+            .unwrap()
+    };
+    let before = coins().await;
+    let refused = client.open(DEPOSIT).await;
+    assert!(matches!(refused, Err(ChannelError::Offline)), "{refused:?}");
+    assert_eq!(coins().await, before);
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        court.hub_returns();
+    };
+    // The scripted hub knows no channel that it was not told of: it is opened, and not taken up.
+    let (opened, ()) = tokio::join!(client.open(DEPOSIT), back);
+    assert!(matches!(opened, Err(ChannelError::Chain(_))), "{opened:?}");
+    assert!(coins().await + U256::from(DEPOSIT) <= before);
+    client.shutdown().await;
 }
 
 /// Without channels there is nothing to look after: the same clear error as at the first start, and nothing keeps running.

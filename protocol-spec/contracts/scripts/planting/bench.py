@@ -25,14 +25,20 @@ class Bench:
         os.makedirs(self.sources)
         os.symlink(os.path.join(ROOT, "node_modules"), os.path.join(self.sources, "node_modules"))
         shutil.copytree(os.path.join(ROOT, "src"), os.path.join(self.sources, "src"))
+        self.start_compiler()
+
+    def start_compiler(self):
         script = os.path.join(self.work, "scripts", "planting", "compile.js")
         self.compiler = subprocess.Popen(["node", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def compile(self):
         """Puts the changed adjudicator into artifacts/; False when it does not build."""
-        self.compiler.stdin.write(self.sources + "\n")
-        self.compiler.stdin.flush()
-        built = json.loads(self.compiler.stdout.readline())
+        built = self.built()
+        if "error" in built:
+            # An old compiler may be at its end, and refuse everything from then on: only a new one is believed.
+            self.end()
+            self.start_compiler()
+            built = self.built()
         if "error" in built:
             return False
         with open(os.path.join(ROOT, "artifacts", "Adjudicator.json")) as file:
@@ -40,6 +46,11 @@ class Bench:
         with open(os.path.join(self.work, "artifacts", "Adjudicator.json"), "w") as file:
             json.dump({**artifact, **built}, file)
         return True
+
+    def built(self):
+        self.compiler.stdin.write(self.sources + "\n")
+        self.compiler.stdin.flush()
+        return json.loads(self.compiler.stdout.readline())
 
     def changed(self, file, old, new):
         """Compiles with `old`, which is in `file` once, replaced by `new`; the source is as before afterwards."""

@@ -82,10 +82,8 @@ pub(super) async fn lie(
 
 /// The hub's owner, whose keys the hub uses, too, disputes until there is a dispute.
 pub(super) async fn sue(
-    bank: &Bank,
-    book: &Book,
-    network: &Network,
-    oracle: &Oracle,
+    (bank, book): (&Bank, &Book),
+    (network, oracle): (&Network, &Oracle),
     person: usize,
 ) -> anyhow::Result<()> {
     let Some(id) = book.account(person).channel else {

@@ -302,7 +302,7 @@ impl World {
         };
         court::take(bank, book, network, oracle).await?;
         if let Some(away) = &away {
-            court::sue(bank, book, network, oracle, away.person).await?;
+            court::sue((bank, book), ears, away.person).await?;
         }
         if network.plan(|plan| plan.in_court(Part::LieCourt)) {
             for person in 0..self.people.len() {

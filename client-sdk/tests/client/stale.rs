@@ -633,6 +633,46 @@ async fn a_close_that_was_none_takes_back_what_it_made_of_payments() {
     assert_eq!(world.known().await, PaymentState::Delivered { seq, fee });
 }
 
+/// A store that is older than what was shown in court, or an old copy, cannot say that anything was not paid.
+#[tokio::test]
+async fn a_close_by_more_than_the_client_knows_gives_no_money_back() {
+    let world = World::with(3).await;
+    let paying = world.pay_unheard().await;
+    for node in &world.nodes {
+        node.lie.lock().unwrap().taken = 2;
+    }
+    world.lie(0..3, true);
+    let told = paying.await.unwrap();
+    assert!(matches!(told, Err(PayError::Unknown { .. })), "{told:?}");
+}
+
+/// And of an invoice whose lock it seemed to have collected: that is not paid any more, until the hub pays.
+#[tokio::test]
+async fn a_close_that_was_none_takes_back_what_it_made_of_invoices() {
+    let world = World::with(3).await;
+    let hour = Duration::from_secs(3600);
+    let invoice = world.channel.invoice(40_u128, hour, Digest::ZERO).await.unwrap();
+    let expiry = world.hub.clock().now.after(2 * 3600);
+    let lock = world.hub.lock(&world.id(), Amount(40), &invoice, expiry);
+    eventually("the preimage is told", || world.hub.state().revealed == [lock.id]).await;
+    for node in &world.nodes[0..2] {
+        node.lie.lock().unwrap().collected = (1, 40);
+    }
+    world.lie(0..2, true);
+    world.phase("closed").await;
+    let collected = world.channel.accept(&invoice).await.unwrap();
+    assert_eq!(collected.amount, Amount(40));
+    world.lie(0..2, false);
+    world.phase("open").await;
+    world.channel.wait_live().await.unwrap();
+    let channel = world.channel.clone();
+    let mut accepting = tokio::spawn(async move { channel.accept(&invoice).await });
+    let at_once = tokio::time::timeout(Duration::from_millis(300), &mut accepting).await;
+    assert!(at_once.is_err(), "{at_once:?}");
+    world.hub.fold(&world.id(), lock.id);
+    assert_eq!(accepting.await.unwrap().unwrap().amount, Amount(40));
+}
+
 /// Of two nodes one that is left alone closes the channel; that money is back it does not say alone.
 #[tokio::test]
 async fn one_of_two_nodes_alone_gives_no_money_back() {

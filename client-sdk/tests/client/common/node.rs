@@ -55,6 +55,10 @@ pub struct Lie {
     pub past_dispute: u64,
     /// A dispute in which nothing was shown has closed every channel.
     pub closed: bool,
+    /// Then the hub's voucher of this number was shown, and locks of this sum in it were opened.
+    pub collected: (u64, u128),
+    /// And the client's voucher of this number.
+    pub taken: u64,
     /// It serves another chain.
     pub other_chain: bool,
 }
@@ -181,6 +185,10 @@ impl Node {
             maxExpiry: 0,
         };
         let disputed = self.disputed.load(Ordering::SeqCst);
+        let (shown, counted) = match lie.closed {
+            true => lie.collected,
+            false => Default::default(),
+        };
         let state = ChannelState {
             status: match (lie.closed, disputed) {
                 (true, _) => Status::Closed,
@@ -195,14 +203,18 @@ impl Node {
             },
             clientWithdrawn: 0,
             hubWithdrawn: 0,
-            clientSeq: 0,
+            clientSeq: if lie.closed { lie.taken } else { 0 },
             clientPaid: 0,
-            hubSeq: 0,
+            hubSeq: shown,
             hubPaid: 0,
             windowEnd: 0,
             disputeNo: u64::from(disputed || lie.closed).max(lie.past_dispute),
             clientLocks: none(),
-            hubLocks: none(),
+            hubLocks: LocksState {
+                live: counted > 0,
+                counted,
+                ..none()
+            },
         };
         Some(json!(format!("0x{}", hex::encode(state.abi_encode()))))
     }

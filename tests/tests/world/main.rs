@@ -73,7 +73,13 @@ fn judged(scenario: &Scenario) -> Report {
 fn command(scenario: &Scenario) -> String {
     if scenario.parts().into_iter().any(Part::is_lie) {
         let seed = scenario.seed;
-        return format!("again: cargo run --release -p tests --bin world -- --lying --seeds {seed} --trace");
+        let with = match *scenario == Scenario::lying(seed) {
+            true => "",
+            false => " --with Watchtower",
+        };
+        return format!(
+            "again: cargo run --release -p tests --bin world -- --lying{with} --seeds {seed} --trace"
+        );
     }
     let faults = match &scenario.faults {
         Faults::None => "none".to_owned(),

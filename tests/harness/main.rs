@@ -47,6 +47,9 @@ struct Arguments {
     /// Only worlds in which the hub lies, one for each seed.
     #[arg(long)]
     lying: bool,
+    /// The small worlds full of Mallory in which planted bugs are looked for.
+    #[arg(long, conflicts_with = "lying")]
+    dense: bool,
     /// Prints the whole trace of every world.
     #[arg(long)]
     trace: bool,
@@ -81,6 +84,14 @@ struct Failure {
     trace: Vec<String>,
 }
 
+impl Failure {
+    /// What was violated first: `O4`, for example.
+    fn kind(&self) -> &str {
+        let first = self.why.first().map_or("", String::as_str);
+        first.split_once(':').map_or(first, |(kind, _)| kind)
+    }
+}
+
 /// Runs one world; whatever ends it otherwise than well is a failure.
 fn judge(scenario: &Scenario) -> Result<Report, Failure> {
     let ended = catch_unwind(AssertUnwindSafe(|| run(scenario)));
@@ -104,9 +115,10 @@ fn judge(scenario: &Scenario) -> Result<Report, Failure> {
 impl Arguments {
     /// The world of a seed without what is off.
     fn scenario(&self, seed: u64, off: &[Part]) -> Scenario {
-        let whole = match self.lying {
-            true => Scenario::lying(seed),
-            false => Scenario::swarm(seed),
+        let whole = match () {
+            () if self.lying => Scenario::lying(seed),
+            () if self.dense => Scenario::dense(seed),
+            () => Scenario::swarm(seed),
         };
         let with = self.with.iter().fold(whole, |some, part| some.with(*part));
         off.iter().fold(with, |some, part| some.without(*part))
@@ -121,18 +133,23 @@ impl Arguments {
                 false => format!(" --{name} {}", parts.join(",")),
             }
         };
-        let lying = if self.lying { " --lying" } else { "" };
+        let kind = match () {
+            () if self.lying => " --lying",
+            () if self.dense => " --dense",
+            () => "",
+        };
         let parts = list("with", &self.with) + &list("without", off);
-        format!("cargo run --release -p tests --bin world -- --seeds {seed}{lying}{parts} --trace")
+        format!("cargo run --release -p tests --bin world -- --seeds {seed}{kind}{parts} --trace")
     }
 
-    /// Turns parts off one by one for as long as it still fails. Returns what is off.
-    fn shrink(&self, seed: u64) -> Vec<Part> {
+    /// Turns parts off one by one for as long as it still fails in the same way. Returns what is off.
+    fn shrink(&self, seed: u64, failure: &Failure) -> Vec<Part> {
         let mut off = self.without.clone();
         for part in self.scenario(seed, &off).parts() {
             let mut fewer = off.clone();
             fewer.push(part);
-            if judge(&self.scenario(seed, &fewer)).is_err() {
+            let judged = judge(&self.scenario(seed, &fewer));
+            if judged.is_err_and(|other| other.kind() == failure.kind()) {
                 off = fewer;
             }
         }
@@ -154,7 +171,7 @@ fn tell(seed: u64, failure: &Failure, arguments: &Arguments) {
     }
     eprintln!("again:  {}", arguments.command(seed, &arguments.without));
     if !arguments.no_shrink && !arguments.trace {
-        let off = arguments.shrink(seed);
+        let off = arguments.shrink(seed, failure);
         let on = arguments.scenario(seed, &off);
         eprintln!(
             "needs:  {:?} of {} people and {} foes",
@@ -277,5 +294,14 @@ fn main() -> ExitCode {
     });
     let sums = sums.into_inner().unwrap();
     sums.print(began.elapsed());
+    for part in &arguments.with {
+        let on = sums.tally.get(part).map_or(0, |(worlds, _)| *worlds);
+        if on < sums.worlds - sums.failed {
+            eprintln!(
+                "{part} was on in {on} of {} worlds: elsewhere nobody was there to do it, or another part excludes it",
+                sums.worlds - sums.failed
+            );
+        }
+    }
     ExitCode::from(u8::from(sums.failed > 0))
 }

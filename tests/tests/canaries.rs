@@ -23,6 +23,13 @@ use std::{
 };
 use tests::world::{Scenario, run};
 
+/// How a world is made of a seed, and what `--bin world` needs to make the same.
+#[derive(Clone, Copy)]
+struct Worlds {
+    of: fn(u64) -> Scenario,
+    flag: &'static str,
+}
+
 /// Those first that took longest: then both threads end at about the same time.
 const CANARIES: [Canary; 22] = [
     Canary::IgnoreDispute,
@@ -85,10 +92,10 @@ fn cpu() -> Duration {
 }
 
 /// The first seed that finds the bug, and what it says.
-fn found(canary: Canary, seeds: u64, world: fn(u64) -> Scenario) -> Option<(u64, String)> {
+fn found(canary: Canary, seeds: u64, worlds: Worlds) -> Option<(u64, String)> {
     plant(Some(canary));
     let began = cpu();
-    let found = (1..=seeds).find_map(|seed| Some((seed, complaint(&world(seed))?)));
+    let found = (1..=seeds).find_map(|seed| Some((seed, complaint(&(worlds.of)(seed))?)));
     plant(None);
     let took = cpu().saturating_sub(began);
     // At once: a run that is cut short has said what it knows.
@@ -146,21 +153,31 @@ fn seeds() -> u64 {
 #[test]
 fn every_planted_bug_is_found() {
     let canaries = wanted(&CANARIES);
-    let world = match std::env::var_os("CANARY_SWARM") {
-        Some(_) => Scenario::swarm,
-        None => Scenario::dense,
+    let worlds = match std::env::var_os("CANARY_SWARM") {
+        Some(_) => Worlds {
+            of: Scenario::swarm,
+            flag: "",
+        },
+        None => Worlds {
+            of: Scenario::dense,
+            flag: "--dense ",
+        },
     };
-    look_for(&canaries, seeds(), world);
+    look_for(&canaries, seeds(), worlds);
 }
 
 #[test]
 fn every_bug_that_a_lying_hub_would_use_is_found() {
     let canaries = wanted(&CREDULOUS);
-    look_for(&canaries, seeds(), Scenario::lying);
+    let worlds = Worlds {
+        of: Scenario::lying,
+        flag: "--lying ",
+    };
+    look_for(&canaries, seeds(), worlds);
 }
 
-fn look_for(canaries: &[Canary], seeds: u64, world: fn(u64) -> Scenario) {
-    let findings = all(canaries, |canary| found(*canary, seeds, world));
+fn look_for(canaries: &[Canary], seeds: u64, worlds: Worlds) {
+    let findings = all(canaries, |canary| found(*canary, seeds, worlds));
     let mut missed = Vec::new();
     let mut used = 0;
     for (canary, finding) in canaries.iter().zip(findings) {
@@ -170,11 +187,18 @@ fn look_for(canaries: &[Canary], seeds: u64, world: fn(u64) -> Scenario) {
         }
     }
     let clean: Vec<u64> = (1..=used).collect();
-    let complaints = all(&clean, |seed| complaint(&world(*seed)).map(|why| (*seed, why)));
-    let complaints: Vec<_> = complaints.into_iter().flatten().collect();
+    let complaints = all(&clean, |seed| {
+        let why = complaint(&(worlds.of)(*seed))?;
+        let flag = worlds.flag;
+        Some(format!(
+            "{why}\nagain: cargo run --release -p tests --bin world -- {flag}--seeds {seed} --trace"
+        ))
+    });
+    let complaints: Vec<String> = complaints.into_iter().flatten().collect();
     assert!(
         complaints.is_empty(),
-        "without a bug the same worlds must be clean: {complaints:?}"
+        "without a bug the same worlds must be clean:\n{}",
+        complaints.join("\n")
     );
     assert!(missed.is_empty(), "not found within {seeds} seeds: {missed:?}");
     println!(

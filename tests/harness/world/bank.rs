@@ -86,6 +86,12 @@ impl Bank {
         Ok(())
     }
 
+    /// Number of the newest block.
+    pub(super) fn height(&self) -> anyhow::Result<u64> {
+        let height = self.chain.height();
+        height.map_err(|failure| anyhow::anyhow!("no height: {failure:?}"))
+    }
+
     /// The newest blocks are replaced by empty ones; their transactions are gone.
     pub(super) fn reorg(&self, depth: u64) -> anyhow::Result<()> {
         let reorg = self.chain.reorg(depth);

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,14 +15,14 @@ use tokio::time::Instant;
 /// When every world begins.
 pub(super) const BEGIN: UnixSeconds = UnixSeconds(1_760_000_000);
 
-/// The world's clock. Clones are one clock, but for their skew.
+/// The world's clock. Clones are one clock; a machine's own is wrong by its skew.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
     began: Instant,
     /// Seconds that all clocks have jumped ahead.
     jumped: Arc<AtomicU64>,
     /// Seconds that this one is wrong by.
-    skew_s: i64,
+    skew_s: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -30,21 +30,26 @@ impl Clock {
         Self {
             began: Instant::now(),
             jumped: Arc::default(),
-            skew_s: 0,
+            skew_s: Arc::default(),
         }
     }
 
     /// A machine's own, which is wrong by so much.
     pub(super) fn skewed(&self, skew_s: i64) -> Self {
         Self {
-            skew_s,
+            skew_s: Arc::new(AtomicI64::new(skew_s)),
             ..self.clone()
         }
     }
 
+    /// It is set, forward or back: from here on it is wrong by so much.
+    pub(super) fn set(&self, skew_s: i64) {
+        self.skew_s.store(skew_s, Ordering::Relaxed);
+    }
+
     pub(super) fn now(&self) -> UnixSeconds {
         let true_s = BEGIN.0 + self.began.elapsed().as_secs() + self.jumped.load(Ordering::Relaxed);
-        UnixSeconds(true_s.saturating_add_signed(self.skew_s))
+        UnixSeconds(true_s.saturating_add_signed(self.skew_s.load(Ordering::Relaxed)))
     }
 
     /// All clocks jump ahead, the chain's with the next block.

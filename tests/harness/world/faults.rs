@@ -5,7 +5,7 @@ use rand::{Rng as _, rngs::StdRng};
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use tokio::time::Instant;
 
-/// Longest time that a node is down, a person cut off, and that a node takes to answer.
+/// Longest time that a node is down or knows no new block, a person cut off, and that a node takes to answer.
 const DOWN_MS_MAX: u64 = 8_000;
 const CUT_OFF_MS_MAX: u64 = 10_000;
 const SLOW_MS_MAX: u64 = 4_000;
@@ -112,6 +112,8 @@ pub(super) enum Rpc {
     Late(Duration),
     /// It does it and says nothing.
     Loses,
+    /// From now on it knows no new block for so long.
+    Lags(Duration),
 }
 
 /// Decides. Each part has dice of its own: turning one off changes nothing for the others.
@@ -165,6 +167,11 @@ impl Plan {
         self.cut_off.clear();
     }
 
+    /// True when nothing goes wrong any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.quiet
+    }
+
     /// The part's rate, while it may happen.
     fn rate(&self, part: Part) -> u32 {
         match &self.faults {
@@ -181,7 +188,7 @@ impl Plan {
         dice.or_insert_with(|| random(seed, &format!("fault {part}")))
     }
 
-    fn count(&mut self, part: Part) {
+    pub(super) fn count(&mut self, part: Part) {
         *self.tally.entry(part).or_default() += 1;
     }
 
@@ -242,14 +249,14 @@ impl Plan {
         Some(pair[usize::from(self.dice(part).random::<bool>())])
     }
 
-    /// After how many operations from now something happens to a disk, if it does: a row of independent draws.
+    /// After how many operations from now something happens to a disk, if it does: a row of independent draws. Not counted: it may
+    /// never get there.
     pub(super) fn disk(&mut self, part: Part) -> Option<u64> {
         let rate = self.rate(part);
         if rate == 0 {
             return None;
         }
         let mean = 10_000_u64.div_ceil(u64::from(rate));
-        self.count(part);
         Some(self.dice(part).random_range(1..=2 * mean))
     }
 
@@ -268,8 +275,14 @@ impl Plan {
             let ms = self.dice(Part::RpcSlow).random_range(100..=SLOW_MS_MAX);
             return Rpc::Late(Duration::from_millis(ms));
         }
-        match self.strikes(Part::RpcLost) {
-            true => Rpc::Loses,
+        if self.strikes(Part::RpcLost) {
+            return Rpc::Loses;
+        }
+        match self.strikes(Part::RpcLags) {
+            true => {
+                let ms = self.dice(Part::RpcLags).random_range(500..=DOWN_MS_MAX);
+                Rpc::Lags(Duration::from_millis(ms))
+            }
             false => Rpc::Answers,
         }
     }

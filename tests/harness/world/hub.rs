@@ -4,6 +4,7 @@ use super::{
     bank::{Bank, FEE_FLAT, FEE_PPM, wallet},
     book::Book,
     clock::{Clock, key_bytes, random},
+    damage::{Damage, Parts},
     drive::{Attic, Drive},
     network::{Network, Party},
     oracle::{Oracle, Totals},
@@ -20,7 +21,7 @@ use hub::{
     now::Now,
     ops::Shutdown,
     session::{self, Drained, Settings},
-    store::{Identity, OpenError, RedbStore, Store, sim::Fault},
+    store::{Identity, OpenError, RedbStore, Store},
 };
 use protocol_spec::{Amount, PaymentId, SignerKey, channel::Delays};
 use rand::{Rng as _, rngs::StdRng};
@@ -31,8 +32,6 @@ use std::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-/// How often somebody looks whether the machine still has power.
-const POWER_LOOK: Duration = Duration::from_millis(100);
 /// Longest time the machine is away, milliseconds.
 const AWAY_MS_MAX: u64 = 3_000;
 const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
@@ -50,6 +49,13 @@ const RESERVE: Reserve = Reserve {
 /// Ids, receipts and what vouchers weigh, of all channels: never reached in a world, or at once.
 const REMEMBERED_MANY: u64 = 10_000_000;
 const REMEMBERED_FEW: u64 = 1;
+
+/// What may be wrong with its disk.
+const DAMAGE: Parts = Parts {
+    power: Part::HubDiskPower,
+    error: Part::HubDiskError,
+    full: Part::HubDiskFull,
+};
 
 /// Blocks on top of one that counts.
 pub(super) const CONFIRMATIONS: u64 = 2;
@@ -72,8 +78,8 @@ pub(super) struct HubMachine {
     random: StdRng,
     seed: u64,
     boots: u64,
-    /// Something is wrong with its disk.
-    faulty: bool,
+    /// What is wrong with its disk.
+    damage: Option<Damage>,
     /// One of its nodes lies.
     lied_to: bool,
     book: Book,
@@ -110,7 +116,7 @@ impl HubMachine {
             random: random(seed, "hub"),
             seed,
             boots: 0,
-            faulty: false,
+            damage: None,
             lied_to,
             book,
             attic,
@@ -133,7 +139,6 @@ impl HubMachine {
                 tokio::select! {
                     biased;
                     () = running.power.gone() => {}
-                    () = dead(&running.power) => {}
                     () = async { drop(failed.wait_for(Option::is_some).await) } => {}
                     () = self.copy() => {}
                     () = stop.triggered() => {
@@ -143,7 +148,7 @@ impl HubMachine {
                                 self.lose_power(&power);
                                 return self.start_again().await;
                             }
-                            Err(error) if power.is_on() && !self.faulty && !self.book.hub_lies() => {
+                            Err(error) if power.is_on() && !self.is_faulty() && !self.book.hub_lies() => {
                                 return Err(error);
                             }
                             Err(_) => self.lose_power(&power),
@@ -196,12 +201,12 @@ impl HubMachine {
     async fn boot(&mut self) -> anyhow::Result<Option<Running>> {
         let power = Power::on(Party::Hub, self.drive.disk().clone(), self.network.clone());
         self.oracle.machine(Party::Hub, power.clone());
-        self.damage();
+        self.damage = Some(Damage::draw(&self.drive, &self.network, DAMAGE));
         let started = async { Ok::<_, anyhow::Error>(app::start(self.setup(&power).await?).await?) };
         let hub = match started.await {
             Ok(hub) => hub,
             Err(error) => {
-                let excused = !power.is_on() || self.faulty || unreachable(&error);
+                let excused = !power.is_on() || self.is_faulty() || unreachable(&error);
                 anyhow::ensure!(excused, "the hub does not start: {error:#}");
                 self.oracle
                     .note(&format!("boot {} of the hub is cut short: {error}", self.boots));
@@ -228,35 +233,6 @@ impl HubMachine {
             serving,
             shutdown,
         }))
-    }
-
-    /// What goes wrong with this incarnation's disk. Counters begin anew with each.
-    fn damage(&mut self) {
-        if let Some(operation) = self.network.plan(|plan| plan.disk(Part::HubDiskPower)) {
-            let at = self.drive.disk().counters().operations + operation;
-            self.drive.disk().inject(Fault::PowerCut(at));
-        }
-        let error = self.network.plan(|plan| plan.disk(Part::HubDiskError));
-        if let Some(operation) = error {
-            self.drive.disk().inject(match self.random.random() {
-                true => Fault::SyncFails(operation.div_ceil(4)),
-                false => Fault::WriteFails(operation),
-            });
-        }
-        let full = self.network.plan(|plan| plan.strikes(Part::HubDiskFull));
-        if full {
-            let sizes = self
-                .drive
-                .disk()
-                .contents()
-                .into_iter()
-                .map(|file| file.len() as u64);
-            let most = sizes.max().unwrap_or(0);
-            self.drive
-                .disk()
-                .inject(Fault::Full(most + self.random.random_range(0..400_000)));
-        }
-        self.faulty = error.is_some() || full;
     }
 
     fn now(&self) -> Now {
@@ -333,7 +309,7 @@ impl HubMachine {
     /// Everything of this incarnation ends; the disk keeps what a power failure leaves.
     async fn crash(&mut self, running: Running) {
         // A hub that is shown what its owner signed behind its back stops.
-        let own = running.power.is_on() && !self.faulty && !self.book.hub_lies();
+        let own = running.power.is_on() && !self.is_faulty() && !self.book.hub_lies();
         running.power.off();
         running.serving.abort();
         let _ = running.serving.await;
@@ -347,7 +323,15 @@ impl HubMachine {
         self.lose_power(&running.power);
     }
 
+    /// True when its disk may fail it.
+    fn is_faulty(&self) -> bool {
+        self.damage.as_ref().is_some_and(Damage::is_faulty)
+    }
+
     fn lose_power(&mut self, power: &Power) {
+        if let Some(damage) = self.damage.take() {
+            damage.count(&self.network);
+        }
         power.off();
         self.drive.lose_power(&mut self.random);
     }
@@ -372,14 +356,6 @@ impl HubMachine {
 /// The hub's voucher key.
 pub(super) fn signer(seed: u64) -> anyhow::Result<SignerKey> {
     Ok(SignerKey::from_bytes(&key_bytes(seed, "hub signer"))?)
-}
-
-/// Waits until the machine has no power. A disk that takes the power with it tells nobody, and a hub that happens to have
-/// nothing to write would sit there as if nothing had happened.
-async fn dead(power: &Power) {
-    while power.is_on() {
-        sleep(POWER_LOOK).await;
-    }
 }
 
 /// The hub's node did not answer: whoever runs it starts it again.

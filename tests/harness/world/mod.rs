@@ -7,13 +7,16 @@
 )]
 
 mod bank;
+mod behind;
 mod book;
 mod clock;
 mod court;
+mod damage;
 mod drive;
 mod enforce;
 mod faults;
 mod forge;
+mod forwarding;
 mod frames;
 mod hub;
 mod lanes;

@@ -1,8 +1,10 @@
 //! Looks at every message as it leaves its sender: O1 (one digest per seq), O2 (what was acknowledged is durable) and
-//! O5 (numbers and sums only grow), for every honest side of every channel, over all restarts; and the rules of `rules`.
+//! O5 (numbers and sums only grow), for every honest side of every channel, over all restarts; and the rules of `rules` and
+//! `forwarding`.
 
 use super::{
     faults::Kind,
+    forwarding::Forwarding,
     frames::Content,
     network::{Ears, Party, Way},
     power::Power,
@@ -59,6 +61,7 @@ struct State {
     domain: Domain,
     seen: BTreeMap<Direction, Seen>,
     records: BTreeMap<ChannelId, Record>,
+    forwarding: Forwarding,
     /// Channels whose clients were restored from old copies: they know less than they did.
     restored: BTreeSet<ChannelId>,
     /// Channels whose clients have not come back since the hub was restored.
@@ -85,6 +88,7 @@ impl Oracle {
             domain,
             seen: BTreeMap::new(),
             records: BTreeMap::new(),
+            forwarding: Forwarding::default(),
             restored: BTreeSet::new(),
             doubted: BTreeSet::new(),
             forgotten: (0, 0),
@@ -110,6 +114,11 @@ impl Oracle {
 
     pub(super) fn violation(&self, text: String) {
         self.state().violate(text);
+    }
+
+    /// Counts a check made elsewhere.
+    pub(super) fn check(&self, holds: bool, text: impl FnOnce() -> String) {
+        self.state().check(holds, text);
     }
 
     pub(super) fn note(&self, text: &str) {
@@ -143,6 +152,7 @@ impl Oracle {
     pub(super) fn restored(&self, channel: ChannelId) {
         let mut state = self.state();
         state.restored.insert(channel);
+        state.records.entry(channel).or_default().client_restored();
         let seen = state.seen.entry(direction(channel, Side::Client)).or_default();
         let known = seen.acknowledged;
         seen.digests.retain(|seq, _| *seq <= known);
@@ -171,6 +181,7 @@ impl Oracle {
         let now = self.totals();
         let mut state = self.state();
         state.note("the hub has an old database");
+        state.forwarding.hub_restored();
         for (channel, (paid, received)) in now {
             let (paid_then, received_then) = then.get(&channel).copied().unwrap_or_default();
             state.forgotten.0 += paid.0 - paid_then.0.min(paid.0);
@@ -254,7 +265,7 @@ impl Ears for Oracle {
         match content {
             Content::Message(message) => {
                 let honest = !state.foes.contains(&person);
-                state.rules(way, message);
+                state.rules(way, message, honest);
                 state.message(way, message, honest);
             }
             Content::Unreadable(why) => state.violate(format!("{arrow}: {why}")),
@@ -295,13 +306,19 @@ impl State {
     }
 
     /// The rules, by what is on the wire.
-    fn rules(&mut self, way: Way, message: &Message) {
+    fn rules(&mut self, way: Way, message: &Message, honest: bool) {
         let (now, lived) = (self.clock.now(), self.clock.lived());
         let kept = match (way, message) {
             (Way::ToHub, Message::Request { call, .. }) => match call.as_ref() {
                 Request::Voucher(frame) => {
-                    let record = self.records.entry(frame.voucher.voucher.channel_id);
-                    record.or_default().client_sends(frame, now, lived)
+                    self.forwarding.client_sends(frame);
+                    let channel = frame.voucher.voucher.channel_id;
+                    let record = self.records.entry(channel).or_default();
+                    let adds = match honest {
+                        true => record.adds(Side::Client, frame),
+                        false => Ok(()),
+                    };
+                    adds.and(record.client_sends(frame, now, lived))
                 }
                 Request::Consent(call) => {
                     let record = self.records.entry(call.channel_id).or_default();
@@ -314,12 +331,18 @@ impl State {
                 Notification::Voucher(_) if self.lies => return,
                 Notification::Voucher(frame) => {
                     let record = self.records.entry(frame.voucher.voucher.channel_id);
-                    record.or_default().hub_sends(frame, now)
+                    let sent = record.or_default().hub_sends(frame, now);
+                    sent.and(self.forwarding.hub_sends(frame))
                 }
                 Notification::Consent(consent) => {
                     let record = self.records.entry(consent.channel_id).or_default();
                     record.consents(Side::Client, consent.lock_id);
-                    return;
+                    match self.lies {
+                        true => return,
+                        false => self
+                            .forwarding
+                            .hub_consents(consent.channel_id, consent.lock_id, now),
+                    }
                 }
                 _ => return,
             },

@@ -17,7 +17,7 @@ pub enum Part {
     HubDiskPower,
     /// A write or a sync of the hub's disk fails with EIO. Per 10,000 operations.
     HubDiskError,
-    /// The hub's disk is full a little above what is on it now. Per 10,000 boots.
+    /// The hub's disk is full a little above what is on it now. Per 10,000 boots; counted also if it is never filled.
     HubDiskFull,
     /// A write or a sync of a person's disk fails with EIO. Per 10,000 operations.
     ClientDiskError,
@@ -33,7 +33,8 @@ pub enum Part {
     RpcSlow,
     /// A node does what it is asked, but its answer is lost. Per 10,000 calls.
     RpcLost,
-    /// One of the hub's three nodes lies: it hides logs, and calls return nonsense. Any rate: it does.
+    /// The hub and one person have three nodes each, and one of them lies: it hides logs, and calls return nonsense. Any rate: it
+    /// does.
     RpcLies,
     /// Gas costs a hundred times as much, and falls from there. Per 10,000 seconds.
     GasSpike,
@@ -113,11 +114,19 @@ pub enum Part {
     LieUnpaid,
     /// A watchtower guards everybody, and somebody is away when all go to court. Per 10,000 half seconds its process ends.
     Watchtower,
+    /// A machine's clock is set, forward or back, within a minute of the truth. Per 10,000 seconds and machine.
+    ClockSet,
+    /// A node knows no new block for some seconds, and answers as of then. Per 10,000 calls.
+    RpcLags,
+    /// A person's machine loses power at a disk operation, also while it boots. Per 10,000 operations.
+    ClientDiskPower,
+    /// A person's disk is full a little above what is on it now. Per 10,000 boots; counted also if it is never filled.
+    ClientDiskFull,
 }
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 54] = [
+    pub const ALL: [(Self, u32); 58] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -172,6 +181,10 @@ impl Part {
         (Self::Vanish, 1),
         (Self::LieUnpaid, 3_000),
         (Self::Watchtower, 500),
+        (Self::ClockSet, 500),
+        (Self::RpcLags, 60),
+        (Self::ClientDiskPower, 60),
+        (Self::ClientDiskFull, 3_000),
     ];
 
     /// True for what only Mallory does.
@@ -215,6 +228,7 @@ impl Part {
                 | Self::RpcDown
                 | Self::RpcSlow
                 | Self::RpcLost
+                | Self::RpcLags
                 | Self::GasSpike
                 | Self::Reorg
                 | Self::Withdraw

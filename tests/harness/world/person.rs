@@ -4,6 +4,7 @@ use super::{
     bank::{Bank, DEPOSIT, wallet},
     book::Book,
     clock::{Clock, random},
+    damage::{Damage, Parts},
     drive::{Attic, Drive},
     lanes,
     network::{Network, Party},
@@ -19,10 +20,7 @@ use client_sdk::{
     Address, ChannelError, ChannelHandle, Client, ClientBuilder, ConnectError, Encoding, Entropy, Ports,
     RedbStore, SignerKey, Tower,
 };
-use hub::{
-    ops::Shutdown,
-    store::sim::{Fault, SimDisk},
-};
+use hub::ops::Shutdown;
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -41,18 +39,27 @@ const LANES: usize = 2;
 /// Between two looks whether somebody is back.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Whose nodes lie, where nodes lie. Three nodes cost three times as much: not everybody's.
+const LIED_TO: usize = 0;
+
+/// What may be wrong with its disk.
+const DAMAGE: Parts = Parts {
+    power: Part::ClientDiskPower,
+    error: Part::ClientDiskError,
+    full: Part::ClientDiskFull,
+};
+
 /// The machine.
 pub(super) struct PersonMachine {
     pub(super) number: usize,
     pub(super) key: SignerKey,
     pub(super) bank: Bank,
+    /// Its own.
     pub(super) clock: Clock,
     pub(super) network: Network,
     pub(super) oracle: Oracle,
     pub(super) book: Book,
     pub(super) seed: u64,
-    /// Seconds that its clock is wrong by.
-    pub(super) skew_s: i64,
     /// Where old copies of its drive are kept, if it is one that restores.
     pub(super) attic: Option<Attic<()>>,
     /// The key of the watchtower that guards its channel.
@@ -81,9 +88,9 @@ impl PersonMachine {
         loop {
             boots += 1;
             self.restore(&mut drive, &mut random);
-            let disk = drive.disk();
-            let power = Power::on(Party::Person(self.number), disk.clone(), self.network.clone());
-            let faulty = self.damage(disk, &mut random);
+            let disk = drive.disk().clone();
+            let power = Power::on(Party::Person(self.number), disk, self.network.clone());
+            let damage = Damage::draw(&drive, &self.network, DAMAGE);
             self.oracle.machine(Party::Person(self.number), power.clone());
             let ended = tokio::select! {
                 biased;
@@ -93,10 +100,11 @@ impl PersonMachine {
             };
             self.client.send_replace(None);
             self.book.put_back_all(self.number);
+            damage.count(&self.network);
             match ended {
                 Some(Ok(())) => return Ok(boots),
                 // Its disk or its node failed it, or it is one that breaks rules: it starts again.
-                Some(Err(error)) if power.is_on() && (faulty || self.excused(&error)) => {
+                Some(Err(error)) if power.is_on() && (damage.is_faulty() || self.excused(&error)) => {
                     self.oracle
                         .note(&format!("person {} starts again: {error:#}", self.number));
                 }
@@ -131,18 +139,6 @@ impl PersonMachine {
                 attic.keep(drive, (), random);
             }
         }
-    }
-
-    /// Perhaps something is wrong with this disk.
-    fn damage(&self, disk: &SimDisk, random: &mut StdRng) -> bool {
-        let Some(operation) = self.network.plan(|plan| plan.disk(Part::ClientDiskError)) else {
-            return false;
-        };
-        disk.inject(match random.random() {
-            true => Fault::SyncFails(operation.div_ceil(4)),
-            false => Fault::WriteFails(operation),
-        });
-        true
     }
 
     /// What the world does to a person's node is not the person's fault.
@@ -230,7 +226,7 @@ impl PersonMachine {
             sleep(LOOK).await;
         }
         let name = format!("person {} boot {boot}", self.number);
-        let clock = self.clock.skewed(self.skew_s);
+        let clock = self.clock.clone();
         let ports = Ports {
             network: self.network.of(self.number),
             clock: Arc::new(move || clock.now()),
@@ -249,13 +245,17 @@ impl PersonMachine {
         let tower = self
             .watchtower
             .map(|address| tower(address).believe_plain_http(true));
+        let lied_to = self.number == LIED_TO && self.network.plan(|plan| plan.is_on(Part::RpcLies));
+        let nodes: &[bool] = match lied_to {
+            true => &[false, true, false],
+            false => &[false],
+        };
         loop {
             let client = Client::builder("ws://hub.sim")
                 .ports(ports.clone())
                 .signer(self.key.clone())
                 .sender(wallet(&self.key)?)
                 .store(store.clone())
-                .rpc(power.provider(&self.bank.chain).erased())
                 .token(self.bank.deployed.token)
                 .encoding(encoding)
                 .chain_poll(Duration::from_secs(1))
@@ -263,6 +263,9 @@ impl PersonMachine {
                 .pay_timeout(Duration::from_secs(6))
                 .call_timeout(Duration::from_secs(5));
             let client = tower.iter().cloned().fold(client, ClientBuilder::tower);
+            let client = nodes.iter().fold(client, |client, lies| {
+                client.rpc(power.node(&self.bank.chain, *lies).erased())
+            });
             match client.connect().await {
                 Ok(client) => return Ok(client),
                 // The hub is away longer than a connect takes.

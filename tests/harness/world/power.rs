@@ -1,6 +1,7 @@
 //! A machine's power: when it goes, disk, network and chain access go at the same instant.
 
 use super::{
+    behind::Behind,
     faults::Rpc,
     network::{Network, Party},
 };
@@ -13,7 +14,7 @@ use alloy::{
     transports::{TransportError, TransportErrorKind, TransportFut},
 };
 use hub::{
-    chain::embedded::{EmbeddedChain, EmbeddedTransport},
+    chain::embedded::EmbeddedChain,
     store::sim::{Fault, SimDisk},
 };
 use serde_json::value::RawValue;
@@ -21,7 +22,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tower::Service;
 
 /// One incarnation of one machine.
@@ -56,11 +57,14 @@ impl Power {
         self.network.unplug(self.party);
     }
 
-    /// Waits until it was cut. Cancel safe.
+    /// Waits until it was cut. A disk that takes the power with it tells nobody, and a machine that happens to have nothing to
+    /// write would sit there as if nothing had happened: somebody looks. Cancel safe.
     pub(super) async fn gone(&self) {
         let mut on = self.on.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = on.wait_for(|on| !*on).await;
+        while self.is_on() {
+            // The sender lives in `self`, so waiting cannot fail.
+            let _ = timeout(LOOK, on.wait_for(|on| !*on)).await;
+        }
     }
 
     /// The chain as this machine reaches it.
@@ -71,7 +75,7 @@ impl Power {
     /// One of several nodes; one that lies hides what happened and makes up what is.
     pub(super) fn node(&self, chain: &EmbeddedChain, lies: bool) -> RootProvider {
         let transport = Switched {
-            inner: chain.transport(),
+            behind: Behind::new(chain.clone()),
             power: self.clone(),
             lies,
         };
@@ -79,12 +83,14 @@ impl Power {
     }
 }
 
+/// How often somebody looks whether the disk still has power.
+const LOOK: Duration = Duration::from_millis(100);
 /// Answers take this long.
 const LATENCY: Duration = Duration::from_millis(3);
 
 #[derive(Clone, Debug)]
 struct Switched {
-    inner: EmbeddedTransport,
+    behind: Behind,
     power: Power,
     lies: bool,
 }
@@ -99,7 +105,7 @@ impl Service<RequestPacket> for Switched {
     }
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let mut this = self.clone();
+        let this = self.clone();
         Box::pin(async move {
             let Power { party, network, .. } = &this.power;
             let does = network.plan(|plan| plan.rpc(*party));
@@ -114,8 +120,13 @@ impl Service<RequestPacket> for Switched {
             if does == Rpc::Refuses {
                 return Err(TransportErrorKind::custom_str("the node is down"));
             }
+            match does {
+                Rpc::Lags(by) => this.behind.stand_still(by),
+                _ if network.plan(|plan| plan.is_over()) => this.behind.catch_up(),
+                _ => {}
+            }
             let asked = packet.as_single().map(|request| request.method().to_owned());
-            let answer = this.inner.call(packet).await;
+            let answer = this.behind.call(packet).await;
             let answer = match this.lies {
                 true => answer.map(|answer| lie(answer, asked.as_deref())),
                 false => answer,

@@ -288,6 +288,23 @@ pub(super) async fn tokens(
     Ok(())
 }
 
+/// O7: the contract holds what its channels sum to, and the vault.
+pub(super) async fn holdings(bank: &Bank, book: &Book, people: usize, oracle: &Oracle) -> anyhow::Result<()> {
+    let block = bank.height()?;
+    let mut owed = bank.vault().await?;
+    for channel in (0..people).filter_map(|person| book.account(person).channel) {
+        owed += bank.channel(channel).await?.total;
+    }
+    let held = bank.tokens_of(bank.deployed.adjudicator).await?;
+    // Of one block, or of none.
+    if bank.height()? == block {
+        oracle.check(held == owed, || {
+            format!("O7: vault and channels come to {owed}, the contract holds {held}")
+        });
+    }
+    Ok(())
+}
+
 /// O7: when all channels are settled the contract holds the hub's vault, and nothing else. Gives the vault.
 pub(super) async fn vault(bank: &Bank, oracle: &Oracle) -> anyhow::Result<u128> {
     let (vault, held) = (

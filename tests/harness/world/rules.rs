@@ -1,8 +1,8 @@
 //! What the hub accepted and signed, held against the rules by somebody who shares no code with it: R1-R4 and R6 on every
-//! voucher that it acknowledges, R9 on every lock that somebody drops.
+//! voucher that it acknowledges, the ids of R5 on every lock that somebody adds, R9 on every one that somebody drops.
 
 use super::bank::DEPOSIT;
-use protocol_spec::{Amount, Op, Seq, Side, UnixSeconds, Voucher, limits, message::Frame};
+use protocol_spec::{Amount, Lock, Op, Seq, Side, UnixSeconds, Voucher, limits, message::Frame};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -21,8 +21,10 @@ pub(super) struct Record {
     hub_paid: BTreeMap<Seq, Amount>,
     /// What the hub has accepted for sure.
     accepted: Option<Voucher>,
-    /// Locks by payer and id, with their expiries.
-    locks: BTreeMap<(bool, u64), UnixSeconds>,
+    /// Locks by payer and id, and the seq that added them.
+    locks: BTreeMap<(bool, u64), (Lock, Seq)>,
+    /// Who has forgotten something, once: by payer.
+    restored: [bool; 2],
     /// Those that nothing has taken out, with their amounts.
     live: BTreeMap<(bool, u64), Amount>,
     /// Locks whose payees gave them up.
@@ -44,7 +46,7 @@ impl Record {
         if !under.iter().any(|(known, _, _)| known == voucher) {
             under.push((voucher.clone(), frame.ops.clone(), lived));
         }
-        self.locks(Side::Client, &frame.ops, now)
+        self.locks(Side::Client, frame, now)
     }
 
     /// The payee of a lock gives it up.
@@ -55,6 +57,12 @@ impl Record {
     /// The hub has an older database: what it accepted since may be forgotten, and something else accepted in its place.
     pub(super) fn hub_restored(&mut self) {
         self.accepted = None;
+        self.restored[1] = true;
+    }
+
+    /// The client has an older database.
+    pub(super) fn client_restored(&mut self) {
+        self.restored[0] = true;
     }
 
     /// What is locked by the hub, and by the client.
@@ -95,7 +103,8 @@ impl Record {
     pub(super) fn hub_sends(&mut self, frame: &Frame, now: UnixSeconds) -> Result<(), String> {
         let voucher = &frame.voucher.voucher;
         self.hub_paid.insert(voucher.seq, voucher.paid);
-        self.locks(Side::Hub, &frame.ops, now)?;
+        self.adds(Side::Hub, frame)?;
+        self.locks(Side::Hub, frame, now)?;
         self.acknowledged(voucher.ack_seq, voucher.ack_paid)
     }
 
@@ -155,13 +164,39 @@ impl Record {
         Err(format!("{broken}, and the hub accepted {voucher:?}"))
     }
 
-    /// R9: a lock leaves without payment after a consent, or when it has expired for everybody.
-    fn locks(&mut self, payer: Side, ops: &[Op], now: UnixSeconds) -> Result<(), String> {
+    /// R5: the id of a new lock is above all earlier ones. One that is sent again is the same lock under the same seq.
+    pub(super) fn adds(&self, payer: Side, frame: &Frame) -> Result<(), String> {
         let hub = payer == Side::Hub;
-        for op in ops {
+        if self.restored[usize::from(hub)] {
+            return Ok(());
+        }
+        let of_side = (hub, 0)..=(hub, u64::MAX);
+        let newest = self.locks.range(of_side).next_back();
+        let mut newest = newest.map_or(0, |((_, id), _)| *id);
+        let seq = frame.voucher.voucher.seq;
+        for op in &frame.ops {
+            let Op::LockAdd { lock, .. } = op else {
+                continue;
+            };
+            let known = self.locks.get(&(hub, lock.id));
+            if lock.id <= newest && known != Some(&((**lock).clone(), seq)) {
+                return Err(format!(
+                    "R5: {payer:?} adds a lock under an id that is not above {newest}: {lock:?}"
+                ));
+            }
+            newest = newest.max(lock.id);
+        }
+        Ok(())
+    }
+
+    /// R9: a lock leaves without payment after a consent, or when it has expired for everybody.
+    fn locks(&mut self, payer: Side, frame: &Frame, now: UnixSeconds) -> Result<(), String> {
+        let hub = payer == Side::Hub;
+        let seq = frame.voucher.voucher.seq;
+        for op in &frame.ops {
             match op {
                 Op::LockAdd { lock, .. } => {
-                    let before = self.locks.insert((hub, lock.id), lock.expiry);
+                    let before = self.locks.insert((hub, lock.id), ((**lock).clone(), seq));
                     // Not again with a frame that is sent again.
                     if before.is_none() {
                         self.live.insert((hub, lock.id), lock.amount);
@@ -171,12 +206,12 @@ impl Record {
                     self.live.remove(&(hub, *id));
                 }
                 Op::LockDrop { id } => {
-                    let expired = |expiry: &UnixSeconds| now >= expiry.after(limits::LAG_DEFAULT_S);
+                    let expired = |(lock, _): &(Lock, Seq)| now >= lock.expiry.after(limits::LAG_DEFAULT_S);
                     let dead = self.locks.get(&(hub, *id)).is_none_or(expired);
                     if !dead && !self.consents.contains(&(hub, *id)) {
                         return Err(format!(
                             "R9: {payer:?} drops lock {id} at {now}, it expires at {:?}",
-                            self.locks.get(&(hub, *id))
+                            self.locks.get(&(hub, *id)).map(|(lock, _)| lock.expiry)
                         ));
                     }
                     self.live.remove(&(hub, *id));

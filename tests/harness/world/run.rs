@@ -17,7 +17,7 @@ use super::{
     reckoning,
     rogue::Rogue,
     watchtower::Guard,
-    weather::Weather,
+    weather::{SKEW_S_MAX, Weather},
 };
 use anyhow::Context as _;
 use client_sdk::{ChannelHandle, SignerKey};
@@ -50,8 +50,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(600);
 const CALM: Duration = Duration::from_secs(10);
 /// No message takes longer.
 const LAST_FAULT: Duration = Duration::from_secs(1);
-/// How wrong a clock may be.
-const SKEW_S_MAX: i64 = 60;
 /// Who restores old copies of the own database, where somebody does.
 const RESTORER: usize = 0;
 /// Tasks that may still be there when all machines have stopped: the chain's ticker and what ends by a timer.
@@ -122,6 +120,8 @@ struct World {
     oracle: Oracle,
     network: Network,
     clock: Clock,
+    /// The machines' own.
+    clocks: Vec<Clock>,
     people: Vec<watch::Receiver<Option<ChannelHandle>>>,
     machines: Vec<JoinHandle<anyhow::Result<u64>>>,
     keys: Vec<SignerKey>,
@@ -170,7 +170,7 @@ impl World {
         let hub = HubMachine::new(
             seed,
             bank.clone(),
-            hub_clock,
+            hub_clock.clone(),
             network.clone(),
             (oracle.clone(), book.clone()),
             backups.clone(),
@@ -186,6 +186,7 @@ impl World {
             oracle,
             network,
             clock,
+            clocks: vec![hub_clock],
             people: Vec::new(),
             machines: Vec::new(),
             keys,
@@ -206,17 +207,18 @@ impl World {
     fn boot(&mut self, mut skew_s: impl FnMut() -> i64) {
         for (number, key) in self.keys.iter().cloned().enumerate() {
             let (client, handle) = watch::channel(None);
+            let clock = self.clock.skewed(skew_s());
             self.people.push(handle);
+            self.clocks.push(clock.clone());
             let machine = PersonMachine {
                 number,
                 key,
                 bank: self.bank.clone(),
-                clock: self.clock.clone(),
+                clock,
                 network: self.network.clone(),
                 oracle: self.oracle.clone(),
                 book: self.book.clone(),
                 seed: self.seed,
-                skew_s: skew_s(),
                 attic: self.book.is_restorer(number).then(|| self.attic.clone()),
                 watchtower: self.guard.as_ref().map(Guard::address),
                 client,
@@ -224,9 +226,11 @@ impl World {
             let machine = machine.run(self.stop_people.clone());
             self.machines.push(tokio::spawn(machine));
         }
+        // Also where there is none: its part changes nothing for the others.
+        let clock = self.clock.skewed(skew_s());
+        self.clocks.push(clock.clone());
         if let Some(guard) = &self.guard {
             let (bank, network, oracle) = (self.bank.clone(), self.network.clone(), self.oracle.clone());
-            let clock = self.clock.skewed(skew_s());
             let machine = guard.machine(self.seed, bank, clock, network, oracle);
             let machine = machine.run(self.stop_people.clone());
             // Its boots are no person's.
@@ -235,12 +239,30 @@ impl World {
         }
     }
 
-    /// Payments and faults; then no faults any more, and everything must be well again; then everybody settles.
+    /// All its life, and O7 every second of it.
     async fn live(&self) -> anyhow::Result<()> {
+        let look = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                if self.book.everybody_is_there() {
+                    reckoning::holdings(&self.bank, &self.book, self.people.len(), &self.oracle).await?;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            failed = look => failed,
+            lived = self.stages() => lived,
+        }
+    }
+
+    /// Payments and faults; then no faults any more, and everything must be well again; then everybody settles.
+    async fn stages(&self) -> anyhow::Result<()> {
         let weather = Weather {
             bank: &self.bank,
             book: &self.book,
             clock: &self.clock,
+            clocks: &self.clocks,
             network: &self.network,
             oracle: &self.oracle,
             keys: &self.keys,

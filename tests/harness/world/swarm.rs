@@ -47,8 +47,8 @@ impl Scenario {
                 let percent: u32 = match part {
                     // They end what Mallory could still do.
                     Part::Mute | Part::Flood => 15,
-                    // No locks are added after it.
-                    Part::HubRestore => 10,
+                    // No locks are added after it; and who starts again and again pays little.
+                    Part::HubRestore | Part::ClientDiskPower | Part::ClientDiskFull => 10,
                     Part::Forgetful => 50,
                     part if part.is_foul() => 60,
                     _ => 25,

@@ -19,12 +19,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 const JUMP_S_MAX: u64 = 120;
+/// How wrong a clock may be.
+pub(super) const SKEW_S_MAX: i64 = 60;
 
 /// Everything it needs.
 pub(super) struct Weather<'a> {
     pub(super) bank: &'a Bank,
     pub(super) book: &'a Book,
     pub(super) clock: &'a Clock,
+    /// The machines' own.
+    pub(super) clocks: &'a [Clock],
     pub(super) network: &'a Network,
     pub(super) oracle: &'a Oracle,
     pub(super) keys: &'a [SignerKey],
@@ -60,6 +64,14 @@ impl Weather<'_> {
         if self.strikes(Part::Jump) {
             let jump = |plan: &mut super::faults::Plan| plan.dice(Part::Jump).random_range(1..=JUMP_S_MAX);
             self.clock.jump(self.network.plan(jump));
+        }
+        for clock in self.clocks {
+            if self.strikes(Part::ClockSet) {
+                let skew = |plan: &mut super::faults::Plan| {
+                    plan.dice(Part::ClockSet).random_range(-SKEW_S_MAX..=SKEW_S_MAX)
+                };
+                clock.set(self.network.plan(skew));
+            }
         }
         if self.strikes(Part::GasSpike) {
             self.bank.spike()?;

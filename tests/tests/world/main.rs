@@ -1,6 +1,6 @@
 //! The seeded world: a fault at every message, drawn faults, and equal runs for equal seeds.
 //!
-//! `WORLD_SEEDS` (20; of hubs that lie 40) and `WORLD_FIRST` (1) choose the drawn runs; `WORLD_SEED` with `WORLD_FAULTS` (for example
+//! `WORLD_SEEDS` (20; of everything that a seed may draw, and of hubs that lie, 40 each) and `WORLD_FIRST` (1) choose the drawn runs; `WORLD_SEED` with `WORLD_FAULTS` (for example
 //! `CutAfter@17`, or `drawn`) replays one run and prints its trace.
 
 #![allow(
@@ -71,6 +71,10 @@ fn judged(scenario: &Scenario) -> Report {
 }
 
 fn command(scenario: &Scenario) -> String {
+    if *scenario == Scenario::swarm(scenario.seed) {
+        let seed = scenario.seed;
+        return format!("again: cargo run --release -p tests --bin world -- --seeds {seed} --trace");
+    }
     if scenario.parts().into_iter().any(Part::is_lie) {
         let seed = scenario.seed;
         let with = match *scenario == Scenario::lying(seed) {
@@ -91,7 +95,7 @@ fn command(scenario: &Scenario) -> String {
             .join(","),
     };
     format!(
-        "again: WORLD_SEED={} WORLD_FAULTS={faults} cargo test --release --workspace --test world replay -- --nocapture",
+        "again: WORLD_SEED={} WORLD_FAULTS={faults} cargo test --release --workspace --features tests/canary --test world replay -- --nocapture",
         scenario.seed
     )
 }
@@ -148,7 +152,8 @@ fn guarded(seed: u64) -> Scenario {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    for world in (1..=3).map(drawn).chain((1..=3).map(guarded)) {
+    let worlds = (1..=3).map(drawn).chain((1..=3).map(guarded));
+    for world in worlds.chain((1..=3).map(Scenario::swarm)) {
         let [first, second] = [(), ()].map(|()| judged(&world));
         assert_eq!(first.trace_hash, second.trace_hash, "{}", command(&world));
         assert_eq!(first, second);
@@ -182,6 +187,17 @@ fn drawn_faults() {
     let scenarios: Vec<Scenario> = seeds.map(drawn).collect();
     let reports = all(&scenarios);
     print("drawn faults", began, &reports);
+}
+
+/// Roles, faults and their rates by the seed.
+#[test]
+fn whatever_a_seed_draws() {
+    let began = Instant::now();
+    let first = number("WORLD_FIRST", 1);
+    let seeds = first..first + number("WORLD_SEEDS", 40);
+    let scenarios: Vec<Scenario> = seeds.map(Scenario::swarm).collect();
+    let reports = all(&scenarios);
+    print("whatever a seed draws", began, &reports);
 }
 
 /// Whatever the hub does, everybody gets what it can prove.

@@ -319,16 +319,18 @@ impl Chain {
     /// R18.
     #[must_use]
     pub fn final_at(&self, terms: &Terms) -> u8 {
-        if !terms.rules.has(Rule::R18) {
-            return self.window_end;
-        }
         let live = |payer: &usize| self.dir[*payer].live;
         (0..2).filter(live).fold(self.window_end, |end, payer| {
             let latest = (0..LOCKS)
                 .filter(|i| self.dir[payer].locks[*i] > 0)
                 .map(|i| terms.expiry[payer][i])
                 .max();
-            end.max(self.window_end + terms.window).max(latest.unwrap_or(0))
+            let recount = terms
+                .rules
+                .has(Rule::R18Act)
+                .then_some(self.window_end + terms.window);
+            let expiry = latest.filter(|_| terms.rules.has(Rule::R18Expiry));
+            end.max(recount.unwrap_or(0)).max(expiry.unwrap_or(0))
         })
     }
 

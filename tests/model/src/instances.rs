@@ -175,8 +175,30 @@ pub const INSTANCES: &[Instance] = &[
             Rule::R5Consent,
             Rule::R16Checkpoint,
             Rule::R17Newest,
-            Rule::R18,
         ],
+    },
+    Instance {
+        name: "locks-long",
+        small: Bounds {
+            dep: [0, 1],
+            vouchers: [0, 2],
+            pays: [false, false],
+            locks: [0, 1],
+            time: 11,
+            ..BARE
+        },
+        large: Bounds {
+            dep: [1, 2],
+            vouchers: [1, 3],
+            pays: [false, true],
+            locks: [0, 1],
+            checkpoints: [true, false],
+            time: 12,
+            ..BARE
+        },
+        expiry: [[0; 2], [8, 8]],
+        both_sides: true,
+        finds: &[Rule::R18Expiry],
     },
     Instance {
         name: "locks-acked",

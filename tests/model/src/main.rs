@@ -20,6 +20,16 @@ use model::search::{Model, Report, search};
 use protocol_spec::Side;
 use std::{process::ExitCode, time::Instant};
 
+const HELP: &str = "\
+Searches the model's instances, breadth first over all states.
+
+  --bounds small|large   small is what every test run searches
+  --instance NAME        only this one; tests/model/README.md lists them
+  --rule-removed RULE    without it: the loss is printed, event by event
+  --replay client|hub    the real Channel of that side goes through the instances instead
+  --limit STATES         at most so many (40000000)
+  --threads N            (2)";
+
 struct Args {
     large: bool,
     instance: Option<String>,
@@ -40,6 +50,10 @@ fn args() -> Result<Args, String> {
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "--help" {
+            println!("{HELP}");
+            std::process::exit(0);
+        }
         let value = words.next().ok_or(format!("{word} needs a value"))?;
         match word.as_str() {
             "--bounds" => args.large = value == "large",

@@ -13,8 +13,10 @@ macro_rules! rules {
             /// All of them, in order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// Rules whose removal loses nothing, because others imply what they protect.
-            pub const IMPLIED: &'static [Self] = &[Self::R13Live];
+            /// Rules whose removal loses nothing, because others imply what they protect. Of R18 that is so for one party with one
+            /// watchtower: by R6 and R21 whoever is there has shown its newest before the window ends. Two who act for one party
+            /// can drop each other's counts at the last moment; that is not modelled.
+            pub const IMPLIED: &'static [Self] = &[Self::R13Live, Self::R18Act];
 
             /// What its removal means.
             #[must_use]
@@ -80,8 +82,10 @@ rules! {
     R17Drop = "a higher seq keeps what was counted",
     /// R17, payee.
     R17Newest = "the payee resolves before it submits the newest, and counts no more",
-    /// R18.
-    R18 = "final at the window's end, whatever expires later",
+    /// R18, expiry.
+    R18Expiry = "final before a lock that counts expires",
+    /// R18, recount.
+    R18Act = "no time after the window to count locks again",
     /// R19.
     R19 = "voucher and acks add up",
     /// R21, locks.
@@ -168,7 +172,8 @@ impl Rules {
     #[must_use]
     pub fn contract_is_real(self) -> bool {
         use Rule::{
-            R14Paid, R14Seq, R15Contract, R16Checkpoint, R16Payee, R17Drop, R18, R19, R27Keep, R27Number,
+            R14Paid, R14Seq, R15Contract, R16Checkpoint, R16Payee, R17Drop, R18Act, R18Expiry, R19, R27Keep,
+            R27Number,
         };
         [
             R14Paid,
@@ -177,7 +182,8 @@ impl Rules {
             R16Checkpoint,
             R16Payee,
             R17Drop,
-            R18,
+            R18Act,
+            R18Expiry,
             R19,
             R27Keep,
             R27Number,

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use fuzz::{
     TARGETS, Target,
-    runner::{Bounds, run},
+    runner::{Bounds, corpus, pack, run},
 };
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -28,9 +28,9 @@ enum Command {
     /// Runs targets over their seeds, their corpus and changes of those; all targets when none is named.
     Run {
         targets: Vec<String>,
-        /// Inputs for each target at most.
+        /// Changed inputs for each target at most, after its seeds and its corpus.
         #[arg(long, default_value_t = u64::MAX)]
-        count: u64,
+        changes: u64,
         /// Time for each target.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
@@ -40,21 +40,23 @@ enum Command {
     },
     /// Runs a target over files.
     Replay { target: String, files: Vec<PathBuf> },
-    /// Writes a target's seeds into a directory, as libFuzzer wants them.
+    /// Writes a target's seeds and its corpus into a directory, as libFuzzer wants them.
     Seeds { target: String, dir: PathBuf },
+    /// Makes the committed pack of a target of all inputs of a directory, which libFuzzer's merge has left few.
+    Pack { target: String, dir: PathBuf },
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run {
             targets,
-            count,
+            changes,
             seconds,
             seed,
         } => {
             let bounds = Bounds {
                 seed,
-                count,
+                changes,
                 time: Duration::from_secs(seconds),
             };
             run_all(&chosen(&targets), &bounds)
@@ -69,11 +71,17 @@ fn main() -> ExitCode {
         }
         Command::Seeds { target, dir } => {
             fs::create_dir_all(&dir).unwrap();
-            let seeds = (named(&target).seeds)();
+            let target = named(&target);
+            let mut seeds = (target.seeds)();
+            seeds.extend(corpus(target));
             for (number, seed) in seeds.iter().enumerate() {
                 fs::write(dir.join(format!("seed-{number}")), seed).unwrap();
             }
             println!("{} seeds", seeds.len());
+            ExitCode::SUCCESS
+        }
+        Command::Pack { target, dir } => {
+            println!("{} inputs", pack(named(&target), &dir));
             ExitCode::SUCCESS
         }
     }

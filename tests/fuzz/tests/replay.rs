@@ -15,7 +15,7 @@ fn no_input_of_the_corpus_and_no_small_change_of_it_fails() {
     for target in &TARGETS {
         let bounds = Bounds {
             seed: 1,
-            count: match target.name {
+            changes: match target.name {
                 "engines" => 200,
                 // A hub for each; a runtime and some hundred requests for each.
                 "session" | "rpc" => 500,
@@ -25,7 +25,8 @@ fn no_input_of_the_corpus_and_no_small_change_of_it_fails() {
         };
         let done = run(target, &bounds);
         assert_eq!(done.failed, None, "{}", target.name);
-        assert_eq!(done.inputs, bounds.count, "{}", target.name);
+        assert!(done.inputs > bounds.changes, "{}", target.name);
+        println!("{}: {} inputs in {:.1} s", target.name, done.inputs, done.seconds);
     }
 }
 
@@ -40,7 +41,7 @@ fn the_reference_of_the_channel_notices_rules_that_are_not_asked() {
     ] {
         let bounds = Bounds {
             seed: 1,
-            count: 100_000,
+            changes: 100_000,
             time: Duration::MAX,
         };
         plant(Some(canary));

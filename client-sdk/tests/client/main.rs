@@ -21,6 +21,7 @@ mod refused;
 mod resolvers;
 mod restored_locks;
 mod retries;
+mod signer;
 mod stale;
 mod status;
 mod store;

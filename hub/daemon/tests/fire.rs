@@ -2,7 +2,8 @@
 //! clients pay and log in this process what was acknowledged to them. After each case payments must go on; at the end
 //! nothing may be lost or doubled, on the wire, in the vouchers and on the chain.
 //!
-//! `FIRE=full` runs the sizes of the list of attacks instead of a short slice, `FIRE_CASES=B1,C3` only these.
+//! `FIRE=full` runs the sizes of the list of attacks instead of a short slice.
+//! `FIRE_CASES=B1,C3` runs these cases only; a name that no case has is an error, which lists them all (`range::CASES`).
 
 #![allow(
     clippy::arithmetic_side_effects,

@@ -264,3 +264,78 @@ async fn watch(
     done?;
     panics.recv().await.map_or(Ok(()), panicked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        digests::samples::voucher,
+        engine::SessionId,
+        ledger::{FrameOut, Issue, Output},
+        store::MemoryStore,
+    };
+    use protocol_spec::{Address, Seq};
+
+    const SESSION: SessionId = SessionId(1);
+
+    /// A voucher with this seq and this content, for the session.
+    fn frame(domain: &Domain, seq: u64, content: u8) -> Output {
+        let voucher = protocol_spec::Voucher {
+            channel_id: voucher(1).channel_id,
+            seq: Seq(seq),
+            ..voucher(content)
+        };
+        let digest = voucher.digest(domain);
+        let issue = Issue {
+            voucher,
+            digest,
+            ops: Vec::new(),
+        };
+        Output::Frame(FrameOut {
+            session: Some(SESSION),
+            issue: Arc::new(issue),
+            again: false,
+        })
+    }
+
+    /// G1: a ledger that is wrong asks for a second voucher of one seq, or for an older one. It is not signed, nothing of its
+    /// batch leaves, and the engine ends with an error while there is still more to do.
+    #[tokio::test]
+    async fn g1_a_refused_signature_ends_the_engine_and_nothing_of_its_batch_leaves() {
+        for (seq, says) in [(3, "seq 3 was signed"), (1, "newest signed seq is 3")] {
+            let domain = Domain::new(31_337, Address::repeat_byte(0xad));
+            let store = Arc::new(MemoryStore::new());
+            let shard = ShardId(0);
+            let epoch = store.acquire(shard).await.unwrap().epoch;
+            let (commits, to_journal) = mpsc::channel(COMMITS_MAX);
+            let (to_seal, batches) = mpsc::channel(COMMITS_MAX);
+            let outboxes = Outboxes::default();
+            let mut inbox = outboxes.open(SESSION, 16);
+            let seal = Seal {
+                key: SignerKey::from_bytes(&[9; 32]).unwrap(),
+                domain,
+                guard: protocol_spec::SigningGuard::default(),
+                outboxes: outboxes.clone(),
+                checks: mpsc::channel(1).0,
+            };
+            let journal = Journal { store, shard, epoch };
+            let running = tokio::spawn(supervise(journal, seal, to_journal, to_seal, batches));
+            for (number, contents) in [(1, [(1, 1), (2, 2)]), (2, [(3, 3), (seq, 4)])] {
+                let outputs = contents.map(|(seq, content)| frame(&domain, seq, content)).into();
+                let record = Some((number, vec![7]));
+                let commit = ToJournal::Commit { record, outputs };
+                commits.send(commit).await.unwrap();
+            }
+            assert_eq!(
+                inbox.recv().await.unwrap().len(),
+                2,
+                "the vouchers of the first batch"
+            );
+            let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
+            let error = ended.expect("it ends by itself").unwrap().unwrap_err();
+            assert!(error.contains(says), "{error}");
+            assert!(inbox.try_recv().is_none(), "nothing of the second leaves");
+            drop(commits);
+        }
+    }
+}

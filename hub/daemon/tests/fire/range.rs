@@ -9,12 +9,18 @@ use super::{
     world::World,
 };
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+/// The names of the cases, as in the list of attacks; `-`: nobody attacks.
+const CASES: [&str; 18] = [
+    "-", "B1", "B2", "B3", "B5", "B7", "B8", "B9", "B11", "C3", "C4", "C5", "C8", "D1", "D3", "H1", "H5",
+    "H6",
+];
 /// What people pay at: load enough to be hurt, low enough to see who delays it.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Acknowledgements after a case that show that payments go on, and the longest time for them.
@@ -22,6 +28,14 @@ const ACKS_AFTER: u64 = 100;
 const ACKS_MAX: Duration = Duration::from_secs(60);
 /// Longest time until everything acknowledged is read by its payee.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// O9: so many descriptors more than in the beginning the hub may have after a case. It had 35 after each, full or not, 16 of
+/// them the people's, and 33 just after a start. The rest is for connections that are made anew meanwhile.
+const DESCRIPTORS_MORE: usize = 8;
+/// Longest time until it has given back the others: what it may take to end what it does not want.
+const DESCRIPTORS_BACK_MAX: Duration = Duration::from_secs(30);
+/// O9: what a hub that is there after a case may have had resident at any time, MiB: three times the most that was seen, full or
+/// not, 80, during the POSTs.
+const RESIDENT_MIB_MAX: u64 = 256;
 /// Sockets of this process and of the hub that inherits it.
 const DESCRIPTORS: u64 = 20_000;
 
@@ -33,13 +47,18 @@ pub(crate) struct Range {
     pub(crate) orders: Orders,
     /// The sizes of the list of attacks, not a slice.
     pub(crate) full: bool,
-    only: Option<Vec<String>>,
+    /// The cases to run, and those that ran.
+    chosen: BTreeSet<&'static str>,
+    ran: BTreeSet<&'static str>,
+    /// Descriptors of the hub with nobody there but the people.
+    baseline: usize,
     table: comfy_table::Table,
     began: Instant,
 }
 
 impl Range {
     pub(crate) async fn begin(dir: &Path) -> Self {
+        let chosen = chosen();
         files::raise(DESCRIPTORS);
         let world = World::embedded(dir).await;
         let log = Arc::new(Log::create(&dir.join("clients.log")));
@@ -58,21 +77,25 @@ impl Range {
             "payments",
             "p50 ms",
             "p99 ms",
-            "hub MiB",
+            "hub MiB, most",
             "fds",
         ]);
-        let cases = std::env::var("FIRE_CASES").ok();
-        Self {
+        let mut range = Self {
             world,
             log,
             people,
             hub,
             orders,
             full: std::env::var("FIRE").is_ok_and(|size| size == "full"),
-            only: cases.map(|names| names.split(',').map(str::to_owned).collect()),
+            chosen,
+            ran: BTreeSet::new(),
+            baseline: 0,
             table,
             began: Instant::now(),
-        }
+        };
+        range.go_on("the beginning").await;
+        range.baseline = range.descriptors();
+        range
     }
 
     /// A number for the slice and one for the whole.
@@ -80,26 +103,28 @@ impl Range {
         if self.full { full } else { slice }
     }
 
-    /// Runs a case, then waits until payments go on. The case says what it saw.
+    /// Runs a case, then waits until payments go on and nothing of it is left. The case says what it saw.
     pub(crate) async fn case(
         &mut self,
-        attack: &str,
+        attack: &'static str,
         what: &str,
         run: impl AsyncFnOnce(&mut Self) -> String,
     ) {
-        if self
-            .only
-            .as_ref()
-            .is_some_and(|only| !only.iter().any(|name| name == attack))
-        {
+        assert!(
+            CASES.contains(&attack),
+            "{attack} is not among the names of the cases"
+        );
+        if !self.chosen.contains(attack) {
             return;
         }
+        self.ran.insert(attack);
         self.log.waits();
         let began = Instant::now();
         let seen = run(self).await;
         let took = began.elapsed();
         let waits = self.log.waits();
         self.go_on(attack).await;
+        self.nothing_stays(attack).await;
         let at = |share: usize| {
             waits
                 .get(waits.len() * share / 100)
@@ -114,9 +139,29 @@ impl Range {
             waits.len().to_string(),
             format!("{:.0}", at(50)),
             format!("{:.0}", at(99)),
-            self.resident_mib().to_string(),
+            format!("{}, {}", self.resident_mib(), self.most_resident_mib()),
             self.descriptors().to_string(),
         ]);
+    }
+
+    /// O9: fails unless the hub gives back the attackers' descriptors, and never had more memory than it may.
+    async fn nothing_stays(&self, attack: &str) {
+        let (may, began) = (self.baseline + DESCRIPTORS_MORE, Instant::now());
+        while self.descriptors() > may {
+            let open = self.descriptors();
+            let baseline = self.baseline;
+            assert!(
+                began.elapsed() < DESCRIPTORS_BACK_MAX,
+                "after {attack} the hub keeps {open} descriptors open; in the beginning they were {baseline}"
+            );
+            // Another process: it can only be looked at again.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let most = self.most_resident_mib();
+        assert!(
+            most < RESIDENT_MIB_MAX,
+            "after {attack}: the hub had {most} MiB resident"
+        );
     }
 
     /// Fails unless payments are acknowledged now.
@@ -156,11 +201,17 @@ impl Range {
 
     /// Memory of the hub.
     pub(crate) fn resident_mib(&self) -> u64 {
+        self.status_mib("VmRSS:")
+    }
+
+    /// The most that this hub had since its start.
+    fn most_resident_mib(&self) -> u64 {
+        self.status_mib("VmHWM:")
+    }
+
+    fn status_mib(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.hub.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
     }
 
@@ -173,6 +224,7 @@ impl Range {
 
     /// Everything adds up: acknowledgements, credits, streams, vouchers, chain; and no key is in a log.
     pub(crate) async fn end(mut self) {
+        assert_eq!(self.ran, self.chosen, "the cases that ran");
         self.people.rest(DRAIN_MAX).await;
         let drained = self
             .log
@@ -211,6 +263,16 @@ impl Range {
         self.hub.stop();
         println!("G3 {}", super::processes::keys_in_logs(&self.world));
     }
+}
+
+/// All cases, or those that `FIRE_CASES` names.
+fn chosen() -> BTreeSet<&'static str> {
+    let Ok(names) = std::env::var("FIRE_CASES") else {
+        return CASES.into();
+    };
+    let known = |name: &str| CASES.into_iter().find(|case| *case == name);
+    let case = |name| known(name).unwrap_or_else(|| panic!("FIRE_CASES: no {name:?} in {}", CASES.join(",")));
+    names.split(',').map(case).collect()
 }
 
 /// The hub with a disk and a clock that obey.

@@ -33,7 +33,7 @@ pub(crate) use retries::Retries;
 pub(crate) use view::View;
 
 use crate::{
-    ClientEvent, ConnectError, PayError, Store, StoreError, VoucherSigner,
+    ClientEvent, ConnectError, Paid, PayError, Store, StoreError, VoucherSigner,
     board::Publisher,
     chain::Reading,
     link::Dial,
@@ -71,12 +71,24 @@ use towers::Towers;
 /// Deadlines, retries and pauses are looked at this often while anything waits.
 const SWEEP: Duration = Duration::from_millis(100);
 
-type PayReply = oneshot::Sender<Result<crate::Paid, PayError>>;
+type PayReply = oneshot::Sender<Result<Paid, PayError>>;
 
 /// What is told to a caller once the turn's commit is durable.
 struct Outcome {
     reply: PayReply,
-    result: Result<crate::Paid, PayError>,
+    result: Result<Paid, PayError>,
+}
+
+impl Outcome {
+    /// What it comes to when that commit failed: what was decided is not stored, and nobody may rely on it.
+    fn never_stored(mut self) -> Self {
+        if let Ok(Paid { payment_id, .. })
+        | Err(PayError::Bounced { payment_id, .. } | PayError::NotPaid { payment_id }) = self.result
+        {
+            self.result = Err(PayError::Unknown { payment_id });
+        }
+        self
+    }
 }
 
 /// The owner of everything a client knows.
@@ -326,11 +338,10 @@ impl Actor {
             entry.fail_signed(&mut self.outcomes);
             entry.fail_stream(crate::StreamError::Stopped(why.to_owned()));
         }
+        // What is left is of a turn whose commit failed, or never came; events of it follow from the store after a restart.
         for outcome in std::mem::take(&mut self.outcomes) {
+            let outcome = outcome.never_stored();
             let _ = outcome.reply.send(outcome.result);
-        }
-        for event in std::mem::take(&mut self.news) {
-            let _ = self.events.send(event);
         }
         self.publish.stop(why);
         let waiting = std::mem::take(&mut self.stopping);

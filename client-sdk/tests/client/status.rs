@@ -190,6 +190,33 @@ async fn a_return_before_its_acknowledgement_is_a_bounce_also_after_a_restart() 
     }
 }
 
+/// Found by the world: the store failed at the commit in which a bounce was decided, the application was told of the bounce, and
+/// after the restart nothing proved it.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_whose_commit_fails_is_not_told() {
+    let (hub, _, ports) = simulated(1);
+    let store = Failing::default();
+    let (first, id) = client(&hub, &ports, store.clone()).await;
+    let options = PayOptions {
+        payment_id: Some(PaymentId([4; 16])),
+        ..PayOptions::default()
+    };
+    hub.state().early_return = Some(Amount(12));
+    let acknowledging = async {
+        sleep(Duration::from_millis(500)).await;
+        store.failed.store(true, Ordering::SeqCst);
+        hub.acknowledge(&id);
+    };
+    let (told, ()) = tokio::join!(first.pay_with(PAYEE, 10, options.clone()), acknowledging);
+    assert!(matches!(told, Err(PayError::Unknown { .. })), "{told:?}");
+    drop(first);
+    store.failed.store(false, Ordering::SeqCst);
+    sleep(Duration::from_secs(2)).await;
+    let again = client(&hub, &ports, store).await.0;
+    let told = again.pay_with(PAYEE, 10, options).await;
+    assert!(matches!(told, Err(PayError::Bounced { .. })), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bounce_that_gives_back_too_little_is_no_bounce() {
     let (hub, _, ports) = simulated(1);

@@ -220,6 +220,12 @@ pub(super) async fn judge(
         let told = told.then(|| by_book(*person, book));
         for (claim, why) in claims.iter().chain(&told) {
             if got < *claim {
+                for order in book.orders().iter().filter(|order| order.payer == *person) {
+                    oracle.note(&format!("{order:?}"));
+                }
+                for payment in book.received(*person) {
+                    oracle.note(&format!("received {payment:?}"));
+                }
                 oracle.violation(format!(
                     "O6: person {person} has {got} tokens on chain, by {why} it is {claim}; channel {id}"
                 ));

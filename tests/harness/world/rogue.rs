@@ -236,7 +236,10 @@ impl Rogue {
         Some(match part {
             Part::LieReplay => {
                 let index = dice.random_range(0..known.frames.len().max(1));
-                Notification::Voucher(known.frames.get(index)?.clone())
+                let frame = known.frames.get(index)?.clone();
+                // Perhaps one that never left.
+                known.reaches(&frame);
+                Notification::Voucher(frame)
             }
             Part::LieReveal => Notification::Reveal(Reveal {
                 channel_id,
@@ -345,17 +348,28 @@ impl Known {
         let voucher = &frame.voucher.voucher;
         self.sound.insert((voucher.seq, voucher.paid));
         self.after.insert(voucher.seq, (voucher.history, voucher.paid));
-        // R10: what it acknowledges is all that counts, without the locks that left by then.
-        self.locks
-            .retain(|_, (_, dropped)| !passes || dropped.is_none_or(|seq| seq > voucher.ack_seq));
         for op in &frame.ops {
-            match op {
-                Op::LockAdd { lock, .. } => drop(self.owed.insert(lock.id, lock.amount)),
-                Op::LockConvert { id, .. } | Op::LockDrop { id } if passes => drop(self.owed.remove(id)),
-                _ => {}
+            if let Op::LockAdd { lock, .. } = op {
+                self.owed.insert(lock.id, lock.amount);
             }
         }
+        if passes {
+            self.reaches(frame);
+        }
         forge::keep(&mut self.frames, frame.clone());
+    }
+
+    /// The client has it, or may have had it before.
+    fn reaches(&mut self, frame: &Frame) {
+        let acknowledged = frame.voucher.voucher.ack_seq;
+        // R10: what it acknowledges is all that counts, without the locks that left by then.
+        self.locks
+            .retain(|_, (_, dropped)| dropped.is_none_or(|seq| seq > acknowledged));
+        for op in &frame.ops {
+            if let Op::LockConvert { id, .. } | Op::LockDrop { id } = op {
+                self.owed.remove(id);
+            }
+        }
     }
 
     /// A voucher that the hub has not made, beside the one of `frame`. `None`: there is nothing to make it of yet.

@@ -179,36 +179,31 @@ fn a_fault_at_every_message() {
     );
 }
 
-#[test]
-fn drawn_faults() {
+/// `WORLD_SEEDS` worlds, or so many.
+fn from_seeds(what: &str, count: u64, world: fn(u64) -> Scenario) {
     let began = Instant::now();
     let first = number("WORLD_FIRST", 1);
-    let seeds = first..first + number("WORLD_SEEDS", 20);
-    let scenarios: Vec<Scenario> = seeds.map(drawn).collect();
+    let seeds = first..first + number("WORLD_SEEDS", count);
+    let scenarios: Vec<Scenario> = seeds.map(world).collect();
     let reports = all(&scenarios);
-    print("drawn faults", began, &reports);
+    print(what, began, &reports);
+}
+
+#[test]
+fn drawn_faults() {
+    from_seeds("drawn faults", 20, drawn);
 }
 
 /// Roles, faults and their rates by the seed.
 #[test]
 fn whatever_a_seed_draws() {
-    let began = Instant::now();
-    let first = number("WORLD_FIRST", 1);
-    let seeds = first..first + number("WORLD_SEEDS", 40);
-    let scenarios: Vec<Scenario> = seeds.map(Scenario::swarm).collect();
-    let reports = all(&scenarios);
-    print("whatever a seed draws", began, &reports);
+    from_seeds("whatever a seed draws", 40, Scenario::swarm);
 }
 
 /// Whatever the hub does, everybody gets what it can prove.
 #[test]
 fn a_hub_that_lies() {
-    let began = Instant::now();
-    let first = number("WORLD_FIRST", 1);
-    let seeds = first..first + number("WORLD_SEEDS", 40);
-    let scenarios: Vec<Scenario> = seeds.map(Scenario::lying).collect();
-    let reports = all(&scenarios);
-    print("hubs that lie", began, &reports);
+    from_seeds("hubs that lie", 40, Scenario::lying);
 }
 
 #[test]

@@ -204,6 +204,16 @@ pub(super) async fn ask_again(book: &Book, oracle: &Oracle, people: impl Iterato
     }
 }
 
+/// What a person's application wrote down.
+fn show(person: usize, book: &Book, oracle: &Oracle) {
+    for order in book.orders().iter().filter(|order| order.payer == person) {
+        oracle.note(&format!("{order:?}"));
+    }
+    for payment in book.received(person) {
+        oracle.note(&format!("received {payment:?}"));
+    }
+}
+
 /// O6, when all is paid out.
 pub(super) async fn judge(
     bank: &Bank,
@@ -218,14 +228,12 @@ pub(super) async fn judge(
         // Its book may have what its watchtower could not be given.
         let told = away.is_none_or(|away| away.person != *person || away.all);
         let told = told.then(|| by_book(*person, book));
-        for (claim, why) in claims.iter().chain(&told) {
+        let claims = || claims.iter().chain(&told);
+        if claims().any(|(claim, _)| got < *claim) {
+            show(*person, book, oracle);
+        }
+        for (claim, why) in claims() {
             if got < *claim {
-                for order in book.orders().iter().filter(|order| order.payer == *person) {
-                    oracle.note(&format!("{order:?}"));
-                }
-                for payment in book.received(*person) {
-                    oracle.note(&format!("received {payment:?}"));
-                }
                 oracle.violation(format!(
                     "O6: person {person} has {got} tokens on chain, by {why} it is {claim}; channel {id}"
                 ));

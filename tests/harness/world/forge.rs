@@ -3,6 +3,8 @@
 use protocol_spec::{
     Amount, Digest, Domain, History, Op, SignedVoucher, SignerKey, Voucher, VoucherSignature, message::Frame,
 };
+#[cfg(test)]
+use protocol_spec::{ChannelId, Seq, Signature};
 
 /// Frames and vouchers kept for later.
 const KEPT_MAX: usize = 64;
@@ -34,6 +36,23 @@ pub(super) fn extended(like: &Voucher, (history, paid): (Digest, Amount), ops: &
 /// Signed, as it goes over the wire.
 pub(super) fn frame(key: &SignerKey, domain: &Domain, voucher: Voucher, ops: Vec<Op>) -> Frame {
     let signature = VoucherSignature::Direct(key.sign(&voucher.digest(domain)));
+    let voucher = SignedVoucher { voucher, signature };
+    Frame { voucher, ops }
+}
+
+/// With a sum and acknowledged sum of nothing, and a signature that nobody verifies.
+#[cfg(test)]
+pub(super) fn unsigned(channel_id: ChannelId, seq: u64, ack_seq: u64, ops: Vec<Op>) -> Frame {
+    let voucher = Voucher {
+        channel_id,
+        seq: Seq(seq),
+        paid: Amount::ZERO,
+        ack_seq: Seq(ack_seq),
+        ack_paid: Amount::ZERO,
+        locks: Digest::ZERO,
+        history: Digest::ZERO,
+    };
+    let signature = VoucherSignature::Direct(Signature([0; 65]));
     let voucher = SignedVoucher { voucher, signature };
     Frame { voucher, ops }
 }

@@ -70,13 +70,13 @@ impl Forwarding {
                         });
                     }
                 }
-                Op::LockConvert { id, .. } | Op::LockDrop { id } => self.is_over(channel, *id),
+                Op::LockConvert { id, .. } | Op::LockDrop { id } => self.end_given(channel, *id),
                 Op::Credit(_) | Op::Return(_) => {}
             }
         }
     }
 
-    fn is_over(&mut self, channel: ChannelId, lock_id: u64) {
+    fn end_given(&mut self, channel: ChannelId, lock_id: u64) {
         let of_id = |given: &&mut Given| given.channel == channel && given.lock.id == lock_id;
         self.given
             .iter_mut()
@@ -168,7 +168,7 @@ impl Forwarding {
                 ));
             }
         }
-        self.is_over(channel, lock_id);
+        self.end_given(channel, lock_id);
         Ok(())
     }
 }
@@ -176,28 +176,12 @@ impl Forwarding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol_spec::{Address, Payee, Payment, Signature, SignedVoucher, Voucher, VoucherSignature};
+    use crate::world::forge::unsigned as frame;
+    use protocol_spec::{Address, Payee, Payment};
 
     const PAYER: ChannelId = ChannelId([1; 32]);
     const PAYEE: ChannelId = ChannelId([2; 32]);
     const ID: PaymentId = PaymentId([3; 16]);
-
-    fn frame(channel_id: ChannelId, seq: u64, ack_seq: u64, ops: Vec<Op>) -> Frame {
-        let voucher = Voucher {
-            channel_id,
-            seq: Seq(seq),
-            paid: Amount::ZERO,
-            ack_seq: Seq(ack_seq),
-            ack_paid: Amount::ZERO,
-            locks: Digest::ZERO,
-            history: Digest::ZERO,
-        };
-        let signature = VoucherSignature::Direct(Signature([0; 65]));
-        Frame {
-            voucher: SignedVoucher { voucher, signature },
-            ops,
-        }
-    }
 
     fn lock(amount: u128, expiry: u64) -> Op {
         Op::LockAdd {

@@ -226,23 +226,11 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol_spec::{ChannelId, Digest, Signature, SignedVoucher, VoucherSignature};
+    use crate::world::forge::unsigned;
+    use protocol_spec::ChannelId;
 
-    fn first(ack_seq: Seq) -> Frame {
-        let voucher = Voucher {
-            channel_id: ChannelId([1; 32]),
-            seq: Seq(1),
-            paid: Amount::ZERO,
-            ack_seq,
-            ack_paid: Amount::ZERO,
-            locks: Digest::ZERO,
-            history: Digest::ZERO,
-        };
-        let signature = VoucherSignature::Direct(Signature([0; 65]));
-        Frame {
-            voucher: SignedVoucher { voucher, signature },
-            ops: Vec::new(),
-        }
+    fn first(ack_seq: u64) -> Frame {
+        unsigned(ChannelId([1; 32]), 1, ack_seq, Vec::new())
     }
 
     /// A client's voucher comes so long after a dispute, by clocks that jumped, and is acknowledged.
@@ -250,8 +238,8 @@ mod tests {
         let mut record = Record::default();
         record.disputed(Duration::ZERO);
         let now = UnixSeconds(lived.as_secs() + jumped_s);
-        record.client_sends(&first(Seq::NONE), now, lived)?;
-        record.hub_sends(&first(Seq(1)), now)
+        record.client_sends(&first(0), now, lived)?;
+        record.hub_sends(&first(1), now)
     }
 
     #[test]

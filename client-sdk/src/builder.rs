@@ -152,6 +152,14 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a signature may take. Default: 30 s. Until a signer has answered, or is given up and asked again later,
+    /// the client does nothing else: short for a signer that no person has to touch. A login also ends with
+    /// [`connect_timeout`](Self::connect_timeout).
+    pub fn sign_timeout(mut self, timeout: Duration) -> Self {
+        self.options.sign_timeout = timeout;
+        self
+    }
+
     /// How long chain operations wait. Default: 10 minutes.
     pub fn chain_timeout(mut self, timeout: Duration) -> Self {
         self.options.chain_timeout = timeout;

@@ -46,6 +46,12 @@ pub enum SignerError {
     Guard(String),
 }
 
+impl SignerError {
+    pub(crate) fn late() -> Self {
+        Self::Failed("no answer in time".to_owned())
+    }
+}
+
 /// The chain could not be read or written.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ChainError {

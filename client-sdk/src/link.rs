@@ -1,17 +1,18 @@
 //! One connection to the hub: dial, check the hub, log in, then move messages.
 
 use crate::{
-    ConnectError, Encoding, HubPin, Network, Stream, pin::Hub, signer::CheckedSigner, task::OwnedTask, tls,
+    ConnectError, Encoding, HubPin, Network, SignerError, Stream, pin::Hub, signer::CheckedSigner,
+    task::OwnedTask, tls,
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
 use protocol_spec::{
-    Login, limits,
+    Login, Signature, limits,
     message::{LoginCall, LoginReply, Message, Notification, Reply, Request, binary, json},
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
@@ -77,15 +78,22 @@ pub(crate) struct Dial {
     pub(crate) tls: Option<Connector>,
 }
 
-/// Connects and logs in within the time limit.
-pub(crate) async fn dial(dial: Dial) -> Result<Link, ConnectError> {
-    timeout(dial.timeout, login(dial))
+/// Connects and logs in within the time limit. Whoever is late is named: the hub, or the signer.
+pub(crate) async fn dial(mut dial: Dial) -> Result<Link, ConnectError> {
+    let deadline = Instant::now() + dial.timeout;
+    let late = |_| unreachable("no answer in time");
+    let (socket, hub, statement) = timeout_at(deadline, challenge(&dial)).await.map_err(late)??;
+    let digest = statement.digest(&hub.domain);
+    let signature = timeout_at(deadline, dial.signer.sign(&digest))
         .await
-        .map_err(|_| ConnectError::Unreachable("no answer in time".to_owned()))?
+        .map_err(|_| SignerError::late())??;
+    let logging_in = login(dial, socket, hub, signature);
+    timeout_at(deadline, logging_in).await.map_err(late)?
 }
 
-async fn login(mut dial: Dial) -> Result<Link, ConnectError> {
-    let mut socket = open(&dial).await?;
+/// The hub's facts, once they are checked, and what is to be signed for it.
+async fn challenge(dial: &Dial) -> Result<(Socket, Hub, Login), ConnectError> {
+    let mut socket = open(dial).await?;
     let challenge = match receive(&mut socket).await? {
         Message::Notification(notification) => match *notification {
             Notification::Challenge(challenge) => challenge,
@@ -100,7 +108,10 @@ async fn login(mut dial: Dial) -> Result<Link, ConnectError> {
         signer: dial.signer.address(),
         protocol: dial.encoding.subprotocol().to_owned(),
     };
-    let signature = dial.signer.sign(&statement.digest(&hub.domain)).await?;
+    Ok((socket, hub, statement))
+}
+
+async fn login(dial: Dial, mut socket: Socket, hub: Hub, signature: Signature) -> Result<Link, ConnectError> {
     let call = Request::Login(LoginCall {
         signer: dial.signer.address(),
         signature,

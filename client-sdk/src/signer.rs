@@ -117,7 +117,7 @@ impl CheckedSigner {
     pub(crate) async fn sign(&mut self, digest: &Digest) -> Result<Signature, SignerError> {
         let signature = tokio::time::timeout(self.timeout, self.signer.sign(digest))
             .await
-            .map_err(|_| SignerError::Failed("no answer in time".to_owned()))??;
+            .map_err(|_| SignerError::late())??;
         match &self.key {
             Some(key) => key
                 .verify(digest, &signature)

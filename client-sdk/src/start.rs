@@ -116,7 +116,7 @@ async fn met_or_not(
 }
 
 /// Who can sign `Register` for an owner account; the first one owns the channels that are opened.
-fn owners(options: &Options, signer: Arc<dyn VoucherSigner>) -> Vec<Arc<dyn VoucherSigner>> {
+fn owners(options: &Options, signer: Arc<dyn VoucherSigner>) -> Vec<CheckedSigner> {
     let sender = options
         .sender
         .clone()
@@ -127,6 +127,7 @@ fn owners(options: &Options, signer: Arc<dyn VoucherSigner>) -> Vec<Arc<dyn Vouc
         .into_iter()
         .chain(sender)
         .chain([signer])
+        .map(|signer| CheckedSigner::new(signer, options.sign_timeout))
         .collect()
 }
 

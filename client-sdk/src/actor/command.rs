@@ -3,7 +3,7 @@
 use super::{Actor, LockOrder, PayReply, ReleaseOrder, entry::Entry, locks::HeldReply, pay::later};
 use crate::{
     ChannelError, ClientEvent, ConnectError, LockedReceived, PayOptions, PaymentState, ReceivedPayment,
-    Store, StoreError, StreamError, VoucherSigner,
+    Store, StoreError, StreamError,
     board::Publisher,
     chain::ChainAccess,
     link::{Dial, Link},
@@ -136,7 +136,7 @@ pub(crate) struct Setup {
     pub(crate) options: Options,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) chain: Option<ChainAccess>,
-    pub(crate) owners: Vec<Arc<dyn VoucherSigner>>,
+    pub(crate) owners: Vec<CheckedSigner>,
     pub(crate) redial: Dial,
     pub(crate) inbox: mpsc::Receiver<Command>,
     pub(crate) publish: Publisher,

@@ -33,7 +33,7 @@ pub(crate) use retries::Retries;
 pub(crate) use view::View;
 
 use crate::{
-    ClientEvent, ConnectError, Paid, PayError, Store, StoreError, VoucherSigner,
+    ClientEvent, ConnectError, Paid, PayError, Store, StoreError,
     board::Publisher,
     chain::Reading,
     link::Dial,
@@ -95,7 +95,7 @@ impl Outcome {
 pub(crate) struct Actor {
     options: Options,
     store: Arc<dyn Store>,
-    owners: Vec<Arc<dyn VoucherSigner>>,
+    owners: Vec<CheckedSigner>,
     redial: Dial,
     inbox: mpsc::Receiver<Command>,
     publish: Publisher,

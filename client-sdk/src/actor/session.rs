@@ -24,10 +24,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 /// Between attempts to register or resume a channel that the hub refused.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -265,12 +262,16 @@ impl Actor {
                 channel_id: id,
                 server: self.hub.pin.server.clone(),
             };
-            let owner = self.owners.iter().find(|owner| owner.address() == config.client);
+            let owner = self
+                .owners
+                .iter_mut()
+                .find(|owner| owner.address() == config.client);
             let owner_signature = match owner {
                 Some(owner) => {
                     let digest = statement.digest(&self.hub.domain);
-                    let signed = timeout(self.options.sign_timeout, owner.sign(&digest)).await;
-                    signed.ok().and_then(Result::ok)
+                    let signed = owner.sign(&digest).await;
+                    let failed = |error: &_| tracing::warn!(channel = %id, %error, "the owner's signer");
+                    signed.inspect_err(failed).ok()
                 }
                 None => None,
             };

@@ -194,10 +194,13 @@ fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Reques
             hub.state().consented.push(call.lock_id);
             Ok(Reply::Done(Empty {}))
         }
-        Request::Register(call) => Ok(Reply::Channel(Box::new(info_of(
-            hub,
-            &call.config.id(&hub.domain),
-        )))),
+        Request::Register(call) => {
+            hub.state().owners.push(call.owner_signature);
+            Ok(Reply::Channel(Box::new(info_of(
+                hub,
+                &call.config.id(&hub.domain),
+            ))))
+        }
         Request::Channel(call) => Ok(Reply::Channel(Box::new(info_of(hub, &call.channel_id)))),
         Request::Resume(call) => {
             let mut state = hub.state();

@@ -2,7 +2,7 @@
 
 use client_sdk::{Amount, ChannelId, PaymentId, ReturnReason};
 use protocol_spec::{
-    Channel, Seq, SignedVoucher, UnixSeconds,
+    Channel, Seq, Signature, SignedVoucher, UnixSeconds,
     message::{Frame, Notification, Reveal},
 };
 use std::collections::HashMap;
@@ -107,6 +107,8 @@ pub struct State {
     pub consented: Vec<u64>,
     /// Logins so far.
     pub logins: u64,
+    /// What the owners of channels signed for `register`, if anything.
+    pub owners: Vec<Option<Signature>>,
     /// It presents itself under another name.
     pub renamed: bool,
     /// Its database is an old one, and it knows: it adopts what it is shown.
@@ -149,6 +151,7 @@ impl Default for State {
             reveals: Vec::new(),
             consented: Vec::new(),
             logins: 0,
+            owners: Vec::new(),
             renamed: false,
             rolled_back: false,
             hides_locks: false,

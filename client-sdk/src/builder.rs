@@ -146,7 +146,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long `pay` waits before it returns `NotSent` or `Unknown`. Default: 30 s.
+    /// How long `pay` waits before it returns `NotSent` or `Unknown`. Default: 30 s. What `pay_locked` has not signed within this
+    /// time is `NotSent`; a lock that is signed is waited for as long as it lives.
     pub fn pay_timeout(mut self, timeout: Duration) -> Self {
         self.options.pay_timeout = timeout;
         self

@@ -57,7 +57,7 @@ impl Client {
     /// An ERC-20 deposit is approved first. Needs an RPC endpoint and a sender.
     ///
     /// Errors: [`ChannelError::Offline`] when there is no connection within the time of a connect: nothing is paid into a channel
-    /// with a hub that is away.
+    /// with a hub that is away. When the transaction cannot be made no channel is kept; once it may have been sent one is.
     ///
     /// Cancel safe in this sense: once the transaction is sent, the store knows the channel and it comes up by itself.
     pub async fn open(&self, deposit: impl IntoAmount) -> Result<ChannelHandle, ChannelError> {
@@ -91,8 +91,10 @@ impl Client {
             challenge_period_s: hub.challenge_period_s,
             salt: Digest(self.inner.options.ports.random()),
         };
-        let handle = self.attach(config.clone()).await?;
-        chain.open(&config, deposit.into_amount()).await?;
+        // What cannot be opened leaves no channel behind; what may be mined is in the store before.
+        let opening = chain.prepare_open(&config, deposit.into_amount()).await?;
+        let handle = self.attach(config).await?;
+        chain.send_prepared(&opening).await?;
         handle.wait_live().await?;
         Ok(handle)
     }
@@ -133,6 +135,8 @@ impl Client {
     /// a voucher without the lock, which takes two round trips: the money is back, and a direct payment may be tried.
     /// [`PayError::NotPaid`] when a dispute has closed the channel and the lock was not opened there.
     /// [`PayError::Unknown`] when it was neither opened nor given up for good in time.
+    /// [`PayError::NotSent`] when it could not be signed within `pay_timeout`, [`PayError::Invoice`] when the invoice has expired
+    /// before: nothing was signed. [`PayError::DuplicateId`] for every id used before.
     pub async fn pay_locked(
         &self,
         invoice: &SignedInvoice,
@@ -180,15 +184,16 @@ impl Client {
         ChannelHandle::new(self.clone(), id)
     }
 
-    /// The channel of the default token that `pay` uses: not closed, healthy before frozen.
+    /// The channel of the default token that `pay` uses: open, else frozen, else one that is being opened, else one that is being
+    /// closed. One that is being opened may never come to be: it hides none that is frozen.
     #[must_use]
     pub fn default_channel(&self) -> Option<ChannelHandle> {
         let view = self.view();
         let rank = |channel: &&ChannelView| match (channel.phase, &channel.health) {
             ("open", Health::Good) => 0,
-            ("opening", Health::Good) => 1,
             ("closing" | "disputed", _) => 3,
-            _ => 2,
+            ("opening", Health::Good) => 2,
+            _ => 1,
         };
         let token = self.inner.options.token;
         let channels = view.channels.values();
@@ -376,10 +381,36 @@ impl Client {
 
 /// An answer of another kind than the question's: the hub's fault.
 pub(crate) fn unexpected(reply: &Reply) -> ChannelError {
-    let mut text = format!("{reply:?}");
-    text.truncate(80);
+    let text: String = format!("{reply:?}").chars().take(80).collect();
     ChannelError::Hub(RpcError::because(
         protocol_spec::message::ErrorCode::Internal,
         format!("answer of another kind: {text}"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol_spec::UnixSeconds;
+
+    /// A hub may put anything into its answers.
+    #[test]
+    fn an_answer_of_another_kind_is_told_in_any_alphabet() {
+        for shift in ["", "x"] {
+            let info = HubInfo {
+                server: format!("{shift}{}", "é".repeat(100)),
+                chain_id: 1,
+                adjudicator: Address::ZERO,
+                hub: Address::ZERO,
+                hub_signer: Address::ZERO,
+                hub_public_key: Vec::new(),
+                tokens: Vec::new(),
+                challenge_period_s: 0,
+                confirmations: 0,
+                now: UnixSeconds(0),
+            };
+            let told = unexpected(&Reply::Info(Box::new(info))).to_string();
+            assert!(told.contains("éé"), "{told}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub(crate) fn of(channel: &Channel, domain: &Domain, own: Option<SignedVoucher>)
         received,
         sent,
         deposits: (funds.client_deposit, funds.hub_deposit),
+        never_locked: channel.sent().newest_lock == 0,
     }
 }
 

@@ -1,8 +1,8 @@
 //! One connection to the hub: dial, check the hub, log in, then move messages.
 
 use crate::{
-    ConnectError, Encoding, HubPin, Network, SignerError, Stream, pin::Hub, signer::CheckedSigner,
-    task::OwnedTask, tls,
+    ConnectError, Encoding, HubPin, Network, SignerError, Stream, actor::later, pin::Hub,
+    signer::CheckedSigner, task::OwnedTask, tls,
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
 use protocol_spec::{
@@ -12,7 +12,7 @@ use protocol_spec::{
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{sleep, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
@@ -80,7 +80,7 @@ pub(crate) struct Dial {
 
 /// Connects and logs in within the time limit. Whoever is late is named: the hub, or the signer.
 pub(crate) async fn dial(mut dial: Dial) -> Result<Link, ConnectError> {
-    let deadline = Instant::now() + dial.timeout;
+    let deadline = later(dial.timeout);
     let late = |_| unreachable("no answer in time");
     let (socket, hub, statement) = timeout_at(deadline, challenge(&dial)).await.map_err(late)??;
     let digest = statement.digest(&hub.domain);

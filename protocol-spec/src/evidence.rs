@@ -43,6 +43,10 @@ pub struct Evidence {
     pub sent: DirectionEvidence,
     /// Confirmed deposits as `side` knows them, gross: client, hub.
     pub deposits: (Amount, Amount),
+    /// True when `side` never made a lock in this channel. Otherwise, and when a file does not say, older vouchers of its own
+    /// may hold locks that were given up since, which only the newest of `received` ends (R10, R21).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_locked: bool,
 }
 
 impl DirectionEvidence {

@@ -3,14 +3,14 @@
 //! Rows of payments stay as they were: what became of one follows from its row and from what the chain holds. So a close that is
 //! undone (R25) takes back what was said.
 
-use super::{Actor, Outcome, entry::Entry, entry::cost, locks::LockReply, pay::outcome};
+use super::{Actor, Outcome, entry::Entry, entry::cost, pay::outcome};
 use crate::{
-    ChannelError, LockedReceived, PayError, PaymentState,
+    ChannelError, LockedPaid, LockedReceived, Paid, PayError, PaymentState,
     chain::{Seen, Shown},
     store::rows::{self, Closing, PaymentRow},
 };
 use protocol_spec::{
-    Amount, Channel, ChannelId, Digest, Lock, Reject, Seq,
+    Amount, Channel, ChannelId, Lock, Reject, Seq,
     canary::{Canary, planted},
     channel::Phase,
 };
@@ -22,8 +22,8 @@ pub(super) const CLOSED: Reject = Reject::ChannelNotOpen { phase: "closed" };
 /// What is to be told of payments that have ended.
 #[derive(Default)]
 struct Ended {
-    direct: Vec<Outcome>,
-    locked: Vec<(LockReply, PayError)>,
+    direct: Vec<Outcome<Paid>>,
+    locked: Vec<Outcome<LockedPaid>>,
     /// What comes back of what was spent.
     back: Amount,
 }
@@ -88,9 +88,7 @@ impl Actor {
         entry.back_by_close = ended.back;
         self.spent = self.spent.saturating_minus(ended.back);
         self.outcomes.extend(ended.direct);
-        for (reply, error) in ended.locked {
-            self.after_commit(reply, Err(error));
-        }
+        self.lock_outcomes.extend(ended.locked);
         self.fail_unsigned(id, || PayError::Refused(CLOSED));
     }
 
@@ -113,20 +111,11 @@ impl Actor {
             }
         }
         self.release_waiting(id);
-        let waiting = self.accepting.keys().chain(self.releasing.keys());
-        let waiting: BTreeSet<Digest> = waiting.chain(self.holding.keys()).copied().collect();
-        for hash in waiting {
-            let row = self
-                .invoices
-                .get(&hash)
-                .filter(|row| row.invoice.channel_id == *id);
-            let Some(paid) = row.map(|row| row.paid.clone()) else {
-                continue;
-            };
-            self.answer_invoice(&hash, &paid.ok_or(ChannelError::Refused(CLOSED)));
-            for reply in self.holding.remove(&hash).unwrap_or_default() {
-                self.after_commit(reply, Err(ChannelError::Refused(CLOSED)));
+        for hash in self.awaited(id) {
+            if let Some(paid) = self.invoices.get(&hash).and_then(|row| row.paid.clone()) {
+                self.answer_invoice(&hash, &Ok(paid));
             }
+            self.fail_invoice(&hash, &ChannelError::Refused(CLOSED));
         }
     }
 }
@@ -182,7 +171,10 @@ impl Entry {
             if let Some(reply) = locked.reply.take()
                 && let Err(error) = outcome(&row.channel_id, &row.payment, &state)
             {
-                ended.locked.push((reply, error));
+                ended.locked.push(Outcome {
+                    reply,
+                    result: Err(error),
+                });
             }
         }
         ended
@@ -243,7 +235,7 @@ impl Closing {
 mod tests {
     use super::*;
     use crate::store::rows::OwnLock;
-    use protocol_spec::{Payee, Payment, PaymentId, ReturnReason, UnixSeconds, Witness};
+    use protocol_spec::{Digest, Payee, Payment, PaymentId, ReturnReason, UnixSeconds, Witness};
 
     const SEQ: Seq = Seq(5);
     const COST: u128 = 100;

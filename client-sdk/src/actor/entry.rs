@@ -11,12 +11,12 @@ use super::{
     stream::StreamState,
 };
 use crate::{
-    FaultKind, HubFault, PayError,
+    ChannelError, FaultKind, HubFault, LockedPaid, Paid, PayError,
     store::rows::{Closing, CreditRow, LockRow, PaymentRow},
 };
 use protocol_spec::{
-    Address, Amount, Channel, ChannelId, Lock, LockSet, Op, Payee, Payment, PaymentId, Seq, Side, Signature,
-    SignedVoucher, UnixSeconds, Voucher, VoucherSignature,
+    Address, Amount, Channel, ChannelId, Digest, Lock, LockSet, Op, Payee, Payment, PaymentId, Seq, Side,
+    Signature, SignedVoucher, UnixSeconds, Voucher, VoucherSignature,
     channel::{LockKey, Phase},
     message::Frame,
 };
@@ -174,7 +174,7 @@ pub(super) struct Entry {
     /// The first of them that the chain does not cover yet, and why it waits until that is told.
     pub(super) held_first: Option<Seq>,
     pub(super) held_why: Option<String>,
-    /// More frames came than are held while the view of the chain is too old.
+    /// Frames were dropped, or are asked for again: none that comes fits until the hub has answered a `resume`.
     pub(super) missed: bool,
     /// Endpoints disagree whether it is closed.
     pub(super) doubted: bool,
@@ -285,14 +285,24 @@ impl Entry {
             && fault.is_none_or(|fault| fault.kind == FaultKind::RolledBack)
     }
 
-    /// What waits for the chain is asked for again. The hub sends it together with what follows the newest voucher that was
-    /// accepted: one that is accepted by itself meanwhile would make that a wrong sum.
-    pub(super) fn forget_held(&mut self) {
+    /// Everything after the newest voucher that was accepted comes with the answer to the next `resume`, perhaps in one frame:
+    /// a voucher that is accepted by itself meanwhile would make that a wrong sum.
+    pub(super) fn miss(&mut self) {
         self.held.clear();
         self.held_since = None;
         self.held_first = None;
         self.held_why = None;
-        self.missed = false;
+        self.missed = true;
+    }
+
+    /// Why nobody need wait for the invoice on `hash`: the channel is frozen. What opens its lock may be known, though: then the
+    /// money is still collected on chain.
+    pub(super) fn frozen_for(&self, hash: &Digest) -> Option<ChannelError> {
+        let locks = &self.channel.received().locks;
+        let mut known = self.channel.known_witnesses();
+        let opened = known.any(|(id, _)| locks.lock(id).is_some_and(|lock| lock.hash == *hash));
+        let fault = self.fault.clone().filter(|_| !opened);
+        fault.map(ChannelError::Frozen)
     }
 
     /// The own locks as the own voucher `seq` has them, which is the newest or followed by frames that are kept.
@@ -313,10 +323,10 @@ impl Entry {
 
     /// True while the payment waits to be signed.
     pub(super) fn waits(&self, id: &PaymentId) -> bool {
-        let quoting = self.quoting.values().flatten();
-        quoting
-            .chain(&self.queue)
-            .any(|order| order.payment.payment_id == *id)
+        let direct = self.quoting.values().flatten().chain(&self.queue);
+        let locked = self.lock_queue.iter().map(|order| order.payment_id);
+        let mut ids = direct.map(|order| order.payment.payment_id).chain(locked);
+        ids.any(|waiting| waiting == *id)
     }
 
     /// Confirmed deposit plus everything received: what percent limits refer to.
@@ -352,7 +362,7 @@ impl Entry {
     }
 
     /// Ends the payments that wait to be signed.
-    pub(super) fn fail_waiting(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome>) {
+    pub(super) fn fail_waiting(&mut self, why: impl Fn() -> PayError, outcomes: &mut Vec<Outcome<Paid>>) {
         let quoting = std::mem::take(&mut self.quoting).into_values().flatten();
         let queue = std::mem::take(&mut self.queue);
         self.queued = Amount::ZERO;
@@ -366,8 +376,13 @@ impl Entry {
         }
     }
 
-    /// Ends the wait for direct payments that are signed: what becomes of them is unknown.
-    pub(super) fn fail_signed(&mut self, outcomes: &mut Vec<Outcome>) {
+    /// Ends the wait for payments that are signed: what becomes of them is unknown; of a locked one the chain may still show a
+    /// witness.
+    pub(super) fn fail_signed(
+        &mut self,
+        outcomes: &mut Vec<Outcome<Paid>>,
+        lock_outcomes: &mut Vec<Outcome<LockedPaid>>,
+    ) {
         for (payment_id, open) in &mut self.open {
             for reply in open.replies.drain(..) {
                 outcomes.push(Outcome {
@@ -377,6 +392,13 @@ impl Entry {
                     }),
                 });
             }
+        }
+        for locked in self.locked.values_mut() {
+            let payment_id = locked.row.payment.payment_id;
+            lock_outcomes.extend(locked.reply.take().map(|reply| Outcome {
+                reply,
+                result: Err(PayError::Unknown { payment_id }),
+            }));
         }
     }
 }

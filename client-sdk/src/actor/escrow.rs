@@ -45,6 +45,9 @@ impl Actor {
             return self.after_commit(reply, Err(CLOSED.into()));
         }
         let entry = self.entries.get(&id);
+        if let Some(fault) = entry.and_then(|entry| entry.fault.clone()) {
+            return self.after_commit(reply, Err(ChannelError::Frozen(fault)));
+        }
         match entry.and_then(|entry| entry.held_for(&hash).next()) {
             Some((lock, payment_id)) => {
                 let held = held(&id, lock, payment_id);
@@ -96,7 +99,9 @@ impl Actor {
         entry.dirty = true;
         entry.evidence_due = true;
         if !entry.live() {
-            return self.after_commit(reply, Err(ChannelError::Offline));
+            // What is stored is collected on chain in any case.
+            let frozen = entry.fault.clone().map(ChannelError::Frozen);
+            return self.after_commit(reply, Err(frozen.unwrap_or(ChannelError::Offline)));
         }
         entry
             .lock_news

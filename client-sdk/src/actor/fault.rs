@@ -34,22 +34,24 @@ impl Actor {
             channel: *id,
             fault: fault.clone(),
         };
-        let locked = entry.locked.values_mut().filter_map(|locked| {
-            let reply = locked.reply.take()?;
-            Some((reply, locked.row.payment.payment_id))
-        });
-        let locked: Vec<_> = locked.collect();
-        entry.fail_signed(&mut self.outcomes);
+        entry.fail_signed(&mut self.outcomes, &mut self.lock_outcomes);
         entry.fail_cooperation(&fault);
         self.fail_unsigned(id, why);
-        // Signed: the chain may still show a witness.
-        for (reply, payment_id) in locked {
-            self.after_commit(reply, Err(PayError::Unknown { payment_id }));
-        }
+        self.fail_invoices(id);
         self.emit(ClientEvent::HubMisbehaved {
             channel_id: *id,
             fault,
         });
+    }
+
+    /// Ends the waits for invoices that the hub cannot be expected to pay any more.
+    fn fail_invoices(&mut self, id: &ChannelId) {
+        for hash in self.awaited(id) {
+            let entry = self.entries.get(id);
+            if let Some(frozen) = entry.and_then(|entry| entry.frozen_for(&hash)) {
+                self.fail_invoice(&hash, &frozen);
+            }
+        }
     }
 
     /// Ends what waits to be signed, locks too.
@@ -60,7 +62,7 @@ impl Actor {
         self.spent = self.spent.saturating_minus(entry.queued);
         entry.fail_waiting(&why, &mut self.outcomes);
         for order in std::mem::take(&mut entry.lock_queue) {
-            self.after_commit(order.reply, Err(why()));
+            self.answer_lock(order.reply, Err(why()));
         }
     }
 }

@@ -17,7 +17,7 @@ use protocol_spec::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Frames that wait for a newer view of the chain; beyond that they are asked for again by a new connection.
+/// Frames that wait for a newer view of the chain; beyond that they are asked for again.
 const HELD_MAX: usize = 1024;
 /// A frame that waits for longer is told: an honest hub's comes true as soon as the chain is read.
 const HELD_TOLD_AFTER: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ impl Actor {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if entry.fault.is_some() {
+        if entry.fault.is_some() || entry.missed {
             return;
         }
         if !entry.held.is_empty() {
@@ -45,9 +45,8 @@ impl Actor {
             entry.held.push_back(frame);
             let full = entry.held.len() > HELD_MAX;
             if full && entry.sight == Sight::Stale {
-                // The connection would be of no more use: the newest is asked for again once the chain is seen.
-                entry.held.pop_back();
-                entry.missed = true;
+                // A new connection would be of no more use: all is asked for again once the chain is seen.
+                entry.miss();
                 return false;
             }
             full
@@ -72,7 +71,7 @@ impl Actor {
             let Some(entry) = self.entries.get_mut(id) else {
                 return;
             };
-            if entry.fault.is_some() {
+            if entry.fault.is_some() || entry.missed {
                 return;
             }
             if !entry.held.is_empty() {
@@ -148,7 +147,7 @@ impl Actor {
             }
             Ok(Accepted::Duplicate) => {}
             // R6: we signed a close or saw a dispute. The hub sends it again after a resume.
-            Err(Reject::ChannelNotOpen { .. }) => {}
+            Err(Reject::ChannelNotOpen { .. }) => entry.miss(),
             // Our view of the chain may be behind the hub's: wait for it before judging.
             Err(
                 reject @ (Reject::BalanceExceeded { .. }

@@ -28,12 +28,13 @@ mod wake;
 
 pub(crate) use command::{Command, CooperativeKind, PayOrder, Setup, Signed};
 pub(crate) use escrow::ReleaseOrder;
-pub(crate) use locks::LockOrder;
+pub(crate) use locks::{INVOICE_EXPIRED, LockOrder};
+pub(crate) use pay::later;
 pub(crate) use retries::Retries;
 pub(crate) use view::View;
 
 use crate::{
-    ClientEvent, ConnectError, Paid, PayError, Store, StoreError,
+    ClientEvent, ConnectError, LockedPaid, Paid, PayError, Store, StoreError,
     board::Publisher,
     chain::Reading,
     link::Dial,
@@ -50,7 +51,7 @@ use defence::Defences;
 use entry::Entry;
 use locks::{AcceptReply, HeldReply};
 use protocol_spec::{
-    Amount, ChannelId, Digest, Signature, SigningGuard,
+    Amount, ChannelId, Digest, PaymentId, Signature, SigningGuard,
     canary::{Canary, planted},
     channel::Clock,
     message::{Message, Reply, Request, RpcError},
@@ -73,21 +74,29 @@ const SWEEP: Duration = Duration::from_millis(100);
 
 type PayReply = oneshot::Sender<Result<Paid, PayError>>;
 
-/// What is told to a caller once the turn's commit is durable.
-struct Outcome {
-    reply: PayReply,
-    result: Result<Paid, PayError>,
+/// What is told to a payer once the turn's commit is durable.
+struct Outcome<T> {
+    reply: oneshot::Sender<Result<T, PayError>>,
+    result: Result<T, PayError>,
 }
 
-impl Outcome {
-    /// What it comes to when that commit failed: what was decided is not stored, and nobody may rely on it.
-    fn never_stored(mut self) -> Self {
-        if let Ok(Paid { payment_id, .. })
-        | Err(PayError::Bounced { payment_id, .. } | PayError::NotPaid { payment_id }) = self.result
-        {
+impl<T> Outcome<T> {
+    fn tell(self) {
+        // The caller may have dropped its future.
+        let _ = self.reply.send(self.result);
+    }
+
+    /// Tells what it comes to when that commit failed: what was decided is not stored, and nobody may rely on it.
+    fn tell_unstored(mut self, id: fn(&T) -> PaymentId) {
+        let decided = match &self.result {
+            Ok(paid) => Some(id(paid)),
+            Err(PayError::Bounced { payment_id, .. } | PayError::NotPaid { payment_id }) => Some(*payment_id),
+            Err(_) => None,
+        };
+        if let Some(payment_id) = decided {
             self.result = Err(PayError::Unknown { payment_id });
         }
-        self
+        self.tell();
     }
 }
 
@@ -127,7 +136,8 @@ pub(crate) struct Actor {
     defences: Defences,
     /// Changes to be stored before anything of this turn is told or sent.
     batch: Vec<Write>,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<Outcome<Paid>>,
+    lock_outcomes: Vec<Outcome<LockedPaid>>,
     /// Other answers that speak of what is stored with this turn.
     told: Vec<Box<dyn FnOnce() + Send + Sync>>,
     /// Events of this turn, told after its commit.
@@ -202,6 +212,7 @@ impl Actor {
             defences,
             batch: Vec::new(),
             outcomes: Vec::new(),
+            lock_outcomes: Vec::new(),
             told: Vec::new(),
             news: Vec::new(),
             next_sweep: Instant::now(),
@@ -262,10 +273,12 @@ impl Actor {
             // Nobody may be listening.
             let _ = self.events.send(event);
         }
-        for outcome in std::mem::take(&mut self.outcomes) {
-            // The caller may have dropped its future.
-            let _ = outcome.reply.send(outcome.result);
-        }
+        std::mem::take(&mut self.outcomes)
+            .into_iter()
+            .for_each(Outcome::tell);
+        std::mem::take(&mut self.lock_outcomes)
+            .into_iter()
+            .for_each(Outcome::tell);
         for tell in std::mem::take(&mut self.told) {
             tell();
         }
@@ -335,13 +348,15 @@ impl Actor {
         self.fail_waiting_releases();
         for entry in self.entries.values_mut() {
             entry.fail_waiting(|| PayError::Stopped(why.to_owned()), &mut self.outcomes);
-            entry.fail_signed(&mut self.outcomes);
+            entry.fail_signed(&mut self.outcomes, &mut self.lock_outcomes);
             entry.fail_stream(crate::StreamError::Stopped(why.to_owned()));
         }
         // What is left is of a turn whose commit failed, or never came; events of it follow from the store after a restart.
         for outcome in std::mem::take(&mut self.outcomes) {
-            let outcome = outcome.never_stored();
-            let _ = outcome.reply.send(outcome.result);
+            outcome.tell_unstored(|paid| paid.payment_id);
+        }
+        for outcome in std::mem::take(&mut self.lock_outcomes) {
+            outcome.tell_unstored(|paid| paid.payment_id);
         }
         self.publish.stop(why);
         let waiting = std::mem::take(&mut self.stopping);

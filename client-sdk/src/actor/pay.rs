@@ -121,6 +121,11 @@ impl Actor {
                 return Ok(None);
             }
         }
+        // It waits as a lock.
+        if self.entries.values().any(|entry| entry.waits(&id)) {
+            self.refuse(order.reply, PayError::DuplicateId { payment_id: id });
+            return Ok(None);
+        }
         let Some(row) = self.payment_row(&id).await? else {
             return Ok(Some(order));
         };
@@ -274,7 +279,7 @@ pub(super) fn outcome(
 }
 
 /// The instant `duration` from now; now itself if that is beyond the end of time.
-pub(super) fn later(duration: std::time::Duration) -> Instant {
+pub(crate) fn later(duration: std::time::Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(duration).unwrap_or(now)
 }

@@ -29,7 +29,7 @@ impl Entry {
 impl Actor {
     pub(super) fn resumed(&mut self, id: ChannelId, reply: ResumeReply) {
         self.hub_channel(&reply.channel);
-        // A frame that came meanwhile may have frozen the channel, or it is closed: it must not become live.
+        // A receipt that came meanwhile may have frozen the channel, or it is closed: it must not become live.
         if !self.entries.get(&id).is_some_and(Entry::resumable) {
             return;
         }
@@ -78,6 +78,7 @@ impl Actor {
             }
             entry.accepted = accepted;
             entry.session = Session::Live;
+            entry.missed = false;
             entry.retries.works();
             if entry
                 .fault
@@ -149,7 +150,6 @@ impl Actor {
         entry.credits_lost_until = entry.channel.received().seq;
         entry.own_newest = Some(newest.clone());
         entry.acknowledged = Some(newest);
-        entry.forget_held();
         entry.dirty = true;
         let guarded = self.guard.permit(*id, seq, own.digest());
         guarded.map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 use super::{
     Actor,
     entry::{Entry, QuoteKey},
+    issue::may_sign,
     pay::later,
 };
 use crate::{
@@ -177,7 +178,7 @@ impl Actor {
         self.fail_releases(|| ChannelError::Offline, |_| true);
     }
 
-    /// Dials when it is time, and retries refused channels.
+    /// Dials when it is time, retries refused channels, and resumes those that missed something as soon as it is of use.
     pub(super) fn retry(&mut self) {
         let now = Instant::now();
         if let LinkState::Down(until) = self.link
@@ -185,7 +186,10 @@ impl Actor {
         {
             self.link = LinkState::Dialing(OwnedTask::spawn(dial(self.redial.clone())));
         }
-        let due = |entry: &Entry| matches!(entry.session, Session::Retry(at) if at <= now);
+        let due = |entry: &Entry| match entry.session {
+            Session::Retry(at) => at <= now,
+            _ => entry.missed && may_sign(entry),
+        };
         let due = self.entries.iter().filter(|(_, entry)| due(entry));
         let due: Vec<ChannelId> = due.map(|(id, _)| *id).collect();
         for id in due {
@@ -319,7 +323,7 @@ impl Actor {
             return;
         };
         entry.session = session;
-        entry.forget_held();
+        entry.miss();
         let shown = sent.as_ref().map_or(Seq::NONE, |own| own.voucher.seq);
         let (received_locks, sent_locks) = match session {
             Session::Resyncing => shown_locks(&entry.channel.received().locks, &entry.locks_at(shown)),

@@ -71,7 +71,6 @@ impl Actor {
         }
         for id in fresh {
             self.retry_held(&id);
-            self.ask_missed(id);
         }
         for id in good {
             self.open_locks(&id);
@@ -99,17 +98,6 @@ impl Actor {
         }
         for order in releases {
             self.after_commit(order.reply, Err(ChannelError::ChainStale));
-        }
-    }
-
-    /// More came than was held: the hub still has what was not acknowledged, and sends it again.
-    fn ask_missed(&mut self, id: ChannelId) {
-        let missed = self
-            .entries
-            .get_mut(&id)
-            .is_some_and(|entry| entry.live() && std::mem::take(&mut entry.missed));
-        if missed {
-            self.start_session(id);
         }
     }
 

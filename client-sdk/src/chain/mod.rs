@@ -7,7 +7,7 @@ mod node;
 mod send;
 
 pub(crate) use merge::Panel;
-pub(crate) use send::Urgency;
+pub(crate) use send::{Signed, Urgency};
 
 use crate::{ChainError, Rpc};
 use alloy::{
@@ -260,16 +260,18 @@ impl ChainAccess {
         })
     }
 
-    /// `open(config, amount)`, with `approve` for a token.
-    pub(crate) fn open<'a>(
+    /// `open(config, amount)`, signed and not sent, after `approve` for a token.
+    pub(crate) fn prepare_open<'a>(
         &'a self,
         config: &'a Config,
         amount: Amount,
-    ) -> BoxFuture<'a, Result<B256, ChainError>> {
-        Box::pin(async move {
-            self.fund(config.token, amount, calls::open(config, amount.0).abi_encode())
-                .await
-        })
+    ) -> BoxFuture<'a, Result<Signed, ChainError>> {
+        Box::pin(self.funding(config.token, amount, calls::open(config, amount.0).abi_encode()))
+    }
+
+    /// Sends what was prepared, and waits until it is mined.
+    pub(crate) fn send_prepared<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<B256, ChainError>> {
+        Box::pin(self.broadcast_signed(signed))
     }
 
     /// `deposit(config, amount)`, with `approve` for a token.
@@ -279,12 +281,9 @@ impl ChainAccess {
         amount: Amount,
     ) -> BoxFuture<'a, Result<B256, ChainError>> {
         Box::pin(async move {
-            self.fund(
-                config.token,
-                amount,
-                calls::deposit(config, amount.0).abi_encode(),
-            )
-            .await
+            let data = calls::deposit(config, amount.0).abi_encode();
+            let signed = self.funding(config.token, amount, data).await?;
+            self.broadcast_signed(&signed).await
         })
     }
 

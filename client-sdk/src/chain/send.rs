@@ -160,25 +160,26 @@ struct Offered {
 }
 
 /// A signed transaction.
-struct Signed {
+pub(crate) struct Signed {
     raw: Vec<u8>,
     hash: B256,
 }
 
 impl ChainAccess {
-    pub(super) async fn fund(
+    /// A signed call that takes `amount` from the sender, once the token's `approve` is mined. Nothing of the call is sent.
+    pub(super) async fn funding(
         &self,
         token: Address,
         amount: Amount,
         data: Vec<u8>,
-    ) -> Result<B256, ChainError> {
+    ) -> Result<Signed, ChainError> {
         let native = token == Address::ZERO;
         if !native && !amount.is_zero() {
             self.approve(token, U256::from(amount.0)).await?;
         }
         let value = if native { U256::from(amount.0) } else { U256::ZERO };
         let to = self.adjudicator;
-        self.send(Call { to, data, value }).await
+        self.prepare(&Call { to, data, value }).await
     }
 
     async fn approve(&self, token: Address, amount: U256) -> Result<(), ChainError> {
@@ -284,10 +285,19 @@ impl ChainAccess {
     }
 
     async fn send(&self, call: Call) -> Result<B256, ChainError> {
-        let (terms, fees, _) = self.terms(&call, (None, 0), Urgency::CanWait, false).await?;
+        let signed = self.prepare(&call).await?;
+        self.broadcast_signed(&signed).await
+    }
+
+    async fn prepare(&self, call: &Call) -> Result<Signed, ChainError> {
+        let (terms, fees, _) = self.terms(call, (None, 0), Urgency::CanWait, false).await?;
         let nonce = terms.nonces.first().copied().ok_or(ChainError::NotConfigured)?;
-        let signed = self.sign(&call, nonce, terms.gas, fees).await?;
-        self.hand_over(&signed).await?;
+        self.sign(call, nonce, terms.gas, fees).await
+    }
+
+    /// Sends what was signed, and waits until it is mined.
+    pub(super) async fn broadcast_signed(&self, signed: &Signed) -> Result<B256, ChainError> {
+        self.hand_over(signed).await?;
         timeout(self.timeout, self.mined(&[signed.hash]))
             .await
             .map_err(|_| ChainError::Timeout("the transaction was not mined"))?

@@ -3,9 +3,11 @@
 use super::ChannelHandle;
 use crate::{
     ChainError, ChannelError, IntoAmount, Limit, LockHeld, LockOptions, LockedPaid, LockedReceived, PayError,
-    actor::{Command, LockOrder, ReleaseOrder},
+    actor::{Command, INVOICE_EXPIRED, LockOrder, ReleaseOrder, later},
 };
-use protocol_spec::{Address, Amount, ChannelId, Condition, Digest, Opened, SignedInvoice, Witness};
+use protocol_spec::{
+    Address, Amount, ChannelId, Condition, Digest, Opened, PaymentId, SignedInvoice, Witness,
+};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -25,7 +27,7 @@ impl ChannelHandle {
         signed.map_err(|_| PayError::Invoice("it is not signed by the payee's signer"))?;
         let asked = &invoice.invoice;
         if asked.expires_at <= self.client.inner.options.ports.now() {
-            return Err(PayError::Invoice("it has expired"));
+            return Err(INVOICE_EXPIRED);
         }
         if asked.condition().has_resolver() && self.client.inner.chain.is_none() {
             return Err(PayError::Invoice(
@@ -42,8 +44,11 @@ impl ChannelHandle {
             digest: asked.digest(domain),
             invoice: asked.clone(),
             fee_max,
-            payment_id: options.payment_id,
+            payment_id: options
+                .payment_id
+                .unwrap_or_else(|| PaymentId(self.client.inner.options.ports.random())),
             life: options.life.unwrap_or(LOCK_LIFE),
+            deadline: later(self.client.inner.options.pay_timeout),
             reply,
         };
         let stopped = || PayError::Stopped(self.client.why_stopped());
@@ -66,6 +71,9 @@ impl ChannelHandle {
 
     /// Asks to be paid `amount` by a locked payment, within `life`. The preimage is made and kept in this client's store;
     /// whoever pays gets it. Hand the invoice to the payer together with this client's signer address, not through the hub.
+    ///
+    /// Errors: [`ChannelError::Frozen`] when the hub has broken the protocol, [`ChannelError::Refused`] when the channel takes no
+    /// locks any more.
     pub async fn invoice(
         &self,
         amount: impl IntoAmount,
@@ -117,6 +125,9 @@ impl ChannelHandle {
 
     /// Waits until the money for an invoice with a resolver is locked: from then on it is this client's as soon as it
     /// releases, and the payer's again at the expiry at the latest.
+    ///
+    /// Errors: [`ChannelError::UnknownInvoice`], also for one without a resolver; [`ChannelError::Frozen`] when the hub has broken
+    /// the protocol, [`ChannelError::Refused`] when the channel is closed.
     pub async fn held(&self, invoice: &SignedInvoice) -> Result<LockHeld, ChannelError> {
         let (reply, answer) = oneshot::channel();
         let hash = invoice.invoice.hash;
@@ -130,8 +141,9 @@ impl ChannelHandle {
     ///
     /// Errors: [`ChannelError::WitnessRefused`], [`ChannelError::NotHeld`]; [`ChannelError::ChainStale`] while the view of the
     /// chain is too old, or when the client ends before it has read the chain: release again. After
-    /// [`ChannelError::Offline`] and [`ChannelError::LockAtRisk`] the witness is stored and in the evidence: the hub is told as
-    /// soon as it is back, and half an hour before the expiry at the latest it is collected on chain without it (R21). After
+    /// [`ChannelError::Offline`], [`ChannelError::Frozen`] and [`ChannelError::LockAtRisk`] the witness is stored and in the
+    /// evidence: a hub that kept the protocol is told as soon as it is back, and half an hour before the expiry at the latest it
+    /// is collected on chain without it (R21): wait for that with [`ChannelHandle::accept`]. After
     /// [`ChannelError::Stopped`] it may be stored or not: release again after the next start.
     pub async fn release(
         &self,
@@ -162,7 +174,10 @@ impl ChannelHandle {
 
     /// Waits until an invoice of this client is paid: a voucher of the hub pays it, and this client holds it.
     /// Locks that pay an open invoice are accepted by themselves, whether or not anybody waits here. A lock that was collected on
-    /// chain pays it with the payout, when the sum of those that were leaves no doubt which. Errors: [`ChannelError::Refused`] when the channel is closed and it is not known to be paid.
+    /// chain pays it with the payout, when the sum of those that were leaves no doubt which.
+    ///
+    /// Errors: [`ChannelError::Refused`] when the channel is closed and it is not known to be paid. [`ChannelError::Frozen`] when the
+    /// hub has broken the protocol, unless what opens its lock is known here: that can still be collected on chain.
     pub async fn accept(&self, invoice: &SignedInvoice) -> Result<LockedReceived, ChannelError> {
         let (reply, answer) = oneshot::channel();
         let hash = invoice.invoice.hash;

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-const VERSION: &[u8] = b"channelhub.client-store.v12";
+const VERSION: &[u8] = b"channelhub.client-store.v13";
 const VERSION_KEY: &[u8] = b"version";
 
 /// A store in one file, readable by its owner only. One process at a time.

@@ -183,9 +183,10 @@ fn read_lock_key(key: &[u8]) -> Option<(ChannelId, LockKey)> {
     Some((ChannelId(*channel), (payer, id)))
 }
 
-/// Key of a credit.
-pub(crate) fn credit_key(channel: &ChannelId, payment_id: &PaymentId, payer: &Digest) -> Vec<u8> {
-    [channel.0.as_slice(), &payment_id.0, &payer.0].concat()
+/// Key of a credit. Every payer chooses ids of its own; `whose` tells their payments apart: the payer's tag, of a folded lock the
+/// digest of the own invoice that it paid.
+pub(crate) fn credit_key(channel: &ChannelId, payment_id: &PaymentId, whose: &Digest) -> Vec<u8> {
+    [channel.0.as_slice(), &payment_id.0, &whose.0].concat()
 }
 
 /// The hub as it last presented itself: with it a client starts without the hub.

@@ -282,6 +282,18 @@ async fn nothing_is_paid_into_a_channel_while_the_hub_is_away() {
     client.shutdown().await;
 }
 
+/// What cannot be made leaves no channel behind that will never be there.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_cannot_be_opened_is_not_kept() {
+    let court = Court::open().await;
+    let (client, channel) = merchant(&court, court.client(MemoryStore::new())).await;
+    let refused = client.open(u128::MAX).await;
+    assert!(matches!(refused, Err(ChannelError::Chain(_))), "{refused:?}");
+    let ids: Vec<_> = client.channels().iter().map(|view| view.channel_id).collect();
+    assert_eq!(ids, [channel.id()]);
+    client.shutdown().await;
+}
+
 /// Without channels there is nothing to look after: the same clear error as at the first start, and nothing keeps running.
 #[tokio::test(start_paused = true)]
 async fn who_has_no_channel_needs_the_hub() {

@@ -1,7 +1,7 @@
 //! A hub that breaks the protocol, and clients and hubs that come back from old backups.
 
 use crate::common::{
-    Hub, HubChannel, Refuse, Silence, Spoil, attached, builder, connect, connect_with, eventually, key,
+    Hub, HubChannel, Node, Refuse, Silence, Spoil, attached, builder, connect, connect_with, eventually, key,
 };
 use client_sdk::*;
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn a_frozen_channel_stays_frozen_after_a_restart() {
     ));
 }
 
-/// A wrong voucher arrives while the channel is being resumed: the answer to `resume` must not revive it.
+/// A wrong voucher is the hub's newest when the channel is resumed: the answer that shows it must not make it live.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_frozen_during_resume_does_not_become_live() {
     let hub = Hub::start().await;
@@ -76,6 +76,97 @@ async fn a_channel_frozen_during_resume_does_not_become_live() {
     client.quote(PAYEE, 10).await.unwrap();
     client.evidence().await.unwrap();
     assert!(!client.channel(id).view().unwrap().live);
+}
+
+/// What was under way when it was asked comes again with all that follows, in one frame: taken twice it would be a wrong sum.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_the_answer_to_resume_is_received_once() {
+    let hub = Hub::start().await;
+    let (client, _) = connect(&hub, key(1)).await;
+    client.pay(PAYEE, 10).await.unwrap();
+    let change = client.balance().received;
+    hub.state().refuse = Some(Refuse::Voucher);
+    let payer = client.clone();
+    let paying = tokio::spawn(async move { payer.pay(PAYEE, 10).await });
+    eventually("it is refused", || !hub.state().refused_at.is_empty()).await;
+    {
+        let mut state = hub.state();
+        (state.refuse, state.in_one) = (None, true);
+        state.credits_at_resume = Some([3, 4]);
+    }
+    paying.await.unwrap().unwrap();
+    assert_eq!(client.balance().received, Amount(2 * change.0 + 3 + 4));
+    assert_eq!(client.health(), Health::Good);
+    assert_eq!(hub.state().logins, 1, "on the same connection");
+}
+
+/// Nobody waits for a hub that has broken the protocol; what the chain can still collect is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_channel_asks_for_no_money_and_lets_nobody_wait_for_it() {
+    let hub = Hub::start().await;
+    let node = Node::start(hub.clone()).await;
+    let config = hub.add_channel(&key(1));
+    let builder = builder(&hub, key(1), MemoryStore::new())
+        .rpc(node.url.clone())
+        .chain_poll(Duration::from_millis(10));
+    let (client, id) = attached(&hub, config, builder).await;
+    let channel = client.channel(id);
+    let (hour, expiry) = (Duration::from_secs(3600), hub.clock().now.after(2 * 3600));
+    let resolver = Address::repeat_byte(0x0e);
+    let unpaid = channel.invoice(40, hour, Digest::ZERO).await.unwrap();
+    let opened = channel.invoice(50, hour, Digest::ZERO).await.unwrap();
+    let mut escrows = Vec::new();
+    for deal in [b"deal", b"gone"] {
+        let condition = Condition::data(resolver, deal);
+        let escrow = channel.invoice_on(60, hour, Digest::ZERO, condition);
+        escrows.push(escrow.await.unwrap());
+    }
+    let (locked, missing) = (&escrows[0], &escrows[1]);
+    let lock = hub.lock(&id, Amount(50), &opened, expiry);
+    eventually("it is opened", || hub.state().revealed == [lock.id]).await;
+    hub.lock(&id, Amount(60), locked, expiry);
+    channel.held(locked).await.unwrap();
+    let waits = |invoice: &SignedInvoice| {
+        let (channel, invoice) = (channel.clone(), invoice.clone());
+        tokio::spawn(async move { channel.accept(&invoice).await })
+    };
+    let (paying, collecting) = (waits(&unpaid), waits(&opened));
+    let (asking, escrow) = (channel.clone(), missing.clone());
+    let holding = tokio::spawn(async move { asking.held(&escrow).await });
+    hub.state().spoil = Some(Spoil::Signature);
+    client.pay(PAYEE, 10).await.unwrap_err();
+
+    let is_frozen = |error: ChannelError| matches!(error, ChannelError::Frozen(_));
+    assert!(is_frozen(paying.await.unwrap().unwrap_err()));
+    assert!(is_frozen(holding.await.unwrap().unwrap_err()));
+    assert!(is_frozen(channel.accept(&unpaid).await.unwrap_err()));
+    assert!(is_frozen(channel.held(missing).await.unwrap_err()));
+    let asked = channel.invoice(70, hour, Digest::ZERO).await;
+    assert!(is_frozen(asked.unwrap_err()));
+    // The witness is kept for the chain.
+    *node.takes.lock().unwrap() = Some(b"signed".to_vec());
+    let witness = Witness::new(b"signed".to_vec()).unwrap();
+    assert!(is_frozen(channel.release(locked, witness).await.unwrap_err()));
+    let released = waits(locked);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!collecting.is_finished() && !released.is_finished());
+}
+
+/// One that may never come to be does not hide what must be left with the evidence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_is_being_opened_hides_no_frozen_one() {
+    let hub = Hub::start().await;
+    let (client, id) = connect(&hub, key(1)).await;
+    hub.state().spoil = Some(Spoil::Signature);
+    client.pay(PAYEE, 10).await.unwrap_err();
+    hub.state().refuse = Some(Refuse::Register);
+    let config = Config {
+        salt: Digest([4; 32]),
+        ..hub.config(&key(1))
+    };
+    client.attach(config).await.unwrap();
+    eventually("it is there", || client.channels().len() == 2).await;
+    assert_eq!(client.default_channel().unwrap().id(), id);
 }
 
 /// A hub that is connected but leaves a call unanswered is left and called again.

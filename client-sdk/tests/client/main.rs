@@ -17,6 +17,7 @@ mod court;
 mod hub_faults;
 mod pay;
 mod ports;
+mod receipts;
 mod refused;
 mod resolvers;
 mod restored_locks;

@@ -18,6 +18,7 @@ const PAYMENT: PaymentId = PaymentId([3; 16]);
 struct Locked {
     hub: Arc<Hub>,
     node: Arc<Node>,
+    store: MemoryStore,
     client: Client,
     id: ChannelId,
     paying: JoinHandle<Result<LockedPaid, PayError>>,
@@ -28,7 +29,8 @@ async fn locked() -> Locked {
     let hub = Hub::start().await;
     let node = Node::start(hub.clone()).await;
     let config = hub.add_channel(&key(1));
-    let builder = builder(&hub, key(1), MemoryStore::new()).rpc(node.url.clone());
+    let store = MemoryStore::new();
+    let builder = builder(&hub, key(1), store.clone()).rpc(node.url.clone());
     let (client, id) = attached(&hub, config, builder).await;
     let payee = key(2);
     let condition = Condition::data(RESOLVER, b"deal");
@@ -57,6 +59,7 @@ async fn locked() -> Locked {
     Locked {
         hub,
         node,
+        store,
         client,
         id,
         paying,
@@ -94,6 +97,21 @@ async fn a_witness_that_the_resolver_does_not_take_yet_is_asked_about_again() {
         state.channels[&locked.id].channel.received().locks.is_empty()
     })
     .await;
+}
+
+/// It is signed: whoever is told that the client has stopped might pay again.
+#[tokio::test]
+async fn a_lock_that_is_signed_when_the_client_stops_is_in_doubt() {
+    let world = locked().await;
+    world.client.shutdown().await;
+    let told = world.paying.await.unwrap();
+    let payment_id = PAYMENT;
+    assert_eq!(told, Err(PayError::Unknown { payment_id }));
+    let again = builder(&world.hub, key(1), world.store).rpc(world.node.url.clone());
+    let client = again.connect().await.unwrap();
+    let status = client.payment(PAYMENT).await.unwrap();
+    let in_flight = matches!(status, PaymentAnswer::Known(PaymentState::InFlight { .. }));
+    assert!(in_flight, "{status:?}");
 }
 
 /// Of what the hub tells of one lock only the newest is asked about, however often it tells.

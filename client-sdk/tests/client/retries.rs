@@ -1,6 +1,6 @@
 //! What fails again and again is tried again with growing waits; what works again starts anew. In virtual time.
 
-use crate::common::{Refuse, attached, key, simulated, simulated_builder};
+use crate::common::{Hub, Refuse, attached, key, simulated, simulated_builder};
 use client_sdk::*;
 use protocol_spec::{UnixSeconds, message::ErrorCode};
 use std::time::Duration;
@@ -240,4 +240,97 @@ async fn a_close_that_was_announced_and_never_signed_is_called_off() {
     assert_eq!(prepared.last(), Some(&UnixSeconds(0)));
     hub.state().wrong_numbers = false;
     client.close().await.unwrap();
+}
+
+const ID: PaymentId = PaymentId([4; 16]);
+
+/// A locked payment, by an invoice that can be paid for `life`.
+async fn pay_locked(hub: &Hub, channel: &ChannelHandle, life: u64) -> Result<LockedPaid, PayError> {
+    let invoice = protocol_spec::Invoice {
+        channel_id: ChannelId([6; 32]),
+        amount: Amount(10),
+        hash: Condition::preimage(&protocol_spec::Preimage([4; 32])).hash,
+        resolver: Address::ZERO,
+        expires_at: hub.clock().now.after(life),
+        memo: Digest::ZERO,
+    };
+    let signature = key(2).sign(&invoice.digest(&hub.domain));
+    let invoice = SignedInvoice { invoice, signature };
+    let options = LockOptions {
+        payment_id: Some(ID),
+        fee_max: Some(Amount(1)),
+        ..LockOptions::default()
+    };
+    channel.pay_locked(&invoice, key(2).address(), options).await
+}
+
+async fn pay(channel: &ChannelHandle) -> Result<Paid, PayError> {
+    let options = PayOptions {
+        payment_id: Some(ID),
+        fee_max: Some(Amount(1)),
+        ..PayOptions::default()
+    };
+    channel.pay_with(PAYEE, 10, options).await
+}
+
+/// A locked payment waits no longer than a direct one for a hub that does not take it, and its id is taken meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_cannot_be_signed_in_time_is_not_sent() {
+    let (hub, _, ports) = simulated(1);
+    let config = hub.add_channel(&key(1));
+    let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new());
+    let (client, id) = attached(&hub, config, builder).await;
+    let channel = client.channel(id);
+    hub.state().refuse = Some(Refuse::Register);
+    hub.cut_next();
+    channel.quote(PAYEE, 1).await.unwrap_err();
+    let begin = Instant::now();
+    let meanwhile = async {
+        sleep(Duration::from_secs(1)).await;
+        let status = client.payment(ID).await.unwrap();
+        assert_eq!(status, PaymentAnswer::Known(PaymentState::Queued));
+        let twice = pay_locked(&hub, &channel, 3_600).await;
+        assert_eq!(twice, Err(PayError::DuplicateId { payment_id: ID }));
+        let direct = pay(&channel).await;
+        assert_eq!(direct, Err(PayError::DuplicateId { payment_id: ID }));
+    };
+    let (told, ()) = tokio::join!(pay_locked(&hub, &channel, 3_600), meanwhile);
+    assert_eq!(told, Err(PayError::NotSent { payment_id: ID }));
+    let waited = begin.elapsed();
+    let in_time = Duration::from_secs(5)..Duration::from_secs(6);
+    assert!(in_time.contains(&waited), "{waited:?}");
+    assert_eq!(client.balance().queued, Amount::ZERO);
+    // The other way round.
+    let meanwhile = async {
+        sleep(Duration::from_secs(1)).await;
+        let locked = pay_locked(&hub, &channel, 3_600).await;
+        assert_eq!(locked, Err(PayError::DuplicateId { payment_id: ID }));
+    };
+    let (told, ()) = tokio::join!(pay(&channel), meanwhile);
+    assert_eq!(told, Err(PayError::NotSent { payment_id: ID }));
+    hub.state().refuse = None;
+    channel.wait_live().await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert!(hub.state().vouchers.is_empty(), "it was signed later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invoice_that_expires_while_it_waits_is_not_paid() {
+    let (hub, _, ports) = simulated(1);
+    let config = hub.add_channel(&key(1));
+    let builder =
+        simulated_builder(&hub, &ports, key(1), MemoryStore::new()).pay_timeout(Duration::from_secs(1000));
+    let (client, id) = attached(&hub, config, builder).await;
+    let channel = client.channel(id);
+    hub.state().refuse = Some(Refuse::Register);
+    hub.cut_next();
+    channel.quote(PAYEE, 1).await.unwrap_err();
+    let patient = async {
+        sleep(Duration::from_secs(120)).await;
+        hub.state().refuse = None;
+    };
+    let (told, ()) = tokio::join!(pay_locked(&hub, &channel, 60), patient);
+    assert_eq!(told, Err(PayError::Invoice("it has expired")));
+    assert!(hub.state().vouchers.is_empty());
+    assert_eq!(client.balance().queued, Amount::ZERO);
 }

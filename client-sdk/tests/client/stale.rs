@@ -1,7 +1,7 @@
 //! Nodes that stand still or are down: nothing is accepted, acknowledged, signed or revealed while a dispute may be missed
 //! (R6, R22), and nothing is lost by that.
 
-use crate::common::{Hub, Lie, Node, attached, builder, eventually, key};
+use crate::common::{Hub, Lie, Node, Refuse, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
     LockedReceived, MemoryStore, PayError, PayOptions, PaymentAnswer, PaymentId, PaymentState, Ports,
@@ -38,7 +38,7 @@ impl World {
         Self::of(nodes, None, Lie::default()).await
     }
 
-    /// `agree` nodes must say the same; the last one lies.
+    /// `agree` nodes must say the same; the last one lies. Without nodes the hub's view is trusted.
     async fn of(nodes: usize, agree: Option<usize>, lie: Lie) -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000));
         let read = now.clone();
@@ -60,7 +60,9 @@ impl World {
             builder = builder.rpc(node.url.clone());
             all.push(node);
         }
-        *all.last().unwrap().lie.lock().unwrap() = lie;
+        if let Some(last) = all.last() {
+            *last.lie.lock().unwrap() = lie;
+        }
         if let Some(agree) = agree {
             builder = builder.agree(agree);
         }
@@ -114,6 +116,16 @@ impl World {
         self.channel.quote(payee, 1_u128).await.unwrap();
     }
 
+    /// Everything, once, from a hub that did nothing wrong.
+    async fn receives(&self, sum: u128) {
+        eventually("everything is accepted, or it is frozen", || {
+            self.received() == sum || self.client.health() != client_sdk::Health::Good
+        })
+        .await;
+        assert_eq!(self.client.health(), client_sdk::Health::Good);
+        assert_eq!(self.received(), sum);
+    }
+
     fn received(&self) -> u128 {
         self.channel.view().unwrap().balance.received.0
     }
@@ -165,6 +177,54 @@ async fn a_flood_while_the_node_stands_still_loses_nothing() {
     assert_eq!(world.hub.state().logins, 1, "the connection lived on");
 }
 
+/// What it pays on while the rest is asked for follows a gap, until it has answered.
+#[tokio::test]
+async fn a_flood_that_goes_on_while_the_rest_is_asked_for_loses_nothing() {
+    let mut world = World::with(1).await;
+    world.stand_still(FOR_ALL).await;
+    for _ in 0..1_100 {
+        world.hub.credit(&world.id(), 1);
+    }
+    world.settled().await;
+    world.hub.state().refuse = Some(Refuse::Register);
+    world.go_on().await;
+    eventually("it asks", || !world.hub.state().refused_at.is_empty()).await;
+    for _ in 0..50 {
+        world.hub.credit(&world.id(), 1);
+    }
+    world.settled().await;
+    {
+        let mut state = world.hub.state();
+        (state.refuse, state.credits_at_resume) = (None, Some([1, 1]));
+    }
+    world.receives(1_152).await;
+    assert_eq!(world.hub.state().logins, 1, "the connection lived on");
+}
+
+/// R6: what comes while a signed close may still be mined is not taken; the hub pays on as soon as it cannot be.
+#[tokio::test]
+async fn a_close_that_lapses_while_the_hub_pays_on_loses_nothing() {
+    // Without nodes nothing but time opens the channel again.
+    for nodes in [0, 1] {
+        let world = World::with(nodes).await;
+        world.hub.state().refuse = Some(Refuse::Close);
+        let channel = world.channel.clone();
+        let closing = tokio::spawn(async move { channel.close().await });
+        world.phase("closing").await;
+        world.hub.credit(&world.id(), 3);
+        world.settled().await;
+        assert_eq!(world.received(), 0, "a payment was accepted");
+        world.now.fetch_add(30 * 60, Ordering::SeqCst);
+        world.hub.state().refuse = Some(Refuse::Register);
+        world.phase("open").await;
+        world.hub.credit(&world.id(), 4);
+        world.settled().await;
+        world.hub.state().refuse = None;
+        world.receives(7).await;
+        closing.abort();
+    }
+}
+
 /// The hub is restarted while its voucher waits for the chain, and sends all that was not acknowledged in one frame.
 #[tokio::test]
 async fn a_voucher_that_waits_is_forgotten_when_its_channel_is_resumed() {
@@ -186,12 +246,7 @@ async fn a_voucher_that_waits_is_forgotten_when_its_channel_is_resumed() {
     world.settled().await;
     assert_eq!(world.received(), 0, "it did not wait");
     world.go_on().await;
-    eventually("both are accepted, or it is frozen", || {
-        world.received() == 7 || world.client.health() != client_sdk::Health::Good
-    })
-    .await;
-    assert_eq!(world.client.health(), client_sdk::Health::Good);
-    assert_eq!(world.received(), 7);
+    world.receives(7).await;
     assert_eq!(world.hub.state().logins, 2);
 }
 

@@ -217,6 +217,46 @@ async fn an_outcome_whose_commit_fails_is_not_told() {
     assert!(matches!(told, Err(PayError::Bounced { .. })), "{told:?}");
 }
 
+/// Nor is what opened a lock.
+#[tokio::test(start_paused = true)]
+async fn a_witness_whose_commit_fails_is_not_told() {
+    let (hub, _, ports) = simulated(1);
+    let store = Failing::default();
+    let (client, id) = client(&hub, &ports, store.clone()).await;
+    let witness = protocol_spec::Preimage([4; 32]);
+    let invoice = protocol_spec::Invoice {
+        channel_id: ChannelId([6; 32]),
+        amount: Amount(10),
+        hash: Condition::preimage(&witness).hash,
+        resolver: Address::ZERO,
+        expires_at: hub.clock().now.after(3_600),
+        memo: Digest::ZERO,
+    };
+    let signature = key(2).sign(&invoice.digest(&hub.domain));
+    let invoice = SignedInvoice { invoice, signature };
+    let revealing = async {
+        sleep(Duration::from_millis(500)).await;
+        store.failed.store(true, Ordering::SeqCst);
+        let reveal = protocol_spec::message::Reveal {
+            channel_id: id,
+            lock_id: 1,
+            witness: witness.into(),
+        };
+        let state = hub.state();
+        let push = state.push.as_ref().unwrap();
+        push.send(Notification::Reveal(reveal)).unwrap();
+    };
+    let channel = client.channel(id);
+    let options = LockOptions {
+        payment_id: Some(PaymentId([4; 16])),
+        ..LockOptions::default()
+    };
+    let paying = channel.pay_locked(&invoice, key(2).address(), options);
+    let (told, ()) = tokio::join!(paying, revealing);
+    let payment_id = PaymentId([4; 16]);
+    assert_eq!(told, Err(PayError::Unknown { payment_id }));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bounce_that_gives_back_too_little_is_no_bounce() {
     let (hub, _, ports) = simulated(1);

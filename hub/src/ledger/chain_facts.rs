@@ -18,11 +18,11 @@ impl Ledger {
         if self.chain.hash != [0; 32] && block.position.number <= self.chain.number {
             return;
         }
-        let known = self.entries.len();
+        let (known, at) = (self.entries.len(), block.position.timestamp);
         for fact in &block.facts {
-            self.fact(fact, now, commit);
+            self.fact(fact, at, now, commit);
         }
-        self.doubt_opened(known, block.position.timestamp);
+        self.doubt_opened(known, self.chain.timestamp, at);
         // A lock that was forwarded in this commit is signed under the time it was checked against.
         for index in commit.touched.clone().take() {
             if self.entries.get(index).is_some_and(Entry::adds_locks) {
@@ -43,9 +43,10 @@ impl Ledger {
             let Some(entry) = self.entries.get_mut(index) else {
                 continue;
             };
-            let closing = *entry.channel.phase() != Phase::Open;
+            let unsigned = |entry: &Entry| *entry.channel.phase() != Phase::Open || entry.is_overdrawn();
+            let before = unsigned(entry);
             entry.channel.tick(clock);
-            let reopened = closing && *entry.channel.phase() == Phase::Open;
+            let goes_on = before && !unsigned(entry);
             entry.tick_offer(clock.chain);
             let lag_s = entry.channel.delays().lag_s;
             if let Some(transaction) = &entry.stored.transaction
@@ -55,7 +56,7 @@ impl Ledger {
             }
             self.dirty.insert(index);
             self.note_waiting(index);
-            if reopened {
+            if goes_on {
                 self.catch_up(index, clock, commit);
             }
         }
@@ -74,7 +75,8 @@ impl Ledger {
         keep(&mut self.disputed, index, disputed);
     }
 
-    pub(super) fn fact(&mut self, fact: &ChainFact, now: UnixSeconds, commit: &mut Commit) {
+    /// `at`: chain time of the newest block that is told of now.
+    pub(super) fn fact(&mut self, fact: &ChainFact, at: UnixSeconds, now: UnixSeconds, commit: &mut Commit) {
         if let Some(channel) = fact.money()
             && self
                 .index(&channel)
@@ -119,7 +121,13 @@ impl Ledger {
                 payer,
                 lock_id,
                 witness,
-            } => self.resolved_on_chain(channel, *payer, *lock_id, witness, self.clock(now), commit),
+            } => {
+                // The facts of many blocks may come together after an outage: what the hub can still do with a witness is a
+                // matter of the newest.
+                let mut clock = self.clock(now);
+                clock.chain = clock.chain.max(at);
+                self.resolved_on_chain(channel, *payer, *lock_id, witness, clock, commit);
+            }
             ChainFact::DisputeCancelled { channel, dispute_no } => {
                 if !self.in_later_dispute(channel, *dispute_no) {
                     self.reopened(channel, self.clock(now), commit);
@@ -243,14 +251,19 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let before = entry.info();
+        let (before, weight, overdrawn) = (entry.info(), entry.forwarded_weight(), entry.is_overdrawn());
         change(entry);
-        let after = entry.info();
+        let covered = overdrawn && !entry.is_overdrawn();
+        let (after, left) = (entry.info(), entry.forwarded_weight());
+        self.forwarded = self.forwarded.saturating_sub(weight).saturating_add(left);
         if let Some(session) = entry.session.filter(|_| before != after) {
             let told = Notification::Channel(after);
             commit.outputs.push(Output::Tell(session, Box::new(told)));
         }
         self.note_waiting(index);
+        if covered {
+            self.catch_up(index, self.clock(now), commit);
+        }
     }
 
     fn unroute(&mut self, id: &ChannelId) {

@@ -75,6 +75,7 @@ impl Ledger {
         self.check_backlog(index, voucher.voucher(), ops.is_empty())?;
         let entry = self.entry_mut(index)?;
         check_returnable(entry, voucher.voucher(), &ops)?;
+        let at_its_end = entry.is_at_its_end();
         match entry.channel.accept(voucher, &ops, clock.when_made(&ops)) {
             Ok(Accepted::Duplicate) => return Ok(entry.stored.bounced.clone()),
             Err(reject) if !planted(Canary::CreditRefused) => return Err(reject),
@@ -97,6 +98,9 @@ impl Ledger {
         self.look_at_demand(index);
         if ops.iter().any(Op::is_lock) {
             self.look_at_locks(index);
+        }
+        if at_its_end {
+            self.catch_up(index, clock, commit);
         }
         self.entry_mut(index)?.stored.bounced.clone_from(&bounced);
         let signed = voucher.signed().clone();
@@ -199,7 +203,7 @@ impl Ledger {
 /// Vouchers that one commit may still issue after the check.
 const MARGIN: usize = 512;
 
-/// The widths of R2 for what comes back: all of the frame's money must fit into the hub's own direction.
+/// What comes back must be there, and all of the frame's money must fit into the hub's own direction (the widths of R2).
 fn check_returnable(entry: &Entry, voucher: &Voucher, ops: &[Op]) -> Result<(), Reject> {
     if voucher.seq <= entry.channel.received().seq {
         return Ok(());
@@ -210,5 +214,13 @@ fn check_returnable(entry: &Entry, voucher: &Voucher, ops: &[Op]) -> Result<(), 
         _ => Ok(Amount::ZERO),
     };
     let whole = ops.iter().try_fold(Amount::ZERO, |sum, op| sum.plus(cost(op)?))?;
+    // What only acknowledges or lets a lock go changes no sum.
+    let moves = |op: &Op| !matches!(op, Op::LockDrop { .. });
+    if entry.is_overdrawn() && ops.iter().any(moves) {
+        return Err(Reject::BalanceExceeded {
+            available: Amount::ZERO,
+            needed: whole,
+        });
+    }
     entry.fits(whole).then_some(()).ok_or(Reject::AmountOverflow)
 }

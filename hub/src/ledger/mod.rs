@@ -109,7 +109,7 @@ pub struct Ledger {
     payers: BTreeSet<usize>,
     /// Channels that were in doubt, in which something opened a lock of the hub since.
     keepers: BTreeSet<usize>,
-    /// Payers' locks forwarded and not gone yet, by weight.
+    /// Payers' locks forwarded and not gone yet, by weight; none of channels that are paid out.
     forwarded: u64,
     /// Questions to resolvers. Not in the journal: what is open when the process ends is told again.
     asked: locks::Asked,
@@ -216,7 +216,7 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// Number of payers' locks that were forwarded and have not left their vouchers.
+    /// Number of payers' locks, by weight, that were forwarded and have not left the vouchers of channels that are not paid out.
     #[must_use]
     pub fn forwarded_locks(&self) -> usize {
         usize::try_from(self.forwarded).unwrap_or(usize::MAX)

@@ -8,7 +8,7 @@ use super::{
     input::{Change, OnChain, Reconciled},
 };
 use protocol_spec::{
-    Amount, ChannelId, Config, Op, Seq, Side, UnixSeconds,
+    Amount, ChannelId, Config, Seq, Side, UnixSeconds,
     channel::{Clock, Event, Phase},
     message::{ErrorCode, RpcError},
 };
@@ -60,6 +60,7 @@ impl Ledger {
             return;
         }
         self.broken = false;
+        let seen = self.chain.timestamp;
         self.chain = told.position;
         for config in &told.opened {
             let before = self.entries.len();
@@ -67,11 +68,11 @@ impl Ledger {
             if self.entries.len() > before {
                 self.freeze(before);
             }
-            self.doubt_opened(before, told.position.timestamp);
+            self.doubt_opened(before, seen, told.position.timestamp);
         }
         // Before anything is given up: a preimage is used first (R23).
         for fact in &told.resolved {
-            self.fact(fact, now, commit);
+            self.fact(fact, self.chain.timestamp, now, commit);
         }
         for channel in told.concerned.iter().chain(&told.unpaid) {
             if let Some(index) = self.index(channel) {
@@ -104,7 +105,8 @@ impl Ledger {
         }
         for (channel, dispute_no) in disputed {
             let (channel, dispute_no) = (*channel, *dispute_no);
-            self.fact(&ChainFact::Disputed { channel, dispute_no }, now, commit);
+            let disputed = ChainFact::Disputed { channel, dispute_no };
+            self.fact(&disputed, self.chain.timestamp, now, commit);
         }
     }
 
@@ -116,10 +118,7 @@ impl Ledger {
         }
         let _ = self.convert_told(index, clock, commit);
         // What is converted now is not dropped, too.
-        let given_up = self.entries.get(index).map(Entry::consented_away);
-        for id in given_up.unwrap_or_default() {
-            let _ = self.gather(index, Op::LockDrop { id }, Amount::ZERO, clock, commit);
-        }
+        self.drop_given_up(index, clock, commit);
         // An acknowledgement may be due.
         commit.touched.insert(index);
     }
@@ -182,7 +181,10 @@ impl Ledger {
 
     /// True when nothing may be signed in the channel because its money, or what was signed before, is not certain.
     pub(super) fn uncertain(&self, index: usize) -> bool {
-        self.broken || self.frozen.contains(&index) || self.unsynced.contains(&index)
+        self.broken
+            || self.frozen.contains(&index)
+            || self.unsynced.contains(&index)
+            || self.entries.get(index).is_some_and(Entry::is_overdrawn)
     }
 }
 

@@ -142,9 +142,9 @@ impl Ledger {
         self.rollbacks
     }
 
-    /// Channels from `first` on were opened at chain time `at`; the hub may have served them before.
-    pub(super) fn doubt_opened(&mut self, first: usize, at: UnixSeconds) {
-        if at <= self.opened_until {
+    /// Channels from `first` on were opened between the chain times `seen` and `at`; the hub may have served them before.
+    pub(super) fn doubt_opened(&mut self, first: usize, seen: UnixSeconds, at: UnixSeconds) {
+        if seen < self.opened_until || at <= self.opened_until {
             (first..self.entries.len()).for_each(|index| self.doubt(index));
         }
     }
@@ -354,6 +354,12 @@ impl Entry {
     /// chain remembers, may be used again. So no lock is forwarded from or to this channel any more.
     pub(super) fn was_in_doubt(&self) -> bool {
         self.stored.adopted.is_some()
+    }
+
+    /// True while the hub has taken out of this channel what paid for it only in the lost part: whatever its client pays
+    /// could not be returned. Only a channel that was in doubt can be.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.was_in_doubt() && self.channel.is_overdrawn()
     }
 
     /// A voucher of the hub that this database does not know: newer than the newest, or another one of the same seq.

@@ -86,6 +86,8 @@ impl CheckedEvidence {
         let sent = checker.direction("sent", &evidence.sent, own, mine == Side::Hub)?;
         check_ack("received", &received, &sent)?;
         check_ack("sent", &sent, &received)?;
+        // Nobody signs what the file says of itself; its own list may say otherwise.
+        evidence.never_locked &= sent.locks.is_empty() && sent.opening.is_none();
         Ok(Self {
             id: checker.id,
             domain,

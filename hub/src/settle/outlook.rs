@@ -202,13 +202,19 @@ pub(super) fn better_unshown(view: &View, evidence: &CheckedEvidence) -> bool {
     loses(view, evidence, &offer(view, evidence, true))
 }
 
-/// True when showing the evidence makes this side's share smaller and protects it from nothing on chain.
+/// True when showing the evidence makes this side's share smaller and protects it from nothing.
 #[must_use]
 pub(super) fn loses(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> bool {
     let mine = evidence.side();
-    let less = share(mine, offer.after.balances(&view.funds)) < share(mine, view.balances());
     // R21: an acknowledgement that supersedes own locks on chain is worth more than it shows.
     let protects =
         view.adjudication.direction(mine).live.is_some() && offer.after.direction(mine).live.is_none();
-    less && !protects
+    lowers(view, evidence, offer) && evidence.raw().never_locked && !protects
+}
+
+/// True when showing the evidence makes this side's share smaller, whatever it is good for.
+#[must_use]
+pub(super) fn lowers(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> bool {
+    let mine = evidence.side();
+    share(mine, offer.after.balances(&view.funds)) < share(mine, view.balances())
 }

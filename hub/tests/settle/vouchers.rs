@@ -97,6 +97,7 @@ impl Parties {
         sent: DirectionEvidence,
     ) -> Evidence {
         Evidence {
+            never_locked: sent.locks.is_empty(),
             format: Evidence::FORMAT.to_owned(),
             chain_id: self.domain.chain_id,
             adjudicator: self.domain.adjudicator,

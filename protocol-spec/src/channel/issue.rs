@@ -88,6 +88,8 @@ impl Channel {
         if let Some(locks) = &locks {
             for lock in &locks.converted {
                 self.told.remove(&lock.id);
+                // Told and given up by the same payee: it is paid, and there is nothing left to drop.
+                self.consents_received.remove(&lock.id);
             }
             for lock in &locks.dropped {
                 self.told.remove(&lock.id);

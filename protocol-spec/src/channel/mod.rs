@@ -243,6 +243,15 @@ impl Channel {
         )
     }
 
+    /// True when this party has paid and withdrawn more than it is known to have: it came back from an old backup, and what
+    /// paid for it is forgotten. No own voucher can be made then, not even one that gives something back (R4).
+    #[must_use]
+    pub fn is_overdrawn(&self) -> bool {
+        let (own, locked) = (&self.outgoing.half, self.outgoing.half.locks.total());
+        self.check_balance(self.me, self.incoming.paid, own.paid, locked)
+            .is_err()
+    }
+
     /// What the other side can still pay, by what this party has acknowledged to it.
     #[must_use]
     pub fn other_spendable(&self) -> Amount {

@@ -82,7 +82,8 @@ impl Channel {
 
     /// Own locks that the other side has consented to let go and that are still in the newest own voucher.
     pub fn consented_locks(&self) -> impl Iterator<Item = u64> {
-        self.consents_received.iter().copied()
+        let here = |id: &u64| self.outgoing.half.locks.lock(*id).is_some();
+        self.consents_received.iter().copied().filter(here)
     }
 
     /// Locks of the other side whose removal this party consented to and that are still in its newest voucher.

@@ -233,6 +233,29 @@ fn a10_a_rolled_back_hub_adopts_what_its_own_signature_proves() {
 }
 
 #[test]
+fn a10_a_list_beside_a_voucher_without_locks_is_neither_needed_nor_believed() {
+    let (mut w, newest_client, newest_hub) = rolled_back(2);
+    let list = [lock(1, 10, START + 5000)];
+    let lists = ShownLocks {
+        own: Some(&list),
+        theirs: Some(&list),
+    };
+    w.hub
+        .adopt(&newest_hub.verified, Some(&newest_client.verified), lists)
+        .unwrap();
+    assert_eq!(
+        w.hub
+            .sent()
+            .locks
+            .iter()
+            .chain(w.hub.received().locks.iter())
+            .count(),
+        0
+    );
+    assert_eq!(w.hub.settlement(), w.client.settlement());
+}
+
+#[test]
 fn a10_adoption_needs_all_that_was_acknowledged_and_nothing_contradictory() {
     let (mut w, newest_client, newest_hub) = rolled_back(5);
     let adopt = |w: &mut World, own: &Sent, theirs: Option<&Sent>| {

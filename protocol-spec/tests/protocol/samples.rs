@@ -109,6 +109,7 @@ pub fn package() -> Package {
         received: DirectionEvidence::received_by(&w.client),
         sent: DirectionEvidence::default(),
         deposits: (Amount(1000), Amount(500)),
+        never_locked: false,
     };
     let submitter = Address::repeat_byte(0x55);
     let accept = w

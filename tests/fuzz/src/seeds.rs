@@ -129,6 +129,7 @@ pub(crate) fn evidence() -> Vec<Vec<u8>> {
         received: DirectionEvidence::received_by(&mine),
         sent: DirectionEvidence::default(),
         deposits: (Amount(0), Amount(1000)),
+        never_locked: false,
     };
     let accept: Accept = mine
         .plan_accept(Address::repeat_byte(5), false, NOW.after(60))

@@ -7,5 +7,5 @@ mod payer;
 
 pub(super) use locks_in::{LocksIn, Paying};
 pub(super) use payee::{AcceptReply, HeldReply, LockNews};
-pub(crate) use payer::LockOrder;
 pub(super) use payer::LockReply;
+pub(crate) use payer::{INVOICE_EXPIRED, LockOrder};

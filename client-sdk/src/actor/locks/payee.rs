@@ -39,6 +39,9 @@ impl Actor {
         condition: Option<Condition>,
     ) -> Result<SignedInvoice, ChannelError> {
         let open = self.entries.get(&channel_id).ok_or(ChannelError::NoChannel)?;
+        if let Some(fault) = &open.fault {
+            return Err(ChannelError::Frozen(fault.clone()));
+        }
         if *open.channel.phase() != Phase::Open {
             let phase = open.channel.phase().name();
             return Err(Reject::ChannelNotOpen { phase }.into());
@@ -87,8 +90,33 @@ impl Actor {
                 None if self.is_closed(&row.invoice.channel_id) => {
                     self.after_commit(reply, Err(CLOSED.into()));
                 }
-                None => self.accepting.entry(hash).or_default().push(reply),
+                None => {
+                    let entry = self.entries.get(&row.invoice.channel_id);
+                    match entry.and_then(|entry| entry.frozen_for(&hash)) {
+                        Some(frozen) => self.after_commit(reply, Err(frozen)),
+                        None => self.accepting.entry(hash).or_default().push(reply),
+                    }
+                }
             },
+        }
+    }
+
+    /// The channel's invoices for which somebody waits.
+    pub(in crate::actor) fn awaited(&self, id: &ChannelId) -> BTreeSet<Digest> {
+        let waiting = self.accepting.keys().chain(self.releasing.keys());
+        let waiting = waiting.chain(self.holding.keys()).copied();
+        let mine = |hash: &Digest| {
+            let row = self.invoices.get(hash);
+            row.is_some_and(|row| row.invoice.channel_id == *id)
+        };
+        waiting.filter(mine).collect()
+    }
+
+    /// Ends all waits for an invoice that is not paid.
+    pub(in crate::actor) fn fail_invoice(&mut self, hash: &Digest, error: &ChannelError) {
+        self.answer_invoice(hash, &Err(error.clone()));
+        for reply in self.holding.remove(hash).unwrap_or_default() {
+            self.after_commit(reply, Err(error.clone()));
         }
     }
 
@@ -123,6 +151,8 @@ impl Actor {
         let needed_s = delays.act_s.saturating_add(delays.lag_s);
         let refused = entry.holds_another(lock) || entry.channel.is_restored();
         let row = known.filter(|row| !refused && row.invoice.paid_by(id, lock, clock.now, needed_s));
+        // The receipt repeats it: another payer's payment may have the same id.
+        let row = row.filter(|row| row.invoice.digest(&self.hub.domain) == invoice);
         let opened = row.map(|row| {
             row.preimage
                 .and_then(|preimage| Opened::by_hash(lock.condition(), preimage.into()))
@@ -196,8 +226,8 @@ impl Actor {
             invoice,
             told_at: None,
         };
-        // The lock does not name its payer; the receipt will.
-        self.put_credit(id, rows::credit_key(id, &payment_id, &Digest::ZERO), row);
+        // The lock does not name its payer, and another one may have chosen the same id.
+        self.put_credit(id, rows::credit_key(id, &payment_id, &invoice), row);
         let paid = LockedReceived {
             payment_id,
             channel_id: *id,

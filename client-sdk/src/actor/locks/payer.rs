@@ -3,7 +3,7 @@
 use crate::{
     LockedPaid, PayError, PaymentState, StoreError,
     actor::{
-        Actor,
+        Actor, Outcome,
         entry::{self, Entry, LockedPayment},
         issue::{Made, may_sign},
         pay::later,
@@ -20,13 +20,16 @@ use protocol_spec::{
     message::Consent,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map},
     mem,
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 pub(in crate::actor) type LockReply = oneshot::Sender<Result<LockedPaid, PayError>>;
+
+/// An invoice that nobody need pay any more.
+pub(crate) const INVOICE_EXPIRED: PayError = PayError::Invoice("it has expired");
 
 /// A locked payment to be made. The invoice was verified.
 pub(crate) struct LockOrder {
@@ -34,8 +37,10 @@ pub(crate) struct LockOrder {
     pub(crate) invoice: Invoice,
     pub(crate) digest: Digest,
     pub(crate) fee_max: Amount,
-    pub(crate) payment_id: Option<PaymentId>,
+    pub(crate) payment_id: PaymentId,
     pub(crate) life: Duration,
+    /// Not signed later.
+    pub(crate) deadline: Instant,
     pub(crate) reply: LockReply,
 }
 
@@ -47,15 +52,13 @@ impl LockOrder {
 
 impl Actor {
     pub(in crate::actor) async fn pay_locked(&mut self, order: LockOrder) -> Result<(), StoreError> {
-        let cost = order.cost();
-        let known = match order.payment_id {
-            // A payment that waits is in no row yet.
-            Some(id) => self.lock_waits(&id) || self.payment_row(&id).await?.is_some(),
-            None => false,
-        };
-        let checked = match order.payment_id.filter(|_| known) {
-            Some(payment_id) => Err(PayError::DuplicateId { payment_id }),
-            None => self
+        let (cost, payment_id) = (order.cost(), order.payment_id);
+        // A payment that waits is in no row yet.
+        let waits = self.entries.values().any(|entry| entry.waits(&payment_id));
+        let known = waits || self.payment_row(&payment_id).await?.is_some();
+        let checked = match known {
+            true => Err(PayError::DuplicateId { payment_id }),
+            false => self
                 .payable(order.channel_id, order.invoice.amount)
                 .and_then(|()| {
                     let entry = self.entries.get(&order.channel_id).ok_or(PayError::NoChannel)?;
@@ -74,15 +77,15 @@ impl Actor {
             }
             (checked, _) => {
                 let error = checked.err().unwrap_or(PayError::NoChannel);
-                self.after_commit(order.reply, Err(error));
+                self.answer_lock(order.reply, Err(error));
             }
         }
         Ok(())
     }
 
-    fn lock_waits(&self, id: &PaymentId) -> bool {
-        let mut queues = self.entries.values().flat_map(|entry| &entry.lock_queue);
-        queues.any(|order| order.payment_id == Some(*id))
+    /// Tells a payer, after the commit.
+    pub(in crate::actor) fn answer_lock(&mut self, reply: LockReply, result: Result<LockedPaid, PayError>) {
+        self.lock_outcomes.push(Outcome { reply, result });
     }
 
     /// What waits to be locked is refused where no locks go any more.
@@ -106,25 +109,12 @@ impl Actor {
             return;
         }
         let mut ops = entry.fold(clock);
-        let orders = if entry.holds_payments() || entry.sight < Sight::Good {
-            Vec::new()
-        } else {
-            let places = ops.iter().map(Op::places).fold(0, usize::saturating_add);
-            let room = limits::OPS_PER_FRAME_MAX.saturating_sub(places);
-            let count = room.min(entry.lock_queue.len());
-            entry.lock_queue.drain(..count).collect()
-        };
+        let newest = entry.channel.sent().newest_lock;
+        let places = ops.iter().map(Op::places).fold(0, usize::saturating_add);
+        let room = limits::OPS_PER_FRAME_MAX.saturating_sub(places);
         let mut adds = Vec::new();
-        for order in orders {
-            let id = entry
-                .channel
-                .sent()
-                .newest_lock
-                .saturating_add(adds.len() as u64)
-                .saturating_add(1);
-            let payment_id = order
-                .payment_id
-                .unwrap_or_else(|| PaymentId(self.options.ports.random()));
+        for order in self.next_locks(id, room, clock) {
+            let id = newest.saturating_add(adds.len() as u64).saturating_add(1);
             let lock = Lock {
                 id,
                 amount: order.cost(),
@@ -134,34 +124,51 @@ impl Actor {
             };
             ops.push(Op::LockAdd {
                 lock: Box::new(lock.clone()),
-                payment_id,
+                payment_id: order.payment_id,
                 payee: Payee::Channel(order.invoice.channel_id),
                 fee_max: order.fee_max,
                 invoice: order.digest,
             });
-            adds.push((lock, payment_id, order));
+            adds.push((lock, order));
         }
-        if ops.is_empty() {
+        let Some(entry) = self.entries.get_mut(id).filter(|_| !ops.is_empty()) else {
             return;
-        }
+        };
         let left = entry.taken_out(&ops);
         match entry.channel.issue(&ops, &self.hub.domain, clock) {
             Ok(issued) => {
                 let seq = issued.voucher.seq;
                 self.folded(id, seq, &ops);
-                for (lock, payment_id, order) in adds {
-                    self.locked(id, seq, &lock, payment_id, order);
+                for (lock, order) in adds {
+                    self.locked(id, seq, &lock, order);
                 }
                 let orders = Vec::new();
                 self.issued(id, issued, Made { ops, orders, left });
             }
             Err(reject) => {
                 tracing::warn!(channel = %id, %reject, "a voucher with locks cannot be made now");
-                for (_, _, order) in adds {
+                for (_, order) in adds {
                     self.refuse_lock(order, PayError::Refused(reject.clone()));
                 }
             }
         }
+    }
+
+    /// The locks of the next voucher, at most `room`. An invoice may have expired while it waited to be paid.
+    fn next_locks(&mut self, id: &ChannelId, room: usize, clock: Clock) -> Vec<LockOrder> {
+        let may_lock = |entry: &&mut Entry| !entry.holds_payments() && entry.sight == Sight::Good;
+        let Some(entry) = self.entries.get_mut(id).filter(may_lock) else {
+            return Vec::new();
+        };
+        let count = room.min(entry.lock_queue.len());
+        let (late, next): (Vec<_>, Vec<_>) = entry
+            .lock_queue
+            .drain(..count)
+            .partition(|order| order.invoice.expires_at <= clock.now);
+        for order in late {
+            self.refuse_lock(order, INVOICE_EXPIRED);
+        }
+        next
     }
 
     pub(in crate::actor) fn refuse_lock(&mut self, order: LockOrder, error: PayError) {
@@ -170,14 +177,14 @@ impl Actor {
             entry.queued = entry.queued.saturating_minus(cost);
         }
         self.spent = self.spent.saturating_minus(cost);
-        self.after_commit(order.reply, Err(error));
+        self.answer_lock(order.reply, Err(error));
     }
 
-    fn locked(&mut self, id: &ChannelId, seq: Seq, lock: &Lock, payment_id: PaymentId, order: LockOrder) {
+    fn locked(&mut self, id: &ChannelId, seq: Seq, lock: &Lock, order: LockOrder) {
         let row = PaymentRow {
             channel_id: *id,
             payment: Payment {
-                payment_id,
+                payment_id: order.payment_id,
                 payee: Payee::Channel(order.invoice.channel_id),
                 amount: order.invoice.amount,
                 fee_max: order.fee_max,
@@ -270,7 +277,7 @@ impl Actor {
             witness: opened.witness().clone(),
         };
         if let Some(reply) = locked.reply.take() {
-            self.after_commit(reply, Ok(paid));
+            self.answer_lock(reply, Ok(paid));
         }
     }
 
@@ -314,7 +321,7 @@ impl Actor {
         }
         if let Some(reply) = reply {
             let payment_id = row.payment.payment_id;
-            self.after_commit(reply, Err(PayError::Bounced { payment_id, reason }));
+            self.answer_lock(reply, Err(PayError::Bounced { payment_id, reason }));
         }
     }
 
@@ -376,16 +383,21 @@ impl Actor {
             self.batch.push(rows::put_payment(row));
             let payment_id = row.payment.payment_id;
             if let Some(reply) = locked.reply.take() {
-                self.after_commit(reply, Err(PayError::Unknown { payment_id }));
+                self.answer_lock(reply, Err(PayError::Unknown { payment_id }));
             }
         }
     }
 
-    /// Gives up waiting; the locks stay as they are.
+    /// Gives up what waited too long: nothing of a queued one is signed; the locks stay as they are.
     pub(in crate::actor) fn expire_lock_waiters(&mut self) {
-        let now = tokio::time::Instant::now();
-        let mut late = Vec::new();
+        let now = Instant::now();
+        let (mut late, mut unsent) = (Vec::new(), VecDeque::new());
         for entry in self.entries.values_mut() {
+            let (dead, queue) = mem::take(&mut entry.lock_queue)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|order| order.deadline <= now);
+            entry.lock_queue = queue;
+            unsent.extend(dead);
             for locked in entry.locked.values_mut() {
                 if locked.deadline <= now
                     && let Some(reply) = locked.reply.take()
@@ -396,7 +408,11 @@ impl Actor {
             }
         }
         for (reply, payment_id) in late {
-            self.after_commit(reply, Err(PayError::Unknown { payment_id }));
+            self.answer_lock(reply, Err(PayError::Unknown { payment_id }));
+        }
+        for order in unsent {
+            let payment_id = order.payment_id;
+            self.refuse_lock(order, PayError::NotSent { payment_id });
         }
     }
 }

@@ -244,7 +244,7 @@ impl Hub {
             .unwrap();
     }
 
-    /// The log of receipts is derived from the frames: one position for each credit.
+    /// The log of receipts is derived from the frames: one position for each credit and each folded lock.
     pub fn events(&self, state: &State, id: &ChannelId) -> Vec<Event> {
         session::events(self, state, id)
     }
@@ -281,6 +281,19 @@ impl Hub {
 
     /// The hub locks so much for an invoice; the client is told.
     pub fn lock(&self, id: &ChannelId, amount: Amount, invoice: &SignedInvoice, expiry: UnixSeconds) -> Lock {
+        let named = invoice.invoice.digest(&self.domain);
+        self.lock_naming(id, amount, invoice, expiry, (PaymentId([8; 16]), named))
+    }
+
+    /// As [`Hub::lock`], with the payer's id for it and the digest that the payer names.
+    pub fn lock_naming(
+        &self,
+        id: &ChannelId,
+        amount: Amount,
+        invoice: &SignedInvoice,
+        expiry: UnixSeconds,
+        (payment_id, named): (PaymentId, Digest),
+    ) -> Lock {
         let mut state = self.state();
         let lock = Lock {
             id: state.channels[id].channel.sent().newest_lock + 1,
@@ -291,10 +304,10 @@ impl Hub {
         };
         let op = Op::LockAdd {
             lock: Box::new(lock.clone()),
-            payment_id: PaymentId([8; 16]),
+            payment_id,
             payee: Payee::Channel(*id),
             fee_max: Amount::ZERO,
-            invoice: Digest::ZERO,
+            invoice: named,
         };
         let frame = self.issue(&mut state, id, &[op]);
         let push = state.push.as_ref().unwrap();

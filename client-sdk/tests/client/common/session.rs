@@ -5,11 +5,12 @@ use super::{Cut, Hub, Refuse, Silence, State};
 use client_sdk::{Amount, ChannelId, Cursor};
 use futures::{SinkExt, StreamExt};
 use protocol_spec::{
-    CapacityQuote, Login, Op, Receipt, Reject, Return, ReturnReason, Seq, SignedVoucher, VerifiedVoucher,
+    CapacityQuote, Credit, Login, Op, Receipt, Reject, Return, ReturnReason, Seq, SignedVoucher,
+    VerifiedVoucher,
     channel::{Accepted, ShownLocks},
     message::*,
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc::{self, UnboundedSender},
@@ -57,13 +58,14 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
     let (push, mut pushed) = mpsc::unbounded_channel();
     loop {
         let frame = tokio::select! {
+            // What was sent before a request came goes out before its answer.
             biased;
-            frame = socket.next() => frame,
             Some(note) = pushed.recv() => {
                 let note = Message::Notification(Box::new(note));
                 let _ = socket.send(encode(&note)).await;
                 continue;
             }
+            frame = socket.next() => frame,
         };
         let message = match frame {
             Some(Ok(tungstenite::Message::Text(text))) => json::decode(&text).unwrap(),
@@ -208,6 +210,11 @@ fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Reques
             if state.spoil.is_some() {
                 let wrong = hub.issue_credit(&mut state, &call.channel_id, 1).1;
                 before.push(Notification::Voucher(wrong));
+            }
+            if let Some([sent, unsent]) = state.credits_at_resume.take() {
+                let frame = hub.issue_credit(&mut state, &call.channel_id, sent).1;
+                before.push(Notification::Voucher(frame));
+                hub.issue_credit(&mut state, &call.channel_id, unsent);
             }
             drop(state);
             resync(hub, &call).map(|()| Reply::Resume(Box::new(resume(hub, &call, &mut notes))))
@@ -442,17 +449,33 @@ fn voucher(hub: &Hub, frame: Frame, notes: &mut Vec<Notification>) -> Result<Rep
 }
 
 pub fn events(hub: &Hub, state: &State, id: &ChannelId) -> Vec<Event> {
-    let mut events = Vec::new();
+    let (mut events, mut locks) = (Vec::new(), HashMap::new());
     for frame in &state.channels[id].frames {
         for op in &frame.ops {
-            let Op::Credit(credit) = op else { continue };
+            let (payment_id, invoice, payer, amount) = match op {
+                Op::Credit(credit) => (credit.payment_id, credit.invoice, credit.payer, credit.amount),
+                Op::LockAdd {
+                    lock,
+                    payment_id,
+                    invoice,
+                    ..
+                } => {
+                    // Each rests on another payer's.
+                    let payer = ChannelId([lock.id as u8; 32]);
+                    let payer = Credit::payer_of(&payer, payment_id);
+                    locks.insert(lock.id, (*payment_id, *invoice, payer, lock.amount));
+                    continue;
+                }
+                Op::LockConvert { id, .. } => locks[id],
+                _ => continue,
+            };
             let receipt = Receipt {
-                payment_id: credit.payment_id,
-                invoice: credit.invoice,
-                payer: credit.payer,
+                payment_id,
+                invoice,
+                payer,
                 payee_channel: *id,
                 payee_seq: frame.voucher.voucher.seq,
-                amount: credit.amount,
+                amount,
                 at: hub.clock().now,
             };
             let signature = hub.sign(receipt.digest(&hub.domain));

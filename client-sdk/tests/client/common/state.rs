@@ -119,6 +119,8 @@ pub struct State {
     pub on_chain: bool,
     /// What a resume lacks comes as one frame, as a hub that was restarted sends it.
     pub in_one: bool,
+    /// Credited when a resume has come: the first is sent before its answer, as what was under way already, both after it.
+    pub credits_at_resume: Option<[u128; 2]>,
 }
 
 impl Default for State {
@@ -157,6 +159,7 @@ impl Default for State {
             hides_locks: false,
             on_chain: false,
             in_one: false,
+            credits_at_resume: None,
         }
     }
 }

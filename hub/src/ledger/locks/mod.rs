@@ -17,6 +17,7 @@ pub(super) use takeover::{Kept, LockLists};
 use super::{Commit, Ledger, Output, entry::Entry};
 use protocol_spec::{
     Lock, Op, PaymentId, ReturnReason, Witness,
+    channel::Phase,
     message::{Consent, Notification, Reveal},
 };
 
@@ -65,8 +66,11 @@ impl Entry {
         self.channel.sent().locks.len().saturating_add(added)
     }
 
-    /// What this client's forwarded locks take of the caps (R22).
+    /// What this client's forwarded locks take of the caps (R22): nothing once the channel is paid out.
     pub(super) fn forwarded_weight(&self) -> u64 {
+        if *self.channel.phase() == Phase::Closed {
+            return 0;
+        }
         let weights = self.stored.forwards.values().map(|forward| forward.weight);
         weights.fold(0, u64::saturating_add)
     }

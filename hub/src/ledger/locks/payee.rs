@@ -10,8 +10,12 @@ use protocol_spec::{
     Amount, ChannelId, Op, Opened, Reject, ReturnReason,
     canary::{Canary, planted},
     channel::{Clock, Phase},
+    limits,
     message::{Empty, LockCall, Reply, RpcError},
 };
+
+/// Places in the list of unacknowledged vouchers that are left free when locks are folded: a commit may issue some more.
+const FOLD_PLACES: usize = 8;
 
 impl Ledger {
     pub(in crate::ledger) fn consented(
@@ -45,7 +49,9 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), Reject> {
-        if self.entry(payee)?.converts(lock_id) {
+        let entry = self.entry(payee)?;
+        let told = |(id, witness): (u64, &_)| id == lock_id && witness == opened.witness();
+        if entry.converts(lock_id) || entry.channel.told_witnesses().any(told) {
             return Ok(());
         }
         self.convert(payee, lock_id, opened, clock, commit)?;
@@ -77,6 +83,13 @@ impl Ledger {
         self.use_witness(payee, lock_id, opened, clock, commit)
     }
 
+    /// Whether the hub's locks may leave its voucher now. A payee that acknowledges nothing must not make the hub run out of
+    /// numbers: what was told, given up or too old is folded when it has acknowledged. See [`Ledger::catch_up`].
+    fn may_fold(&self, payee: usize) -> bool {
+        let folds = |entry: &Entry| *entry.channel.phase() == Phase::Open && !entry.is_at_its_end();
+        self.entries.get(payee).is_some_and(folds) && !self.uncertain(payee)
+    }
+
     /// R8: what was told in time is converted, in a dispute once that is over.
     pub(in crate::ledger) fn convert_told(
         &mut self,
@@ -85,9 +98,6 @@ impl Ledger {
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         let entry = self.entry(payee)?;
-        if *entry.channel.phase() != Phase::Open || self.uncertain(payee) {
-            return Ok(());
-        }
         let told = entry
             .channel
             .told_witnesses()
@@ -99,9 +109,28 @@ impl Ledger {
             })
             .collect();
         for op in ops {
+            if !self.may_fold(payee) {
+                break;
+            }
             self.gather(payee, op, Amount::ZERO, clock, commit)?;
         }
         Ok(())
+    }
+
+    /// R10: the hub's locks that the payee gave up, while nothing could be signed, are dropped.
+    pub(in crate::ledger) fn drop_given_up(&mut self, payee: usize, clock: Clock, commit: &mut Commit) {
+        let given_up = self.entries.get(payee).map(Entry::consented_away);
+        self.drop_locks(payee, given_up.unwrap_or_default(), clock, commit);
+    }
+
+    fn drop_locks(&mut self, payee: usize, ids: Vec<u64>, clock: Clock, commit: &mut Commit) {
+        for id in ids {
+            if !self.may_fold(payee) {
+                return;
+            }
+            // The sum cannot overflow: a drop adds nothing.
+            let _ = self.gather(payee, Op::LockDrop { id }, Amount::ZERO, clock, commit);
+        }
     }
 
     /// R23: a witness seen anywhere is used at once on the payer's lock, and on orphans.
@@ -135,8 +164,9 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(payer) else {
             return;
         };
-        if entry.channel.learn_witness(lock_id, opened, clock).is_err() {
-            return; // Converted already.
+        let learnt = entry.channel.learn_witness(lock_id, opened, clock);
+        if learnt.is_err() || !entry.channel.known_witnesses().any(|(id, _)| id == lock_id) {
+            return; // Converted already, given up, or over.
         }
         if let Some(session) = entry.session {
             let told = entry.reveal(lock_id, opened.witness().clone());
@@ -154,20 +184,17 @@ impl Ledger {
         commit: &mut Commit,
     ) -> Result<(), Reject> {
         let entry = self.entry_mut(payee)?;
-        if entry.drops(lock_id) {
+        if entry.drops(lock_id) || entry.channel.consented_locks().any(|id| id == lock_id) {
             return Ok(());
         }
         if entry.converts(lock_id) {
             return Err(Reject::ConsentRefused { id: lock_id });
         }
         entry.channel.consented(lock_id)?;
-        let (channel, open) = (entry.channel.id(), *entry.channel.phase() == Phase::Open);
-        let open = open && !self.uncertain(payee);
+        let channel = entry.channel.id();
         self.dirty.insert(payee);
         commit.changes.push(&Change::GaveUp { channel, lock_id });
-        if open {
-            self.gather(payee, Op::LockDrop { id: lock_id }, Amount::ZERO, clock, commit)?;
-        }
+        self.drop_locks(payee, vec![lock_id], clock, commit);
         Ok(())
     }
 
@@ -177,17 +204,11 @@ impl Ledger {
             let Some(entry) = self.entries.get(index) else {
                 continue;
             };
-            if *entry.channel.phase() != Phase::Open || self.uncertain(index) {
-                continue;
-            }
             let expired = entry.channel.expired_locks(clock);
             let due: Vec<u64> = expired
                 .filter(|id| !entry.drops(*id) && !entry.converts(*id))
                 .collect();
-            for id in due {
-                // The sum cannot overflow: a drop adds nothing.
-                let _ = self.gather(index, Op::LockDrop { id }, Amount::ZERO, clock, commit);
-            }
+            self.drop_locks(index, due, clock, commit);
         }
     }
 
@@ -227,6 +248,12 @@ impl Ledger {
 }
 
 impl Entry {
+    /// The client takes so few of the hub's vouchers that only what it sends itself is answered.
+    pub(in crate::ledger) fn is_at_its_end(&self) -> bool {
+        self.channel
+            .has_unacked(limits::UNACKED_MAX.saturating_sub(FOLD_PLACES))
+    }
+
     /// R10: the client cannot collect the hub's lock any more.
     pub(super) fn is_dead(&self, lock_id: u64) -> bool {
         let closed = *self.channel.phase() == Phase::Closed;

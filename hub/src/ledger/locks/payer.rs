@@ -99,13 +99,16 @@ impl Ledger {
                 Ok(None)
             }
             Err(reason) => {
+                // Refused where the chain has marked the id, which only a restored hub can have forgotten: the lock stays where it
+                // is, and nothing is forwarded for it.
+                if live && self.give_up(payer, new.lock.id, reason, commit).is_err() {
+                    return Ok(None);
+                }
                 if !known {
                     let outcome = Outcome::bounced(seq, reason, clock.now);
                     self.remember(payer, new.payment_id, outcome);
                 }
-                if live {
-                    self.give_up(payer, new.lock.id, reason, commit)?;
-                } else {
+                if !live {
                     self.give_back(payer, new.payment_id, new.lock.amount, reason, clock, commit)?;
                 }
                 Ok(Some(reason))
@@ -303,9 +306,12 @@ impl Ledger {
     }
 
     pub(super) fn end_forward(&mut self, payer: usize, lock_id: u64) -> Result<Option<Forward>, Reject> {
-        let forward = self.entry_mut(payer)?.stored.forwards.remove(&lock_id);
+        let entry = self.entry_mut(payer)?;
+        let before = entry.forwarded_weight();
+        let forward = entry.stored.forwards.remove(&lock_id);
         if let Some(forward) = &forward {
-            self.forwarded = self.forwarded.saturating_sub(forward.weight);
+            let gone = before.saturating_sub(entry.forwarded_weight());
+            self.forwarded = self.forwarded.saturating_sub(gone);
             self.forget_resting(forward.payee, forward.lock_id);
         }
         self.look_at_locks(payer);

@@ -7,8 +7,9 @@ use super::{
 };
 use crate::ledger::{ChainFact, Input, Output};
 use protocol_spec::{
-    Address, Amount, Condition, Digest, History, Op, Opened, Payee, Preimage, ReturnReason, Seq, Side,
-    limits::{ACT_DEFAULT_S, DELTA_DEFAULT_S, LAG_DEFAULT_S},
+    Address, Amount, Condition, Credit, Digest, History, Op, Opened, Payee, PaymentId, Preimage,
+    ReturnReason, Seq, Side, SignedVoucher, VoucherSignature,
+    limits::{self, ACT_DEFAULT_S, DELTA_DEFAULT_S, LAG_DEFAULT_S},
     message::{Frame, PaymentStatus, Reply, SubscribeCall},
 };
 
@@ -542,4 +543,109 @@ fn a_lock_added_and_converted_by_one_frame_comes_back_as_money() {
     assert!(world.clients[1].locks.is_empty(), "nothing was forwarded");
     let sent = world.ledger.entries[0].channel.sent().paid;
     assert_eq!(sent, Amount(1_000 + FEE_MAX), "all of it came back");
+}
+
+/// After an outage: the hub can use the witness nowhere any more, so the payer may take its lock back.
+#[test]
+fn r05_a_witness_that_the_chain_shows_when_the_payers_lock_is_over_keeps_nothing() {
+    let mut world = World::new(2, 100_000);
+    let id = locked(&mut world);
+    let payer = world.clients[0].channel.sent().locks.iter().next().cloned();
+    world.now = payer.unwrap().expiry.after(LAG_DEFAULT_S + 1);
+    let channel = world.id(1);
+    world.block(vec![
+        ChainFact::Disputed {
+            channel,
+            dispute_no: Seq(1),
+        },
+        ChainFact::Resolved {
+            channel,
+            payer: Side::Hub,
+            lock_id: id,
+            witness: SECRET.0.to_vec(),
+        },
+    ]);
+    let origin = world.send(0, vec![Op::LockDrop { id: 1 }]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    assert_eq!(
+        world.clients[0].channel.spendable(),
+        Amount(100_000),
+        "it has its money back"
+    );
+    world.check_replay(&Tables::default());
+}
+
+/// The chain knows the id of a lock that this database has never seen: such a lock cannot be given up.
+#[test]
+fn a_lock_whose_id_the_chain_has_marked_before_is_not_forwarded_and_stays_where_it_is() {
+    let mut world = World::new(2, 100_000);
+    world.block(vec![ChainFact::Resolved {
+        channel: world.id(0),
+        payer: Side::Client,
+        lock_id: 1,
+        witness: vec![],
+    }]);
+    let op = world.lock_op(0, 1, 1_000, 900, SECRET);
+    let origin = world.send(0, vec![op]);
+    assert!(world.voucher_reply(origin).bounced.is_empty());
+    assert!(world.clients[0].given_up.is_empty());
+    assert_eq!(world.clients[1].locks.len(), 0);
+    world.check_replay(&Tables::default());
+}
+
+/// Vouchers of the hub that the payee has and does not acknowledge, until there is room for a few more only.
+fn silent(world: &mut World, payee: usize) {
+    let (clock, key, mut serial) = (world.clock(), world.hub.public(), 0_u64);
+    let most = limits::UNACKED_MAX - 8;
+    while !world.ledger.entries[payee].channel.has_unacked(most) {
+        let (mut ops, mut newest) = (Vec::new(), None);
+        // What one frame may hold.
+        while ops.len() < limits::OPS_PER_FRAME_MAX && !world.ledger.entries[payee].channel.has_unacked(most)
+        {
+            serial += 1;
+            let mut id = [0xee; 16];
+            id[..8].copy_from_slice(&serial.to_be_bytes());
+            ops.push(Op::Credit(Credit {
+                payment_id: PaymentId(id),
+                payer: Digest([3; 32]),
+                amount: Amount(1),
+                invoice: Digest::ZERO,
+            }));
+            let channel = &mut world.ledger.entries.get_mut(payee).unwrap().channel;
+            newest = Some(channel.issue(&ops[ops.len() - 1..], &domain(), clock).unwrap());
+        }
+        let issued = newest.unwrap();
+        let signed = SignedVoucher {
+            voucher: issued.voucher,
+            signature: VoucherSignature::Direct(world.hub.sign(&issued.digest)),
+        };
+        let verified = signed.verify(&domain(), &key, true).unwrap();
+        world.clients[payee]
+            .channel
+            .accept(&verified, &ops, clock)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_payee_that_acknowledges_nothing_gets_no_lock_folded_until_it_does() {
+    let mut world = World::new(2, 1_000_000);
+    let secrets = [1, 2, 3].map(|byte| Preimage([byte; 32]));
+    for secret in secrets {
+        let op = world.lock_op(0, 1, 1_000, LIFE_S, secret);
+        world.send(0, vec![op]);
+    }
+    let ids: Vec<u64> = world.clients[1].locks.iter().map(|(lock, _)| lock.id).collect();
+    let expiry = world.clients[1].locks[2].0.expiry;
+    silent(&mut world, 1);
+    world.reveal(1, ids[0], secrets[0]);
+    world.give_up(1, ids[1]);
+    world.now = expiry.after(LAG_DEFAULT_S + 1);
+    world.block(vec![]);
+    assert!(world.clients[1].converted.is_empty());
+    assert_eq!(world.clients[1].channel.received().locks.len(), 3);
+    world.send(1, vec![]);
+    assert_eq!(world.clients[1].converted, [ids[0]]);
+    world.block(vec![]);
+    assert!(world.clients[1].channel.received().locks.is_empty());
 }

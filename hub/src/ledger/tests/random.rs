@@ -575,6 +575,7 @@ impl Run {
             .ledger
             .entries
             .iter()
+            .filter(|e| *e.channel.phase() != Phase::Closed)
             .map(|e| e.stored.forwards.len())
             .sum();
         assert_eq!(self.world.ledger.forwarded, forwarded as u64);

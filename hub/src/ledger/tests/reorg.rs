@@ -259,3 +259,64 @@ fn an_order_that_was_paid_in_while_the_channel_was_frozen_is_not_paid_in_again()
     assert_eq!(world.ledger.entries[0].stored.reserve.owed, Amount(200));
     world.check_replay_on(tables.restore());
 }
+
+/// Its payee says of one lock both that it has what opens it and that it gives it up.
+#[test]
+fn a_lock_that_was_told_and_given_up_in_a_dispute_is_converted_and_there_is_nothing_left_to_drop() {
+    for told_first in [true, false] {
+        let mut world = World::new(2, 1_000_000);
+        let secret = Preimage([5; 32]);
+        let op = world.lock_op(0, 1, 1_000, 4 * 3600, secret);
+        world.send(0, vec![op]);
+        let (id, channel) = (world.clients[1].locks[0].0.id, world.id(1));
+        for number in 1..4 {
+            let dispute_no = Seq(number);
+            world.block(vec![ChainFact::Disputed { channel, dispute_no }]);
+            if number == 1 && told_first {
+                world.reveal(1, id, secret);
+            }
+            if number == 1 {
+                world.give_up(1, id);
+                world.reveal(1, id, secret);
+            }
+            world.block(vec![ChainFact::DisputeCancelled { channel, dispute_no }]);
+            assert_eq!(world.clients[1].converted, [id], "dispute {number}");
+        }
+        world.check_replay(&Tables::default());
+    }
+}
+
+/// The hub collects a payer's lock on chain: then the channel is paid out, and what rests on it binds nothing more (R22).
+#[test]
+fn r22_what_a_paid_out_payer_had_forwarded_takes_no_room_until_a_reorg_takes_the_payout_away() {
+    let mut world = World::new(2, 1_000_000);
+    let secret = Preimage([5; 32]);
+    let op = world.lock_op(0, 1, 1_000, 4 * 3600, secret);
+    world.send(0, vec![op]);
+    let (id, channel) = (world.clients[1].locks[0].0.id, world.id(0));
+    world.reveal(1, id, secret);
+    world.block(vec![ChainFact::Disputed {
+        channel,
+        dispute_no: Seq(1),
+    }]);
+    world.block(vec![ChainFact::Resolved {
+        channel,
+        payer: Side::Client,
+        lock_id: 1,
+        witness: vec![],
+    }]);
+    assert_eq!(world.ledger.forwarded, 1);
+    world.block(vec![ChainFact::Closed { channel }]);
+    assert_eq!(world.ledger.forwarded, 0);
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint_all());
+    assert_eq!(tables.restore().forwarded, 0, "a restarted hub counts as much");
+
+    world.commit(vec![Input::ChainBroken]);
+    let told = compared(&world, 1, vec![channel], vec![channel]);
+    world.commit(vec![told]);
+    assert_eq!(world.ledger.forwarded, 1);
+    world.block(vec![ChainFact::Closed { channel }]);
+    assert_eq!(world.ledger.forwarded, 0);
+    world.check_replay(&Tables::default());
+}

@@ -273,6 +273,63 @@ fn a10_a_channel_that_was_opened_in_the_lost_part_is_in_doubt_and_a_later_one_is
     );
 }
 
+/// The driver reads the chain in ranges, and the last one may begin before the restart and end after it.
+#[test]
+fn a10_a_channel_that_was_opened_before_the_restart_is_in_doubt_also_when_its_range_ends_later() {
+    let mut world = World::new(1, DEPOSIT);
+    let backup = tables(&mut world);
+    world.now = world.now.after(1_000);
+    world.restore(&backup, &[]);
+    world.resync(0);
+    world.now = world.now.after(1);
+    let config = Client::new(7, TOKEN).channel.config().clone();
+    world.block(vec![ChainFact::Opened(config)]);
+    assert_eq!(world.ledger.unsynced(), 1);
+    world.now = world.now.after(1);
+    let config = Client::new(8, TOKEN).channel.config().clone();
+    world.block(vec![ChainFact::Opened(config)]);
+    assert_eq!(world.ledger.unsynced(), 1, "a later one is not");
+}
+
+/// A release took out what the client had paid in the lost part, and the client shows nothing of that.
+#[test]
+fn a10_nothing_is_taken_from_a_client_that_could_not_be_returned() {
+    let mut world = World::new(1, DEPOSIT);
+    world.add(Client::new(8, TOKEN), 0);
+    world.fund(1, 100, 50);
+    let op = world.pay_op(0, 1, 10, 5);
+    world.send(0, vec![op]);
+    let backup = tables(&mut world);
+    world.restore(&backup, &[]);
+    let channel = world.id(1);
+    world.block(vec![ChainFact::Withdrawn {
+        channel,
+        side: Side::Hub,
+        total: Amount(60),
+    }]);
+    world.resync(0);
+    world.resync(1);
+    let acked = world.send(1, vec![]);
+    assert!(
+        world.answer(acked).is_ok(),
+        "what only acknowledges changes no sum"
+    );
+    let (op, clock) = (world.pay_op(1, 0, 5, 5), world.clock());
+    let frame = world.clients[1].frame(vec![op], clock).unwrap();
+    let (origin, input) = world.input(1, frame.clone());
+    world.commit(vec![input]);
+    assert_eq!(world.error(origin), "BalanceExceeded");
+    let op = world.pay_op(0, 1, 5, 5);
+    let origin = world.send(0, vec![op]);
+    assert_eq!(world.voucher_reply(origin).bounced.len(), 1);
+
+    let amount = Amount(20);
+    world.block(vec![ChainFact::Reserved { channel, amount }]);
+    let (origin, input) = world.input(1, frame);
+    world.commit(vec![input]);
+    assert!(world.answer(origin).is_ok(), "the same bytes pass");
+}
+
 /// Found by the world: it could not return what the client paid, and stopped.
 #[test]
 fn a10_a_voucher_paid_out_of_a_deposit_that_is_not_known_yet_waits_for_it() {

@@ -316,9 +316,11 @@ fn lock_min(token: &config::Token) -> Amount {
     let worth = worth.or((token.address == Address::ZERO).then_some((1, 1)));
     let dust = match worth {
         // A token that is worth nothing is not defended for its worth.
-        Some((units, wei)) => units
-            .checked_mul(DEFENCE_WEI)
-            .and_then(|units| units.checked_div(wei)),
+        Some((_, 0)) => None,
+        Some((units, wei)) => {
+            let units = U256::from(units).saturating_mul(U256::from(DEFENCE_WEI));
+            Some(units.wrapping_div(U256::from(wei)).saturating_to())
+        }
         None => locked_max.0.checked_div(LOCKED_PARTS),
     };
     token.lock_min.unwrap_or(Amount(dust.unwrap_or(0).max(1)))

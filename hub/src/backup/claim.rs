@@ -100,13 +100,17 @@ impl Claim {
     }
 
     /// Takes the directory, if it is nobody's or this database's; makes it if it is not there. Held already, it is
-    /// checked. Errors: it is another's, now or since; the disk.
+    /// checked. Errors: it is another's, now or since; it was emptied since, and is taken anew the next time; the disk.
     pub(super) fn hold(&mut self) -> Result<(), BackupError> {
         if self.lock.is_some() {
             return match self.owner()? {
                 Some(owner) if owner != self.own => Err(BackupError::Taken(self.dir.clone())),
                 Some(_) => Ok(()),
-                None => self.write(),
+                // What was exported is not there either, and the lock may be on another disk.
+                None => {
+                    self.lock = None;
+                    Err(BackupError::Emptied(self.dir.clone()))
+                }
             };
         }
         self.require_own_database()?;

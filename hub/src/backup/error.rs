@@ -74,6 +74,11 @@ pub enum BackupError {
         "{0} is in use: another process on this machine exports to it; stop that hub, or give this one a directory of its own"
     )]
     InUse(PathBuf),
+    /// What was there is gone.
+    #[error(
+        "{0} has lost what says whose it is: it was emptied, or another disk is mounted there; a whole backup is begun anew"
+    )]
+    Emptied(PathBuf),
     /// A database stands where the restored one would go.
     #[error("{0} is not empty: a restore never goes over a database; move it away first, and keep it")]
     Occupied(PathBuf),

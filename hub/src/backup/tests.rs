@@ -792,6 +792,43 @@ async fn a_hub_whose_directory_was_taken_over_exports_no_more() {
     assert_eq!((summary.generation, summary.newest_commit), (1, 2));
 }
 
+/// Its disk was mounted too late, or another one since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_emptied_gets_a_whole_backup() {
+    for whole in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Arc::new(MemoryStore::new());
+        let tap = Tap::new(database.clone());
+        let mark = tap.mark.clone();
+        let job = Job::new(options(dir.path()), identity(), ID, database, &tap).unwrap();
+        let mut live = Live::new(Arc::new(tap)).await;
+        let backup = job.spawn(HUB, Now::new(|| AT));
+        live.open().await;
+        while mark.lag(2) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        match whole {
+            true => fs::remove_dir_all(dir.path()).unwrap(),
+            false => files(dir.path())
+                .iter()
+                .for_each(|file| fs::remove_file(file).unwrap()),
+        }
+        live.open().await;
+        let newest = || read(dir.path(), &key(1)).map_or(0, |found| found.summary.newest_commit);
+        let again = async {
+            while newest() < 3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), again)
+            .await
+            .unwrap();
+        backup.finish().await;
+        let summary = read(dir.path(), &key(1)).unwrap().summary;
+        assert_eq!(summary.channels, 2);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_restore_is_noted_and_counted() {
     let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -278,7 +278,10 @@ impl Driver {
         }
         // Before anything is sent: what is on its way is not sent again.
         self.tend().await;
-        self.tell_unconfirmed().await?;
+        // Without it, too: what is disputed is answered.
+        if let Err(error) = self.tell_unconfirmed().await {
+            tracing::warn!(%error, "unconfirmed events could not be read; trying again");
+        }
         let Some(snapshot) = self.control.snapshot().await else {
             return Ok(Turn::Stopped);
         };

@@ -14,6 +14,7 @@ use alloy::{
 };
 use futures::future::BoxFuture;
 use protocol_spec::ChannelId;
+use std::collections::BTreeSet;
 
 /// One key, one node, one journal.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl Purpose {
 }
 
 impl Outbox<'_> {
-    /// The sender's next nonce: the node's count, and never one that the journal has open.
+    /// The sender's next nonce: the lowest from the node's count on that the journal does not have open. What waits behind a
+    /// number that was given up (a node refused it) gets into no block before that is used.
     ///
     /// # Errors
     /// [`SettleError::Unreachable`].
@@ -71,8 +73,7 @@ impl Outbox<'_> {
         let counted = self.node.next_nonce(sender).await?;
         let entries = self.journal.open_entries().iter();
         let own = entries.filter(|entry| entry.sender == sender && entry.chain_id.0 == self.chain_id);
-        let free = own.map(|entry| entry.nonce.0.saturating_add(1)).max();
-        Ok(free.unwrap_or_default().max(counted))
+        Ok(lowest_free(counted, &own.map(|entry| entry.nonce.0).collect()))
     }
 
     /// Signs, writes down, sends.
@@ -137,5 +138,28 @@ impl Outbox<'_> {
             Ending::Reverted
         };
         self.journal.end(entry.hash, ending)
+    }
+}
+
+/// The lowest number from `counted` on that is not `taken`.
+fn lowest_free(counted: u64, taken: &BTreeSet<u64>) -> u64 {
+    let mut free = counted;
+    while taken.contains(&free) {
+        free = free.saturating_add(1);
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_filled_before_anything_is_added() {
+        let free = |counted, taken: &[u64]| lowest_free(counted, &taken.iter().copied().collect());
+        assert_eq!(free(5, &[]), 5);
+        assert_eq!(free(5, &[6, 7]), 5);
+        assert_eq!(free(5, &[5, 6, 8]), 7);
+        assert_eq!(free(7, &[5, 6]), 7);
     }
 }

@@ -156,6 +156,15 @@ impl Run<'_> {
         let resumed = match (pending, self.args.tx.wait) {
             (None, _) => looked,
             (Some(one), _) if self.args.nonce == Some(one.entry.nonce.0) => looked,
+            // A gap: what is pending waits for it, whatever its fees.
+            (Some(one), _) if self.args.nonce.is_some_and(|nonce| nonce < one.entry.nonce.0) => looked,
+            (Some(one), _) if node.next_nonce(self.sender).await? < one.entry.nonce.0 => {
+                return Err(SettleError::NotIncluded(format!(
+                    "{}, and waits for an earlier one that nothing has: run this with --nonce {}, or anything else of this sender",
+                    one.text(),
+                    node.next_nonce(self.sender).await?
+                )));
+            }
             (Some(one), None) => {
                 return Err(SettleError::NotIncluded(format!(
                     "{}: add --wait, or replace it with --nonce {} and higher fees",

@@ -24,6 +24,11 @@ fn journal_path(world: &World) -> PathBuf {
 
 /// What a run does up to the journal, and then dies. Returns what it signed.
 async fn dies_after_the_journal(world: &World, verb: Verb) -> Signed {
+    dies_ahead(world, verb, 0).await
+}
+
+/// The same with a nonce that is `ahead` of the next.
+async fn dies_ahead(world: &World, verb: Verb, ahead: u64) -> Signed {
     let node = Node::connect(&world.url).await.unwrap();
     let checked = CheckedEvidence::check(evidence(&world.parties)).unwrap();
     let settle = Settle::open(node, checked).await.unwrap();
@@ -37,7 +42,7 @@ async fn dies_after_the_journal(world: &World, verb: Verb) -> Signed {
     let plan = settle.plan(intent).await.unwrap();
     let call: Transaction = plan.transaction();
     let cost = settle.node().simulate(&call).await.unwrap();
-    let nonce = settle.node().next_nonce(sender).await.unwrap();
+    let nonce = settle.node().next_nonce(sender).await.unwrap() + ahead;
     let wallet = EthereumWallet::from(local(&key(CLIENT_SIGNER)));
     let signed = settle.node().sign(&call, &cost, &wallet, nonce).await.unwrap();
     let mut journal = Journal::open(&journal_path(world)).unwrap();
@@ -54,6 +59,29 @@ async fn known(world: &World, hash: TxHash) -> bool {
         .await
         .unwrap()
         .is_some()
+}
+
+/// A node lost an earlier transaction and would not take it again: what came after it waits for its number.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_behind_a_gap_says_so_and_the_gap_can_be_filled() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let signer = key(CLIENT_SIGNER).address();
+    let file = world.file(&evidence(&world.parties));
+    world.automine(false).await;
+    dies_ahead(&world, Verb::Submit, 1).await;
+    let key_file = world.key_file(CLIENT_SIGNER);
+    let unwaited = ["--key-file", &key_file, "--broadcast"];
+    world
+        .settle("dispute", &file, &unwaited)
+        .exits(6)
+        .says("run this with --nonce 0");
+    let fills = [unwaited.as_slice(), &["--nonce", "0"]].concat();
+    world.settle("dispute", &file, &fills).exits(0);
+    world.mine().await;
+    world.automine(true).await;
+    assert_eq!(world.nonce(signer).await, 2, "both are in a block");
 }
 
 #[tokio::test(flavor = "multi_thread")]

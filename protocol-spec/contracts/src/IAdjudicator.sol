@@ -414,7 +414,8 @@ interface IAdjudicator {
     /// Takes from the sender's own vault.
     function withdrawVault(address token, uint256 amount, address to) external;
 
-    /// Moves amounts from the hub's vault into open channels. Sender: hub or hubSigner. A channel that is not open is skipped.
+    /// Moves amounts from the hub's vault into open channels. Sender: the hub, no signer of it: the vault is all channels', and a
+    /// channel's signer is whoever opened it says. A channel that is not open is skipped.
     function reserve(HubSide calldata side, ClientReserve[] calldata items) external;
 
     // ------------------------------------------------------------------ evidence

@@ -287,7 +287,7 @@ contract DepositsTest is Base {
         ClientReserve[] memory items = new ClientReserve[](2);
         items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 26);
         items[1] = items[0];
-        vm.prank(config.hubSigner);
+        vm.prank(hub);
         _fails(IAdjudicator.InsufficientVault.selector, 26, 24);
         adj.reserve(_side(), items);
     }
@@ -310,9 +310,32 @@ contract DepositsTest is Base {
         _open();
         ClientReserve[] memory items = new ClientReserve[](1);
         items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 0);
-        vm.prank(alice);
-        vm.expectRevert(abi.encodeWithSelector(IAdjudicator.NotAParty.selector, alice));
+        address[3] memory others = [alice, config.hubSigner, stranger];
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.prank(others[i]);
+            vm.expectRevert(abi.encodeWithSelector(IAdjudicator.NotAParty.selector, others[i]));
+            adj.reserve(_side(), items);
+        }
+    }
+
+    /// Who opens a channel says who the hub's signer in it is, and the vault is the same for all channels of a hub.
+    function test_reserve_revertsIfSignerOfAnInventedChannel() public {
+        _fundVault(50);
+        uint256 had = token.balanceOf(stranger);
+        config.client = stranger;
+        config.hubSigner = stranger;
+        id = adj.channelIdOf(config);
+        vm.startPrank(stranger);
+        adj.open(config, 0);
+        ClientReserve[] memory items = new ClientReserve[](1);
+        items[0] = ClientReserve(stranger, config.clientSigner, config.salt, 50);
+        vm.expectRevert(abi.encodeWithSelector(IAdjudicator.NotAParty.selector, stranger));
         adj.reserve(_side(), items);
+        vm.expectRevert();
+        adj.close(config, Close(id, 0, 50, 50, 0, _now()), "", "");
+        vm.stopPrank();
+        assertEq(adj.vault(address(token), hub), 50);
+        assertEq(token.balanceOf(stranger), had);
     }
 
     /// A wrong hub, signer or token makes another id, which is not open.

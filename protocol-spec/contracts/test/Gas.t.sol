@@ -157,7 +157,7 @@ contract GasTest is Base {
             Config memory c = configs[i];
             items[i] = ClientReserve(c.client, c.clientSigner, c.salt, 1_000_000);
         }
-        vm.prank(config.hubSigner);
+        vm.prank(hub);
         adj.reserve(_side(), items);
         vm.snapshotGasLastCall("adjudicator", "reserve, 50 channels");
     }

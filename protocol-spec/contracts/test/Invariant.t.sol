@@ -114,6 +114,26 @@ contract Handler is Base {
         if (_state().total > before) _ok("reserve");
     }
 
+    /// Channels of this hub that a stranger opens, with signers of his own, get nothing of its vault.
+    function invent(uint256 which, uint96 amount, bytes32 salt) external on(which) {
+        Config memory invented = config;
+        (invented.client, invented.clientSigner, invented.hubSigner) = (stranger, alice, stranger);
+        invented.salt = keccak256(abi.encode(salt));
+        ClientReserve[] memory items = new ClientReserve[](1);
+        items[0] = ClientReserve(stranger, alice, invented.salt, uint128(amount % 1e6));
+        HubSide memory side = HubSide(hub, stranger, invented.token, invented.challengePeriodS);
+        vm.startPrank(stranger);
+        try adj.open(invented, 0) {
+            _ok("invent");
+        } catch {}
+        bool reserved;
+        try adj.reserve(side, items) {
+            reserved = true;
+        } catch {}
+        vm.stopPrank();
+        require(!reserved, "a stranger moved the vault");
+    }
+
     function withdrawVault(uint256 which, uint96 amount) external on(which) {
         uint256 held = adj.vault(config.token, hub);
         vm.prank(hub);
@@ -300,7 +320,7 @@ contract InvariantTest is Test {
         handler = new Handler();
         adj = handler.adjudicator();
         targetContract(address(handler));
-        bytes4[] memory selectors = new bytes4[](16);
+        bytes4[] memory selectors = new bytes4[](17);
         selectors[0] = Handler.open.selector;
         selectors[1] = Handler.fund.selector;
         selectors[2] = Handler.reserve.selector;
@@ -317,6 +337,7 @@ contract InvariantTest is Test {
         selectors[13] = Handler.blacklist.selector;
         selectors[14] = Handler.wait_.selector;
         selectors[15] = Handler.withdrawMany.selector;
+        selectors[16] = Handler.invent.selector;
         targetSelector(FuzzSelector(address(handler), selectors));
     }
 
@@ -349,29 +370,29 @@ contract InvariantTest is Test {
 
     /// The invariants above see every verb succeed, not only be refused.
     function test_handler_reachesEveryVerb() public {
-        bytes32[16] memory verbs = [
+        bytes32[17] memory verbs = [
             bytes32("open"), "fund", "reserve", "withdrawVault", "submit", "submitLocks", "resolve", "dispute", "cancel",
-            "withdraw", "close", "finalize", "claim", "withdrawMany", "withdrawMany of two", "open again"
+            "withdraw", "close", "finalize", "claim", "withdrawMany", "withdrawMany of two", "open again", "invent"
         ];
         for (uint256 round = 0; round < 30; ++round) {
             uint256 snapshot = vm.snapshotState();
-            bytes32[16] memory missing = verbs;
+            bytes32[17] memory missing = verbs;
             _drive(round);
             invariant_conservation();
             invariant_sharesAndWindows();
-            for (uint256 i = 0; i < 16; ++i) {
+            for (uint256 i = 0; i < 17; ++i) {
                 if (handler.done(missing[i]) != 0) seen[missing[i]] = true;
             }
-            bool[16] memory flags;
-            for (uint256 i = 0; i < 16; ++i) {
+            bool[17] memory flags;
+            for (uint256 i = 0; i < 17; ++i) {
                 flags[i] = seen[verbs[i]];
             }
             vm.revertToState(snapshot);
-            for (uint256 i = 0; i < 16; ++i) {
+            for (uint256 i = 0; i < 17; ++i) {
                 seen[verbs[i]] = flags[i];
             }
         }
-        for (uint256 i = 0; i < 16; ++i) {
+        for (uint256 i = 0; i < 17; ++i) {
             assertTrue(seen[verbs[i]], string(abi.encodePacked(verbs[i])));
         }
     }
@@ -383,7 +404,7 @@ contract InvariantTest is Test {
             uint256 r = uint256(keccak256(abi.encode(seed, step)));
             uint256 w = r >> 8;
             uint96 a = uint96(r >> 16);
-            uint256 verb = r % 17;
+            uint256 verb = r % 18;
             if (verb == 0) handler.open(w, a);
             else if (verb == 1) handler.fund(w, a);
             else if (verb == 2) handler.reserve(w, a);
@@ -399,6 +420,7 @@ contract InvariantTest is Test {
             else if (verb == 12) handler.claim(w);
             else if (verb == 13) handler.blacklist(a & 1 == 0);
             else if (verb == 14) handler.withdrawMany(w, uint8(a), a, uint8(a >> 8));
+            else if (verb == 15) handler.invent(w, a, bytes32(r));
             else handler.wait_(uint32(a));
         }
     }

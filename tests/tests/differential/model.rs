@@ -180,7 +180,7 @@ impl<R: Rules> Model<R> {
     }
 
     fn reserve(&mut self, from: Address, amount: u128) -> Checked {
-        require(self.is_party(from, Side::Hub), I::NotAParty::SELECTOR)?;
+        require(from == self.config.hub, I::NotAParty::SELECTOR)?;
         if self.status != OPEN {
             self.skipped.push(I::WrongStatus::SELECTOR);
             return Ok(());

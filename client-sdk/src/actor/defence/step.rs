@@ -44,7 +44,8 @@ pub(super) enum Step {
         locks: BTreeSet<u64>,
         left: Duration,
     },
-    /// Show the voucher unless the chain has it, and resolve these locks, before the window ends.
+    /// Show the voucher unless the chain has it, and resolve these locks, before the window ends; after it locks only, before the
+    /// first of them expires.
     Show {
         voucher: bool,
         locks: BTreeSet<u64>,
@@ -103,18 +104,24 @@ impl Entry {
             return Some(Step::Dispute { locks, left });
         }
         let (disputes, now) = (seen.disputes, seen.now);
-        let (open, over): (Vec<&Facts>, Vec<&Facts>) =
-            disputes.iter().partition(|facts| now < facts.shown.window_end);
         self.forget_resolved(disputes, seen.shared, now);
         let (mut voucher, mut locks) = (false, BTreeSet::new());
-        let mut left_s = 0;
-        for facts in &open {
-            let (missing, unresolved) = self.unshown(&facts.shown, now);
+        let (mut left_s, mut over) = (0, 0_usize);
+        for facts in disputes {
+            let (missing, unresolved, until) = if now < facts.shown.window_end {
+                let (missing, unresolved) = self.unshown(&facts.shown, now);
+                (missing, unresolved, facts.shown.window_end)
+            } else {
+                over = over.saturating_add(1);
+                let unresolved = self.unresolved(&facts.shown, now);
+                let until = self.first_expiry(&unresolved);
+                (false, unresolved, until)
+            };
             if missing || !unresolved.is_empty() {
                 voucher |= missing;
                 locks.extend(unresolved);
                 // The longest: whoever gives up early begins at the market's fees again.
-                left_s = left_s.max(facts.shown.window_end.0.saturating_sub(now.0));
+                left_s = left_s.max(until.0.saturating_sub(now.0));
             }
         }
         let locks = self.fewer(voucher, &locks);
@@ -122,7 +129,7 @@ impl Entry {
             let left = Duration::from_secs(left_s);
             return Some(Step::Show { voucher, locks, left });
         }
-        (over.len() >= seen.needed).then_some(Step::Finalize)
+        (over >= seen.needed).then_some(Step::Finalize)
     }
 
     /// The withdrawal that both sides have signed, if no block has it: at once, or when the hub has let a third of its life pass.
@@ -240,6 +247,16 @@ impl Entry {
         let left = known.into_iter().filter(|lock| !resolved.contains(&lock.id));
         let chosen = left.take_while(|lock| room.take(lock)).map(|lock| lock.id);
         (voucher, chosen.collect())
+    }
+
+    /// After the window: the locks to be resolved next. No voucher is taken any more, but locks of the one that is stored are
+    /// counted until the dispute is final, which is not before the last of them expires (R17, R18).
+    fn unresolved(&self, shown: &Shown, now: UnixSeconds) -> BTreeSet<u64> {
+        let stored = shown.live && shown.seq == self.channel.received().seq;
+        match self.unshown(shown, now) {
+            (false, locks) if stored => locks,
+            _ => BTreeSet::new(),
+        }
     }
 
     pub(super) fn calldata(&self, step: &Step) -> Vec<u8> {
@@ -452,6 +469,45 @@ mod tests {
         let clock = Clock { now: NOW, chain: NOW };
         entry.channel.learn_witness(1, &opened, clock).unwrap();
         entry
+    }
+
+    /// What a resolver takes may come after the window, and a client may be away until then.
+    #[test]
+    fn r17_locks_of_the_stored_voucher_are_resolved_after_the_window_until_they_expire() {
+        let over = |seq, paid| {
+            let mut over = facts(seq, paid);
+            over.shown.window_end = NOW;
+            over
+        };
+        let mut entry = with_open_lock();
+        let shows = Step::Show {
+            voucher: false,
+            locks: BTreeSet::from([1]),
+            left: Duration::from_secs(3600),
+        };
+        assert_eq!(step_of(&mut entry, &[over(1, 100)], NOW), Some(shows));
+        // Another voucher is stored, or this one without its locks: too late for those.
+        let mut without = over(1, 100);
+        without.shown.live = false;
+        for other in [over(0, 0), over(2, 100), over(1, 60), without] {
+            assert_eq!(
+                step_of(&mut entry, &[other], NOW),
+                Some(Step::Finalize),
+                "{other:?}"
+            );
+        }
+        let expired = NOW.after(3600);
+        assert_eq!(
+            step_of(&mut entry, &[over(1, 100)], expired),
+            Some(Step::Finalize)
+        );
+        let mut counted = over(1, 100);
+        counted.shown.counted = Amount(5);
+        assert_eq!(
+            step_of(&mut entry, &[counted], NOW),
+            Some(Step::Finalize),
+            "it is done"
+        );
     }
 
     #[test]

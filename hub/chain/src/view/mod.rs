@@ -101,13 +101,16 @@ impl ChainView {
     }
 
     /// Logs above the confirmed block, which a reorg may still take away: for reactions that cannot wait
-    /// (answering a dispute) and do no harm if the log vanishes.
+    /// (answering a dispute) and do no harm if the log vanishes. Of a chain that is far ahead only the newest blocks are read, as
+    /// many as one [`ChainView::poll`] takes, which hands out the older ones: read anew each time, they would keep the view behind.
     ///
     /// # Errors
     /// Those of the port.
     pub async fn unconfirmed_logs(&self, chain: &dyn Chain) -> Result<Vec<ChainLog>, ChainError> {
         let head = chain.head().await?;
-        let from = self.tracker.cursor().block_number.saturating_add(1);
+        let newest = self.options.confirmations.max(self.options.blocks_per_poll_max);
+        let behind = self.tracker.cursor().block_number.saturating_add(1);
+        let from = behind.max(head.number.saturating_sub(newest));
         if from > head.number {
             return Ok(Vec::new());
         }

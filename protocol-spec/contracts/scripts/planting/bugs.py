@@ -62,4 +62,5 @@ BUGS = [
     ("locks are opened by an older voucher's opening", " && record.commitment == locks) {", ") {"),
     ("R17: marked in every channel", "abi.encode(id, payer, leaf)", "abi.encode(payer, leaf)"),
     ("F6: gas left is not checked for native coin", "requireGas(NATIVE_GAS);", ""),
+    ("a signer named by whoever opens a channel reserves", "if (msg.sender != side.hub) revert NotAParty(msg.sender);", "_requireHub(side);"),
 ]

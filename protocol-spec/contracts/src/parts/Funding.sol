@@ -123,7 +123,8 @@ abstract contract Funding is Ledger {
 
     /// @inheritdoc IAdjudicator
     function reserve(HubSide calldata side, ClientReserve[] calldata items) external nonReentrant {
-        _requireHub(side);
+        // the hub itself: anybody can open channels of this hub with a signer of his own, and all of them share its vault
+        if (msg.sender != side.hub) revert NotAParty(msg.sender);
         // no message is signed here, so that part of the buffer stays unused
         BatchHashing.Buffer buffer = BatchHashing.start(domainSeparator(), side, 0);
         uint256 held = vault[side.token][side.hub];

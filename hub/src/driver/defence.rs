@@ -487,7 +487,8 @@ fn evidence(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
         .into_iter()
         .filter(|_| standing.counts_locks())
         .filter(|lock| match marks.get(&lock.id) {
-            Some(counted_in) => due || *counted_in != seq,
+            // Counted in the stored voucher, it need not be again when that only is acknowledged.
+            Some(counted_in) => (due && standing != Standing::Unacknowledged) || *counted_in != seq,
             None => lock.expiry.0 > now && !refused.contains(&lock.id),
         })
         .collect();
@@ -499,6 +500,11 @@ fn evidence(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
     let opened = open.iter().map(|lock| lock.amount.0);
     let paid = signed.voucher.paid.0.saturating_sub(state.clientPaid);
     let at_risk = opened.fold(paid, u128::saturating_add);
+    // What an older voucher of the hub would let its client collect is not known here.
+    let at_risk = match standing {
+        Standing::Unacknowledged => at_risk.max(state.total),
+        _ => at_risk,
+    };
     let unmarked = open.iter().filter(|lock| !marks.contains_key(&lock.id));
     let expiry = unmarked.map(|lock| lock.expiry).min();
     let window = due.then_some(UnixSeconds(state.windowEnd));

@@ -7,6 +7,8 @@ use protocol_spec::{Digest, SignedVoucher, abi};
 pub(super) struct Newest {
     pub(super) seq: u64,
     paid: u128,
+    /// The newest voucher of the hub that it acknowledges.
+    ack_seq: u64,
     has_locks: bool,
 }
 
@@ -18,6 +20,9 @@ pub(super) enum Standing {
     /// It pays more than the chain knows, but its seq is not above the stored one: whoever made a restored hub accept another
     /// voucher of an old seq may show the one that the backup did not have. Its locks do not count.
     PaysMore,
+    /// The chain knows its numbers, but not its acknowledgement, from a withdrawal that both signed: an older voucher of the hub
+    /// could be shown, and locks collected that the client gave up in this one (R10, R21).
+    Unacknowledged,
     /// The chain has it.
     Stored,
     /// The chain has a newer one.
@@ -29,6 +34,7 @@ impl Newest {
         Self {
             seq: signed.voucher.seq.0,
             paid: signed.voucher.paid.0,
+            ack_seq: signed.voucher.ack_seq.0,
             has_locks: signed.voucher.locks != Digest::ZERO,
         }
     }
@@ -40,6 +46,7 @@ impl Newest {
         match () {
             () if self.seq > stored || without_locks => Standing::Missing,
             () if self.paid > state.clientPaid => Standing::PaysMore,
+            () if self.seq == stored && self.ack_seq > state.hubSeq => Standing::Unacknowledged,
             () if self.seq == stored => Standing::Stored,
             () => Standing::Older,
         }
@@ -49,12 +56,12 @@ impl Newest {
 impl Standing {
     /// It has to be shown.
     pub(super) fn is_due(self) -> bool {
-        matches!(self, Self::Missing | Self::PaysMore)
+        matches!(self, Self::Missing | Self::PaysMore | Self::Unacknowledged)
     }
 
     /// It is the stored one, or becomes that when it is shown: locks are counted in no other.
     pub(super) fn counts_locks(self) -> bool {
-        matches!(self, Self::Missing | Self::Stored)
+        matches!(self, Self::Missing | Self::Unacknowledged | Self::Stored)
     }
 }
 
@@ -71,7 +78,13 @@ mod tests {
                 ..quiet_channel()
             };
             state.clientLocks.live = live;
-            let newest = Newest { seq, paid, has_locks };
+            let ack_seq = 0;
+            let newest = Newest {
+                seq,
+                paid,
+                ack_seq,
+                has_locks,
+            };
             newest.standing(&state)
         };
         let cases = [
@@ -90,5 +103,35 @@ mod tests {
         for (newest, stored, expected) in cases {
             assert_eq!(standing(newest, stored), expected, "{newest:?} beside {stored:?}");
         }
+    }
+
+    /// The client withdrew, and named its own newest number and none of the hub's.
+    #[test]
+    fn r21_a_voucher_is_due_when_its_acknowledgement_is_news() {
+        for (ack_seq, hub_seq, expected) in [
+            (6, 0, Standing::Unacknowledged),
+            (6, 5, Standing::Unacknowledged),
+            (6, 6, Standing::Stored),
+            (6, 7, Standing::Stored),
+        ] {
+            for has_locks in [false, true] {
+                let mut state = abi::ChannelState {
+                    clientSeq: 5,
+                    clientPaid: 100,
+                    hubSeq: hub_seq,
+                    ..quiet_channel()
+                };
+                state.clientLocks.live = has_locks;
+                let (seq, paid) = (5, 100);
+                let newest = Newest {
+                    seq,
+                    paid,
+                    ack_seq,
+                    has_locks,
+                };
+                assert_eq!(newest.standing(&state), expected, "{ack_seq} beside {hub_seq}");
+            }
+        }
+        assert!(Standing::Unacknowledged.is_due() && Standing::Unacknowledged.counts_locks());
     }
 }

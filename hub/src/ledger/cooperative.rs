@@ -95,7 +95,7 @@ impl Ledger {
     }
 
     fn may_countersign(&self, origin: Origin, id: &ChannelId) -> Result<(), RpcError> {
-        let index = self.owned(origin, id)?;
+        let index = self.served(origin, id)?;
         self.require_synced(index)?;
         self.require_certain(index)
     }

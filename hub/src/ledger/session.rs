@@ -71,6 +71,19 @@ impl Ledger {
         }
     }
 
+    /// The same, of a channel whose terms were looked at: anybody may open one on terms of his own, a challenge period that is
+    /// shorter than the operator counts on for instance.
+    pub(super) fn served(&self, origin: Origin, id: &ChannelId) -> Result<usize, RpcError> {
+        let index = self.owned(origin, id)?;
+        let registered = self
+            .entries
+            .get(index)
+            .is_some_and(|entry| entry.stored.registered);
+        registered
+            .then_some(index)
+            .ok_or_else(|| RpcError::of(ErrorCode::UnknownChannel).with("registered", id))
+    }
+
     pub(super) fn login(&mut self, origin: Origin, commit: &mut Commit) {
         let alone = self.logins.entry(origin.session).or_insert(Some(origin.signer));
         *alone = alone.filter(|signer| *signer == origin.signer);
@@ -185,7 +198,7 @@ impl Ledger {
         clock: Clock,
         commit: &mut Commit,
     ) -> Result<(), RpcError> {
-        let index = self.owned(origin, &call.channel_id)?;
+        let index = self.served(origin, &call.channel_id)?;
         let foreign = |shown: Option<&VerifiedVoucher>| {
             shown.is_some_and(|verified| verified.voucher().channel_id != call.channel_id)
         };

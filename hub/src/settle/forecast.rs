@@ -178,7 +178,7 @@ impl Stepper<'_> {
                 name: "submit",
                 text: "show the evidence, and resolve locks with known witnesses".to_owned(),
                 from: now,
-                until: Some(window_end),
+                until: Some(self.first_expiry().unwrap_or(window_end).min(window_end)),
                 price: self.price(Verb::Submit).await?,
             });
         } else if now < final_at {

@@ -4,7 +4,7 @@ use super::{
     evidence::{CheckedDirection, CheckedEvidence},
     view::{Phase, View, share},
 };
-use protocol_spec::{Amount, Lock, Room, SHOW_GAS_MAX, Side, settlement::Adjudication};
+use protocol_spec::{Amount, Lock, Room, SHOW_GAS_MAX, Side, UnixSeconds, settlement::Adjudication};
 use std::collections::BTreeSet;
 
 /// What of the evidence a transaction would show, and what the adjudicator would then hold.
@@ -200,6 +200,22 @@ fn resolve_all(after: &mut Adjudication, payer: Side, direction: &CheckedDirecti
 #[must_use]
 pub(super) fn better_unshown(view: &View, evidence: &CheckedEvidence) -> bool {
     loses(view, evidence, &offer(view, evidence, true))
+}
+
+/// Until when `offer` can be shown whole: `until`, or the earliest expiry among the locks that it resolves for the first time.
+#[must_use]
+pub(super) fn last_moment(
+    view: &View,
+    evidence: &CheckedEvidence,
+    offer: &Offer,
+    until: UnixSeconds,
+) -> UnixSeconds {
+    let payer = evidence.side().other();
+    let first = evidence.received().locks.iter().filter(|lock| {
+        let mark = (payer, lock.leaf());
+        offer.unlocks.contains(&lock.id) && !view.adjudication.marks.contains_key(&mark)
+    });
+    first.map(|lock| lock.expiry).fold(until, UnixSeconds::min)
 }
 
 /// True when showing the evidence makes this side's share smaller and protects it from nothing.

@@ -3,7 +3,7 @@
 use super::{
     evidence::CheckedEvidence,
     exit::SettleError,
-    outlook::{Offer, loses, lowers, offer, offer_locks},
+    outlook::{Offer, last_moment, loses, lowers, offer, offer_locks},
     package::SignedAccept,
     plan::{Intent, Plan, Proof},
     text::moment,
@@ -14,7 +14,7 @@ use alloy::{
     sol_types::SolCall as _,
 };
 use protocol_spec::{
-    Lock, UnixSeconds,
+    Lock,
     abi::{IAdjudicator, Resolution, Submission},
     calls,
 };
@@ -191,24 +191,17 @@ impl Planner<'_> {
         let mut plan = self.plan(call.abi_encode(), Some(offer), name)?;
         plan.deadline = match self.view.phase {
             Phase::Disputed { window_end, .. } if offer.voucher => Some(window_end),
-            Phase::Disputed { final_at, .. } => Some(self.last_unlock(offer).unwrap_or(final_at)),
+            Phase::Disputed { final_at, .. } => Some(final_at),
             _ => None,
         };
+        plan.deadline = plan
+            .deadline
+            .map(|until| last_moment(self.view, self.evidence, offer, until));
         if self.view.phase == Phase::Open {
             plan.notes
                 .push("the channel is open: this is a checkpoint, it stays open".to_owned());
         }
         Ok(plan)
-    }
-
-    /// The earliest expiry among the locks that `offer` resolves for the first time.
-    fn last_unlock(&self, offer: &Offer) -> Option<UnixSeconds> {
-        let received = self.evidence.received();
-        let first = received.locks.iter().filter(|lock| {
-            let mark = (self.evidence.side().other(), lock.leaf());
-            offer.unlocks.contains(&lock.id) && !self.view.adjudication.marks.contains_key(&mark)
-        });
-        first.map(|lock| lock.expiry).min()
     }
 
     fn nothing_to_submit(&self) -> SettleError {

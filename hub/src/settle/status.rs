@@ -2,7 +2,7 @@
 
 use super::{
     evidence::CheckedEvidence,
-    outlook::{Outcome, better_unshown, loses, offer, outcomes},
+    outlook::{Outcome, better_unshown, last_moment, loses, offer, outcomes},
     text::{self, moment},
     view::{Phase, View},
 };
@@ -83,11 +83,11 @@ fn next(view: &View, evidence: &CheckedEvidence) -> String {
                 () if now >= final_at => "it is final: `settle finalize --broadcast`".to_owned(),
                 () if adds && now < window_end => format!(
                     "your evidence adds something: `settle submit --broadcast` before {}",
-                    moment(window_end, now)
+                    moment(last_moment(view, evidence, &offer, window_end), now)
                 ),
                 () if adds => format!(
                     "locks can still be counted: `settle submit --broadcast` before {}",
-                    moment(final_at, now)
+                    moment(last_moment(view, evidence, &offer, final_at), now)
                 ),
                 () if lowers => format!(
                     "nothing to submit, your evidence would lower what you get: wait; `settle finalize --broadcast` at {}",

@@ -29,6 +29,28 @@ pub(crate) fn all_known(p: &Parties, count: u64, amount: impl Fn(u64) -> u128, e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_is_named_is_that_of_the_first_lock_that_expires() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let expiry = world.now().await + PERIOD_S / 2;
+    let locks = vec![lock(1, 20, expiry), lock(2, 30, expiry - 600)];
+    let evidence = p.evidence(Side::Client, locked(p, locks, &[1]), DirectionEvidence::default());
+    let file = world.file(&evidence);
+    world
+        .send_as(CLIENT, "dispute", &file, &["--without-evidence"])
+        .exits(0);
+    let plan = world.settle("plan", &file, &["--json"]).exits(0).json();
+    assert_eq!(plan["steps"][0]["step"], "submit", "{plan:#}");
+    let before = &plan["steps"][0]["before"]["chain_time"];
+    assert_eq!(*before, expiry.to_string(), "{plan:#}");
+    let status = world.settle("status", &file, &["--json"]).exits(0).json();
+    let next = status["next"].as_str().unwrap();
+    assert!(next.contains(&expiry.to_string()), "{next}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn known_locks_are_resolved_and_counted_to_the_unit() {
     let Some(world) = World::on_anvil().await else {
         return;

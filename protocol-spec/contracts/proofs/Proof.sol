@@ -5,6 +5,7 @@ import "../src/IAdjudicator.sol";
 import {Coin} from "./Coin.sol";
 
 interface Cheats {
+    function prank(address sender) external;
     function assume(bool condition) external pure;
     function load(address account, bytes32 slot) external view returns (bytes32);
     function store(address account, bytes32 slot, bytes32 value) external;

@@ -408,7 +408,7 @@ interface IAdjudicator {
         bytes calldata signature
     ) external returns (bytes32 channelId);
 
-    /// Pays into the hub's vault; anybody may.
+    /// Pays into the hub's vault; anybody may. It never holds 2^128 or more.
     function fundVault(address hub, address token, uint256 amount) external payable;
 
     /// Takes from the sender's own vault.

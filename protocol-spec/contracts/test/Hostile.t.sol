@@ -34,11 +34,11 @@ contract HostileTest is Base {
     function test_reserve_revertsIfLyingTokenFilledTheVault() public {
         _openBad();
         bytes[] memory balances = new bytes[](2);
-        (balances[0], balances[1]) = (abi.encode(0), abi.encode(type(uint256).max));
+        (balances[0], balances[1]) = (abi.encode(0), abi.encode(type(uint128).max));
         vm.mockCalls(address(bad), abi.encodeWithSignature("balanceOf(address)", adj), balances);
         vm.prank(hub);
         adj.fundVault(hub, address(bad), 1);
-        assertEq(adj.vault(address(bad), hub), type(uint256).max);
+        assertEq(adj.vault(address(bad), hub), type(uint128).max);
         ClientReserve[] memory items = new ClientReserve[](1);
         items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 0);
         bytes memory data = abi.encodeCall(adj.reserve, (_side(), items));
@@ -51,6 +51,22 @@ contract HostileTest is Base {
         (bool done,) = address(adj).call(data);
         assertFalse(done);
         assertEq(abi.encode(_state()), abi.encode(before));
+    }
+
+    /// Anybody may fund a vault. What settles into it later must not overflow, or every batch with that channel reverts.
+    function test_fundVault_revertsIfLyingTokenOverfillsTheVault() public {
+        uint256[2] memory arrives = [uint256(type(uint128).max) + 1, type(uint256).max];
+        for (uint256 i = 0; i < 2; ++i) {
+            bytes[] memory balances = new bytes[](2);
+            (balances[0], balances[1]) = (abi.encode(0), abi.encode(arrives[i]));
+            vm.mockCalls(address(bad), abi.encodeWithSignature("balanceOf(address)", adj), balances);
+            vm.prank(hub);
+            vm.expectRevert(
+                abi.encodeWithSelector(IAdjudicator.TotalTooLarge.selector, arrives[i], type(uint128).max)
+            );
+            adj.fundVault(hub, address(bad), 1);
+        }
+        assertEq(adj.vault(address(bad), hub), 0);
     }
 
     /// The sums are not checked for wrapping around: less than nothing must not seem to arrive.

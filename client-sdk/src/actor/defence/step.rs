@@ -125,6 +125,10 @@ impl Entry {
             }
         }
         let locks = self.fewer(voucher, &locks);
+        if !locks.is_empty() {
+            // With one that has expired none of it is taken, the voucher neither: then it is tried without.
+            left_s = left_s.min(self.first_expiry(&locks).0.saturating_sub(now.0));
+        }
         if (voucher || !locks.is_empty()) && !planted(Canary::ShowNothing) {
             let left = Duration::from_secs(left_s);
             return Some(Step::Show { voucher, locks, left });
@@ -469,6 +473,28 @@ mod tests {
         let clock = Clock { now: NOW, chain: NOW };
         entry.channel.learn_witness(1, &opened, clock).unwrap();
         entry
+    }
+
+    /// The whole transaction fails when one of its locks has expired: it must not be waited for any longer.
+    #[test]
+    fn r21_what_is_shown_with_a_lock_is_tried_no_longer_than_the_lock_lives() {
+        let mut entry = with_open_lock();
+        let mut dispute = facts(0, 0);
+        dispute.shown.live = false;
+        let mut left = |window_s, now: UnixSeconds| {
+            dispute.shown.window_end = NOW.after(window_s);
+            match step_of(&mut entry, &[dispute], now) {
+                Some(Step::Show {
+                    voucher: true,
+                    locks,
+                    left,
+                }) => (locks.len(), left.as_secs()),
+                step => panic!("{step:?}"),
+            }
+        };
+        assert_eq!(left(1000, NOW), (1, 1000));
+        assert_eq!(left(5000, NOW), (1, 3600));
+        assert_eq!(left(5000, NOW.after(3600)), (0, 1400), "then without it");
     }
 
     /// What a resolver takes may come after the window, and a client may be away until then.

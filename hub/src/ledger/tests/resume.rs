@@ -1,13 +1,14 @@
 //! Connections that come and go: backlog, two sessions, A10.
 
 use super::{
+    client::{Client, TOKEN},
     state::{Tables, state},
     world::World,
 };
-use crate::ledger::{Input, Origin, Output};
+use crate::ledger::{ChainFact, Input, Origin, Output};
 use protocol_spec::{
     Amount, Seq, SignedVoucher, VoucherSignature,
-    message::{Frame, Reply},
+    message::{Frame, RegisterCall, Reply},
 };
 
 #[test]
@@ -251,4 +252,36 @@ fn pipelined_frames_with_old_acks_are_all_accepted_and_acknowledged_once() {
         last.unwrap().voucher.voucher.seq
     );
     assert!(world.clients[0].unaccepted.is_empty());
+}
+
+/// Its terms are looked at when it is registered: the challenge period may be shorter than the operator counts on.
+#[test]
+fn nothing_flows_in_a_channel_that_was_not_registered() {
+    let mut world = World::new(1, 10_000);
+    let client = Client::new(7, TOKEN);
+    let config = client.channel.config().clone();
+    world.clients.push(client);
+    world.sessions.push(None);
+    world.block(vec![ChainFact::Opened(config.clone())]);
+    world.fund(1, 10_000, 0);
+    let origin = world.online(1);
+    assert_eq!(world.error(origin), "UnknownChannel");
+    let op = world.pay_op(1, 0, 5, 5);
+    let clock = world.clock();
+    let frame = world.clients[1].frame(vec![op], clock).unwrap();
+    let (origin, input) = world.input(1, frame);
+    world.commit(vec![input]);
+    assert_eq!(world.error(origin), "NotResumed");
+    let origin = world.fresh_origin(1);
+    let owner_signature = None;
+    world.commit(vec![Input::Register(
+        origin,
+        RegisterCall {
+            config,
+            owner_signature,
+        },
+    )]);
+    let resumed = world.online(1);
+    assert!(world.answer(resumed).is_ok());
+    world.check_replay(&Tables::default());
 }

@@ -108,7 +108,10 @@ abstract contract Funding is Ledger {
     function fundVault(address hub, address token, uint256 amount) external payable nonReentrant {
         if (hub == address(0)) revert ZeroAddress();
         uint256 received = _receive(token, amount);
-        vault[token][hub] += received;
+        uint256 held = vault[token][hub] + received;
+        // a token may lie: what settles into the vault later must not overflow it, nor take the rest of a batch with it
+        if (held > type(uint128).max) revert TotalTooLarge(held, type(uint128).max);
+        vault[token][hub] = held;
         emit VaultFunded(hub, token, received);
     }
 
@@ -139,7 +142,7 @@ abstract contract Funding is Ledger {
             }
             uint256 amount = _amount(item);
             if (amount > held) revert InsufficientVault(amount, held);
-            // checked: a token that lies about its balances can fill a vault up to 2^256
+            // checked: a token that lies about its balances can fill a vault up to 2^128
             uint256 total = money.total() + amount;
             if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
             // unchecked: held covers amount; the total is the lowest field of money, and has just been seen to fit

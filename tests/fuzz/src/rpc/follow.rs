@@ -105,6 +105,14 @@ impl Follow {
                     true => Vec::new(),
                     false => case.logs_told(&json!([filter(query)])),
                 };
+                // Of a chain that is far ahead only the newest blocks are read; how far it is, one that lies may say.
+                if case.alone && case.is_bent() {
+                    assert!(told.ends_with(&logs), "{logs:?} of {told:?}");
+                    return;
+                }
+                let newest = CONFIRMATIONS.max(BLOCKS_PER_POLL);
+                let first = case.world.height().saturating_sub(newest);
+                let told: Vec<_> = told.into_iter().filter(|log| log.block_number >= first).collect();
                 assert_eq!(logs, told);
             }
             Err(error) => {

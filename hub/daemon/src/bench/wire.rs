@@ -8,10 +8,16 @@ use protocol_spec::message::{
     Challenge, ChannelCall, ChannelInfo, ErrorCode, LoginCall, Message, Notification, RegisterCall, Reply,
     Request, ResumeCall, RpcError, SUBPROTOCOL_BORSH, binary,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -31,6 +37,8 @@ const AT_ONCE: usize = 32;
 pub(super) struct Wire {
     socket: WebSocketStream<ReadAhead<TcpStream>>,
     challenge: Challenge,
+    /// Rings when a wait is over.
+    clock: Pin<Box<Sleep>>,
 }
 
 impl Wire {
@@ -49,7 +57,12 @@ impl Wire {
                 break challenge;
             }
         };
-        Ok(Self { socket, challenge })
+        let clock = Box::pin(sleep(Duration::ZERO));
+        Ok(Self {
+            socket,
+            challenge,
+            clock,
+        })
     }
 
     /// Puts a message into the write buffer.
@@ -61,12 +74,18 @@ impl Wire {
         Ok(self.socket.flush().await?)
     }
 
-    /// The next message, waiting at most so long for it.
+    /// The next message, waiting at most so long for it. One clock for all waits: it is set anew only when it has run out or must
+    /// ring earlier, and a wait that ends early finds nothing and waits again.
     pub(super) async fn next(&mut self, wait: Duration) -> anyhow::Result<Option<Message>> {
-        match timeout(wait, self.socket.next()).await {
-            Ok(frame) => Ok(Some(message(frame)?)),
-            Err(_) => Ok(None),
+        let until = Instant::now() + wait;
+        if self.clock.is_elapsed() || until < self.clock.deadline() {
+            self.clock.as_mut().reset(until);
         }
+        let frame = poll_fn(|context| match self.socket.poll_next_unpin(context) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => self.clock.as_mut().poll(context).map(|()| None),
+        });
+        frame.await.map(message).transpose()
     }
 
     /// The next message that is there already.

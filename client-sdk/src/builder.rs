@@ -86,7 +86,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Signs for the owner account (`Register`), when that is neither the signer nor the sender.
+    /// Signs for the owner account (`Register`), when that is neither the signer nor the sender. Then no channel is attached that
+    /// pays out to anybody else.
     pub fn owner(mut self, owner: impl VoucherSigner) -> Self {
         self.options.owner = Some(Arc::new(owner));
         self
@@ -210,8 +211,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false; a withdrawal that
-    /// the hub leaves lying for five minutes is sent all the same.
+    /// Sends the transaction of a close or withdrawal itself instead of leaving it to the hub. Default: false; what
+    /// moves too little for the hub to pay the gas, and a withdrawal that it leaves lying for five minutes, is sent all the same.
     pub fn broadcast(mut self, broadcast: bool) -> Self {
         self.options.broadcast = broadcast;
         self

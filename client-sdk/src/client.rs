@@ -14,7 +14,7 @@ use protocol_spec::{
     Address, ChannelId, Config, Digest, Evidence, PaymentId, SignedInvoice,
     message::{Cursor, HubInfo, PaymentCall, Reply, Request, RpcError},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// A client of one hub. Clones share the connection; its task stops on [`Client::shutdown`] or with the last clone.
@@ -77,7 +77,10 @@ impl Client {
         }
         let chain = self.inner.chain.as_ref().ok_or(ChainError::NotConfigured)?;
         let sender = chain.sender().ok_or(ChainError::NoSender)?;
-        self.wait_connected().await?;
+        let options = &self.inner.options;
+        let connected = |view: &View| view.connected;
+        self.wait_for(connected, options.connect_timeout, ChannelError::Offline)
+            .await?;
         let config = Config {
             client: if self.inner.options.owner.is_some() {
                 self.inner.owner
@@ -99,18 +102,13 @@ impl Client {
         Ok(handle)
     }
 
-    async fn wait_connected(&self) -> Result<(), ChannelError> {
-        let connected = |view: &View| view.connected || view.stopped.is_some();
-        let connected = self.inner.board.wait_for(connected);
-        let connected = tokio::time::timeout(self.inner.options.connect_timeout, connected).await;
-        match connected.map_err(|_| ChannelError::Offline)?.stopped {
-            Some(_) => Err(self.stopped()),
-            None => Ok(()),
-        }
-    }
-
     /// Adds a channel that somebody else opened for this client's signer, or opens. It becomes live by itself once it
-    /// is confirmed on chain. Errors: terms that are not for this client and hub.
+    /// is confirmed on chain; with terms of which no channel was opened it stays `opening`.
+    ///
+    /// What the channel pays out goes to `config.client`, whoever that is: take the terms only from somebody who is to name it.
+    /// With [`ClientBuilder::owner`] it must be that account, the sender's or the signer's.
+    ///
+    /// Errors: [`ChannelError::Refused`] for terms that are not for this client and hub.
     pub async fn attach(&self, config: Config) -> Result<ChannelHandle, ChannelError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Attach { config, reply }).await?;
@@ -340,6 +338,21 @@ impl Client {
 
     pub(crate) fn view(&self) -> Arc<View> {
         self.inner.board.view()
+    }
+
+    /// Waits until the view is as `wanted`. Errors: `late` when it is not `within` that time; the client has stopped.
+    pub(crate) async fn wait_for(
+        &self,
+        wanted: impl Fn(&View) -> bool,
+        within: Duration,
+        late: ChannelError,
+    ) -> Result<(), ChannelError> {
+        let reached = |view: &View| view.stopped.is_some() || wanted(view);
+        let reached = tokio::time::timeout(within, self.inner.board.wait_for(reached)).await;
+        match reached.map_err(|_| late)?.stopped {
+            Some(_) => Err(self.stopped()),
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn send(&self, command: Command) -> Result<(), ChannelError> {

@@ -17,7 +17,19 @@ pub enum StoreError {
         /// The file.
         path: String,
     },
-    /// The file is no store, damaged, or of a newer version.
+    /// The file is a store that another version of the SDK wrote. What it holds of channels only that version can read.
+    #[error(
+        "{path}: this store has the form {found}, and this version of the SDK reads {expected} only; it is left untouched: open it with the version that wrote it, and close its channels before you go on with this one"
+    )]
+    OtherVersion {
+        /// The file.
+        path: String,
+        /// What the file says that it is.
+        found: String,
+        /// What this version writes.
+        expected: String,
+    },
+    /// The file is no store, or damaged.
     #[error(
         "{path}: not a readable store ({why}); it is left untouched: restore a backup, or name a new path"
     )]

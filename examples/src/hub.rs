@@ -132,6 +132,7 @@ fn policy(token: Address, escrow: Address) -> Policy {
             locked_max: Amount(u128::MAX >> 40),
             reserve,
             capacity: Capacity::default(),
+            send_min: Amount::default(),
         }],
     }
 }

@@ -294,6 +294,7 @@ fn policy() -> Policy {
             locked_max: MONEY,
             reserve: Reserve::default(),
             capacity: Capacity::default(),
+            send_min: Amount::ZERO,
         }],
     }
 }

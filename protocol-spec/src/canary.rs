@@ -61,6 +61,16 @@ pub enum Canary {
     AssumeUnpaid,
     /// Client: its evidence is without the witnesses that it knows.
     ForgetWitnesses,
+    /// Client: the credits of folded locks are told apart by the payment's id alone, which two payers may choose.
+    ShareCredits,
+    /// Client: what follows a frame that it could not take is taken.
+    GoOnAfterMiss,
+    /// Hub: a lock that was converted stays given up.
+    KeepConsents,
+    /// Hub: a channel that nobody registered is served.
+    ServeUnregistered,
+    /// Hub, R21: a voucher whose numbers the chain knows is not shown, whatever it acknowledges.
+    TrustNumbers,
     /// Watchtower: in a dispute it shows nothing.
     IdleTower,
     /// Watchtower: the first package of a channel stays, and newer ones are taken for it.

@@ -166,6 +166,12 @@ rejects! {
         got: UnixSeconds } = 2165, "deadline {got} is not in ({after}, {until}]";
     /// Several withdrawals at once.
     WithdrawPending = 2166, "a withdrawal is pending until it is final or its deadline has passed";
+    /// R13: a withdrawal names a voucher of this side that is older than the one that the other side acknowledged last. The
+    /// fault of whoever made the message; one made from the newest vouchers of both sides is taken.
+    WithdrawStale { /// Whose voucher.
+        payer: Side, /// The oldest that may be named: the other side has acknowledged it.
+        acknowledged: Seq, /// Named.
+        got: Seq } = 2167, "R13: the withdrawal names voucher {got} of the {payer:?}, and {acknowledged} is acknowledged already; make it again from the newest vouchers of both sides";
     /// R11: consent refused because the preimage may be used.
     ConsentRefused { /// The lock's id.
         id: u64 } = 2171, "R11: lock {id} cannot be consented away: what opens it is known";
@@ -217,6 +223,9 @@ impl Reject {
             }
             Self::PreimageTooLate { expiry, now } => pair(expiry, now),
             Self::WithdrawExceeds { available, got, .. } => pair(available, got),
+            Self::WithdrawStale {
+                acknowledged, got, ..
+            } => pair(acknowledged, got),
             Self::ChannelNotOpen { phase } => pair(&"open", phase),
             Self::DisputeNoMismatch { expected, got } => pair(expected, got),
             _ => None,

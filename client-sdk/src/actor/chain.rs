@@ -3,7 +3,7 @@
 use super::{Actor, entry::Entry, session::Session};
 use crate::{
     ChainError, ClientEvent, StoreError,
-    chain::{ChainAccess, Facts, Panel, Reading, Seen},
+    chain::{Asked, ChainAccess, Facts, Panel, Reading, Seen},
     options::Options,
     task::OwnedTask,
 };
@@ -12,7 +12,7 @@ use protocol_spec::{
     channel::{Event, Phase},
     message::ChannelInfo,
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -23,7 +23,7 @@ const LAGGING_MAX: u64 = 32;
 
 /// The list of channels that the chain tasks read; they end when this is dropped.
 pub(super) struct Watched {
-    list: watch::Sender<Vec<ChannelId>>,
+    list: watch::Sender<Vec<Asked>>,
     nodes: Vec<Node>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Report {
 /// Starts the tasks that read the chain, one for every endpoint.
 pub(super) fn spawn(
     chain: Option<ChainAccess>,
-    channels: Vec<ChannelId>,
+    channels: Vec<Asked>,
     options: &Options,
 ) -> (Option<Watched>, mpsc::Receiver<Report>) {
     let (sender, reports) = mpsc::channel(1);
@@ -72,7 +72,7 @@ pub(super) fn spawn(
 async fn read_all(
     chain: ChainAccess,
     node: usize,
-    mut list: watch::Receiver<Vec<ChannelId>>,
+    mut list: watch::Receiver<Vec<Asked>>,
     reports: mpsc::Sender<Report>,
     poll: Duration,
 ) {
@@ -112,10 +112,24 @@ impl Watched {
 }
 
 impl Actor {
-    /// Tells the chain task which channels there are.
+    /// Tells the chain task which channels there are, and of which locks the marks are wanted. A new channel is read at once, and
+    /// new locks where they are disputed; elsewhere they come and go with the payments, and wait for the next look.
     pub(super) fn watch_channels(&self) {
         if let Some(watched) = &self.watched {
-            watched.list.send_replace(self.entries.keys().copied().collect());
+            let asked: Vec<Asked> = self.entries.values().map(Entry::asked).collect();
+            let disputed = |id: &ChannelId| {
+                let entry = self.entries.get(id);
+                entry.is_some_and(|entry| matches!(entry.channel.phase(), Phase::Disputed { .. }))
+            };
+            watched.list.send_if_modified(|before| {
+                let others = before.len() != asked.len();
+                let news = |(known, asked): (&Asked, &Asked)| {
+                    known != asked && (known.id != asked.id || disputed(&asked.id))
+                };
+                let changed = others || before.iter().zip(&asked).any(news);
+                *before = asked;
+                changed
+            });
         }
     }
 
@@ -169,6 +183,8 @@ impl Actor {
             };
             self.channel_read(&id, &seen);
         }
+        // In a dispute the marks of its locks are wanted, too.
+        self.watch_channels();
         self.look();
     }
 
@@ -183,6 +199,7 @@ impl Actor {
             // What this side has signed is counted already (R12): only more than that is in doubt.
             entry.doubted = !seen.agreed || seen.hub_withdrawn_most > entry.channel.withdrawn(Side::Hub);
             entry.funds(confirmed);
+            entry.mark(&seen.marked_for_good);
         }
         let disputed = newest.disputed || newest.dispute_no.max(confirmed.dispute_no) > Seq::NONE;
         if disputed || !seen.few {
@@ -328,6 +345,29 @@ impl Entry {
         self.channel.withdraw_confirmed(Side::Hub, facts.hub_withdrawn);
     }
 
+    /// R17: confirmed marks. They are stored: after the lock's expiry nothing else tells that it still counts.
+    fn mark(&mut self, marked: &BTreeSet<u64>) {
+        for id in marked {
+            if self.channel.received().locks.lock(*id).is_some() {
+                self.channel.mark(Side::Hub, *id);
+            }
+        }
+    }
+
+    /// What is to be read of it: once it was disputed also whether the hub's locks are marked.
+    pub(super) fn asked(&self) -> Asked {
+        let disputed = match self.channel.phase() {
+            Phase::Closed => false,
+            Phase::Disputed { .. } => true,
+            _ => self.ever_disputed == Some(true),
+        };
+        let locks = self.channel.received().locks.iter().filter(|_| disputed);
+        Asked {
+            id: self.channel.id(),
+            locks: locks.map(|lock| (lock.id, lock.leaf())).collect(),
+        }
+    }
+
     /// Once disputed, it stays known.
     fn disputes(&mut self, disputed: bool) {
         self.ever_disputed = Some(disputed || self.ever_disputed == Some(true));
@@ -412,6 +452,7 @@ mod tests {
         seq: protocol_spec::Seq(0),
         paid: protocol_spec::Amount::ZERO,
         live: false,
+        opened: false,
         counted: protocol_spec::Amount::ZERO,
         window_end: protocol_spec::UnixSeconds(0),
     };

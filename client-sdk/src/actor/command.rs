@@ -229,6 +229,13 @@ impl Actor {
         if config.client_signer != self.signer.address() {
             return Ok(Err(Reject::ConfigInvalid("the channel is for another signer")));
         }
+        // Who names an owner expects the payouts there.
+        let own = self.owners.iter().any(|owner| owner.address() == config.client);
+        if self.options.owner.is_some() && !own {
+            return Ok(Err(Reject::ConfigInvalid(
+                "the channel pays out to another account than those of the owner, the sender and the signer",
+            )));
+        }
         let channel = match Channel::new(config, &self.hub.domain, Side::Client, Delays::default()) {
             Ok(channel) => channel,
             Err(reject) => return Ok(Err(reject)),

@@ -190,6 +190,8 @@ pub(super) struct Entry {
     pub(super) withdrawal_left_open: bool,
     /// Both signatures of the pending withdrawal: own, hub's.
     pub(super) countersigned: Option<(Signature, Signature)>,
+    /// The hub said that it does not send it: it moves too little. After a restart it gets its time all the same.
+    pub(super) hub_leaves_it: bool,
     /// The hub was paid for its reserve: no release is agreed to before.
     pub(super) keep_capacity_until: UnixSeconds,
     /// The newest release that was signed: the hub's sum with it, and until when it can be mined.
@@ -255,6 +257,7 @@ impl Entry {
             close_left_open: false,
             withdrawal_left_open: false,
             countersigned: None,
+            hub_leaves_it: false,
             keep_capacity_until: UnixSeconds::default(),
             agreed_release: None,
             stream: None,

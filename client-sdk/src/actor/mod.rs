@@ -172,7 +172,8 @@ impl Actor {
         }
         let resolvers = Resolvers::new(setup.chain.clone());
         let defences = Defences::new(setup.chain.clone());
-        let (watched, reports) = chain::spawn(setup.chain, entries.keys().copied().collect(), &setup.options);
+        let asked = entries.values().map(Entry::asked).collect();
+        let (watched, reports) = chain::spawn(setup.chain, asked, &setup.options);
         let (hub, signer) = (setup.hub, setup.signer);
         let link = match setup.link {
             Some(link) => LinkState::Fresh(Box::new(link)),

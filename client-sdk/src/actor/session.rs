@@ -30,6 +30,8 @@ use tokio::{sync::oneshot, time::Instant};
 /// Between attempts to register or resume a channel that the hub refused.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// A hub that asks for more time has this much.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 128;
 
 /// Where a channel stands on the present connection.
@@ -342,6 +344,18 @@ impl Actor {
     /// The hub refused something on this channel: registered and resumed again later. Of several refusals at once (the
     /// vouchers under way) only the first one counts.
     pub(super) fn refused(&mut self, id: &ChannelId, why: &str) {
+        self.refused_for(id, why, Duration::ZERO);
+    }
+
+    /// As [`Self::refused`], by the hub, which may say how long it wants to be left alone.
+    fn refused_by(&mut self, id: &ChannelId, error: &RpcError) {
+        let asked_ms = error.data.retry_after_ms.unwrap_or_default();
+        let asked = Duration::from_millis(asked_ms.into());
+        self.refused_for(id, &error.to_string(), asked.min(RETRY_AFTER_MAX));
+    }
+
+    /// Not tried again within `least`.
+    fn refused_for(&mut self, id: &ChannelId, why: &str, least: Duration) {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
@@ -349,7 +363,7 @@ impl Actor {
             return;
         }
         let wait = entry.retries.failed(&self.options.ports, RETRY_MIN, RETRY_MAX);
-        entry.session = Session::Retry(later(wait));
+        entry.session = Session::Retry(later(wait.max(least)));
         self.emit(ClientEvent::Refused {
             channel_id: *id,
             why: why.to_owned(),
@@ -396,16 +410,14 @@ impl Actor {
                 }
                 self.fault(&id, FaultKind::RolledBack, error.to_string(), None);
             }
-            (Pending::Register(id) | Pending::Resume(id), Err(error)) => {
-                self.refused(&id, &error.to_string());
-            }
+            (Pending::Register(id) | Pending::Resume(id), Err(error)) => self.refused_by(&id, &error),
             (Pending::Voucher(id, seq), Ok(Reply::Voucher(reply))) => {
                 self.tell_hints(id, &reply.bounced);
                 self.voucher_accepted(&id, seq, reply.seq);
             }
             (Pending::Voucher(id, seq), Err(error)) => {
                 tracing::warn!(channel = %id, %seq, %error, "the hub refused a voucher");
-                self.refused(&id, &error.to_string());
+                self.refused_by(&id, &error);
             }
             (Pending::Register(id) | Pending::Resume(id), Ok(_)) => {
                 self.refused(&id, "an answer of another kind");

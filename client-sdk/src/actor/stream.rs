@@ -321,7 +321,7 @@ impl Actor {
             let mut credit = self.credit(id, &key).await?;
             if credit.is_none() {
                 // A lock that was folded: its voucher does not name the payer.
-                key = rows::credit_key(id, &receipt.payment_id, &receipt.invoice);
+                key = rows::lock_credit_key(id, &receipt.payment_id, &receipt.invoice);
                 credit = self.credit(id, &key).await?;
             }
             match used(credit, &event) {

@@ -162,8 +162,8 @@ enum Leave {
 }
 
 impl Entry {
-    /// R28 forbids it while a marked lock is unconverted. Marks come into being in disputes only, and this client does not
-    /// follow them: in a channel that was ever disputed, vouchers with locks are not handed over.
+    /// R28 forbids it while a marked lock is unconverted. Marks come into being in disputes only, and they may be there before this
+    /// client has seen them: in a channel that was ever disputed, vouchers with locks are not handed over.
     fn leave(&self) -> Leave {
         if self.channel.received().commitment() == Digest::ZERO {
             return Leave::Yes;

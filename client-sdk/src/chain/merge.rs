@@ -109,6 +109,14 @@ impl Panel {
         let left = confirmed().filter(|facts| facts.open || facts.disputed).count();
         let least = reached(confirmed().map(|facts| Reverse(facts.hub_withdrawn)), needed);
         let newest_facts = shared(newest(), needed);
+        // Shown in vain a lock costs nothing; not shown it is lost.
+        let marked = fresh.iter().chain(others).flat_map(|seen| &seen.marked);
+        let agreed = |id: &u64| {
+            let by = fresh.iter().filter(|seen| seen.marked_for_good.contains(id));
+            // It is never taken back, and ends what is done for the lock: as hard to say as that a channel is closed.
+            by.count() >= needed.max(self.undoing())
+        };
+        let for_good = fresh.iter().flat_map(|seen| seen.marked_for_good.iter().copied());
         let seen = Seen {
             confirmed: shared(confirmed(), needed),
             newest: Facts {
@@ -126,6 +134,8 @@ impl Panel {
             closed_by_most: closed >= self.undoing(),
             hub_withdrawn_most: least.map_or(Amount::ZERO, |Reverse(least)| least),
             few,
+            marked: marked.copied().collect(),
+            marked_for_good: for_good.filter(agreed).collect(),
         };
         match few {
             true => seen.only_disputes(),
@@ -153,6 +163,7 @@ fn shared<'a>(all: impl Iterator<Item = &'a Facts> + Clone, needed: usize) -> Fa
             seq: reached(all.clone().map(|facts| facts.shown.seq), needed).unwrap_or_default(),
             paid: most(|facts| facts.shown.paid),
             live: agree(|facts| facts.shown.live),
+            opened: agree(|facts| facts.shown.opened),
             counted: most(|facts| facts.shown.counted),
             ..Shown::default()
         },

@@ -20,10 +20,11 @@ use fees::Market;
 use futures::future::{BoxFuture, join_all};
 use node::Node;
 use protocol_spec::{
-    Address, Amount, ChannelId, Condition, Config, Seq, UnixSeconds, Witness, abi::IAdjudicator, calls,
+    Address, Amount, ChannelId, Condition, Config, Digest, Seq, UnixSeconds, Witness, abi::IAdjudicator,
+    calls,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -33,6 +34,14 @@ use tokio::time::timeout;
 const CALL_MAX: Duration = Duration::from_secs(20);
 /// Most characters of what an endpoint says that an error repeats.
 const SAID_MAX: usize = 500;
+
+/// A channel to be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    pub(crate) id: ChannelId,
+    /// Locks of the hub, by id, with their leaves: whether they are marked (R17) is asked, too.
+    pub(crate) locks: Vec<(u64, Digest)>,
+}
 
 /// What the adjudicator stores about a channel, in the protocol's terms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,6 +68,8 @@ pub(crate) struct Shown {
     pub(crate) paid: Amount,
     /// Its locks are there: not of one that is known by an acknowledgement only.
     pub(crate) live: bool,
+    /// They are opened, too: whoever shows it for us may leave that out, and after the window it is too late for it.
+    pub(crate) opened: bool,
     /// Sum of the locks resolved in it; zero unless they are there.
     pub(crate) counted: Amount,
     /// From then on no voucher is taken; zero unless disputed.
@@ -90,6 +101,10 @@ pub(crate) struct Seen {
     pub(crate) hub_withdrawn_most: Amount,
     /// Too few know the channel: nothing of this counts but the disputes.
     pub(crate) few: bool,
+    /// Locks of the hub that were resolved in time, as any endpoint shows at its newest block.
+    pub(crate) marked: BTreeSet<u64>,
+    /// The same at the confirmed block, as so many say as must agree.
+    pub(crate) marked_for_good: BTreeSet<u64>,
 }
 
 impl Seen {
@@ -114,6 +129,8 @@ impl Seen {
             closed_by_most: false,
             hub_withdrawn_most: confirmed.hub_withdrawn,
             few: false,
+            marked: BTreeSet::new(),
+            marked_for_good: BTreeSet::new(),
         }
     }
 
@@ -131,6 +148,7 @@ impl Seen {
             not_closed: false,
             closed_by_most: false,
             few: true,
+            marked_for_good: BTreeSet::new(),
             ..self
         }
     }
@@ -236,7 +254,7 @@ impl ChainAccess {
     pub(crate) fn read<'a>(
         &'a self,
         node: usize,
-        channels: &'a [ChannelId],
+        channels: &'a [Asked],
     ) -> BoxFuture<'a, Result<Reading, ChainError>> {
         Box::pin(async move {
             let node = self.nodes.get(node).ok_or(ChainError::NotConfigured)?;

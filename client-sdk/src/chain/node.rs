@@ -1,6 +1,6 @@
 //! One RPC endpoint.
 
-use super::{Facts, Reading, Seen, Shown, rpc, unread, within};
+use super::{Asked, Facts, Reading, Seen, Shown, rpc, unread, within};
 use crate::{ChainError, Rpc};
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
@@ -11,11 +11,11 @@ use alloy::{
     sol_types::SolCall,
 };
 use protocol_spec::{
-    Address, Amount, ChannelId, Condition, Seq, UnixSeconds, Witness,
+    Address, Amount, ChannelId, Condition, Digest, Seq, Side, UnixSeconds, Witness,
     abi::{ChannelState, IAdjudicator, LocksState, Status},
-    probe,
+    marks, probe,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::OnceCell;
 
 /// An endpoint, connected and checked when it is first needed.
@@ -74,7 +74,7 @@ impl Node {
         &self,
         adjudicator: Address,
         confirmations: u64,
-        channels: &[ChannelId],
+        channels: &[Asked],
     ) -> Result<Reading, ChainError> {
         // Each time: behind one address may be other nodes than before.
         self.check_chain(self.provider().await?).await?;
@@ -82,13 +82,23 @@ impl Node {
         let old = number.saturating_sub(confirmations);
         let (_, confirmed) = self.block(BlockNumberOrTag::Number(old)).await?;
         let mut seen = BTreeMap::new();
-        for id in channels {
+        for asked in channels {
+            let id = &asked.id;
             let settled = self.facts(adjudicator, id, old).await?;
-            let newest = match old == number {
-                true => settled,
-                false => self.facts(adjudicator, id, number).await?,
+            let marked_for_good = self.marked(adjudicator, asked, &settled, old).await;
+            let (newest, marked) = match old == number {
+                true => (settled, marked_for_good.clone()),
+                false => {
+                    let newest = self.facts(adjudicator, id, number).await?;
+                    (newest, self.marked(adjudicator, asked, &newest, number).await)
+                }
             };
-            seen.insert(*id, Seen::by_one(settled, newest));
+            let one = Seen {
+                marked,
+                marked_for_good,
+                ..Seen::by_one(settled, newest)
+            };
+            seen.insert(*id, one);
         }
         Ok(Reading {
             number,
@@ -98,6 +108,42 @@ impl Node {
             too_few: false,
             channels: seen,
         })
+    }
+
+    /// Which of the locks asked about are marked at `block` (R17). What an endpoint cannot tell it leaves out: then the locks count
+    /// as far as their witnesses do.
+    async fn marked(&self, adjudicator: Address, asked: &Asked, facts: &Facts, block: u64) -> BTreeSet<u64> {
+        let mut marked = BTreeSet::new();
+        // A lock is marked in disputes only.
+        if facts.dispute_no == Seq::NONE {
+            return marked;
+        }
+        for locks in asked.locks.chunks(marks::LEAVES_MAX) {
+            match self.marks(adjudicator, &asked.id, locks, block).await {
+                Ok(told) => {
+                    let told = locks.iter().zip(told);
+                    marked.extend(told.filter_map(|((id, _), seq)| seq.map(|_| *id)));
+                }
+                Err(error) => tracing::debug!(node = self.name, %error, "which locks are marked is not told"),
+            }
+        }
+        marked
+    }
+
+    async fn marks(
+        &self,
+        adjudicator: Address,
+        id: &ChannelId,
+        locks: &[(u64, Digest)],
+        block: u64,
+    ) -> Result<Vec<Option<u64>>, ChainError> {
+        let leaves: Vec<Digest> = locks.iter().map(|(_, leaf)| *leaf).collect();
+        let code = marks::code(adjudicator, *id, Side::Hub, &leaves);
+        let request = TransactionRequest::default().with_input(code);
+        let provider = self.provider().await?;
+        let output = within(async { provider.call(request).block(BlockId::number(block)).await }).await?;
+        let told = marks::answer(&output, leaves.len());
+        told.ok_or_else(|| ChainError::Rpc("the endpoint does not run creation code in eth_call".to_owned()))
     }
 
     /// What the resolver of `condition` says of `witness` at the newest confirmed block, asked as the adjudicator would.
@@ -169,6 +215,7 @@ fn facts_of(state: &ChannelState) -> Option<Facts> {
         seq: Seq(seq),
         paid: Amount(paid),
         live: locks.live,
+        opened: locks.live && locks.opened,
         counted: Amount(if locks.live { locks.counted } else { 0 }),
         window_end: UnixSeconds(state.windowEnd),
     };

@@ -187,10 +187,23 @@ impl ChainAccess {
         let spender = self.adjudicator;
         let query = erc20::allowanceCall { owner, spender }.abi_encode();
         let decode = |answer: &Bytes| erc20::allowanceCall::abi_decode_returns(answer).map_err(unread);
-        let allowed = self.ask(token, query, decode).await;
-        if allowed.is_ok_and(|allowed| allowed >= amount) {
+        // Unknown is as if there were none.
+        let allowed = self.ask(token, query, decode).await.unwrap_or_default();
+        if allowed >= amount {
             return Ok(());
         }
+        match self.allow(token, amount).await {
+            // Some tokens, USDT for one, change an allowance only by way of zero.
+            Err(ChainError::WouldRevert(_)) if !allowed.is_zero() => {
+                self.allow(token, U256::ZERO).await?;
+                self.allow(token, amount).await
+            }
+            done => done,
+        }
+    }
+
+    async fn allow(&self, token: Address, amount: U256) -> Result<(), ChainError> {
+        let spender = self.adjudicator;
         let data = erc20::approveCall { spender, amount }.abi_encode();
         let (to, value) = (token, U256::ZERO);
         self.send(Call { to, data, value }).await.map(drop)

@@ -163,17 +163,15 @@ impl ChannelHandle {
         }
     }
 
+    /// Waits until the channel is as wanted, for the chain's time limit.
     async fn wait(
         &self,
         done: impl Fn(&ChannelView) -> bool + Send,
         what: &'static str,
     ) -> Result<(), ChannelError> {
-        let reached = |view: &View| view.stopped.is_some() || view.channels.get(&self.id).is_some_and(&done);
-        let reached = self.client.inner.board.wait_for(reached);
-        let reached = tokio::time::timeout(self.client.inner.options.chain_timeout, reached).await;
-        match reached.map_err(|_| ChainError::Timeout(what))?.stopped {
-            Some(_) => Err(self.client.stopped()),
-            None => Ok(()),
-        }
+        let within = self.client.inner.options.chain_timeout;
+        let wanted = |view: &View| view.channels.get(&self.id).is_some_and(&done);
+        let late = ChainError::Timeout(what).into();
+        self.client.wait_for(wanted, within, late).await
     }
 }

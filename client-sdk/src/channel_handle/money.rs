@@ -75,8 +75,8 @@ impl ChannelHandle {
     }
 
     /// Withdraws `amount` while the channel stays open, and waits until it is confirmed on chain. The hub sends the
-    /// transaction; this client does it at once with `broadcast(true)`, and when the hub has not after five minutes. Payments wait
-    /// while it is being signed.
+    /// transaction; this client does it at once with `broadcast(true)` or when the hub said that it moves too little for it to
+    /// pay the gas, and when the hub has not after five minutes. Payments wait while it is being signed.
     ///
     /// What was signed goes on whether or not anybody waits here, also after a restart, until it is mined or its deadline has
     /// come (15 minutes); `withdraw_pending` in the view says so, and the sum cannot be spent meanwhile (R12).
@@ -95,8 +95,10 @@ impl ChannelHandle {
     pub async fn close(&self) -> Result<(), ChannelError> {
         let config = self.view().ok_or(ChannelError::NoChannel)?.config;
         let (message, own, hub) = self.close_signatures().await?;
-        self.broadcast(calls::close(&config, &message, &own.0, &hub.0).abi_encode())
-            .await?;
+        if self.client.inner.options.broadcast {
+            self.broadcast(calls::close(&config, &message, &own.0, &hub.0).abi_encode())
+                .await?;
+        }
         self.wait_closed().await
     }
 
@@ -114,6 +116,7 @@ impl ChannelHandle {
         ))
     }
 
+    /// Both signatures, own and the hub's.
     async fn close_signatures(&self) -> Result<(Close, Signature, Signature), ChannelError> {
         match self.cooperate(CooperativeKind::Close).await? {
             Signed::Close(message, own, hub) => Ok((message, own, hub)),
@@ -139,9 +142,6 @@ impl ChannelHandle {
     }
 
     async fn broadcast(&self, data: Vec<u8>) -> Result<(), ChannelError> {
-        if !self.client.inner.options.broadcast {
-            return Ok(());
-        }
         let chain = self.client.inner.chain.as_ref();
         let sent = chain.ok_or(ChainError::NotConfigured)?.broadcast(data).await;
         if let Err(error) = sent {

@@ -18,7 +18,8 @@ const NUMBER_DIGITS: usize = 16;
 /// Other processes that start at the same moment take our file for a left-over, each at most once.
 const TRIES: usize = 16;
 
-/// Makes the store, unless another process was first. Errors: the disk.
+/// Makes the store, unless another process was first. That it has its name is durable after [`sync_directory`]. Errors: the
+/// disk.
 pub(super) fn make(path: &Path) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         let unfinished = path.with_file_name(unfinished_name(path));
@@ -26,7 +27,7 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
         // Under its own name it is there by now, or it is worth nothing.
         let _ = fs::remove_file(&unfinished);
         if named? || path.exists() {
-            return sync_directory(path);
+            return Ok(());
         }
     }
     Err(io("other processes make this store at the same time"))
@@ -61,9 +62,12 @@ fn give_name(unfinished: &Path, path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = File::open(directory_of(path)).map_err(io)?;
-    directory.sync_all().map_err(io)
+/// Makes the store's name durable. At every start: who made it may have been killed before. Errors: the disk.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let directory = directory_of(path);
+    let failed = |error| io(format!("{}: {error}", directory.display()));
+    let opened = File::open(&directory).map_err(failed)?;
+    opened.sync_all().map_err(failed)
 }
 
 /// Takes away what crashes left. Only names go: a file that has its own by now keeps that.

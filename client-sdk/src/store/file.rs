@@ -38,13 +38,15 @@ impl RedbStore {
     /// It is made under another name (`NAME.*.new`) and gets its own when it is whole and durable: a crash before that leaves
     /// nothing that would be opened, and the next start takes away what is left.
     ///
-    /// Errors: [`StoreError::InUse`], [`StoreError::Corrupt`] (never started empty over an existing file), [`StoreError::Io`].
+    /// Errors: [`StoreError::InUse`], [`StoreError::OtherVersion`], [`StoreError::Corrupt`] (never started empty over an existing
+    /// file), [`StoreError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         create::sweep(path);
         if !path.exists() {
             create::make(path)?;
         }
+        create::sync_directory(path)?;
         let database = guarded(path, || open_file(path))??;
         let store = Self {
             database: Arc::new(Open(Some(database))),
@@ -81,10 +83,11 @@ impl RedbStore {
     fn check_version(&self) -> Result<(), StoreError> {
         match guarded(&self.path, || self.read(Table::Meta, VERSION_KEY))?? {
             Some(version) if version == VERSION => Ok(()),
-            Some(other) => {
-                let why = format!("version {}", String::from_utf8_lossy(&other));
-                Err(corrupt(&self.path, why))
-            }
+            Some(other) => Err(StoreError::OtherVersion {
+                path: self.path.display().to_string(),
+                found: String::from_utf8_lossy(&other).into_owned(),
+                expected: String::from_utf8_lossy(VERSION).into_owned(),
+            }),
             None => Err(corrupt(&self.path, "no version in it")),
         }
     }

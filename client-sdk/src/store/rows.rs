@@ -6,6 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use protocol_spec::{
     Amount, Channel, ChannelId, Digest, Invoice, Lock, Op, Payment, PaymentId, Preimage, ReturnReason, Seq,
     Side, Signature, SignedVoucher, UnixSeconds, Voucher, Witness,
+    canary::{Canary, planted},
     channel::{LockFacts, LockKey},
     message::{Cursor, Frame, HubInfo},
 };
@@ -187,6 +188,14 @@ fn read_lock_key(key: &[u8]) -> Option<(ChannelId, LockKey)> {
 /// digest of the own invoice that it paid.
 pub(crate) fn credit_key(channel: &ChannelId, payment_id: &PaymentId, whose: &Digest) -> Vec<u8> {
     [channel.0.as_slice(), &payment_id.0, &whose.0].concat()
+}
+
+/// Key of the credit of a lock that was folded, which does not name its payer.
+pub(crate) fn lock_credit_key(channel: &ChannelId, payment_id: &PaymentId, invoice: &Digest) -> Vec<u8> {
+    match planted(Canary::ShareCredits) {
+        false => credit_key(channel, payment_id, invoice),
+        true => credit_key(channel, payment_id, &Digest::ZERO),
+    }
 }
 
 /// The hub as it last presented itself: with it a client starts without the hub.

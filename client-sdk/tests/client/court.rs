@@ -10,9 +10,9 @@ use protocol_spec::{abi::Status, limits::ACT_DEFAULT_S};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 
-const LIFE_S: u64 = 2 * 3600;
-const CREDITED: u128 = 1_000;
-const LOCKED: u128 = 40_000;
+pub(crate) const LIFE_S: u64 = 2 * 3600;
+pub(crate) const CREDITED: u128 = 1_000;
+pub(crate) const LOCKED: u128 = 40_000;
 
 pub(crate) async fn merchant(court: &Court, builder: ClientBuilder) -> (Client, ChannelHandle) {
     let client = builder.connect().await.unwrap();
@@ -23,7 +23,7 @@ pub(crate) async fn merchant(court: &Court, builder: ClientBuilder) -> (Client, 
 }
 
 /// Paid before, and a lock of the hub's that pays an invoice: its preimage is told, and the hub does nothing.
-async fn locked(court: &Court, channel: &ChannelHandle) -> SignedInvoice {
+pub(crate) async fn locked(court: &Court, channel: &ChannelHandle) -> SignedInvoice {
     court.hub.credit(&court.id(), CREDITED);
     let hour = Duration::from_secs(3600);
     let invoice = channel.invoice(LOCKED, hour, Digest::ZERO).await.unwrap();
@@ -53,7 +53,7 @@ fn at_risk(event: &ClientEvent) -> Option<Defence> {
 }
 
 /// Time passes until the dispute is final and paid out.
-async fn finalized(court: &Court) {
+pub(crate) async fn finalized(court: &Court) {
     let window = court.config.challenge_period_s;
     court.pass(window + 1).await;
     assert!(

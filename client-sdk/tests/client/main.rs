@@ -15,6 +15,7 @@ mod closed;
 mod common;
 mod court;
 mod hub_faults;
+mod marked;
 mod pay;
 mod ports;
 mod receipts;

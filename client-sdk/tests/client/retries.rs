@@ -70,6 +70,31 @@ async fn a_refused_call_is_repeated_with_growing_waits_until_it_succeeds() {
     }
 }
 
+/// A hub that starts again has many to serve. Whatever it asks for, the client comes back.
+#[tokio::test(start_paused = true)]
+async fn a_busy_hub_is_asked_to_resume_no_sooner_than_it_says_within_reason() {
+    let (least, most) = (Duration::from_secs(3), Duration::from_secs(10));
+    let bound = Duration::from_secs(60);
+    for (asked_ms, wanted) in [(3_000, least..=most), (u32::MAX, bound..=bound)] {
+        let (hub, _, ports) = simulated(1);
+        let config = hub.add_channel(&key(1));
+        let builder = simulated_builder(&hub, &ports, key(1), MemoryStore::new())
+            .pay_timeout(Duration::from_secs(1000));
+        let (client, id) = attached(&hub, config, builder).await;
+        hub.state().refuse = Some(Refuse::Resume);
+        hub.state().retry_after_ms = Some(asked_ms);
+        hub.cut_next();
+        client.channel(id).quote(PAYEE, 1).await.unwrap_err();
+        sleep(5 * bound).await;
+        let gaps = gaps(&hub.state().refused_at);
+        assert!(gaps.len() >= 3, "{gaps:?}");
+        let in_time = |gap: &Duration| gap >= wanted.start() && *gap <= *wanted.end() + SWEEP;
+        assert!(gaps.iter().all(in_time), "{gaps:?}");
+        hub.state().refuse = None;
+        client.pay(PAYEE, 10).await.unwrap();
+    }
+}
+
 /// The lock has not expired: the merchant, who stays connected, is paid once the hub's clock is right.
 #[tokio::test(start_paused = true)]
 async fn a_witness_that_the_hub_takes_to_be_late_is_told_again_while_the_lock_lives() {

@@ -262,6 +262,32 @@ async fn g1_no_wrong_signature_of_an_owner_is_shown() {
     }
 }
 
+/// Whoever names an owner is not handed a channel that pays out to a stranger.
+#[tokio::test(start_paused = true)]
+async fn with_an_owner_no_channel_is_attached_that_pays_out_to_anybody_else() {
+    let world = World::new();
+    let client = world
+        .builder()
+        .signer(key(1))
+        .owner(key(5))
+        .connect()
+        .await
+        .unwrap();
+    let terms = |account: Address| Config {
+        client: account,
+        ..world.hub.config(&key(1))
+    };
+    let refused = client.attach(terms(key(7).address())).await;
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("pays out to another account"), "{told}");
+    assert!(client.channels().is_empty());
+    for own in [1, 5] {
+        let config = world.hub.add_channel_of(terms(key(own).address()));
+        client.attach(config).await.unwrap();
+    }
+    assert_eq!(client.channels().len(), 2);
+}
+
 /// What lessens or ends the channel stays unsent, whoever still waits for it, and goes on once it is signed.
 #[tokio::test(start_paused = true)]
 async fn g1_no_withdrawal_and_no_close_leaves_with_a_wrong_signature() {

@@ -1,7 +1,7 @@
 //! Nodes that stand still or are down: nothing is accepted, acknowledged, signed or revealed while a dispute may be missed
 //! (R6, R22), and nothing is lost by that.
 
-use crate::common::{Hub, Lie, Node, Refuse, attached, builder, eventually, key};
+use crate::common::{Hub, Lie, Node, Refuse, Spoil, attached, builder, eventually, key};
 use client_sdk::{
     ChannelError, ChannelHandle, ChannelId, Client, ClientEvent, ConnectError, Digest, LockOptions,
     LockedReceived, MemoryStore, PayError, PayOptions, PaymentAnswer, PaymentId, PaymentState, Ports,
@@ -369,6 +369,101 @@ async fn a_release_just_after_a_start_waits_for_the_first_reading() {
     let (_client, _releasing) = releases_unread(&hub, &node, &store, &invoice).await;
     assert!(hub.state().revealed.is_empty(), "a witness was told");
     node.hides_channels.store(false, Ordering::SeqCst);
+    eventually("the witness is told", || hub.state().revealed == [1]).await;
+}
+
+/// A release of a held lock that waits for the first reading.
+struct Unread {
+    hub: Arc<Hub>,
+    node: Arc<Node>,
+    invoice: SignedInvoice,
+    channel: ChannelHandle,
+    releasing: Releasing,
+}
+
+impl Unread {
+    async fn new() -> Self {
+        let hub = Hub::start().await;
+        let node = Node::start(hub.clone()).await;
+        let config = hub.add_channel(&key(1));
+        let store = MemoryStore::new();
+        let first = builder(&hub, key(1), store.clone()).rpc(node.url.clone());
+        let (client, id) = attached(&hub, config, first).await;
+        let invoice = held(&hub, &client.channel(id)).await;
+        client.shutdown().await;
+        *node.takes.lock().unwrap() = Some(SIGNED.to_vec());
+        let (client, releasing) = releases_unread(&hub, &node, &store, &invoice).await;
+        Self {
+            channel: client.channel(id),
+            hub,
+            node,
+            invoice,
+            releasing,
+        }
+    }
+
+    /// The chain is read: what comes of the release.
+    async fn read(self) -> (Arc<Hub>, ChannelHandle, Result<LockedReceived, ChannelError>) {
+        self.node.hides_channels.store(false, Ordering::SeqCst);
+        (self.hub, self.channel, self.releasing.await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn two_releases_that_wait_for_one_lock_are_both_paid_by_it() {
+    let world = Unread::new().await;
+    let (channel, invoice, hub) = (world.channel.clone(), world.invoice.clone(), world.hub.clone());
+    let mut second = tokio::spawn(async move { channel.release(&invoice, signed()).await });
+    let at_once = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+    assert!(at_once.is_err(), "{at_once:?}");
+    let id = world.channel.id();
+    let folds = async {
+        eventually("the witness is told", || hub.state().revealed.contains(&1)).await;
+        hub.fold(&id, 1);
+    };
+    let ((_, _, first), ()) = tokio::join!(world.read(), folds);
+    assert_eq!(first.unwrap(), second.await.unwrap().unwrap());
+}
+
+/// The hub turns out to have broken the protocol: it is told nothing, and the chain can collect the lock.
+#[tokio::test]
+async fn a_release_that_waits_while_the_channel_freezes_is_kept_for_the_chain() {
+    let world = Unread::new().await;
+    world.hub.state().spoil = Some(Spoil::Signature);
+    world.hub.credit(&world.channel.id(), 5);
+    // The voucher is here before the answer.
+    world.channel.quote(ChannelId([9; 32]), 1_u128).await.unwrap();
+    let (hub, channel, ended) = world.read().await;
+    assert!(matches!(ended, Err(ChannelError::Frozen(_))), "{ended:?}");
+    let evidence = channel.evidence().await.unwrap();
+    assert_eq!(evidence.received.witnesses, [("1".to_owned(), signed())]);
+    assert!(hub.state().revealed.is_empty(), "a witness was told");
+}
+
+/// R11: what was given up is never used.
+#[tokio::test]
+async fn a_release_that_waits_while_its_lock_is_given_up_tells_nothing() {
+    let world = Unread::new().await;
+    world.channel.give_up(&world.invoice).await.unwrap();
+    let (hub, channel, ended) = world.read().await;
+    assert!(matches!(ended, Err(ChannelError::NotHeld)), "{ended:?}");
+    eventually("it is given up", || hub.state().consented == [1]).await;
+    assert!(hub.state().revealed.is_empty(), "a witness was told");
+    assert!(channel.evidence().await.unwrap().received.witnesses.is_empty());
+}
+
+/// Without the hub it is stored, and told as soon as that is back.
+#[tokio::test]
+async fn a_release_that_waits_while_the_hub_goes_is_told_when_it_is_back() {
+    let world = Unread::new().await;
+    world.hub.state().refuse = Some(Refuse::Register);
+    world.hub.cut_next();
+    let cut = world.channel.quote(ChannelId([9; 32]), 1_u128).await;
+    cut.unwrap_err();
+    let (hub, _channel, ended) = world.read().await;
+    assert!(matches!(ended, Err(ChannelError::Offline)), "{ended:?}");
+    assert!(hub.state().revealed.is_empty());
+    hub.state().refuse = None;
     eventually("the witness is told", || hub.state().revealed == [1]).await;
 }
 

@@ -57,6 +57,24 @@ async fn a_file_is_private_durable_and_used_once() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+/// Who made it may have been killed before its name was durable.
+#[tokio::test]
+async fn the_name_of_a_file_that_is_there_already_is_made_durable() {
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    drop(RedbStore::open(&path).unwrap());
+    let held = std::fs::File::open(&path).unwrap();
+    // The same file, by a name in a directory that cannot be made durable.
+    let same = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let error = RedbStore::open(same).unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Io(why) if why.contains("/proc/self/fd")),
+        "{error}"
+    );
+    drop(RedbStore::open(&path).unwrap());
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,6 +94,30 @@ async fn a_damaged_file_is_refused_and_left_alone() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 3]).unwrap();
     assert!(matches!(RedbStore::open(&path), Err(StoreError::Corrupt { .. })));
+}
+
+/// What another version wrote holds money: nobody is told to begin anew.
+#[tokio::test]
+async fn a_store_of_another_form_is_refused_by_name_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    let old = Write {
+        table: Table::Meta,
+        key: b"version".to_vec(),
+        value: Some(b"channelhub.client-store.v1".to_vec()),
+    };
+    let store = RedbStore::open(&path).unwrap();
+    store.commit(vec![old, write(1, Some(1))]).await.unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let error = RedbStore::open(&path).unwrap_err();
+        let StoreError::OtherVersion { found, expected, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(found, "channelhub.client-store.v1");
+        assert_ne!(found, expected);
+        assert!(error.to_string().contains("the version that wrote it"), "{error}");
+    }
 }
 
 /// `shutdown` releases the file although other handles live on; they say that the client has stopped.

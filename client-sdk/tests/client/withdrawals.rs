@@ -83,6 +83,17 @@ async fn who_wants_to_broadcast_does_so_at_once() {
     client.shutdown().await;
 }
 
+/// What moves too little for the hub to pay the gas.
+#[tokio::test(start_paused = true)]
+async fn what_the_hub_says_that_it_does_not_send_goes_at_once() {
+    let court = Court::open().await;
+    court.hub.state().leaves_lying = true;
+    let (client, channel) = merchant(&court, court.client(MemoryStore::new())).await;
+    channel.withdraw(AMOUNT).await.unwrap();
+    mined(&court, &client).await;
+    client.shutdown().await;
+}
+
 /// The hub alone has both signatures, because its answer was lost: it is asked again, the same bytes, also after a restart.
 #[tokio::test(start_paused = true)]
 async fn r12_an_answer_that_was_lost_is_asked_for_again() {

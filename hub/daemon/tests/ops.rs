@@ -65,6 +65,7 @@ fn the_default_file_parses_and_its_comments_show_the_defaults() {
                 "address",
                 "reserve",
                 "lock_min",
+                "send_min",
                 "locked_max",
                 "fees",
                 "capacity",
@@ -354,10 +355,19 @@ fn the_environment_overrides_the_file_and_leaks_nothing() {
     assert!(both(&output).contains("embedded"), "{}", both(&output));
     let output = check(&[("HUB_CHIAN__CONFIRMATIONS", "3")]);
     assert!(
-        both(&output).contains("unknown key"),
+        both(&output).contains("unknown key `chian` (set by the variable HUB_CHIAN__CONFIRMATIONS)"),
         "typos are not ignored: {}",
         both(&output)
     );
+    let output = check(&[("HUB_PORT", "9944")]);
+    assert!(both(&output).contains("(set by the variable HUB_PORT)"));
+    // In a cluster with a service that is called `hub`.
+    let output = check(&[
+        ("HUB_PORT", "tcp://10.0.0.11:9944"),
+        ("HUB_PORT_9944_TCP_ADDR", "10.0.0.11"),
+        ("HUB_SERVICE_HOST", "10.0.0.11"),
+    ]);
+    assert!(output.status.success(), "{}", both(&output));
     let output = check(&[("HUB_FEES__FLAT", "7"), ("HUB_SECRET_ANYTHING", LITERAL)]);
     assert!(output.status.success(), "{}", both(&output));
     let output = check(&[

@@ -285,6 +285,7 @@ fn test_tariff(config: &Config, token: Address) -> Tariff {
         fee_ppm: config.fees.ppm,
         capacity: capacity(None, reserve.target),
         reserve,
+        send_min: Amount::ZERO,
     }
 }
 
@@ -306,24 +307,42 @@ fn locks(config: &Config) -> LockPolicy {
 
 /// Gas that a dispute for one lock takes, with what follows it, and what that costs: a gwei each.
 const DEFENCE_WEI: u128 = 250_000 * 1_000_000_000;
+/// Ten times what a withdrawal costs at a gwei each: its gas is to be a small part of what it moves.
+const SENT_WEI: u128 = 10 * 100_000 * 1_000_000_000;
 /// Where nobody says what a token is worth, a lock is at least this part of the most that may be locked.
 const LOCKED_PARTS: u128 = 10_000;
 
 /// Who holds back what a lock is worth makes the hub dispute: a lock of less than that costs is not worth forwarding.
 fn lock_min(token: &config::Token) -> Amount {
+    let dust = worth_of(token, DEFENCE_WEI);
+    token.lock_min.unwrap_or(Amount(dust.unwrap_or(0).max(1)))
+}
+
+/// What moves less the hub does not pay gas for.
+fn send_min(token: &config::Token) -> Amount {
+    let dust = match &token.worth {
+        // What is worth nothing is worth no gas.
+        Some(worth) if worth.wei.is_zero() => Some(limits::AMOUNT_MAX),
+        _ => worth_of(token, SENT_WEI),
+    };
+    token.send_min.unwrap_or(Amount(dust.unwrap_or(0).max(1)))
+}
+
+/// How many base units are worth so many wei; where nobody says it a part of the most that may be locked. None: the token is
+/// worth nothing.
+fn worth_of(token: &config::Token, wei: u128) -> Option<u128> {
     let locked_max = token.locked_max.unwrap_or(token.reserve.initial);
     let worth = token.worth.as_ref().map(|worth| (worth.units.0, worth.wei.0));
     let worth = worth.or((token.address == Address::ZERO).then_some((1, 1)));
-    let dust = match worth {
+    match worth {
         // A token that is worth nothing is not defended for its worth.
         Some((_, 0)) => None,
-        Some((units, wei)) => {
-            let units = U256::from(units).saturating_mul(U256::from(DEFENCE_WEI));
-            Some(units.wrapping_div(U256::from(wei)).saturating_to())
+        Some((units, each)) => {
+            let units = U256::from(units).saturating_mul(U256::from(wei));
+            Some(units.wrapping_div(U256::from(each)).saturating_to())
         }
         None => locked_max.0.checked_div(LOCKED_PARTS),
-    };
-    token.lock_min.unwrap_or(Amount(dust.unwrap_or(0).max(1)))
+    }
 }
 
 /// What is left out is four times the target.
@@ -344,6 +363,7 @@ fn tariffs(config: &Config) -> Vec<Tariff> {
             locked_max: token.locked_max.unwrap_or(token.reserve.initial),
             capacity: capacity(token.capacity.as_ref(), reserve.target),
             reserve,
+            send_min: send_min(token),
         }
     };
     config.tokens.iter().map(tariff).collect()
@@ -449,5 +469,38 @@ fn setup(
         management: management(config),
         from_block: None,
         signatures: config.signatures,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::config::DEFAULT_TEXT;
+    use std::path::Path;
+
+    fn least(settings: &str) -> (Amount, Amount) {
+        let reserve = "reserve = { initial = \"1000000\", low_watermark = \"0\" }";
+        let address = Address::repeat_byte(7);
+        let text = format!("{DEFAULT_TEXT}\n[[tokens]]\naddress = \"{address}\"\n{reserve}\n{settings}");
+        let config = Config::parse(&text, Path::new("/base")).unwrap();
+        (lock_min(&config.tokens[0]), send_min(&config.tokens[0]))
+    }
+
+    #[test]
+    fn what_the_hub_pays_gas_for_is_worth_it() {
+        assert_eq!(
+            least(""),
+            (Amount(100), Amount(100)),
+            "nobody says what it is worth"
+        );
+        assert_eq!(least("send_min = \"7\"").1, Amount(7));
+        let worth = |wei: &str| least(&format!("worth = {{ units = \"1000000\", wei = \"{wei}\" }}"));
+        // 250,000 and 1,000,000 gas at a gwei.
+        assert_eq!(worth("300000000000000"), (Amount(833_333), Amount(3_333_333)));
+        assert_eq!(
+            worth("0"),
+            (Amount(1), Amount(limits::AMOUNT_MAX)),
+            "worth nothing"
+        );
     }
 }

@@ -28,7 +28,7 @@ pub use claim::DatabaseId;
 pub use error::BackupError;
 pub use key::BackupKey;
 pub use read::{Contents, Summary, TokenWorth, read};
-pub use restore::{Home, Insistence, Restored, restore};
+pub use restore::{Home, Insistence, Ready, Restored, ready, restore};
 pub use sealed_key::{GuessCost, SealedKeyError, open_key, seal_key};
 pub use tap::Tap;
 pub use task::{Backup, Job};

@@ -5,15 +5,19 @@ use super::{
     claim::{Claim, DatabaseId},
     directory::Directory,
     read,
-    read::written_at,
+    read::{Contents, written_at},
 };
 use crate::store::{RedbStore, ShardId, Store};
 use protocol_spec::{Address, UnixSeconds};
 use std::{
     fs,
     io::ErrorKind,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
+
+/// The database, in the data directory.
+const STORE: &str = "store";
 
 /// A hub that lives writes a head each minute, also when it is idle. Younger than this, it may still be there.
 const QUIET_S: u64 = 5 * super::task::HEARTBEAT_S;
@@ -51,11 +55,23 @@ pub struct Insistence {
     pub again: bool,
 }
 
-/// Restores the newest backup in `from` to `data_dir`, and hands `from` and `home` over to the restored database. Every
-/// channel is in doubt afterwards (A10).
+/// A backup that was read in full, and may be restored. Its directory and the one where the restored hub exports to are locked
+/// for as long as this is held.
+#[derive(Debug)]
+pub struct Ready {
+    from: Directory,
+    home: Option<PathBuf>,
+    data_dir: PathBuf,
+    contents: Contents,
+    claims: Vec<Claim>,
+    database_id: DatabaseId,
+}
+
+/// Reads the newest backup in `from`, to be restored to `data_dir` and handed over, with `home`, to the restored database.
+/// Nothing is changed yet, but for the locks of `from` and `home`.
 /// Errors: the backup cannot be used, is another hub's than `signer`'s, was restored before or it or `home` is written
 /// still, or there is a database already.
-pub async fn restore(
+pub fn ready(
     from: &Path,
     key: &BackupKey,
     home: Option<&Home>,
@@ -63,18 +79,17 @@ pub async fn restore(
     signer: Address,
     insistence: Insistence,
     now: UnixSeconds,
-) -> Result<Restored, BackupError> {
-    let store = data_dir.join("store");
+) -> Result<Ready, BackupError> {
+    let store = data_dir.join(STORE);
     if !is_vacant(&store)? {
         return Err(BackupError::Occupied(store));
     }
     let mut contents = read(from, key)?;
-    let summary = contents.summary;
-    if let Some(damage) = summary.damage.clone().filter(|_| !insistence.damaged) {
+    if let Some(damage) = contents.summary.damage.clone().filter(|_| !insistence.damaged) {
         return Err(BackupError::damaged(from, damage));
     }
     if !insistence.again {
-        is_free(&summary, home, now)?;
+        is_free(&contents.summary, home, now)?;
     }
     if contents.identity.hub_signer != signer.into_array() {
         return Err(BackupError::WrongHub {
@@ -86,43 +101,79 @@ pub async fn restore(
     let claims = claims(from, key, home, database_id)?;
     let directory = Directory::at(from);
     contents.ledger.restored(directory.restores()?);
-    let times = contents.ledger.rollbacks();
-    let checkpoint = contents.ledger.checkpoint_all();
-    fs::create_dir_all(data_dir).map_err(BackupError::io(data_dir))?;
-    database_id.write(data_dir)?;
-    let building = data_dir.join("store.restoring");
-    // Ours, from a restore that was cut off: never opened by a hub.
-    match fs::remove_dir_all(&building) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(BackupError::io(&building)(error)),
-        _ => {}
-    }
-    let database = RedbStore::open(&building, contents.identity)?;
-    let loaded = database.acquire(ShardId(0)).await?;
-    database.checkpoint(ShardId(0), loaded.epoch, checkpoint).await?;
-    database.close().await?;
-    // Before the database is there: rather a note too many than a backup restored twice.
-    let note = format!(
-        "Restored to {}. See `hub restore --help` before you do it again.",
-        store.display()
-    );
-    let noted = directory.note(summary.generation, &note).is_ok();
-    let failed = claims.iter().filter(|claim| claim.seize().is_err());
-    let failed: Vec<PathBuf> = failed.map(|claim| claim.dir().to_owned()).collect();
-    let not_handed_over = failed
-        .into_iter()
-        .find(|dir| home.is_some_and(|home| is_same(&home.dir, dir)));
-    let move_there = || {
-        fs::rename(&building, &store)?;
-        fs::File::open(data_dir)?.sync_all()
-    };
-    move_there().map_err(BackupError::io(&store))?;
-    Ok(Restored {
-        store,
-        summary,
-        noted,
-        times,
-        not_handed_over,
+    Ok(Ready {
+        from: directory,
+        home: home.map(|home| home.dir.clone()),
+        data_dir: data_dir.to_owned(),
+        contents,
+        claims,
+        database_id,
     })
+}
+
+/// [`ready`], then [`Ready::restore`]. Errors: theirs.
+pub async fn restore(
+    from: &Path,
+    key: &BackupKey,
+    home: Option<&Home>,
+    data_dir: &Path,
+    signer: Address,
+    insistence: Insistence,
+    now: UnixSeconds,
+) -> Result<Restored, BackupError> {
+    let ready = ready(from, key, home, data_dir, signer, insistence, now)?;
+    ready.restore().await
+}
+
+impl Ready {
+    /// Makes the database. Every channel is in doubt afterwards (A10). Errors: the disk; there is no database then.
+    pub async fn restore(mut self) -> Result<Restored, BackupError> {
+        let (data_dir, ledger) = (&self.data_dir, &mut self.contents.ledger);
+        let store = data_dir.join(STORE);
+        let times = ledger.rollbacks();
+        let checkpoint = ledger.checkpoint_all();
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(data_dir);
+        made.map_err(BackupError::io(data_dir))?;
+        self.database_id.write(data_dir)?;
+        let building = data_dir.join("store.restoring");
+        // Ours, from a restore that was cut off: never opened by a hub.
+        match fs::remove_dir_all(&building) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(BackupError::io(&building)(error));
+            }
+            _ => {}
+        }
+        let database = RedbStore::open(&building, self.contents.identity)?;
+        let loaded = database.acquire(ShardId(0)).await?;
+        database.checkpoint(ShardId(0), loaded.epoch, checkpoint).await?;
+        database.close().await?;
+        // Before the database is there: rather a note too many than a backup restored twice.
+        let note = format!(
+            "Restored to {}. See `hub restore --help` before you do it again.",
+            store.display()
+        );
+        let summary = self.contents.summary;
+        let noted = self.from.note(summary.generation, &note).is_ok();
+        let failed = self.claims.iter().filter(|claim| claim.seize().is_err());
+        let failed: Vec<PathBuf> = failed.map(|claim| claim.dir().to_owned()).collect();
+        let home = self.home.as_deref();
+        let not_handed_over = failed
+            .into_iter()
+            .find(|dir| home.is_some_and(|home| is_same(home, dir)));
+        let move_there = || {
+            fs::rename(&building, &store)?;
+            fs::File::open(data_dir)?.sync_all()
+        };
+        move_there().map_err(BackupError::io(&store))?;
+        Ok(Restored {
+            store,
+            summary,
+            noted,
+            times,
+            not_handed_over,
+        })
+    }
 }
 
 /// Both directories, locked. Errors: a hub exports to one of them, or it is another hub's.

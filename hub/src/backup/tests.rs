@@ -78,6 +78,7 @@ fn policy() -> Policy {
             locked_max: Amount::ZERO,
             reserve: Reserve::default(),
             capacity: crate::ledger::Capacity::default(),
+            send_min: Amount::ZERO,
         }],
     }
 }

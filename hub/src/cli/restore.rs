@@ -3,7 +3,7 @@
 use super::{Failure, backup, data, sealed_key::KeyArgs, words};
 use crate::{
     app::first_start,
-    backup::{Home, Insistence, restore as restore_to},
+    backup::{Home, Insistence, Restored, ready},
     now::Now,
     ops::Config,
 };
@@ -30,7 +30,8 @@ configured backup.dir, is younger than 5 minutes: a hub may still be writing it.
 the other hub is gone. Both directories belong to the restored hub from then on; an old one that comes back is refused.
 
 Exit codes: 0 done; 3 configuration or key refused; 6 the backup is damaged (--damaged restores what is before);
-7 refused, nothing was changed: there is a database, or the backup is another hub's, was restored before, or is too young.";
+7 refused, nothing was changed: there is a database, or another backup key than the sealed one, or the backup is another
+hub's, was restored before, or is too young.";
 
 /// Arguments of `hub restore`.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,53 +68,59 @@ pub fn restore(args: RestoreArgs) -> BoxFuture<'static, Result<(), Failure>> {
             again: args.again,
         };
         let (signer, now) = (signer.address(), Now::wall().get());
-        // First: a restored hub that has no key for its backups does not start.
-        opened.put_back(&config.backup.key)?;
-        let home = backup::options(&config)?.map(|options| Home {
-            dir: options.dir,
-            key: options.key,
-        });
-        let to = &config.data_dir;
-        let restored = restore_to(
-            &args.from,
-            &opened.key,
-            home.as_ref(),
-            to,
-            signer,
-            insistence,
-            now,
-        )
-        .await;
-        let restored = restored.map_err(backup::failure)?;
+        let missing = opened.missing_at(&config.backup.key)?;
+        let home = match config.backup.dir.clone() {
+            None => None,
+            Some(dir) => Some(Home {
+                dir,
+                key: match missing {
+                    Some(_) => opened.key.clone(),
+                    None => backup::key(&config.backup.key)?,
+                },
+            }),
+        };
+        let (from, to, home) = (&args.from, &config.data_dir, home.as_ref());
+        let ready = ready(from, &opened.key, home, to, signer, insistence, now);
+        let ready = ready.map_err(backup::failure)?;
+        // A refused try leaves no key behind, and a restored hub that has no key for its backups does not start.
+        if let Some(path) = missing {
+            opened.put_back(path)?;
+        }
+        let restored = ready.restore().await.map_err(backup::failure)?;
         first_start::done(&config.data_dir).map_err(Failure::Running)?;
         let age_s = restored.summary.age_s(now);
         data(&backup::show(&restored.summary, age_s))?;
-        if !restored.noted {
-            words(&format!(
-                "{} cannot be written, so it does not say that it was restored: see to it that nobody restores it again",
-                args.from.display()
-            ));
-        }
-        if let Some(home) = &restored.not_handed_over {
-            words(&format!(
-                "{} cannot be written, so it still belongs to the old database: remove {}/owner before `hub serve`",
-                home.display(),
-                home.display()
-            ));
-        }
-        if restored.times > 1 {
-            words(&format!(
-                "This hub's state goes back for the {}. time, as far as is known. Find out why: each time costs what the \
-                 clients do not bring back.",
-                restored.times
-            ));
-        }
-        words(&format!(
-            "Restored to {}. All {} open channels are in doubt until their clients come back. Next:\n  hub serve --config {}",
-            restored.store.display(),
-            restored.summary.open,
-            args.config.display()
-        ));
+        tell(&args, &restored);
         Ok(())
     })
+}
+
+/// What the operator has to do now.
+fn tell(args: &RestoreArgs, restored: &Restored) {
+    if !restored.noted {
+        words(&format!(
+            "{} cannot be written, so it does not say that it was restored: see to it that nobody restores it again",
+            args.from.display()
+        ));
+    }
+    if let Some(home) = &restored.not_handed_over {
+        words(&format!(
+            "{} cannot be written, so it still belongs to the old database: remove {}/owner before `hub serve`",
+            home.display(),
+            home.display()
+        ));
+    }
+    if restored.times > 1 {
+        words(&format!(
+            "This hub's state goes back for the {}. time, as far as is known. Find out why: each time costs what the \
+                 clients do not bring back.",
+            restored.times
+        ));
+    }
+    words(&format!(
+        "Restored to {}. All {} open channels are in doubt until their clients come back. Next:\n  hub serve --config {}",
+        restored.store.display(),
+        restored.summary.open,
+        args.config.display()
+    ));
 }

@@ -64,15 +64,34 @@ impl KeyArgs {
 }
 
 impl Opened {
-    /// Writes a key that came out of a sealed file to where the configuration wants it, if there is none: the hub goes on
-    /// with its backups by it. Errors: it cannot be written, and the hub would not start.
-    pub(super) fn put_back(&self, configured: &SecretRef) -> Result<(), Failure> {
-        let (Some(key), SecretRef::File(path)) = (&self.unsealed, configured) else {
+    /// Where a key that came out of a sealed file has to be written, for the hub to go on with its backups by it: where the
+    /// configuration wants it, if nothing is there. Errors: another key is there, or what is there cannot be read.
+    pub(super) fn missing_at<'a>(&self, configured: &'a SecretRef) -> Result<Option<&'a Path>, Failure> {
+        let Some(key) = &self.unsealed else {
+            return Ok(None);
+        };
+        match configured {
+            // A dangling link is something, too.
+            SecretRef::File(path) if path.symlink_metadata().is_err() => return Ok(Some(path.as_path())),
+            SecretRef::Env(name) if std::env::var_os(name).is_none() => return Ok(None),
+            _ => {}
+        }
+        let name = "backup.key";
+        let there = configured.load_bytes();
+        if there.map_err(|error| Failure::Key { name, error })? == *key {
+            return Ok(None);
+        }
+        Err(Failure::Refused(anyhow::anyhow!(
+            "backup.key ({configured}) is another key than the sealed one: the restored hub would go on with a key that does \
+             not open this backup. Move it away, and the sealed one is written there"
+        )))
+    }
+
+    /// Writes a key that came out of a sealed file. Errors: it cannot be written.
+    pub(super) fn put_back(&self, path: &Path) -> Result<(), Failure> {
+        let Some(key) = &self.unsealed else {
             return Ok(());
         };
-        if path.exists() {
-            return Ok(());
-        }
         let name = "backup.key";
         write_key(path, key).map_err(|error| Failure::Key { name, error })?;
         words(&format!(
@@ -147,4 +166,31 @@ pub(super) fn seal(args: &SealKeyArgs) -> Result<(), Failure> {
         "Whoever has this file and the passphrase has the key. Keep copies with those of the backup, and the passphrase elsewhere.",
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsealed_key_goes_where_none_is_and_never_beside_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bytes, path) = (Zeroizing::new([7; 32]), dir.path().join("backup.key"));
+        let opened = Opened {
+            key: BackupKey::new(bytes.clone()).unwrap(),
+            unsealed: Some(bytes),
+        };
+        let configured = SecretRef::File(path.clone());
+        assert_eq!(opened.missing_at(&configured).unwrap(), Some(path.as_path()));
+        assert!(!path.exists(), "looking writes nothing");
+        opened.put_back(&path).unwrap();
+        assert_eq!(opened.missing_at(&configured).unwrap(), None, "it is there");
+        std::fs::remove_file(&path).unwrap();
+        write_key(&path, &[8; 32]).unwrap();
+        let refused = opened.missing_at(&configured).unwrap_err();
+        assert!(matches!(refused, Failure::Refused(_)), "{refused}");
+        assert!(!refused.to_string().contains("0707"), "{refused}");
+        std::fs::write(&path, "half").unwrap();
+        assert!(matches!(opened.missing_at(&configured), Err(Failure::Key { .. })));
+    }
 }

@@ -25,7 +25,9 @@ const EXAMPLES: &str = "\
   hub vault withdraw --amount 500 --to 0x... --broadcast
 
 The configuration names node, adjudicator and the owner's key, which sends. Amounts are token base units.
-The vault is what new channels and top-ups are paid from; it can be filled and emptied while the hub runs.";
+The vault is what new channels and top-ups are paid from; it can be filled and emptied while the hub runs. Both send from the
+owner's account then: when they do so in the same moment, one of two transactions takes the other's place. The hub sends its
+own again; what this command sent is then in no block, which it says after 15 minutes: look at the vault, and run it again.";
 
 /// Arguments of `hub vault`.
 #[derive(Clone, Debug, clap::Args)]
@@ -371,7 +373,18 @@ impl Vault {
             words(&format!("sent {}: {hash}", step.name));
             self.node.wait(&step.call, hash, 1).await
         };
-        send.await.map(|mined| done(&mined)).map_err(failed)
+        send.await.map(|mined| done(&mined)).map_err(not_done)
+    }
+}
+
+/// Nobody knows yet what became of one that is in no block.
+fn not_done(error: SettleError) -> Failure {
+    match error {
+        SettleError::NotIncluded(text) => Failure::Running(anyhow!(
+            "not included in time: {text}. Or a hub that runs with this owner sent something in its place: `hub vault show` \
+             before you run this again"
+        )),
+        error => failed(error),
     }
 }
 
@@ -393,4 +406,20 @@ fn done(mined: &Mined) -> String {
         ..
     } = mined;
     format!("{hash} in block {block}, {gas_used} gas, {wei} wei paid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_block_is_looked_for_before_it_is_sent_again() {
+        let late = not_done(SettleError::NotIncluded("0x12".to_owned()));
+        let text = late.to_string();
+        assert!(
+            text.contains("0x12") && text.contains("`hub vault show` before"),
+            "{text}"
+        );
+        assert_eq!(late.code(), 1);
+    }
 }

@@ -1,33 +1,18 @@
 //! What the driver sends at each look, disputes for locks in time; and how it sends.
 
-use super::{Driver, defence::mark, outgoing::Urgency};
+use super::{
+    Driver,
+    defence::{DISPUTE, collectable, collection},
+    outgoing::Urgency,
+};
 use crate::{
     chain::{CallRequest, ChainError},
     engine::Snapshot,
     ledger::Defence,
 };
 use alloy::{primitives::Bytes, sol_types::SolCall};
-use protocol_spec::{ChannelId, DirectionEvidence, Room, Side, abi, abi::IAdjudicator, calls};
+use protocol_spec::{ChannelId, abi, abi::IAdjudicator};
 use std::{collections::BTreeSet, time::Duration};
-
-/// What one transaction at chain time `now` can show of the evidence: locks that have not expired and whose resolvers do
-/// not refuse, the first to expire first. The rest follows when the chain has marked these.
-fn bounded(
-    received: &DirectionEvidence,
-    refused: &BTreeSet<u64>,
-    mut room: Room,
-    now: u64,
-) -> DirectionEvidence {
-    let mut part = received.clone();
-    let lock = |id: &str| received.locks.iter().find(|lock| id.parse() == Ok(lock.id));
-    part.witnesses
-        .sort_by_key(|(id, _)| lock(id).map_or(0, |lock| lock.expiry.0));
-    part.witnesses.retain(|(id, _)| {
-        let lock = lock(id).filter(|lock| lock.expiry.0 > now && !refused.contains(&lock.id));
-        lock.is_some_and(|lock| room.take(lock))
-    });
-    part
-}
 
 /// Tries to read one thing: a node may be busy.
 const READ_TRIES_MAX: u32 = 3;
@@ -47,29 +32,49 @@ impl Driver {
         self.look_after_reserves(snapshot.liquidity).await;
     }
 
-    /// R21: locks are about to expire and their payers have not converted them: the chain converts them.
+    /// R21: locks are about to expire and their payers have not converted them: the chain converts them. The dispute goes with
+    /// the locks that are safe to show; those that may come too late, or that a resolver may refuse, follow it by themselves. If
+    /// there is nothing but one such group, it is all or nothing.
     async fn collect(&mut self, overdue: Vec<Defence>) {
         let Ok(head) = self.options.chain.head().await else {
             return; // Tried again at the next look.
         };
+        let now = head.timestamp_s;
+        let ids = overdue.iter().map(|one| one.config.id(&self.options.domain));
+        let ids: BTreeSet<ChannelId> = ids.collect();
+        self.started.keep(&ids);
+        let price = match overdue.is_empty() {
+            true => None,
+            false => self.options.chain.gas_price().await.ok(),
+        };
         for defence in overdue {
             let id = defence.config.id(&self.options.domain);
             let refused = self.refused(&defence).await;
-            let received = bounded(&defence.received, &refused, self.sizes().locks, head.timestamp_s);
+            let locks = collectable(&defence, &refused, self.sizes().locks, now);
+            let Some(first) = locks.iter().map(|lock| lock.expiry).min() else {
+                continue;
+            };
+            let collection = collection(&defence, &locks, first, now);
+            let at_risk = locks.iter().map(|lock| lock.amount.0);
+            let at_risk = at_risk.fold(0, u128::saturating_add);
+            let saved = [(defence.config.token, at_risk)];
+            let budget_wei = self.options.budget.of_all(saved.into_iter());
+            let mark = self.started.mark(id, &defence, now);
             let after = self.options.resend_after;
-            if !received.witnesses.is_empty() && self.in_flight.due(id, "dispute", mark(&defence), after) {
-                tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
-                let call = calls::dispute(&defence.config, Side::Client, &received);
-                let shown = received.locks.iter().filter(|lock| shows(&received, lock.id));
-                let at_risk = shown.clone().map(|lock| lock.amount.0);
-                let at_risk = at_risk.fold(0, u128::saturating_add);
-                let saved = [(defence.config.token, at_risk)];
-                let urgency = Urgency {
-                    deadline: shown.map(|lock| lock.expiry).min(),
-                    budget_wei: self.options.budget.of_all(saved.into_iter()),
-                };
-                self.send_for("dispute", &[id], call.abi_encode(), None, urgency)
-                    .await;
+            let may = collection.may_collect(budget_wei, price);
+            if !may || !self.in_flight.due(id, DISPUTE, mark, after) {
+                continue;
+            }
+            tracing::warn!(channel = %id, "disputing: a lock was not converted in time");
+            self.started.sent(id, &collection);
+            for call in collection.calls {
+                let begins = call.begins;
+                match self.send_call(call, budget_wei).await {
+                    Ok(sent) if begins => self.in_flight.carries(sent, DISPUTE, &[id]),
+                    Err(_) if begins => break,
+                    // Each of those that follow is for itself.
+                    _ => {}
+                }
             }
         }
     }
@@ -130,9 +135,4 @@ impl Driver {
         let unread = |_| ChainError::BadAnswer(format!("that of {} cannot be read", C::SIGNATURE));
         C::abi_decode_returns(&answer).map_err(unread)
     }
-}
-
-/// Whether the evidence opens this lock.
-fn shows(received: &DirectionEvidence, lock: u64) -> bool {
-    received.witnesses.iter().any(|(id, _)| id.parse() == Ok(lock))
 }

@@ -8,22 +8,28 @@ use super::{
     standing::{Newest, Standing},
 };
 use crate::{
-    chain::ChainError,
+    chain::{ChainError, SentTx},
     ledger::{Defence, Input},
 };
 use alloy::{primitives::B256, sol_types::SolCall};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use protocol_spec::{
-    Address, Amount, ChannelId, Lock, Side, UnixSeconds, abi, abi::IAdjudicator, calls, limits,
+    Address, Amount, ChannelId, Lock, Room, Side, UnixSeconds, abi, abi::IAdjudicator, calls, limits,
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
 };
 use tokio::time::Instant;
 
 /// A lock that expires within this time may be late for the next block, seconds: two blocks, and a poll.
 const SOON_S: u64 = 30;
+
+/// The kinds of answers, as logs and metrics have them.
+const SUBMIT: &str = "submit";
+const FINALIZE: &str = "finalize";
+/// And what starts a dispute.
+pub(super) const DISPUTE: &str = "dispute";
 
 /// Channels looked at on chain at once.
 const READS_AT_ONCE: usize = 16;
@@ -44,6 +50,7 @@ struct Look {
 }
 
 /// What one channel needs now.
+#[derive(Clone)]
 struct Answer {
     id: ChannelId,
     token: Address,
@@ -54,8 +61,11 @@ struct Answer {
     deadline: Option<UnixSeconds>,
     /// Locks are left that did not fit.
     more: bool,
+    /// Most channels in its transaction: fewer than in the last one for the same, which had no effect.
+    company: usize,
 }
 
+#[derive(Clone)]
 enum What {
     /// A voucher without locks: it goes with others.
     Voucher(abi::HubSide, abi::ClientVoucher),
@@ -66,6 +76,7 @@ enum What {
 }
 
 /// One transaction of several for a channel.
+#[derive(Clone)]
 struct Part {
     call: IAdjudicator::submitCall,
     gas_limit: Option<u64>,
@@ -73,12 +84,17 @@ struct Part {
     deadline: Option<UnixSeconds>,
 }
 
+/// What goes into one transaction, or the transactions of one channel.
+type Group = Vec<Answer>;
+
 /// What is sent, with the limit of gas, if it is not estimated.
-struct Call {
-    what: &'static str,
+pub(super) struct Call {
+    pub(super) what: &'static str,
     data: Vec<u8>,
     /// Instead, when that is refused, because it needs too much gas for instance: the locks follow.
     voucher_alone: Option<Vec<u8>>,
+    /// Those that follow it in the same channel are in vain without it.
+    pub(super) begins: bool,
     gas_limit: Option<u64>,
     deadline: Option<UnixSeconds>,
 }
@@ -101,6 +117,8 @@ struct Rest {
     until: Option<UnixSeconds>,
     /// Chain time at which there is something to do whatever happens; zero: none is known.
     wake: u64,
+    /// What was sent last, and for how many channels together.
+    together: Option<(&'static str, usize)>,
 }
 
 impl Rests {
@@ -118,8 +136,11 @@ impl Rests {
         })
     }
 
+    /// What was sent for the same `mark` is remembered, also when it cannot be sent again now.
     fn rest(&mut self, id: ChannelId, mark: Amount, wake: u64) {
         let since = Some(Instant::now());
+        let before = self.0.get(&id).filter(|rest| rest.mark == mark);
+        let together = before.and_then(|rest| rest.together);
         let rest = Rest {
             mark,
             since,
@@ -127,26 +148,46 @@ impl Rests {
             more: false,
             until: None,
             wake,
+            together,
         };
         self.0.insert(id, rest);
     }
 
-    fn carried(&mut self, id: &ChannelId, hashes: &[B256], until: Option<UnixSeconds>, more: bool) {
+    fn carried(&mut self, id: &ChannelId, sent: &Carried<'_>) {
         if let Some(rest) = self.0.get_mut(id) {
-            (rest.hashes, rest.until, rest.more) = (hashes.to_vec(), until, more);
+            (rest.hashes, rest.until, rest.more) = (sent.hashes.to_vec(), sent.until, sent.more);
+            rest.together = Some(sent.together);
         }
+    }
+
+    /// Most channels that go with this one, of which the same was wanted with this `mark` before, without effect: one that
+    /// made the whole transaction fail holds up half as many each time.
+    fn company(&self, id: &ChannelId, mark: Amount, what: &'static str) -> usize {
+        let rest = self.0.get(id).filter(|rest| rest.mark == mark);
+        let last = rest
+            .and_then(|rest| rest.together)
+            .filter(|(sent, _)| *sent == what);
+        last.map_or(usize::MAX, |(_, count)| count.div_euclid(2).max(1))
     }
 
     /// After a reorg nothing is where it was; what is on its way stays on its way.
     pub(super) fn lapse(&mut self) {
         for rest in self.0.values_mut() {
-            rest.since = None;
+            (rest.since, rest.together) = (None, None);
         }
     }
 }
 
+/// What was sent for a group.
+struct Carried<'a> {
+    hashes: &'a [B256],
+    until: Option<UnixSeconds>,
+    more: bool,
+    together: (&'static str, usize),
+}
+
 /// Changes whenever there is something new to show.
-pub(super) fn mark(defence: &Defence) -> Amount {
+fn mark(defence: &Defence) -> Amount {
     let seq = seq_of(defence);
     let known = defence.received.witnesses.len() as u128;
     Amount(u128::from(seq).saturating_mul(1 << 16).saturating_add(known))
@@ -203,8 +244,13 @@ impl Driver {
                 open.insert(look.id);
                 continue;
             }
-            self.rests.rest(look.id, mark(&look.defence), wake(&look, now));
-            answers.extend(answer(look, self.sizes(), now));
+            let (id, mark, wake) = (look.id, mark(&look.defence), wake(&look, now));
+            let answer = answer(look, self.sizes(), now);
+            answers.extend(answer.map(|one| {
+                let company = self.rests.company(&id, mark, one.what.verb());
+                Answer { company, ..one }
+            }));
+            self.rests.rest(id, mark, wake);
         }
         let urgent_until = UnixSeconds(now).after(self.options.delays.act_s);
         answers.sort_by_key(|one| {
@@ -293,69 +339,127 @@ impl Driver {
         Ok(mark.checked_sub(1).map(|seq| (lock.id, seq)))
     }
 
-    /// In order; vouchers that go together leave with the first of them.
+    /// In order; what goes together leaves with the first of it. A group of which the chain refuses the whole is halved
+    /// until the one is alone that it is refused for.
     async fn send_answers(&mut self, answers: Vec<Answer>, urgent_until: UnixSeconds) {
-        let mut groups: Vec<Vec<Answer>> = Vec::new();
-        let mut open: HashMap<(Address, u64, bool, bool), usize> = HashMap::new();
-        let sizes = self.sizes();
-        for one in answers {
-            // The urgent keep to themselves: a batch is as urgent as its first.
-            let urgent = one.deadline.is_some_and(|deadline| deadline <= urgent_until);
-            let (key, max) = match &one.what {
-                What::Voucher(side, _) => {
-                    let key = (side.token, side.challengePeriodS, false, urgent);
-                    (Some(key), sizes.batch)
-                }
-                What::Finalize(_) => (Some((Address::ZERO, 0, true, false)), sizes.payouts),
-                What::Evidence(_) => (None, 1),
-            };
-            let place = key.and_then(|key| open.get(&key).copied());
-            match place.and_then(|place| groups.get_mut(place)) {
-                Some(group) if group.len() < max => group.push(one),
-                _ => {
-                    if let Some(key) = key {
-                        open.insert(key, groups.len());
-                    }
-                    groups.push(vec![one]);
-                }
+        let mut groups: VecDeque<Group> = grouped(answers, self.sizes(), urgent_until).into();
+        while let Some(mut group) = groups.pop_front() {
+            let whole = group.clone();
+            if !self.send_group(group).await && whole.len() > 1 {
+                group = whole;
+                let half = group.split_off(group.len().div_euclid(2));
+                groups.push_front(half);
+                groups.push_front(group);
             }
-        }
-        for group in groups {
-            self.send_group(group).await;
         }
     }
 
-    async fn send_group(&mut self, group: Vec<Answer>) {
+    /// False: the chain refuses it.
+    async fn send_group(&mut self, group: Group) -> bool {
         let ids: Vec<ChannelId> = group.iter().map(|one| one.id).collect();
+        let together = group
+            .first()
+            .map_or(("", 0), |one| (one.what.verb(), group.len()));
         let saved = group.iter().map(|one| (one.token, one.at_risk));
         let budget_wei = self.options.budget.of_all(saved);
         let until = group.iter().filter_map(|one| one.deadline).min();
         let more = group.iter().any(|one| one.more);
         let (mut hashes, mut failed) = (Vec::new(), None);
         for call in calls_of(group) {
-            let deadline = call.deadline;
-            let urgency = Urgency { deadline, budget_wei };
-            let mut sent = self.send(call.what, call.data, call.gas_limit, urgency).await;
-            if let Err(ChainError::Reverted { .. } | ChainError::Rejected { .. }) = &sent
-                && let Some(voucher) = call.voucher_alone
-            {
-                sent = self.send(call.what, voucher, call.gas_limit, urgency).await;
-            }
-            match sent {
+            let begins = call.begins;
+            match self.send_call(call, budget_wei).await {
                 Ok(sent) => hashes.push(sent.hash),
                 Err(error) => {
-                    failed = Some(error);
-                    break;
+                    let ends = begins || !is_of_the_call(&error);
+                    failed.get_or_insert(error);
+                    if ends {
+                        break;
+                    }
                 }
             }
         }
         for id in ids {
             match &failed {
-                None => self.rests.carried(&id, &hashes, until, more),
+                None => {
+                    let hashes = &hashes;
+                    let sent = Carried {
+                        hashes,
+                        until,
+                        more,
+                        together,
+                    };
+                    self.rests.carried(&id, &sent);
+                }
                 // What reverts or is too dear now is so again at once: then it waits its turn.
                 Some(ChainError::Reverted { .. } | ChainError::TooDear { .. }) => {}
-                Some(_) => drop(self.rests.0.remove(&id)),
+                // Looked at again at once; how many went together stays known.
+                Some(_) => {
+                    if let Some(rest) = self.rests.0.get_mut(&id) {
+                        rest.since = None;
+                    }
+                }
             }
+        }
+        !matches!(failed, Some(ChainError::Reverted { .. }))
+    }
+
+    /// Sends it, or the voucher alone where that is refused with its locks.
+    pub(super) async fn send_call(
+        &mut self,
+        call: Call,
+        budget_wei: Option<u128>,
+    ) -> Result<SentTx, ChainError> {
+        let deadline = call.deadline;
+        let urgency = Urgency { deadline, budget_wei };
+        let sent = self.send(call.what, call.data, call.gas_limit, urgency).await;
+        match (sent, call.voucher_alone) {
+            (Err(ChainError::Reverted { .. } | ChainError::Rejected { .. }), Some(voucher)) => {
+                self.send(call.what, voucher, call.gas_limit, urgency).await
+            }
+            (sent, _) => sent,
+        }
+    }
+}
+
+/// What goes together, in the order of the first of each: vouchers, and payouts, of one token, since a token can make all of
+/// its own fail.
+fn grouped(answers: Vec<Answer>, sizes: Sizes, urgent_until: UnixSeconds) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut open: HashMap<(Address, u64, bool, bool, usize), usize> = HashMap::new();
+    for one in answers {
+        // The urgent keep to themselves: a batch is as urgent as its first.
+        let urgent = one.deadline.is_some_and(|deadline| deadline <= urgent_until);
+        let (key, max) = match &one.what {
+            What::Voucher(side, _) => {
+                let key = (side.token, side.challengePeriodS, false, urgent, one.company);
+                (Some(key), sizes.batch)
+            }
+            What::Finalize(_) => {
+                let key = (one.token, 0, true, false, one.company);
+                (Some(key), sizes.payouts)
+            }
+            What::Evidence(_) => (None, 1),
+        };
+        let max = max.min(one.company);
+        let place = key.and_then(|key| open.get(&key).copied());
+        match place.and_then(|place| groups.get_mut(place)) {
+            Some(group) if group.len() < max => group.push(one),
+            _ => {
+                if let Some(key) = key {
+                    open.insert(key, groups.len());
+                }
+                groups.push(vec![one]);
+            }
+        }
+    }
+    groups
+}
+
+impl What {
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Voucher(..) | Self::Evidence(_) => SUBMIT,
+            Self::Finalize(_) => FINALIZE,
         }
     }
 }
@@ -385,39 +489,173 @@ fn calls_of(group: Vec<Answer>) -> Vec<Call> {
     let (what, data) = match side {
         Some(side) => {
             let call = IAdjudicator::submitManyCall { side, items };
-            ("submit", call.abi_encode())
+            (SUBMIT, call.abi_encode())
         }
         None if configs.is_empty() => return Vec::new(),
         None => {
             let call = IAdjudicator::finalizeManyCall { configs };
-            ("finalize", call.abi_encode())
+            (FINALIZE, call.abi_encode())
         }
     };
     vec![Call {
         what,
         data,
         voucher_alone: None,
+        begins: true,
         gas_limit,
         deadline,
     }]
 }
 
 impl Part {
+    /// The same as the beginning of a dispute: with the voucher alone only where something follows that may collect.
+    fn dispute(self, followed: bool) -> Call {
+        let (deadline, gas_limit) = (self.deadline, self.gas_limit);
+        let IAdjudicator::submitCall {
+            config,
+            submissions,
+            resolutions,
+        } = self.call;
+        let mut call = IAdjudicator::disputeCall {
+            config,
+            submissions,
+            resolutions,
+        };
+        let data = call.abi_encode();
+        let voucher_alone = (followed && !call.resolutions.is_empty()).then(|| {
+            call.resolutions.clear();
+            call.abi_encode()
+        });
+        Call {
+            what: DISPUTE,
+            data,
+            voucher_alone,
+            begins: true,
+            gas_limit,
+            deadline,
+        }
+    }
+
+    /// When the first of the locks that it opens expires.
+    fn opens_until(&self) -> Option<UnixSeconds> {
+        let unlocks = self.call.resolutions.iter().flat_map(|one| &one.unlocks);
+        unlocks.map(|unlock| UnixSeconds(unlock.lock.expiry)).min()
+    }
+
     fn call(self) -> Call {
         let data = self.call.abi_encode();
-        let both = !self.call.submissions.is_empty() && !self.call.resolutions.is_empty();
+        let begins = !self.call.submissions.is_empty();
+        let both = begins && !self.call.resolutions.is_empty();
         let voucher_alone = both.then(|| {
             let mut call = self.call;
             call.resolutions.clear();
             call.abi_encode()
         });
         Call {
-            what: "submit",
+            what: SUBMIT,
             data,
             voucher_alone,
+            begins,
             gas_limit: self.gas_limit,
             deadline: self.deadline,
         }
+    }
+}
+
+/// R21: what a dispute that the hub starts can collect at chain time `now`: locks that have not expired and whose resolvers do
+/// not refuse, the first to expire first, as many as there is `room` for. The rest follows once it is started.
+pub(super) fn collectable(defence: &Defence, refused: &BTreeSet<u64>, mut room: Room, now: u64) -> Vec<Lock> {
+    let locks = openable(defence).into_iter();
+    let locks = locks.filter(|lock| lock.expiry.0 > now && !refused.contains(&lock.id));
+    locks.filter(|lock| room.take(lock)).cloned().collect()
+}
+
+/// What the hub sends to start a dispute and to collect by it.
+pub(super) struct Collection {
+    /// The dispute and what follows it, in order.
+    pub(super) calls: Vec<Call>,
+    /// When the first lock expires that the dispute itself opens: later it fails. `None`: it opens none.
+    until: Option<UnixSeconds>,
+}
+
+impl Collection {
+    /// Whether a dispute that opens nothing itself can be followed by what does, at this gas price; unknown: it is tried.
+    pub(super) fn may_collect(&self, budget_wei: Option<u128>, gas_price_wei: Option<u128>) -> bool {
+        let followers = self.calls.iter().filter(|call| !call.begins);
+        let least = followers.filter_map(|call| call.gas_limit).min();
+        match (self.until, budget_wei, gas_price_wei, least) {
+            (None, Some(budget), Some(price), Some(gas)) => budget >= price.saturating_mul(gas.into()),
+            _ => true,
+        }
+    }
+}
+
+/// The disputes that were sent last.
+#[derive(Debug, Default)]
+pub(super) struct Started(HashMap<ChannelId, Start>);
+
+#[derive(Debug)]
+struct Start {
+    /// [`mark`] of the evidence.
+    of: Amount,
+    /// Until when what was sent last can be taken.
+    until: Option<UnixSeconds>,
+    /// How often that came too late.
+    late: u128,
+}
+
+impl Started {
+    /// Changes whenever there is something new to collect, and when what was sent comes too late; not when a lock expires that
+    /// only follows the dispute.
+    pub(super) fn mark(&mut self, id: ChannelId, defence: &Defence, now: u64) -> Amount {
+        let of = mark(defence);
+        let new = || Start {
+            of,
+            until: None,
+            late: 0,
+        };
+        let one = self.0.entry(id).or_insert_with(new);
+        if one.of != of {
+            *one = new();
+        }
+        if one.until.is_some_and(|until| until.0 <= now) {
+            (one.until, one.late) = (None, one.late.saturating_add(1));
+        }
+        Amount(one.late.saturating_mul(1 << 80).saturating_add(of.0))
+    }
+
+    /// This is sent now.
+    pub(super) fn sent(&mut self, id: ChannelId, collection: &Collection) {
+        if let Some(one) = self.0.get_mut(&id) {
+            one.until = collection.until;
+        }
+    }
+
+    /// The others are disputed, or need it no more.
+    pub(super) fn keep(&mut self, ids: &BTreeSet<ChannelId>) {
+        self.0.retain(|id, _| ids.contains(id));
+    }
+}
+
+/// `first`: when the first of the locks expires; the dispute comes before all. It is started only where it may collect: with
+/// locks that are safe to show, or before several that fail apart from each other. One group that may fail is a part of it.
+pub(super) fn collection(defence: &Defence, locks: &[Lock], first: UnixSeconds, now: u64) -> Collection {
+    let (open, marks): (Vec<&Lock>, _) = (locks.iter().collect(), BTreeMap::new());
+    let mut parts = shown(defence, Some(first), &open, &marks, now);
+    if let [start, _] = parts.as_slice()
+        && start.call.resolutions.is_empty()
+    {
+        parts = vec![part(defence, Some(first), &open, &marks, None)];
+    }
+    let until = parts.first().and_then(Part::opens_until);
+    let followed = parts.len() > 1;
+    let calls = parts.into_iter().enumerate().map(|(place, part)| match place {
+        0 => part.dispute(followed),
+        _ => part.call(),
+    });
+    Collection {
+        calls: calls.collect(),
+        until,
     }
 }
 
@@ -436,6 +674,14 @@ fn openable(defence: &Defence) -> Vec<&Lock> {
         .collect();
     locks.sort_by_key(|lock| (lock.expiry, lock.id));
     locks
+}
+
+/// Refused for what it is, not because nothing can be sent now.
+fn is_of_the_call(error: &ChainError) -> bool {
+    matches!(
+        error,
+        ChainError::Reverted { .. } | ChainError::Rejected { .. } | ChainError::TooDear { .. }
+    )
 }
 
 /// When there is something to do for sure: the window's end, then the final moment. Zero: no such moment lies ahead.
@@ -461,6 +707,7 @@ fn answer(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
             at_risk: look.share,
             deadline: None,
             more: false,
+            company: usize::MAX,
         });
     }
     evidence(look, sizes, now)
@@ -494,15 +741,22 @@ fn evidence(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
         .collect();
     let (all, mut room) = (unresolved.len(), sizes.locks);
     let open: Vec<_> = unresolved.into_iter().filter(|lock| room.take(lock)).collect();
-    if !due && open.is_empty() {
+    // What nothing can be collected by any more needs no opening.
+    let live = defence.received.locks.iter().filter(|lock| lock.expiry.0 > now);
+    let live = live.fold(0_u128, |sum, lock| sum.saturating_add(lock.amount.0));
+    if open.is_empty() && (!due || (standing == Standing::Unopened && live == 0)) {
         return None;
     }
     let opened = open.iter().map(|lock| lock.amount.0);
     let paid = signed.voucher.paid.0.saturating_sub(state.clientPaid);
     let at_risk = opened.fold(paid, u128::saturating_add);
-    // What an older voucher of the hub would let its client collect is not known here.
+    // What an older voucher of the hub would let its client collect, of locks that were given up since, is not known here; nor
+    // which of the locks open later.
+    let stale = due && defence.gave_locks && signed.voucher.ack_seq.0 > state.hubSeq;
     let at_risk = match standing {
         Standing::Unacknowledged => at_risk.max(state.total),
+        _ if stale => at_risk.max(state.total),
+        Standing::Unopened => at_risk.max(live),
         _ => at_risk,
     };
     let unmarked = open.iter().filter(|lock| !marks.contains_key(&lock.id));
@@ -520,6 +774,7 @@ fn evidence(look: Look, sizes: Sizes, now: u64) -> Option<Answer> {
         at_risk,
         deadline,
         more: open.len() < all,
+        company: usize::MAX,
     })
 }
 
@@ -672,7 +927,11 @@ mod tests {
         state.clientLocks.live = stored == 5;
         Look {
             id: config.id(&domain),
-            defence: Defence { config, received },
+            defence: Defence {
+                config,
+                received,
+                gave_locks: false,
+            },
             state,
             final_at: None,
             share: 9,
@@ -834,6 +1093,148 @@ mod tests {
         );
     }
 
+    /// Locks of the hub that were given up since end with the acknowledgement of the voucher that dropped them, and only then.
+    #[test]
+    fn what_an_acknowledgement_saves_counts_where_the_hub_ever_gave_locks() {
+        let saves = |gave_locks, hub_seq| {
+            let mut one = look(4, vec![], &[]);
+            one.defence.gave_locks = gave_locks;
+            if let Some(signed) = &mut one.defence.received.voucher {
+                signed.voucher.ack_seq = Seq(9);
+            }
+            (one.state.total, one.state.hubSeq) = (5_000, hub_seq);
+            answer(one, NOW).unwrap().at_risk
+        };
+        assert_eq!(saves(true, 8), 5_000);
+        assert_eq!(saves(true, 9), 60, "known already");
+        assert_eq!(saves(false, 8), 60, "there are none");
+    }
+
+    #[test]
+    fn a_stored_voucher_is_shown_again_with_the_list_of_its_locks() {
+        let expiry = NOW + SOON_S + 1;
+        let unopened = |expiry, opened| {
+            let mut stored = look(5, vec![lock(1, expiry)], &[]);
+            stored.defence.received.witnesses.clear();
+            let voucher = stored.defence.received.voucher.as_ref().unwrap();
+            stored.state.clientLocks.commitment = voucher.voucher.locks.0.into();
+            stored.state.clientLocks.opened = opened;
+            stored
+        };
+        let again = answer(unopened(expiry, false), NOW).unwrap();
+        assert_eq!(
+            (again.at_risk, again.deadline),
+            (10, Some(UnixSeconds(WINDOW_END)))
+        );
+        let What::Evidence(parts) = again.what else {
+            panic!("no evidence");
+        };
+        assert_eq!(parts[0].call.submissions[0].opening.len(), 1);
+        assert!(answer(unopened(expiry, true), NOW).is_none());
+        assert!(
+            answer(unopened(NOW, false), NOW).is_none(),
+            "none can be collected"
+        );
+        assert!(
+            answer(unopened(WINDOW_END + 9, false), WINDOW_END).is_none(),
+            "too late to open them"
+        );
+    }
+
+    #[test]
+    fn a_dispute_is_started_without_what_may_fail_and_that_follows_it() {
+        let resolved = Lock {
+            resolver: Address::repeat_byte(7),
+            ..lock(4, NOW + SOON_S + 9)
+        };
+        let soon = lock(2, NOW + SOON_S);
+        let locks = vec![lock(1, NOW), soon, lock(3, NOW + SOON_S + 5), resolved];
+        let defence = look(4, locks, &[]).defence;
+        let room = Sizes::of_block(30_000_000).locks;
+        let collected = collectable(&defence, &BTreeSet::new(), room, NOW);
+        let ids = |locks: &[Lock]| locks.iter().map(|lock| lock.id).collect::<Vec<_>>();
+        assert_eq!(ids(&collected), [2, 3, 4], "1 has expired");
+        assert_eq!(ids(&collectable(&defence, &[4].into(), room, NOW)), [2, 3]);
+        let first = collected[0].expiry;
+        let sent = collection(&defence, &collected, first, NOW);
+        let [dispute, after @ ..] = sent.calls.as_slice() else {
+            panic!("nothing is sent");
+        };
+        let opened = |resolutions: &[abi::Resolution]| {
+            let unlocks = resolutions.iter().flat_map(|one| &one.unlocks);
+            unlocks.map(|unlock| unlock.lock.id).collect::<Vec<_>>()
+        };
+        let started = IAdjudicator::disputeCall::abi_decode(&dispute.data).unwrap();
+        let shown = (started.submissions.len(), opened(&started.resolutions));
+        assert_eq!((dispute.what, shown), (DISPUTE, (1, vec![3])));
+        assert_eq!((dispute.deadline, dispute.gas_limit), (Some(first), None));
+        let alone = dispute.voucher_alone.as_ref().unwrap();
+        let alone = IAdjudicator::disputeCall::abi_decode(alone).unwrap();
+        assert_eq!((alone.submissions.len(), alone.resolutions.len()), (1, 0));
+        let followed = after.iter().map(|call| {
+            let submit = IAdjudicator::submitCall::abi_decode(&call.data).unwrap();
+            assert!(submit.submissions.is_empty() && call.gas_limit.is_some());
+            opened(&submit.resolutions)
+        });
+        assert_eq!(followed.collect::<Vec<_>>(), [vec![2], vec![4]]);
+        // Too late for the first: the others are wanted in a transaction of their own.
+        let later = collectable(&defence, &BTreeSet::new(), room, first.0);
+        assert_eq!(ids(&later), [3, 4]);
+        assert!(sent.may_collect(Some(0), Some(1)), "3 is in the dispute");
+        let (mut started, id) = (Started::default(), ChannelId([1; 32]));
+        let began = started.mark(id, &defence, NOW);
+        started.sent(id, &sent);
+        let mut mark = |now| started.mark(id, &defence, now);
+        assert_eq!(mark(NOW + SOON_S), began, "2 was no part of the dispute");
+        let late = mark(NOW + SOON_S + 5);
+        assert_ne!(late, began, "3 was");
+        assert_eq!(mark(NOW + SOON_S + 6), late, "nothing was sent since");
+        let dear = locks_that_follow(&defence);
+        assert!(!dear.may_collect(Some(99_999), Some(1)), "nothing would follow");
+        assert!(dear.may_collect(Some(u128::MAX), Some(1)) && dear.may_collect(Some(0), None));
+    }
+
+    /// Two groups, none of them safe.
+    fn locks_that_follow(defence: &Defence) -> Collection {
+        let resolved = Lock {
+            resolver: Address::repeat_byte(7),
+            ..lock(4, NOW + SOON_S + 9)
+        };
+        let locks = [lock(2, NOW + SOON_S), resolved];
+        collection(defence, &locks, locks[0].expiry, NOW)
+    }
+
+    #[test]
+    fn no_dispute_is_started_for_the_one_thing_that_may_fail_unless_it_is_a_part_of_it() {
+        let on = |resolver, lock: Lock| Lock {
+            resolver: Address::repeat_byte(resolver),
+            ..lock
+        };
+        let (soon, later) = (NOW + SOON_S, NOW + SOON_S + 9);
+        let opened = |locks: Vec<Lock>| {
+            let defence = look(4, locks.clone(), &[]).defence;
+            let sent = collection(&defence, &locks, locks[0].expiry, NOW);
+            let dispute = &sent.calls[0];
+            let call = IAdjudicator::disputeCall::abi_decode(&dispute.data).unwrap();
+            assert_eq!((call.submissions.len(), dispute.gas_limit), (1, None));
+            let unlocks = call.resolutions.iter().flat_map(|one| &one.unlocks);
+            let ids: Vec<u64> = unlocks.map(|unlock| unlock.lock.id).collect();
+            (ids, sent.calls.len(), dispute.voucher_alone.is_some())
+        };
+        let late = vec![lock(1, soon - 1), lock(2, soon)];
+        assert_eq!(opened(late), (vec![1, 2], 1, false), "only late ones");
+        let resolved = vec![on(7, lock(1, later)), on(7, lock(2, later))];
+        assert_eq!(opened(resolved), (vec![1, 2], 1, false), "only of one resolver");
+        let safe = vec![lock(1, later)];
+        assert_eq!(opened(safe), (vec![1], 1, false), "nothing would follow");
+        let several = vec![lock(1, soon), on(7, lock(2, later))];
+        assert_eq!(
+            opened(several),
+            (vec![], 3, false),
+            "one may fail without the other"
+        );
+    }
+
     #[test]
     fn a_voucher_that_was_only_acknowledged_is_shown_for_its_locks() {
         let mut acknowledged = look(5, vec![lock(1, NOW + SOON_S + 1)], &[]);
@@ -842,6 +1243,61 @@ mod tests {
         let mut without = look(5, vec![], &[]);
         without.state.clientLocks.live = false;
         assert_eq!(shown(answer(without, NOW)), None, "it has nothing to add");
+    }
+
+    fn payout(number: u8, token: u8, company: usize) -> Answer {
+        let mut done = look(4, vec![], &[]);
+        (done.id, done.final_at) = (ChannelId([number; 32]), Some(NOW));
+        done.defence.config.token = Address::repeat_byte(token);
+        Answer {
+            company,
+            ..answer(done, WINDOW_END).unwrap()
+        }
+    }
+
+    #[test]
+    fn payouts_of_one_token_go_together_and_with_no_other() {
+        let all = usize::MAX;
+        let together = |answers: Vec<Answer>| {
+            let groups = grouped(answers, Sizes::of_block(30_000_000), UnixSeconds(NOW));
+            let numbers = |group: &Group| group.iter().map(|one| one.id.0[0]).collect::<Vec<_>>();
+            groups.iter().map(numbers).collect::<Vec<_>>()
+        };
+        let of_two = vec![payout(1, 7, all), payout(2, 8, all), payout(3, 7, all)];
+        assert_eq!(together(of_two), [vec![1, 3], vec![2]]);
+        let after_a_failure = (1..=5).map(|number| payout(number, 7, 2)).collect();
+        assert_eq!(together(after_a_failure), [vec![1, 2], vec![3, 4], vec![5]]);
+    }
+
+    #[test]
+    fn what_had_no_effect_goes_with_half_as_many_until_something_is_new() {
+        let (mut rests, id, mark) = (Rests::default(), ChannelId([1; 32]), Amount(5));
+        let sent = |rests: &mut Rests, together| {
+            rests.rest(id, mark, 0);
+            let (hashes, until, more) = (&[][..], None, false);
+            let sent = Carried {
+                hashes,
+                until,
+                more,
+                together,
+            };
+            rests.carried(&id, &sent);
+        };
+        assert_eq!(rests.company(&id, mark, FINALIZE), usize::MAX);
+        sent(&mut rests, (FINALIZE, 50));
+        assert_eq!(rests.company(&id, mark, FINALIZE), 25);
+        rests.rest(id, mark, 0);
+        assert_eq!(
+            rests.company(&id, mark, FINALIZE),
+            25,
+            "refused since, or too dear"
+        );
+        assert_eq!(rests.company(&id, mark, SUBMIT), usize::MAX, "something else");
+        assert_eq!(rests.company(&id, Amount(6), FINALIZE), usize::MAX, "news");
+        sent(&mut rests, (FINALIZE, 1));
+        assert_eq!(rests.company(&id, mark, FINALIZE), 1);
+        rests.lapse();
+        assert_eq!(rests.company(&id, mark, FINALIZE), usize::MAX, "a reorg took it");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::{
     settlement::SettlementPolicy,
 };
 use alloy::primitives::B256;
-use defence::Rests;
+use defence::{Rests, Started};
 use outgoing::InFlight;
 use protocol_spec::{Address, ChannelId, Domain, Side, UnixSeconds, Witness, channel::Delays};
 use reserves::Purse;
@@ -145,6 +145,7 @@ pub struct Driver {
     /// The operator's questions.
     asks: mpsc::Receiver<Ask>,
     rests: Rests,
+    started: Started,
     windows: Windows,
     /// What may come at every look is not said at every look.
     warnings: Seldom,
@@ -185,6 +186,7 @@ impl Driver {
             gathered: Gathered::default(),
             asks,
             rests: Rests::default(),
+            started: Started::default(),
             windows: Windows::default(),
             warnings: Seldom::default(),
             told: HashSet::new(),

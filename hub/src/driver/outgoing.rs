@@ -20,6 +20,9 @@ const WALLET_EVERY: Duration = Duration::from_secs(30);
 /// What was sent is remembered for so many times the time after which it is sent again.
 const KEPT_TIMES: u32 = 20;
 const MILLI_ETHER: u128 = 1_000_000_000_000_000;
+/// Of what a withdrawal or cancel moves, gas may cost one part in so many: whoever has the hub send them one after the other
+/// must not make it pay more than a small part of what was once deposited for them.
+const FAVOUR_PARTS: u128 = 10;
 /// What any transaction may cost unless the operator says otherwise: a hundredth of a coin.
 const FLOOR_WEI: u128 = 10 * MILLI_ETHER;
 
@@ -30,14 +33,6 @@ pub(super) struct Urgency {
     pub(super) deadline: Option<UnixSeconds>,
     /// Most wei that its gas may cost; `None`: no more than the most per gas that is configured.
     pub(super) budget_wei: Option<u128>,
-}
-
-impl Urgency {
-    /// Nobody takes it later.
-    pub(super) fn by(deadline: Option<UnixSeconds>) -> Self {
-        let budget_wei = None;
-        Self { deadline, budget_wei }
-    }
 }
 
 /// What the hub spends on gas, at most.
@@ -71,15 +66,25 @@ impl Default for Budget {
 impl Budget {
     /// Most wei for a transaction that saves `at_risk` units of `token`.
     fn of(&self, token: Address, at_risk: u128) -> Option<u128> {
-        let saved = if token == Address::ZERO {
-            at_risk
-        } else {
-            let worth = self.worth.get(&token)?;
-            let (at_risk, wei) = (U256::from(at_risk), U256::from(worth.wei));
-            let saved = at_risk.checked_mul(wei)?.checked_div(U256::from(worth.units))?;
-            u128::try_from(saved).unwrap_or(u128::MAX)
-        };
+        let saved = self.wei(token, at_risk)?;
         Some(saved.max(self.floor_wei))
+    }
+
+    /// Most wei for a transaction that its client wants and that moves `moved` units of `token`. Without a floor: there is no
+    /// end to what can be asked for.
+    pub(super) fn of_favour(&self, token: Address, moved: u128) -> Option<u128> {
+        self.wei(token, moved)?.checked_div(FAVOUR_PARTS)
+    }
+
+    /// What so many units are worth; none: nobody said it.
+    fn wei(&self, token: Address, units: u128) -> Option<u128> {
+        if token == Address::ZERO {
+            return Some(units);
+        }
+        let worth = self.worth.get(&token)?;
+        let (units, wei) = (U256::from(units), U256::from(worth.wei));
+        let worth = units.checked_mul(wei)?.checked_div(U256::from(worth.units))?;
+        Some(u128::try_from(worth).unwrap_or(u128::MAX))
     }
 
     /// The same for several; `None` as soon as one has no limit.
@@ -107,16 +112,20 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 struct Wallet {
     at: Instant,
-    /// Channels that it had to pay for then.
-    channels: usize,
-    /// It does not pay for their defence.
+    /// Channels that were to be defended then.
+    defended: usize,
+    /// So many more it can pay for.
+    room: usize,
+    /// It does not pay for their defence, and for one more.
     short: bool,
+    /// Something was spent since.
+    stale: bool,
 }
 
 impl Wallet {
-    /// More channels may be too many, and one that was empty may have been filled.
-    fn is_known(&self, channels: usize) -> bool {
-        !self.short && channels <= self.channels && self.at.elapsed() < WALLET_EVERY
+    /// More channels may be too many, and a wallet that was short may have been filled.
+    fn is_known(&self, defended: usize) -> bool {
+        !self.short && !self.stale && defended <= self.defended && self.at.elapsed() < WALLET_EVERY
     }
 }
 
@@ -177,6 +186,18 @@ impl InFlight {
         self.wallet.as_ref().is_some_and(|wallet| wallet.short)
     }
 
+    /// New channels that may get a reserve: the wallet pays for their defence, too. Any number before the first look.
+    pub(super) fn wallet_room(&self) -> usize {
+        self.wallet.as_ref().map_or(usize::MAX, |wallet| wallet.room)
+    }
+
+    /// The wallet was spent from for what is no defence: it is looked at again at the next look.
+    pub(super) fn spent(&mut self) {
+        if let Some(wallet) = &mut self.wallet {
+            wallet.stale = true;
+        }
+    }
+
     /// After a reorg nothing is where it was; what is on its way stays on its way.
     pub(super) fn lapse(&mut self) {
         for sent in self.sent.values_mut() {
@@ -215,11 +236,20 @@ impl Driver {
         }
     }
 
-    /// Whether what is in the hub's wallet pays for defending every channel at once, at today's price. While it does not,
-    /// no new channel gets a reserve.
+    /// Whether what is in the hub's wallet pays for defending every channel in which it has something to lose, all at once, at
+    /// today's price. Those whose first reserve is on its way count. While it does not, no new channel gets a reserve.
     pub(super) async fn watch_wallet(&mut self, snapshot: &Snapshot) {
-        let (before, channels) = (self.in_flight.wallet.as_ref(), snapshot.channels);
-        if before.is_some_and(|wallet| wallet.is_known(channels)) {
+        // What is confirmed is counted by the ledger already.
+        self.look_at_sent(snapshot.liquidity.block).await;
+        let before = self.in_flight.wallet.as_ref();
+        let defended = snapshot.staked.saturating_add(self.purse.first_deposits());
+        // What a new channel is given rests on what is there now.
+        let wanted = snapshot
+            .liquidity
+            .needs
+            .iter()
+            .any(|need| need.hub_deposit.is_zero());
+        if !wanted && before.is_some_and(|wallet| wallet.is_known(defended)) {
             return;
         }
         let was_short = before.is_some_and(|wallet| wallet.short);
@@ -229,13 +259,22 @@ impl Driver {
             Ok(told) => told,
             Err(error) => {
                 tracing::debug!(%error, "the wallet could not be looked at; trying again");
+                // What was granted since is not granted again.
+                if let Some(wallet) = &mut self.in_flight.wallet {
+                    let more = defended.saturating_sub(wallet.defended);
+                    wallet.room = wallet.room.saturating_sub(more);
+                    (wallet.defended, wallet.stale) = (defended.max(wallet.defended), true);
+                }
                 return;
             }
         };
-        let gas = needed_gas(channels, snapshot.forwarded_locks);
+        // And in one more, before anything is paid into it. Not in those that strangers open and leave empty.
+        let gas = needed_gas(defended.saturating_add(1), snapshot.forwarded_locks);
         // It must still be enough when the price has doubled.
-        let needed = gas.saturating_mul(gas_price).saturating_mul(2);
+        let price = gas_price.saturating_mul(2);
+        let needed = gas.saturating_mul(price);
         let balance = u128::try_from(balance).unwrap_or(u128::MAX);
+        let room = room_for(balance, price, needed_gas(defended, snapshot.forwarded_locks));
         milli("hub_gas_wallet_milliether", balance);
         milli("hub_gas_needed_milliether", needed);
         let short = balance < needed;
@@ -250,7 +289,13 @@ impl Driver {
             tracing::info!("the wallet can pay for the defence of all channels again");
         }
         let at = Instant::now();
-        self.in_flight.wallet = Some(Wallet { at, channels, short });
+        self.in_flight.wallet = Some(Wallet {
+            at,
+            defended,
+            room,
+            short,
+            stale: false,
+        });
     }
 
     /// Sends to the adjudicator. Whatever comes of it is logged and counted.
@@ -306,6 +351,14 @@ fn count(tended: &Tended) {
 fn needed_gas(channels: usize, locks: usize) -> u128 {
     let each = |count: usize, gas: u64| (count as u128).saturating_mul(u128::from(gas));
     each(channels, ANSWER_GAS).saturating_add(each(locks, limits::LOCK_GAS_MAX))
+}
+
+/// So many more channels than those that need this much gas can be paid for.
+fn room_for(balance: u128, price: u128, gas: u128) -> usize {
+    let affordable = balance.checked_div(price).unwrap_or(u128::MAX);
+    let left = affordable.saturating_sub(gas);
+    let room = left.checked_div(ANSWER_GAS.into()).unwrap_or(0);
+    usize::try_from(room).unwrap_or(usize::MAX)
 }
 
 fn milli(name: &'static str, wei: u128) {
@@ -382,8 +435,49 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_wants_costs_a_small_part_of_what_it_moves_and_has_no_floor() {
+        let (known, unknown) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let budget = Budget {
+            floor_wei: 100,
+            worth: HashMap::from([(known, Worth { units: 3, wei: 10 })]),
+        };
+        assert_eq!(budget.of_favour(Address::ZERO, 1_000), Some(100));
+        assert_eq!(budget.of_favour(Address::ZERO, 9), Some(0));
+        assert_eq!(budget.of_favour(known, 30), Some(10));
+        assert_eq!(
+            budget.of_favour(unknown, 30),
+            None,
+            "only the least sum bounds it"
+        );
+    }
+
+    #[test]
     fn the_wallet_must_pay_for_all_channels_and_locks() {
         assert_eq!(needed_gas(0, 0), 0);
         assert_eq!(needed_gas(1_000, 2), 35_200_000);
+        let gas = needed_gas(10, 2);
+        let room = |balance| room_for(balance, 3, gas);
+        assert_eq!(room(0), 0);
+        assert_eq!(room(3 * needed_gas(11, 2) - 1), 0);
+        assert_eq!(room(3 * needed_gas(11, 2)), 1);
+        assert_eq!(room(3 * needed_gas(17, 2)), 7);
+        assert_eq!(
+            room_for(1, 0, gas),
+            room_for(u128::MAX, 1, 0),
+            "gas costs nothing"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wallet_is_looked_at_again_when_more_is_to_be_defended() {
+        let wallet = |short| Wallet {
+            at: Instant::now(),
+            defended: 7,
+            room: 3,
+            short,
+            stale: false,
+        };
+        assert!(wallet(false).is_known(7) && !wallet(false).is_known(8));
+        assert!(!wallet(true).is_known(7), "it may have been filled");
     }
 }

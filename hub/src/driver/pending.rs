@@ -78,6 +78,28 @@ impl PendingTx {
         Amount(self.deadline().0.into())
     }
 
+    /// What it does something about: what a withdrawal pays, or all that is in the channel.
+    pub(super) fn moved(&self, state: &abi::ChannelState) -> u128 {
+        match &self.kind {
+            TxKind::Withdraw(message) => {
+                let withdrawn = match message.side {
+                    Side::Client => state.clientWithdrawn,
+                    Side::Hub => state.hubWithdrawn,
+                };
+                message.total.0.saturating_sub(withdrawn)
+            }
+            TxKind::Close(_) | TxKind::Cancel(_) => state.total,
+        }
+    }
+
+    /// The most that this can be, when the message says it.
+    pub(super) fn moved_at_most(&self) -> Option<u128> {
+        match &self.kind {
+            TxKind::Withdraw(message) => Some(message.total.0),
+            TxKind::Close(_) | TxKind::Cancel(_) => None,
+        }
+    }
+
     /// What comes home to the hub with it.
     pub(super) fn value(&self) -> Amount {
         match &self.kind {
@@ -99,7 +121,7 @@ impl PendingTx {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::samples::quiet_channel, *};
     use protocol_spec::{Address, Close, Config, Digest, Seq, Signature, UnixSeconds, Withdraw};
 
@@ -124,7 +146,7 @@ mod tests {
         }
     }
 
-    fn withdraw(number: u8, side: Side) -> PendingTx {
+    pub(in super::super) fn withdraw(number: u8, side: Side) -> PendingTx {
         let message = Withdraw {
             channel_id: ChannelId([number; 32]),
             side,
@@ -180,6 +202,16 @@ mod tests {
             hubWithdrawn: hub_withdrawn,
             ..quiet_channel()
         }
+    }
+
+    #[test]
+    fn a_withdrawal_moves_what_is_new_and_a_close_all_that_there_is() {
+        let (withdrawal, mut state) = (withdraw(1, Side::Client), at(abi::Status::Open, 0));
+        (state.clientWithdrawn, state.total) = (95, 70);
+        assert_eq!(withdrawal.moved(&state), 6);
+        state.clientWithdrawn = 200;
+        assert_eq!(withdrawal.moved(&state), 0);
+        assert_eq!(close(1).moved(&state), 70);
     }
 
     #[test]

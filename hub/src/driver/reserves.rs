@@ -5,10 +5,10 @@ use super::{Driver, earlier::Earlier, outgoing::Urgency, reorg::money};
 use crate::{
     chain::ChainError,
     ledger::{Input, ReserveNeed, Reserves, Vault},
-    liquidity::{self, Action, Plan, Report, Situation, Why},
+    liquidity::{self, Action, Plan, Report, Situation, Waiting, Why},
 };
 use alloy::{primitives::B256, sol_types::SolCall};
-use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls};
+use protocol_spec::{Address, Amount, ChannelId, abi, abi::IAdjudicator, calls, limits};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -100,6 +100,12 @@ impl Purse {
         items.any(|(id, _, _)| *id == channel)
     }
 
+    /// Channels whose first reserve is on its way, or in no block that the ledger knows.
+    pub(super) fn first_deposits(&self) -> usize {
+        let items = self.sent.iter().flat_map(|sent| &sent.items);
+        items.filter(|(_, before, _)| before.is_zero()).count()
+    }
+
     /// In transactions that no block is known to have taken.
     fn on_the_way(&self, token: Address) -> Amount {
         let unmined = self
@@ -126,7 +132,6 @@ impl Driver {
         if quiet && self.purse.sent.is_empty() && self.purse.told_at == head {
             return Ok(());
         }
-        self.look_at_sent(reserves.block).await;
         let vaults = self.vaults(&reserves).await?;
         let (confirmed, awaited) = (reserves.block, reserves.awaited.clone());
         let plan = self.plan(reserves, &vaults).await;
@@ -150,7 +155,13 @@ impl Driver {
             Some(_) => self.options.chain.gas_price().await.ok(),
             None => None,
         };
-        liquidity::plan(self.situation(reserves, vaults, gas_price_wei), policy)
+        self.planned(self.situation(reserves, vaults, gas_price_wei))
+    }
+
+    fn planned(&self, situation: Situation) -> Plan {
+        let mut plan = liquidity::plan(situation, self.options.management.liquidity);
+        hold_back(&mut plan, self.in_flight.wallet_room());
+        plan
     }
 
     fn situation(
@@ -255,7 +266,7 @@ impl Driver {
     }
 
     /// What became of the transactions on their way; `confirmed`: the block up to which the ledger knows.
-    async fn look_at_sent(&mut self, confirmed: u64) {
+    pub(super) async fn look_at_sent(&mut self, confirmed: u64) {
         let mut sent = std::mem::take(&mut self.purse.sent);
         for one in &mut sent {
             if one.mined.is_none() {
@@ -301,9 +312,8 @@ impl Driver {
             if self.purse.is_on_its_way(need.channel) {
                 continue;
             }
-            // Paid in already, and only not confirmed yet, or not known: it would be paid in twice.
             let state = self.state(need.channel).await;
-            if !state.is_ok_and(|state| money(&state).hub_deposit <= need.hub_deposit) {
+            if !state.is_ok_and(|state| is_missing(&need, &state)) {
                 continue;
             }
             let common = (need.config.token, need.config.challenge_period_s);
@@ -319,7 +329,7 @@ impl Driver {
         let sizes = self.sizes();
         for ((token, _), needs) in alike {
             for chunk in needs.chunks(sizes.batch) {
-                self.reserve_chunk(token, chunk).await;
+                self.reserve_or_halve(token, chunk).await;
             }
         }
     }
@@ -366,9 +376,28 @@ impl Driver {
         }
     }
 
-    async fn reserve_chunk(&mut self, token: Address, needs: &[ReserveNeed]) {
+    /// One that the chain refuses, or that the vault does not cover, keeps the others waiting no longer than this takes. Once a
+    /// part is sent the rest waits for the next look: estimates do not know of that part yet.
+    async fn reserve_or_halve(&mut self, token: Address, needs: &[ReserveNeed]) {
+        let mut chunks = vec![needs];
+        while let Some(chunk) = chunks.pop() {
+            match self.reserve_chunk(token, chunk).await {
+                Ok(()) => break,
+                Err(ChainError::Reverted { .. }) if chunk.len() > 1 => {
+                    let (first, second) = chunk.split_at(chunk.len().div_euclid(2));
+                    chunks.extend([second, first]);
+                }
+                Err(_) => {}
+            }
+        }
+        for need in chunks.into_iter().flatten() {
+            self.purse.rests.remove(&need.channel);
+        }
+    }
+
+    async fn reserve_chunk(&mut self, token: Address, needs: &[ReserveNeed]) -> Result<(), ChainError> {
         let Some(side) = needs.first().map(|need| calls::hub_side(&need.config)) else {
-            return;
+            return Ok(());
         };
         let item = |need: &ReserveNeed| abi::ClientReserve {
             client: need.config.client,
@@ -385,16 +414,22 @@ impl Driver {
             .send("reserve", call.abi_encode(), None, Urgency::default())
             .await
         {
-            Ok(sent) => self.purse.sent.push(SentReserves {
-                hash: sent.hash,
-                token,
-                at: now,
-                items: needs
+            Ok(sent) => {
+                let items = needs
                     .iter()
-                    .map(|need| (need.channel, need.hub_deposit, need.amount))
-                    .collect(),
-                mined: None,
-            }),
+                    .map(|need| (need.channel, need.hub_deposit, need.amount));
+                self.purse.sent.push(SentReserves {
+                    hash: sent.hash,
+                    token,
+                    at: now,
+                    items: items.collect(),
+                    mined: None,
+                });
+                for need in needs {
+                    self.purse.rests.remove(&need.channel);
+                }
+                Ok(())
+            }
             Err(error) => {
                 // No answer: the node may have it all the same.
                 if error.is_retryable() {
@@ -403,6 +438,7 @@ impl Driver {
                 let again = now.checked_add(self.options.resend_after).unwrap_or(now);
                 let rests = needs.iter().map(|need| (need.channel, again));
                 self.purse.rests.extend(rests);
+                Err(error)
             }
         }
     }
@@ -412,19 +448,49 @@ impl Driver {
         let stopped = || "the ledger has stopped".to_owned();
         let snapshot = self.control.snapshot().await.ok_or_else(stopped)?;
         let liquidity = self.control.liquidity().await.ok_or_else(stopped)?;
+        self.watch_wallet(&snapshot).await;
         let reserves = snapshot.liquidity;
-        self.look_at_sent(reserves.block).await;
         let block = reserves.block;
         let vaults = self.vaults(&reserves).await.map_err(|error| error.to_string())?;
         let gas_price = self.options.chain.gas_price().await.ok();
         let policy = self.options.management.liquidity;
-        let plan = liquidity::plan(self.situation(reserves, &vaults, gas_price), policy);
+        let plan = self.planned(self.situation(reserves, &vaults, gas_price));
         let mut report = liquidity::report(block, gas_price, policy, &vaults, &liquidity, &plan);
         report.actions.extend(self.purse.actions());
         self.report_settlement(snapshot.pending, gas_price, &mut report)
             .await;
         Ok(report)
     }
+}
+
+/// Leaves as many new channels as there is `room` for: the wallet cannot defend more. Orders were paid for.
+fn hold_back(plan: &mut Plan, mut room: usize) {
+    for refill in std::mem::take(&mut plan.refills) {
+        let need = &refill.need;
+        if need.hub_deposit.is_zero() {
+            if room == 0 && need.owed.is_zero() {
+                plan.waiting.push(Waiting {
+                    channel: need.channel,
+                    token: need.config.token,
+                    amount: need.amount,
+                    refill: true,
+                    why: Why::Wallet,
+                });
+                continue;
+            }
+            room = room.saturating_sub(1);
+        }
+        plan.refills.push(refill);
+    }
+}
+
+/// Not when it is paid in already, and only not confirmed yet: it would be paid in twice. Not when the adjudicator would skip
+/// it: it is not open any more, or its client has deposited so much that it does not fit.
+fn is_missing(need: &ReserveNeed, state: &abi::ChannelState) -> bool {
+    let fits = state.total.checked_add(need.amount.0);
+    let fits = fits.is_some_and(|total| total <= limits::AMOUNT_MAX);
+    let open = matches!(state.status, abi::Status::Open);
+    open && fits && money(state).hub_deposit <= need.hub_deposit
 }
 
 /// Whether the pace is to be measured again at this head. A reorg may have set it back.
@@ -434,7 +500,102 @@ fn is_due(paced_at: Option<u64>, head: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::samples::quiet_channel, *};
+    use protocol_spec::{Config, Digest};
+
+    /// Of a channel that has ten of the hub's already.
+    fn need() -> ReserveNeed {
+        let config = Config {
+            client: Address::repeat_byte(1),
+            client_signer: Address::repeat_byte(1),
+            hub: Address::repeat_byte(2),
+            hub_signer: Address::repeat_byte(3),
+            token: Address::ZERO,
+            challenge_period_s: 86_400,
+            salt: Digest::ZERO,
+        };
+        ReserveNeed {
+            channel: ChannelId([1; 32]),
+            config,
+            hub_deposit: Amount(10),
+            amount: Amount(5),
+            owed: Amount::ZERO,
+            refilling: Amount::ZERO,
+            urgent: false,
+            unproven: false,
+        }
+    }
+
+    #[test]
+    fn no_more_new_channels_get_reserves_than_the_wallet_can_defend() {
+        let refill = |number: u8, hub_deposit, owed| liquidity::Refill {
+            need: ReserveNeed {
+                channel: ChannelId([number; 32]),
+                hub_deposit: Amount(hub_deposit),
+                owed: Amount(owed),
+                ..need()
+            },
+        };
+        let all = [
+            refill(1, 0, 5),
+            refill(2, 0, 0),
+            refill(3, 10, 0),
+            refill(4, 0, 0),
+        ];
+        let held = |room| {
+            let mut plan = Plan {
+                refills: all.to_vec(),
+                ..Plan::default()
+            };
+            hold_back(&mut plan, room);
+            assert!(plan.waiting.iter().all(|one| one.why == Why::Wallet));
+            let held = plan.waiting.iter().map(|one| one.channel.0[0]);
+            assert_eq!(plan.refills.len() + held.len(), all.len());
+            held.collect::<Vec<_>>()
+        };
+        assert_eq!(held(0), [2, 4], "orders are served, and channels in use");
+        assert_eq!(held(1), [2, 4], "the order takes it");
+        assert_eq!(held(2), [4]);
+        assert!(held(3).is_empty());
+    }
+
+    #[test]
+    fn first_reserves_on_their_way_are_counted() {
+        let sent = |items: &[(u8, u128)]| SentReserves {
+            hash: B256::ZERO,
+            token: Address::ZERO,
+            at: Instant::now(),
+            items: items
+                .iter()
+                .map(|(number, before)| (ChannelId([*number; 32]), Amount(*before), Amount(5)))
+                .collect(),
+            mined: None,
+        };
+        let purse = Purse {
+            sent: vec![sent(&[(1, 0), (2, 10)]), sent(&[(3, 0)])],
+            ..Purse::default()
+        };
+        assert_eq!(purse.first_deposits(), 2);
+    }
+
+    #[test]
+    fn what_is_there_already_or_would_be_skipped_is_not_paid_in() {
+        let need = need();
+        // Of the client's deposit and the hub's.
+        let at = |client: u128, hub: u128| abi::ChannelState {
+            total: client + hub,
+            clientNet: i128::try_from(client).unwrap(),
+            ..quiet_channel()
+        };
+        let most = limits::AMOUNT_MAX - 15;
+        assert!(is_missing(&need, &at(0, 10)));
+        assert!(!is_missing(&need, &at(0, 11)), "paid in already");
+        assert!(is_missing(&need, &at(most, 10)));
+        assert!(!is_missing(&need, &at(most + 1, 10)), "it does not fit");
+        let mut closed = at(0, 10);
+        closed.status = abi::Status::Disputed;
+        assert!(!is_missing(&need, &closed));
+    }
 
     #[test]
     fn the_pace_is_measured_once_for_the_blocks_that_it_is_measured_over() {

@@ -22,6 +22,13 @@ const CHECKPOINT_LOOKS: u32 = 10;
 /// Channels read on chain in one of them, at most: the driver has disputes to see. The rest follows at later looks.
 const CHECKED_MAX: usize = 200;
 
+/// Withdrawals and cancels sent in one look, at most: each by itself.
+const FAVOURS_MAX: usize = 20;
+/// Gas that one of them takes at least.
+const FAVOUR_GAS: u128 = 110_000;
+/// So many more channels the wallet must be able to defend for each.
+const FAVOUR_ROOM: usize = 4;
+
 /// What is gathered.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
@@ -30,6 +37,8 @@ pub(super) struct Gathered {
     /// What the chain is known to have seen of the clients' payments.
     shown: HashMap<ChannelId, Amount>,
     looks: u32,
+    /// The favour that had the last turn.
+    favoured: Option<Favour>,
 }
 
 impl Gathered {
@@ -42,6 +51,30 @@ impl Gathered {
         let since = self.since.get(&channel);
         since.map_or(0, |since| since.elapsed().as_secs())
     }
+}
+
+/// A withdrawal or cancel, in the order of their turns.
+type Favour = (ChannelId, &'static str);
+
+fn favour(pending: &PendingTx) -> Favour {
+    let (what, channel) = pending.about();
+    (channel, what)
+}
+
+/// Those after the `last` one that had its turn, then the others.
+fn in_turn(mut wanted: Vec<PendingTx>, last: Option<Favour>) -> Vec<PendingTx> {
+    wanted.sort_by_key(favour);
+    let had = wanted.partition_point(|pending| Some(favour(pending)) <= last);
+    wanted.rotate_left(had);
+    wanted
+}
+
+/// Whether a favour can be paid for at this gas price; what is not known is found out when it is sent.
+fn pays(budget_wei: Option<u128>, gas_price_wei: Option<u128>) -> bool {
+    let least = gas_price_wei.map(|price| price.saturating_mul(FAVOUR_GAS));
+    budget_wei
+        .zip(least)
+        .is_none_or(|(budget, least)| budget >= least)
 }
 
 type Group<T> = BTreeMap<(Address, u64), Vec<T>>;
@@ -72,26 +105,87 @@ impl Driver {
         for (_, closes) in closes {
             for closes in self.closes_due(closes, price, now).await.chunks(sizes.payouts) {
                 let several = if closes.len() > 1 { closes.len() } else { 0 };
-                self.send_alike(closes, payout_gas(several), &mut settled).await;
+                self.send_alike(closes, payout_gas(several), None, &mut settled)
+                    .await;
             }
         }
         // A release pays nobody but the vault: no receiver can burn the gas that an estimate gives.
         for releases in releases.into_values() {
             for releases in self.all_due(releases).await.chunks(sizes.batch) {
-                self.send_alike(releases, None, &mut settled).await;
+                self.send_alike(releases, None, None, &mut settled).await;
             }
         }
-        for pending in self.all_due(others).await {
-            self.send_alike(&[pending], None, &mut settled).await;
-        }
+        self.do_favours(others, &mut settled).await;
         settled
     }
 
+    /// Withdrawals and cancels: the hub gains nothing by them, so they get nothing of what the defence of all channels needs.
+    async fn do_favours(&mut self, wanted: Vec<PendingTx>, settled: &mut Settled) {
+        if wanted.is_empty() {
+            return;
+        }
+        if self.in_flight.wallet_is_short() {
+            if let Some(held_back) = self.warnings.due("favours") {
+                let waiting = wanted.len();
+                tracing::warn!(
+                    waiting,
+                    held_back,
+                    "withdrawals are left to their clients: what is in the wallet is for the defence"
+                );
+            }
+            return;
+        }
+        let price = self.options.chain.gas_price().await.ok();
+        let due = self.favours_due(wanted, price);
+        let this = &*self;
+        let reads = due.iter().map(|one| this.state(one.about().1).boxed());
+        let states = all_of(reads.collect()).await;
+        for (pending, state) in due.into_iter().zip(states) {
+            // What it moves is not known: its turn comes again.
+            let Ok(state) = state else { continue };
+            let moved = pending.moved(&state);
+            let budget = self.options.budget.of_favour(pending.config.token, moved);
+            if pending.is_wanted(&state) && pays(budget, price) {
+                self.send_alike(&[pending], None, budget, settled).await;
+                self.in_flight.spent();
+            }
+        }
+    }
+
+    /// Those that have their turn now. What costs too much, whatever the chain says of its channel, takes nobody's place.
+    fn favours_due(&mut self, mut wanted: Vec<PendingTx>, price: Option<u128>) -> Vec<PendingTx> {
+        let budget = &self.options.budget;
+        wanted.retain(|pending| {
+            let most = pending.moved_at_most();
+            let budget = most.and_then(|most| budget.of_favour(pending.config.token, most));
+            pays(budget, price)
+        });
+        let mut due = Vec::new();
+        let most = self.in_flight.wallet_room().div_euclid(FAVOUR_ROOM);
+        for pending in in_turn(wanted, self.gathered.favoured) {
+            if due.len() >= most.clamp(1, FAVOURS_MAX) {
+                break;
+            }
+            if self.has_turn(&pending) {
+                self.gathered.favoured = Some(favour(&pending));
+                due.push(pending);
+            }
+        }
+        due
+    }
+
     /// Messages of one kind, token and challenge period, in one transaction.
-    async fn send_alike(&mut self, alike: &[PendingTx], gas_limit: Option<u64>, settled: &mut Settled) {
+    async fn send_alike(
+        &mut self,
+        alike: &[PendingTx],
+        gas_limit: Option<u64>,
+        budget_wei: Option<u128>,
+        settled: &mut Settled,
+    ) {
         let (what, data) = call_of(alike);
         let channels: Vec<ChannelId> = alike.iter().map(|pending| pending.about().1).collect();
-        let urgency = Urgency::by(alike.iter().map(PendingTx::deadline).min());
+        let deadline = alike.iter().map(PendingTx::deadline).min();
+        let urgency = Urgency { deadline, budget_wei };
         self.send_for(what, &channels, data, gas_limit, urgency).await;
         settled.transactions = settled.transactions.saturating_add(1);
         settled.cooperative.extend(channels);
@@ -145,18 +239,21 @@ impl Driver {
 
     /// True when it is time to send: never sent, or sent long ago, and neither done already nor too late.
     async fn is_due(&mut self, pending: &PendingTx) -> bool {
-        let (what, channel) = pending.about();
-        // No block takes it any more, and its deadline would press the whole batch.
-        if pending.deadline() < self.status.head_timestamp() {
-            return false;
-        }
-        let after = self.options.resend_after;
-        if !self.in_flight.due(channel, what, pending.mark(), after) {
+        if !self.has_turn(pending) {
             return false;
         }
         // Done already, perhaps, and only not confirmed yet.
-        let state = self.state(channel).await;
+        let state = self.state(pending.about().1).await;
         state.map_or(true, |state| pending.is_wanted(&state))
+    }
+
+    /// The same, whatever the chain says of its channel.
+    fn has_turn(&mut self, pending: &PendingTx) -> bool {
+        let (what, channel) = pending.about();
+        // No block takes it any more, and its deadline would press the whole batch.
+        let late = pending.deadline() < self.status.head_timestamp();
+        let after = self.options.resend_after;
+        !late && self.in_flight.due(channel, what, pending.mark(), after)
     }
 
     async fn settlement_gas_price(&self) -> Option<u128> {
@@ -306,5 +403,37 @@ impl Driver {
                 }
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::pending::tests::withdraw, *};
+    use protocol_spec::Side;
+
+    #[test]
+    fn withdrawals_have_their_turns_one_after_the_other() {
+        let turns = |last| {
+            let wanted = [3, 1, 2].map(|number| withdraw(number, Side::Client));
+            let ordered = in_turn(wanted.to_vec(), last);
+            let numbers = ordered.iter().map(|one| one.about().1.0[0]);
+            numbers.collect::<Vec<_>>()
+        };
+        let after = |number| Some((ChannelId([number; 32]), "withdraw"));
+        assert_eq!(turns(None), [1, 2, 3]);
+        assert_eq!(turns(after(1)), [2, 3, 1]);
+        assert_eq!(turns(after(3)), [1, 2, 3]);
+        assert_eq!(turns(after(9)), [1, 2, 3], "the last one is done");
+        assert_eq!(in_turn(vec![], after(1)).len(), 0);
+    }
+
+    #[test]
+    fn what_cannot_pay_its_gas_has_no_turn() {
+        let least = 7 * FAVOUR_GAS;
+        assert!(pays(Some(least), Some(7)));
+        assert!(!pays(Some(least - 1), Some(7)));
+        assert!(pays(None, Some(7)), "nothing bounds it");
+        assert!(pays(Some(0), None), "the price is not known");
+        assert_eq!(withdraw(1, Side::Client).moved_at_most(), Some(101));
     }
 }

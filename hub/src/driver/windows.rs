@@ -3,7 +3,11 @@
 //!
 //! Apart from the answers themselves: one that is on its way is not looked at again, and this is about those that stay there.
 
-use super::{Driver, defence::all_of, standing::Newest};
+use super::{
+    Driver,
+    defence::all_of,
+    standing::{Newest, Standing},
+};
 use crate::{chain::ChainError, ledger::Defence};
 use futures::FutureExt;
 use protocol_spec::{ChannelId, abi};
@@ -22,6 +26,8 @@ struct Window {
     half: u64,
     /// Chain time at which it is too late; at the latest, while it is not read.
     end: u64,
+    /// Chain time at which no lock of that voucher can be collected any more.
+    locks_end: u64,
     seen: Seen,
 }
 
@@ -32,6 +38,8 @@ enum Seen {
     Unread,
     /// The hub's newest voucher is not on chain.
     Unanswered,
+    /// It is, but the list of its locks is not: that is of no use once they have expired.
+    Unopened,
     /// It is, or nothing more can be done.
     Done,
 }
@@ -50,6 +58,7 @@ impl Window {
                 half
             },
             end,
+            locks_end: 0,
             seen: Seen::Unread,
         }
     }
@@ -61,9 +70,11 @@ impl Window {
                 let over = self.seen == Seen::Done && self.end == state.windowEnd;
                 self.end = state.windowEnd;
                 self.half = half_of(self.end, self.challenge_period_s);
-                self.seen = match self.newest.standing(state).is_due() && !over {
-                    true => Seen::Unanswered,
-                    false => Seen::Done,
+                self.seen = match self.newest.standing(state) {
+                    _ if over => Seen::Done,
+                    Standing::Unopened => Seen::Unopened,
+                    standing if standing.is_due() => Seen::Unanswered,
+                    _ => Seen::Done,
                 };
             }
             abi::Status::Closed => self.seen = Seen::Done,
@@ -73,7 +84,12 @@ impl Window {
     }
 
     fn is_late(&self, now: u64) -> bool {
-        self.seen != Seen::Done && now >= self.half
+        let wanted = match self.seen {
+            Seen::Unread | Seen::Unanswered => true,
+            Seen::Unopened => now < self.locks_end,
+            Seen::Done => false,
+        };
+        wanted && now >= self.half
     }
 }
 
@@ -114,15 +130,17 @@ impl Windows {
         self.clock.map_or(0, past)
     }
 
-    /// Exactly these channels are disputed; with the hub's newest voucher and the challenge period.
-    fn know(&mut self, disputed: &[(ChannelId, Option<Newest>, u64)]) {
+    /// Exactly these channels are disputed; with the hub's newest voucher, the challenge period, and when the last of the
+    /// voucher's locks expires.
+    fn know(&mut self, disputed: &[(ChannelId, Option<Newest>, u64, u64)]) {
         let (now, old) = (self.now(), !std::mem::replace(&mut self.begun, true));
         let ids: BTreeSet<ChannelId> = disputed.iter().map(|(id, ..)| *id).collect();
         self.open.retain(|id, _| ids.contains(id));
-        for (id, newest, challenge_period_s) in disputed {
+        for (id, newest, challenge_period_s, locks_end) in disputed {
             let Some(newest) = *newest else { continue };
             let window = Window::known(newest, *challenge_period_s, now, old);
             let window = self.open.entry(*id).or_insert(window);
+            window.locks_end = *locks_end;
             if window.newest != newest {
                 window.newest = newest;
                 window.seen = Seen::Unread;
@@ -160,7 +178,7 @@ impl Windows {
         let (seq, left_s) = (window.newest.seq, window.end.saturating_sub(now));
         let why = match (window.seen, found) {
             _ if !window.is_late(now) => None,
-            (Seen::Unanswered, _) => Some(Why::Unanswered),
+            (Seen::Unanswered | Seen::Unopened, _) => Some(Why::Unanswered),
             (_, Err(_)) => Some(Why::Unread),
             (_, Ok(_)) => None,
         };
@@ -197,8 +215,14 @@ impl Driver {
     pub(super) fn know_disputes(&mut self, disputed: &[Defence]) {
         let known = disputed.iter().map(|defence| {
             let newest = defence.received.voucher.as_ref().map(Newest::of);
-            let config = &defence.config;
-            (config.id(&self.options.domain), newest, config.challenge_period_s)
+            let (config, locks) = (&defence.config, &defence.received.locks);
+            let locks_end = locks.iter().map(|lock| lock.expiry.0).max();
+            (
+                config.id(&self.options.domain),
+                newest,
+                config.challenge_period_s,
+                locks_end.unwrap_or(0),
+            )
         });
         let known: Vec<_> = known.collect();
         self.windows.know(&known);
@@ -288,7 +312,7 @@ mod tests {
         let mut windows = Windows::default();
         windows.know(&[]);
         windows.saw(now);
-        windows.know(&[(CHANNEL, Some(newest(5)), PERIOD)]);
+        windows.know(&[(CHANNEL, Some(newest(5)), PERIOD, 0)]);
         windows
     }
 
@@ -306,6 +330,24 @@ mod tests {
         assert!(late_from(abi::Status::Disputed, 5, 0), "its paid is news");
         assert!(!late_from(abi::Status::Disputed, 6, 1));
         assert!(!late_from(abi::Status::Closed, 4, 1));
+    }
+
+    #[test]
+    fn a_list_of_locks_is_missed_only_while_one_of_them_can_be_collected() {
+        let (mut windows, half) = (heard(20_000), 100_000 - PERIOD / 2);
+        let window = windows.open.get_mut(&CHANNEL).unwrap();
+        window.newest.locks = Digest([7; 32]);
+        window.locks_end = half + 10;
+        let mut unopened = state(abi::Status::Disputed, 5, 1);
+        (unopened.clientLocks.live, unopened.clientLocks.opened) = (true, false);
+        unopened.clientLocks.commitment = [7; 32].into();
+        windows.looked(CHANNEL, &unopened);
+        assert!(windows.late_at(half - 1).is_empty());
+        windows.judge(CHANNEL, half + 9, Ok(&unopened));
+        assert_eq!(windows.late.get(&CHANNEL), Some(&Why::Unanswered));
+        windows.judge(CHANNEL, half + 10, Ok(&unopened));
+        assert!(windows.late.is_empty(), "none can be collected");
+        assert!(windows.late_at(half + 10).is_empty());
     }
 
     #[test]
@@ -340,7 +382,7 @@ mod tests {
         let mut windows = heard(20_000);
         windows.looked(CHANNEL, &state(abi::Status::Disputed, 5, 1));
         assert!(windows.late_at(99_999).is_empty());
-        windows.know(&[(CHANNEL, Some(newest(6)), PERIOD)]);
+        windows.know(&[(CHANNEL, Some(newest(6)), PERIOD, 0)]);
         assert_eq!(windows.late_at(99_999), [CHANNEL]);
         let unanswered = state(abi::Status::Disputed, 5, 1);
         windows.judge(CHANNEL, 99_999, Ok(&unanswered));
@@ -356,7 +398,7 @@ mod tests {
     fn a_dispute_of_before_the_start_is_not_left_unread_for_long() {
         let mut windows = Windows::default();
         windows.saw(20_000);
-        windows.know(&[(CHANNEL, Some(newest(5)), PERIOD)]);
+        windows.know(&[(CHANNEL, Some(newest(5)), PERIOD, 0)]);
         assert!(windows.late_at(20_000 + OLD_UNREAD_S - 1).is_empty());
         assert_eq!(windows.late_at(20_000 + OLD_UNREAD_S), [CHANNEL]);
         windows.looked(CHANNEL, &state(abi::Status::Disputed, 4, 1));

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub frozen: Vec<Belief>,
     /// Channels known.
     pub channels: usize,
+    /// Those that are not paid out and in which the hub has something to lose.
+    pub staked: usize,
     /// Those held in full, because something happened to them lately.
     pub hot: usize,
     /// Payment ids and receipts in memory, of all channels, and what unacknowledged vouchers weigh.

@@ -95,16 +95,15 @@ impl Mail {
         }
     }
 
-    /// The message's Borsh encoding.
-    #[must_use]
-    pub fn borsh(&self) -> Vec<u8> {
+    /// Appends the message's Borsh encoding to `bytes`.
+    pub fn borsh(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Message(message) => binary::encode(message),
+            Self::Message(message) => binary::encode_into(bytes, message),
             Self::Voucher(issue, leaf) => {
                 let (batch, siblings) = (&leaf.batch, leaf.batch.tree.siblings(leaf.index));
-                binary::encode_voucher(&issue.voucher, &batch.signature, siblings, &issue.ops)
+                binary::encode_voucher(bytes, &issue.voucher, &batch.signature, siblings, &issue.ops);
             }
-            Self::Event(..) => binary::encode(&self.message()),
+            Self::Event(..) => binary::encode_into(bytes, &self.message()),
         }
     }
 }
@@ -197,9 +196,12 @@ mod tests {
                     Mail::Event(event(number), leaf.clone()),
                 ] {
                     assert!(!mail.is_answer());
-                    let message: Message = binary::decode(&mail.borsh()).unwrap();
+                    let mut bytes = b"before".to_vec();
+                    mail.borsh(&mut bytes);
+                    let bytes = bytes.strip_prefix(b"before").unwrap();
+                    let message: Message = binary::decode(bytes).unwrap();
                     assert_eq!(message, mail.message());
-                    assert_eq!(binary::encode(&message), mail.borsh());
+                    assert_eq!(binary::encode(&message), bytes);
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! weigh, and for all of them together by what they weigh: nobody who does not read fills the hub's memory (attack B3).
 
 use super::{Mail, SessionId};
+use alloy::primitives::map::DefaultHashBuilder;
 use dashmap::DashMap;
 use std::{
     ops::Deref,
@@ -9,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -24,14 +26,22 @@ const PAST_MAX: usize = 1 << 20;
 /// The outboxes of all live sessions. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Outboxes {
-    sessions: Arc<DashMap<SessionId, Outbox>>,
+    /// Nobody but the hub chooses the ids: a hash that is quick will do.
+    sessions: Arc<DashMap<SessionId, Outbox, DefaultHashBuilder>>,
     all: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Debug)]
 struct Outbox {
     sender: mpsc::Sender<Batch>,
-    own: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+}
+
+/// What waits, by weight. The one of `all` is every thread's: it is touched as seldom as can be.
+#[derive(Debug)]
+struct Waiting {
+    own: AtomicUsize,
+    all: Arc<AtomicUsize>,
 }
 
 /// The session's end of its outbox.
@@ -44,8 +54,7 @@ pub struct Batch {
     mails: Vec<Mail>,
     since: Instant,
     weight: usize,
-    /// What waits for the session, and for all of them.
-    waiting: [Arc<AtomicUsize>; 2],
+    waiting: Arc<Waiting>,
 }
 
 impl Outboxes {
@@ -53,8 +62,11 @@ impl Outboxes {
     #[must_use]
     pub fn open(&self, session: SessionId, batches: usize) -> Inbox {
         let (sender, receiver) = mpsc::channel(batches);
-        let own = Arc::default();
-        self.sessions.insert(session, Outbox { sender, own });
+        let waiting = Arc::new(Waiting {
+            own: AtomicUsize::new(0),
+            all: Arc::clone(&self.all),
+        });
+        self.sessions.insert(session, Outbox { sender, waiting });
         Inbox(receiver)
     }
 
@@ -83,10 +95,20 @@ impl Outboxes {
     /// Never waits. A session that does not read loses its outbox, which ends its connection. False: it has none, or has none
     /// any more.
     pub fn send(&self, session: SessionId, mails: Vec<Mail>) -> bool {
+        self.send_at(session, mails, Instant::now())
+    }
+
+    /// The same; they wait from `since` on.
+    pub(super) fn send_at(&self, session: SessionId, mails: Vec<Mail>, since: Instant) -> bool {
         let sent = self.sessions.get(&session).map(|outbox| {
-            let waiting = [Arc::clone(&outbox.own), Arc::clone(&self.all)];
-            let batch = Batch::new(mails, waiting);
-            let [own, all] = batch.waiting.each_ref().map(|sum| sum.load(Ordering::Relaxed));
+            let weight = mails.iter().map(Mail::weight).fold(0, usize::saturating_add);
+            let [own, all] = outbox.waiting.add(weight);
+            let batch = Batch {
+                mails,
+                since,
+                weight,
+                waiting: Arc::clone(&outbox.waiting),
+            };
             let fits = own <= OWN_MAX && (all <= ALL_MAX || own <= LITTLE);
             fits && outbox.sender.try_send(batch).is_ok()
         });
@@ -101,7 +123,7 @@ impl Outboxes {
     pub(super) fn has_room(&self, session: SessionId) -> bool {
         let half = |outbox: &Outbox| {
             outbox.sender.capacity().saturating_mul(2) >= outbox.sender.max_capacity()
-                && outbox.own.load(Ordering::Relaxed) <= PAST_MAX
+                && outbox.waiting.own.load(Ordering::Relaxed) <= PAST_MAX
         };
         self.all.load(Ordering::Relaxed) <= ALL_MAX >> 1
             && self.sessions.get(&session).is_some_and(|outbox| half(&outbox))
@@ -112,6 +134,11 @@ impl Inbox {
     /// The next batch; none at the end.
     pub async fn recv(&mut self) -> Option<Batch> {
         self.0.recv().await
+    }
+
+    /// The same; while there is none, the task is woken when there is one.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        self.0.poll_recv(cx)
     }
 
     /// The next batch, if it is there.
@@ -126,24 +153,25 @@ impl Inbox {
     }
 }
 
-impl Batch {
-    fn new(mails: Vec<Mail>, waiting: [Arc<AtomicUsize>; 2]) -> Self {
-        let weight = mails.iter().map(Mail::weight).fold(0, usize::saturating_add);
-        for waiting in &waiting {
-            waiting.fetch_add(weight, Ordering::Relaxed);
-        }
-        Self {
-            mails,
-            since: Instant::now(),
-            weight,
-            waiting,
-        }
+impl Waiting {
+    /// The sums with it: the session's own, and that of all.
+    fn add(&self, weight: usize) -> [usize; 2] {
+        [&self.own, self.all.as_ref()]
+            .map(|sum| sum.fetch_add(weight, Ordering::Relaxed).wrapping_add(weight))
     }
 
-    /// How long it has waited.
+    fn remove(&self, weight: usize) {
+        for sum in [&self.own, self.all.as_ref()] {
+            sum.fetch_sub(weight, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Batch {
+    /// How long it has waited at this time.
     #[must_use]
-    pub fn age(&self) -> Duration {
-        self.since.elapsed()
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 }
 
@@ -157,9 +185,7 @@ impl Deref for Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        for waiting in &self.waiting {
-            waiting.fetch_sub(self.weight, Ordering::Relaxed);
-        }
+        self.waiting.remove(self.weight);
     }
 }
 

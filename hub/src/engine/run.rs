@@ -221,6 +221,7 @@ impl LedgerLoop {
             broken: self.ledger.broken(),
             frozen: self.ledger.frozen(),
             channels: self.ledger.channels(),
+            staked: self.ledger.staked(),
             hot: self.ledger.hot(),
             remembered: self.ledger.remembered(),
             forwarded_locks: self.ledger.forwarded_locks(),

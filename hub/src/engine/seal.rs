@@ -12,7 +12,7 @@ use protocol_spec::{
     message::{CapacityReply, Countersigned, Message, Reply, RpcError},
 };
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// Leaves under one signature: proofs stay within the depth the contract accepts.
 const LEAVES_MAX: usize = 1 << limits::PROOF_DEPTH_MAX;
@@ -27,8 +27,12 @@ pub(super) struct Seal {
     pub(super) checks: mpsc::Sender<Check>,
 }
 
-/// Messages of one batch in order, sessions in theirs too: a replay wakes them in the same one.
-type Post = Vec<(SessionId, Mail)>;
+/// The messages of one batch in their order, each until it is delivered, and whose each of them is.
+#[derive(Default)]
+struct Post {
+    mails: Vec<Option<Mail>>,
+    addresses: Vec<(SessionId, usize)>,
+}
 
 impl Seal {
     /// Runs until the journal is done. Errors: the guard refused to sign a second digest for one seq: stop the process.
@@ -46,13 +50,15 @@ impl Seal {
 
     fn seal(&mut self, outputs: Vec<Output>) -> Result<Post, GuardError> {
         let mut leaves = self.sign_leaves(&outputs)?.into_iter();
-        let mut post = Vec::with_capacity(outputs.len());
-        post.extend(
-            outputs
-                .into_iter()
-                .filter_map(|output| self.mail(output, &mut leaves)),
-        );
-        post.sort_by_key(|(session, _)| *session);
+        let mut post = Post::default();
+        post.mails.reserve(outputs.len());
+        post.addresses.reserve(outputs.len());
+        for output in outputs {
+            if let Some((session, mail)) = self.mail(output, &mut leaves) {
+                post.addresses.push((session, post.mails.len()));
+                post.mails.push(Some(mail));
+            }
+        }
         Ok(post)
     }
 
@@ -75,9 +81,10 @@ impl Seal {
                 let quote = *quote;
                 answer(origin, Reply::Capacity(CapacityReply { quote, signature }))
             }
-            Output::Countersign(origin, what) => {
+            Output::Countersign(origin, what, hub_sends) => {
                 let signature = self.key.sign(&self.cooperative_digest(&what));
-                answer(origin, Reply::Countersigned(Countersigned { signature }))
+                let signed = Countersigned { signature, hub_sends };
+                answer(origin, Reply::Countersigned(signed))
             }
             told @ (Output::RolledBack(_) | Output::Released(..)) => {
                 tell_operator(&told);
@@ -146,14 +153,19 @@ impl Seal {
         (0..leaves.len()).map(move |index| Leaf::new(Arc::clone(&batch), index))
     }
 
-    fn deliver(&self, post: Post) {
-        let mut post = post.into_iter().peekable();
-        while let Some((session, first)) = post.next() {
-            let mut batch = vec![first];
-            while let Some((_, mail)) = post.next_if(|(next, _)| *next == session) {
-                batch.push(mail);
+    /// Sessions in their order, which a replay wakes in the same one. Sorted are the addresses: messages are many times larger.
+    fn deliver(&self, mut post: Post) {
+        post.addresses.sort_unstable();
+        let now = Instant::now();
+        for own in post.addresses.chunk_by(|(one, _), (next, _)| one == next) {
+            let mut batch = Vec::with_capacity(own.len());
+            let mails = own
+                .iter()
+                .filter_map(|(_, place)| post.mails.get_mut(*place)?.take());
+            batch.extend(mails);
+            if let Some((session, _)) = own.first() {
+                self.outboxes.send_at(*session, batch, now);
             }
-            self.outboxes.send(session, batch);
         }
     }
 }

@@ -344,6 +344,7 @@ impl Entry {
         Defence {
             config: self.channel.config().clone(),
             received,
+            gave_locks: self.channel.sent().newest_lock != 0,
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Meta {
     pub(super) channels: u64,
 }
 
-pub(super) const VERSION: u8 = 18;
+pub(super) const VERSION: u8 = 19;
 const META_KEY: &[u8] = b"ledger";
 
 /// How many items a row of each list of a channel has at least: ids of payments, receipts, and vouchers that nobody has

@@ -158,7 +158,7 @@ impl Ledger {
             Change::Flush(id) => self.flush(&id, clock, commit)?,
             Change::Routed(id) => self.set_routed(&id, commit)?,
             Change::Registered(id) => self.set_registered(&id, commit)?,
-            Change::Withdraw(call) => self.sign_withdraw(call, clock, commit)?,
+            Change::Withdraw(call) => drop(self.sign_withdraw(call, clock, commit)?),
             Change::Leaving(call) => drop(self.set_leaving(call, clock, commit)?),
             Change::Close(call) => self.sign_close(call, clock, commit)?,
             Change::Cancel(call) => self.sign_cancel(call, clock, commit)?,

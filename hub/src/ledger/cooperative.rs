@@ -1,8 +1,10 @@
-//! Withdraw, close and cancel: the hub agrees by its rules, makes it durable, countersigns and sends the transaction.
+//! Withdraw, close and cancel: the hub agrees by its rules, makes it durable, countersigns and sends the transaction; but a
+//! withdrawal of next to nothing is its client's to send, or one could empty the hub's wallet with one after the other. A close
+//! and a cancel end what the client paid more gas for.
 
 use super::{Commit, Countersign, Ledger, Origin, Output, TxKind, input::Change, session::answer};
 use protocol_spec::{
-    ChannelId, Reject, Side,
+    Amount, ChannelId, Reject, Side,
     channel::{Clock, Phase},
     limits,
     message::{CancelDisputeCall, ChannelInfo, CloseCall, PrepareCloseCall, Reply, RpcError, WithdrawCall},
@@ -72,6 +74,7 @@ impl Ledger {
             .may_countersign(origin, &call.close.channel_id)
             .and_then(|()| {
                 self.sign_close(call, clock, commit)
+                    .map(|()| true)
                     .map_err(|reject| RpcError::from(&reject))
             });
         countersign(commit, origin, what, result);
@@ -89,6 +92,7 @@ impl Ledger {
             .may_countersign(origin, &call.cancel.channel_id)
             .and_then(|()| {
                 self.sign_cancel(call, clock, commit)
+                    .map(|()| true)
                     .map_err(|reject| RpcError::from(&reject))
             });
         countersign(commit, origin, what, result);
@@ -100,23 +104,32 @@ impl Ledger {
         self.require_certain(index)
     }
 
+    /// Returns whether the hub sends it.
     pub(super) fn sign_withdraw(
         &mut self,
         call: WithdrawCall,
         clock: Clock,
         commit: &mut Commit,
-    ) -> Result<(), Reject> {
+    ) -> Result<bool, Reject> {
         let index = self.flushed(&call.withdraw.channel_id, clock, commit)?;
         let entry = self.entry_mut(index)?;
+        let moved = entry.channel.funds().withdrawn(call.withdraw.side);
+        let moved = call.withdraw.total.saturating_minus(moved);
         entry.channel.sign_withdraw(&call.withdraw, clock)?;
-        if call.withdraw.side == Side::Hub {
+        let own = call.withdraw.side == Side::Hub;
+        if own {
             // From here on the channel itself counts it as gone (R12).
             entry.stored.reserve.offer = None;
         }
-        entry.set_transaction(TxKind::Withdraw(call.withdraw.clone()), call.signature);
+        // The hub asked for its own reserve, by limits of its own.
+        let sends = own || self.pays_for(index, moved)?;
+        if sends {
+            let kind = TxKind::Withdraw(call.withdraw.clone());
+            self.entry_mut(index)?.set_transaction(kind, call.signature);
+        }
         self.wait_for(index);
         commit.changes.push(&Change::Withdraw(call));
-        Ok(())
+        Ok(sends)
     }
 
     pub(super) fn sign_close(
@@ -149,6 +162,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether the hub sends a withdrawal of so much: none in a token that it does not serve.
+    fn pays_for(&self, index: usize, moved: Amount) -> Result<bool, Reject> {
+        let token = self.entry(index)?.channel.config().token;
+        let tariff = self.policy.tariff(token);
+        Ok(tariff.is_some_and(|tariff| moved >= tariff.send_min))
+    }
+
     /// The channel's index, after what had gathered for it was issued.
     fn flushed(&mut self, id: &ChannelId, clock: Clock, commit: &mut Commit) -> Result<usize, Reject> {
         let index = self.index(id).ok_or(Reject::WrongChannel)?;
@@ -174,14 +194,14 @@ impl Ledger {
     }
 
     fn wait_for(&mut self, index: usize) {
-        self.waiting.insert(index);
         self.dirty.insert(index);
+        self.note_waiting(index);
     }
 }
 
-fn countersign(commit: &mut Commit, origin: Origin, what: Countersign, result: Result<(), RpcError>) {
+fn countersign(commit: &mut Commit, origin: Origin, what: Countersign, result: Result<bool, RpcError>) {
     commit.replies.push(match result {
-        Ok(()) => Output::Countersign(origin, what),
+        Ok(sends) => Output::Countersign(origin, what, sends),
         Err(error) => Output::Reply(origin, Err(error)),
     });
 }

@@ -189,6 +189,12 @@ impl Entry {
         self.pending_places.saturating_add(op.places()) <= limits::OPS_PER_FRAME_MAX
     }
 
+    /// True when the adjudicator takes so much more for the channel, beside what the client has deposited.
+    pub(super) fn takes(&self, amount: Amount) -> bool {
+        let total = self.channel.funds().total().0.checked_add(amount.0);
+        total.is_some_and(|total| total <= limits::AMOUNT_MAX)
+    }
+
     /// True when `amount` more fits the widths of the hub's vouchers.
     pub(super) fn fits(&self, amount: Amount) -> bool {
         let sent = self.channel.sent();

@@ -126,6 +126,8 @@ pub struct Ledger {
     rich: BTreeSet<usize>,
     /// Channels into which a refill was announced that has not arrived.
     awaiting: BTreeSet<usize>,
+    /// Channels in which the hub has something to lose.
+    staked: touched::Tally,
     /// Looks for channels to make cold that are left until the next checkpoint.
     cooling: usize,
 }
@@ -183,6 +185,7 @@ impl Ledger {
             needy: BTreeSet::new(),
             rich: BTreeSet::new(),
             awaiting: BTreeSet::new(),
+            staked: touched::Tally::default(),
             cooling: 0,
         }
     }

@@ -28,8 +28,8 @@ pub enum Output {
     ),
     /// The answer to `capacity`, to be signed.
     Quoted(Origin, Box<CapacityQuote>),
-    /// A co-operative message to countersign, answer and send to the chain.
-    Countersign(Origin, Countersign),
+    /// A co-operative message to countersign and answer; whether the hub sends it to the chain.
+    Countersign(Origin, Countersign, bool),
     /// Something a client is told unasked that carries no signature.
     Tell(SessionId, Box<Notification>),
     /// All channels are in doubt, for the so-manieth time (A10).
@@ -97,7 +97,7 @@ pub enum Countersign {
     Cancel(CancelDispute),
 }
 
-/// A transaction that both sides want: sent until its effect is seen or its deadline has passed.
+/// A transaction that both sides want and the hub pays for: sent until its effect is seen or its deadline has passed.
 #[derive(Clone, PartialEq, Eq, Debug, BorshSerialize, BorshDeserialize)]
 pub struct PendingTx {
     /// The channel.
@@ -127,6 +127,8 @@ pub struct Defence {
     /// The client's newest voucher and locks, with the witnesses of those that are the hub's; empty for one that was
     /// resolved in time and whose witness is lost.
     pub received: DirectionEvidence,
+    /// The hub gave locks here: older vouchers of its own may hold some that were given up since (R10).
+    pub gave_locks: bool,
 }
 
 /// A channel whose reserve is below the policy.

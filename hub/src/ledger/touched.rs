@@ -12,6 +12,35 @@ pub(super) fn keep(set: &mut BTreeSet<usize>, index: usize, wanted: bool) {
     }
 }
 
+/// Of how many channels something is true: a mark for each, since there may be very many.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    marks: Vec<bool>,
+    count: usize,
+}
+
+impl Tally {
+    /// Makes the mark of `index` say whether it is `wanted`.
+    pub(super) fn keep(&mut self, index: usize, wanted: bool) {
+        if index >= self.marks.len() {
+            self.marks.resize(index.saturating_add(1), false);
+        }
+        let Some(mark) = self.marks.get_mut(index) else {
+            return;
+        };
+        self.count = match (std::mem::replace(mark, wanted), wanted) {
+            (false, true) => self.count.saturating_add(1),
+            (true, false) => self.count.saturating_sub(1),
+            _ => self.count,
+        };
+    }
+
+    /// How many.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
 /// Indices of channels, given back in order and each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Indices(Vec<usize>);

@@ -170,12 +170,10 @@ fn tokens(config: &Config, problems: &mut Problems) {
         problems.unless(!twin, || {
             format!("tokens[{index}].address: {} is there twice", token.address)
         });
-        let lock_min = token.lock_min.unwrap_or_default().0;
-        problems.range(
-            &format!("tokens[{index}].lock_min"),
-            lock_min,
-            0..=limits::AMOUNT_MAX,
-        );
+        for (field, least) in [("lock_min", token.lock_min), ("send_min", token.send_min)] {
+            let key = format!("tokens[{index}].{field}");
+            problems.range(&key, least.unwrap_or_default().0, 0..=limits::AMOUNT_MAX);
+        }
         if let Some(worth) = &token.worth {
             let key = format!("tokens[{index}].worth.units");
             problems.range(&key, worth.units.0, 1..=u128::MAX);

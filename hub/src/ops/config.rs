@@ -1,9 +1,10 @@
-//! The hub's configuration: a TOML file, overridden by `HUB_` variables.
+//! The hub's configuration: a TOML file, overridden by `HUB_` variables. One that sets no key is an error, but for what
+//! Kubernetes sets where a service is called `hub`.
 //!
 //! Reading and checking are two steps: [`Config::load`] gives types that parsed, [`check`](super::check) gives every
 //! value out of range at once. Neither prints what stands under `keys`.
 
-use super::{ConfigError, SecretRef, check, config_error, machine::memory_bytes};
+use super::{ConfigError, SecretRef, check, config_error, environment, machine::memory_bytes};
 use crate::{engine::Signatures, session::SessionLimits};
 use figment::{
     Figment,
@@ -160,6 +161,10 @@ section! {
         /// of `locked_max`.
         #[serde(default, deserialize_with = "maybe_units")]
         pub lock_min: Option<Amount>,
+        /// Least that a withdrawal or close must move for the hub to send it; none: ten times what its gas costs by `worth`,
+        /// else a ten-thousandth of `locked_max`.
+        #[serde(default, deserialize_with = "maybe_units")]
+        pub send_min: Option<Amount>,
         /// What so many base units are worth in wei; none: gas may cost more than what it saves.
         #[serde(default)]
         pub worth: Option<Worth>,
@@ -525,8 +530,14 @@ impl Config {
             .map_err(|error| problem(format!("{}: {error}", path.display())))?;
         let base = path.parent().unwrap_or(Path::new("/"));
         // HUB_SECRET_* names are for secrets ("env:HUB_SECRET_X"), not for keys of this file.
-        let environment = Env::prefixed("HUB_")
-            .filter(|key| !key.starts_with("SECRET_"))
+        let services = environment::services();
+        let environment = Env::prefixed(environment::PREFIX)
+            .filter(move |key| {
+                !key.starts_with("SECRET_")
+                    && !services
+                        .iter()
+                        .any(|name| key.as_str().eq_ignore_ascii_case(name))
+            })
             .split("__");
         let figment = Figment::from(Toml::file_exact(&path)).merge(environment);
         Self::extract(&figment, base)

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, in sentences that name the key.
 
+use super::environment;
 use figment::error::Kind;
 use std::fmt;
 
@@ -35,7 +36,17 @@ pub(super) fn describe(error: &figment::Error) -> String {
     let private = error.path.first().is_none_or(|first| first == "keys");
     let what = match &error.kind {
         Kind::MissingField(name) => format!("`{name}` is missing; see the file `hub init` writes"),
-        Kind::UnknownField(name, known) => format!("unknown key `{name}`; known here: {}", known.join(", ")),
+        Kind::UnknownField(name, known) => {
+            // Whether the path of an unknown key ends with it is up to the source.
+            let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
+            if path.last() != Some(&name.as_str()) {
+                path.push(name);
+            }
+            let by = environment::setting(&path).map_or_else(String::new, |variable| {
+                format!(" (set by the variable {variable})")
+            });
+            format!("unknown key `{name}`{by}; known here: {}", known.join(", "))
+        }
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if private => {
             format!("must be {expected}")
         }

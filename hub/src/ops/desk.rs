@@ -20,10 +20,10 @@ use rand::{TryRngCore, rngs::OsRng};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -50,7 +50,7 @@ fn write_token(data_dir: &Path) -> io::Result<Zeroizing<String>> {
         .try_fill_bytes(bytes.as_mut_slice())
         .map_err(io::Error::other)?;
     let token = Zeroizing::new(hex::encode(bytes.as_slice()));
-    fs::create_dir_all(data_dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
     let path = token_file(data_dir);
     let part = path.with_extension("part");
     match fs::remove_file(&part) {

@@ -5,6 +5,7 @@ pub mod config;
 mod config_error;
 pub mod desk;
 pub mod door;
+mod environment;
 pub mod files;
 mod init;
 pub mod logging;

@@ -255,7 +255,10 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SecretError> {
         .open(path)
         .map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
-    file.sync_all().map_err(fail)
+    file.sync_all().map_err(fail)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = File::open(parent.unwrap_or(Path::new(".")));
+    parent.and_then(|parent| parent.sync_all()).map_err(fail)
 }
 
 fn random_key() -> Result<SignerKey, SecretError> {

@@ -1,10 +1,20 @@
 //! The two encodings of one connection: JSON in text frames, Borsh in binary frames.
 
+use super::limits::FRAME_HEADER_BYTES_MAX;
 use crate::engine::Mail;
 use protocol_spec::message::{
     ErrorCode, Message, RpcError, SUBPROTOCOL_BORSH, SUBPROTOCOL_JSON, binary, json,
 };
-use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::tungstenite::{
+    Message as Frame,
+    protocol::frame::{
+        FrameHeader,
+        coding::{Data, OpCode},
+    },
+};
+
+/// The header of most messages' frames, bytes: those of 126 to 65,535 bytes.
+const HEADER_BYTES: usize = 4;
 
 /// The subprotocol negotiated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,13 +48,29 @@ impl Encoding {
         }
     }
 
-    /// A frame with this message.
-    pub(crate) fn encode(self, mail: &Mail) -> Frame {
-        match (self, mail) {
-            (Self::Json, Mail::Message(message)) => Frame::text(json::encode(message)),
-            (Self::Json, mail) => Frame::text(json::encode(&mail.message())),
-            (Self::Borsh, mail) => Frame::binary(mail.borsh()),
-        }
+    /// Appends a frame with this message to `frames`. What the message takes in it, bytes.
+    pub(crate) fn encode(self, mail: &Mail, frames: &mut Vec<u8>) -> usize {
+        let start = frames.len();
+        let body = start.saturating_add(HEADER_BYTES);
+        frames.resize(body, 0);
+        let kind = match (self, mail) {
+            (Self::Json, Mail::Message(message)) => {
+                frames.extend_from_slice(json::encode(message).as_bytes());
+                Data::Text
+            }
+            (Self::Json, mail) => {
+                frames.extend_from_slice(json::encode(&mail.message()).as_bytes());
+                Data::Text
+            }
+            (Self::Borsh, mail) => {
+                mail.borsh(frames);
+                Data::Binary
+            }
+        };
+        let bytes = frames.len().saturating_sub(body);
+        // Nearly always as long as the room for it; else what follows is moved.
+        drop(frames.splice(start..body, header(kind, bytes)));
+        bytes
     }
 
     /// The message in a data frame. `None` for control frames.
@@ -59,6 +85,18 @@ impl Encoding {
             _ => None,
         }
     }
+}
+
+/// The header of a whole message of so many bytes.
+fn header(kind: Data, bytes: usize) -> impl Iterator<Item = u8> {
+    let header = FrameHeader {
+        opcode: OpCode::Data(kind),
+        ..FrameHeader::default()
+    };
+    let mut room = [0; FRAME_HEADER_BYTES_MAX];
+    // It fits, so that this cannot fail.
+    let _ = header.format(bytes as u64, &mut room.as_mut_slice());
+    room.into_iter().take(header.len(bytes as u64))
 }
 
 fn mismatch(expected: &str, got: &str) -> Unreadable {
@@ -78,6 +116,8 @@ fn borsh_request_id(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
+    use tokio_tungstenite::tungstenite::{WebSocket, protocol::Role};
 
     #[test]
     fn chooses_the_first_offer_it_speaks() {
@@ -89,6 +129,40 @@ mod tests {
         assert_eq!(choose(&["soap", "channelhub.v1+json"]), Some(Encoding::Json));
         assert_eq!(choose(&["channelhub.v2+json", "CHANNELHUB.V1+JSON", ""]), None);
         assert_eq!(choose(&[]), None);
+    }
+
+    /// Of all lengths at which the header changes, one after the other in one buffer.
+    #[test]
+    fn frames_are_read_as_they_were_written() {
+        let sent: Vec<Mail> = [0, 1, 90, 125, 126, 127, 300, 65_000, 65_535, 65_536, 70_000]
+            .into_iter()
+            .map(|length| {
+                Mail::Message(Message::Response {
+                    id: Some(7),
+                    result: Err(RpcError::because(ErrorCode::Internal, "x".repeat(length))),
+                })
+            })
+            .collect();
+        for encoding in [Encoding::Json, Encoding::Borsh] {
+            let mut frames = Vec::new();
+            let lengths: Vec<usize> = sent
+                .iter()
+                .map(|mail| encoding.encode(mail, &mut frames))
+                .collect();
+            let mut reader = WebSocket::from_raw_socket(Cursor::new(frames), Role::Client, None);
+            for (mail, length) in sent.iter().zip(lengths) {
+                let frame = reader.read().unwrap();
+                assert_eq!(frame.len(), length);
+                assert_eq!(encoding.decode(&frame).unwrap().unwrap(), mail.message());
+            }
+            assert!(reader.read().is_err(), "nothing is left");
+        }
+        for bytes in [0, 125, 126, 65_535, 65_536] {
+            let written: Vec<u8> = header(Data::Binary, bytes).collect();
+            let read = FrameHeader::parse(&mut Cursor::new(&written)).unwrap().unwrap();
+            assert_eq!(read.1, bytes as u64);
+            assert_eq!(read.0.len(read.1), written.len(), "no longer than need be");
+        }
     }
 
     #[test]

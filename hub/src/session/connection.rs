@@ -1,6 +1,7 @@
 //! One connection: the only owner of its socket, signers and outbox.
 
 use super::{
+    bells::{Bells, Ring},
     calls,
     codec::Encoding,
     gate::{Admission, Gate},
@@ -16,9 +17,15 @@ use crate::{
     now::Now,
     ops::Shutdown,
 };
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use protocol_spec::message::Message;
-use std::{pin::pin, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::atomic::AtomicU64,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
@@ -66,8 +73,7 @@ impl Counters {
 enum Happening {
     Frame(Option<Result<Frame, WsError>>),
     Batch(Option<Batch>),
-    Alarm,
-    Shutdown,
+    Ring(Ring),
 }
 
 /// A connection after its handshake.
@@ -94,10 +100,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         Self {
             shared,
             socket,
-            writer: Writer {
+            writer: Writer::new(
                 encoding,
-                deadline: Duration::from_secs(shared.limits.write_deadline_s.into()),
-            },
+                Duration::from_secs(shared.limits.write_deadline_s.into()),
+            ),
             state: State::new(SessionId(number), encoding, admission, now),
             started: now,
             alive: (0, now),
@@ -115,6 +121,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let Self {
             shared,
             socket,
+            writer,
             state,
             ..
         } = self;
@@ -125,7 +132,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
         // Off the engine's table first: nothing is queued for a connection that is hanging up.
         drop(state.registration);
-        outgoing::hang_up(socket, end).await;
+        outgoing::hang_up(socket, writer, end).await;
     }
 
     async fn serve(&mut self) -> End {
@@ -134,95 +141,129 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if let Err(end) = self.write_turn(None, Instant::now()).await {
             return end;
         }
-        let mut stopping = pin!(self.shared.shutdown.triggered());
-        let mut alarm = pin!(sleep_until(self.next_alarm(Instant::now())));
+        let shutdown = &self.shared.shutdown;
+        let alarm = pin!(sleep_until(self.next_alarm(Instant::now())));
+        let stopping = pin!(shutdown.triggered());
+        let mut bells = Bells::new(alarm, shutdown, stopping);
+        let mut quiet = false;
         loop {
             // Every turn serves input and output both, so the order here starves nobody.
-            let happening = tokio::select! {
-                biased;
-                frame = self.socket.next() => Happening::Frame(frame),
-                batch = receive(&mut self.state.inbox) => Happening::Batch(batch),
-                () = &mut alarm => Happening::Alarm,
-                () = &mut stopping, if self.drain_until.is_none() => Happening::Shutdown,
-            };
+            let happening = poll_fn(|cx| {
+                // The turn has just seen that there is no more of either, and this task is woken by both.
+                if !std::mem::take(&mut quiet)
+                    && let Poll::Ready(happening) = self.poll(cx)
+                {
+                    return Poll::Ready(happening);
+                }
+                bells.poll(cx).map(Happening::Ring)
+            });
+            let happening = happening.await;
             let now = Instant::now();
-            let rings = matches!(happening, Happening::Alarm | Happening::Shutdown);
-            if let Err(end) = self.turn(happening, now).await {
-                return end;
-            }
+            let rings = matches!(happening, Happening::Ring(_));
+            quiet = match self.turn(happening, now).await {
+                Ok(quiet) => quiet,
+                Err(end) => return end,
+            };
             if self.drain_until.is_some() && self.state.in_flight == 0 {
                 return End::Close(CloseCode::Away, "the hub is shutting down");
             }
             if rings {
-                alarm.as_mut().reset(self.next_alarm(now));
+                bells.set(self.next_alarm(now));
             }
         }
     }
 
-    /// One turn: all input that is there (up to a bound), then all output, then one flush.
-    async fn turn(&mut self, happening: Happening, now: Instant) -> Result<(), End> {
+    /// What has come. While nothing has, the task is woken by either.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
+        match self.socket.poll_next_unpin(cx) {
+            Poll::Ready(frame) => Poll::Ready(Happening::Frame(frame)),
+            Poll::Pending => self.poll_batch(cx).map(Happening::Batch),
+        }
+    }
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        match &mut self.state.inbox {
+            Some(inbox) => inbox.poll_recv(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// One turn: all input that is there (up to a bound), then all output, then one flush. True when there is no more of
+    /// either, this task is woken by both, and it was not given up in between.
+    async fn turn(&mut self, happening: Happening, now: Instant) -> Result<bool, End> {
         match happening {
             Happening::Frame(frame) => {
-                let read = self.read_turn(frame, now);
+                let read = self.read_turn(frame, now).await;
+                if let Err(end @ (End::Gone | End::Closed)) = read {
+                    return Err(end);
+                }
                 let written = self.write_turn(None, now).await;
                 let more = read?;
-                written?;
+                let quiet = written?;
                 if more {
                     // What was read ahead takes nothing of the time that the runtime gives a task.
                     tokio::task::yield_now().await;
                 }
-                Ok(())
+                Ok(quiet && !more)
             }
             Happening::Batch(Some(batch)) => self.write_turn(Some(batch), now).await,
             Happening::Batch(None) => Err(TOO_SLOW),
-            Happening::Alarm => self.on_alarm(now).await,
-            Happening::Shutdown => {
+            Happening::Ring(Ring::Alarm) => self.on_alarm(now).await.map(|()| false),
+            Happening::Ring(Ring::Shutdown) => {
                 self.state.draining = true;
                 self.drain_until = now.checked_add(limits::DRAIN_DEADLINE);
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    /// True when there may be more.
-    fn read_turn(&mut self, first: Option<Result<Frame, WsError>>, now: Instant) -> Result<bool, End> {
+    /// True when there may be more; else this task is woken when more comes.
+    async fn read_turn(&mut self, first: Option<Result<Frame, WsError>>, now: Instant) -> Result<bool, End> {
         let mut item = first;
         let mut left = limits::MESSAGES_PER_TURN;
         loop {
             let frame = item.ok_or(End::Gone)?.map_err(|error| End::from(&error))?;
             self.socket.get_mut().inner_mut().message_done();
+            self.writer.pong_due |= frame.is_ping();
             self.state.on_frame(self.shared, &frame, now)?;
             left = left.saturating_sub(1);
             if left == 0 {
                 return Ok(true);
             }
-            match self.socket.next().now_or_never() {
-                Some(next) => item = next,
-                None => return Ok(false),
+            match look(|cx| self.socket.poll_next_unpin(cx)).await {
+                Poll::Ready(next) => item = next,
+                Poll::Pending => return Ok(false),
             }
         }
     }
 
-    async fn write_turn(&mut self, first: Option<Batch>, now: Instant) -> Result<(), End> {
+    /// True when there is no more, this task is woken when there is, and nobody was waited for.
+    async fn write_turn(&mut self, first: Option<Batch>, mut now: Instant) -> Result<bool, End> {
         let mut judged = Ok(());
+        let mut waited = false;
         for message in std::mem::take(&mut self.state.replies) {
             self.shared
                 .counters
                 .errors
                 .increment(u64::from(is_error(&message)));
-            self.feed(&Mail::Message(message)).await?;
+            if self.feed(&Mail::Message(message)).await? {
+                (waited, now) = (true, Instant::now());
+            }
         }
-        let mut next = first.or_else(|| self.try_receive());
+        let mut next = match first {
+            Some(batch) => Poll::Ready(Some(batch)),
+            None => look(|cx| self.poll_batch(cx)).await,
+        };
         let mut left = limits::BATCHES_PER_TURN;
-        while let Some(batch) = next {
-            // In the outbox; then only while it is fed.
-            let mut waited = true;
+        while let Poll::Ready(Some(batch)) = next {
             for mail in &*batch {
                 // Its receipts and vouchers keep more in memory than themselves.
-                if waited && batch.age() > limits::OUTBOX_AGE_MAX {
+                if batch.age(now) > limits::OUTBOX_AGE_MAX {
                     return Err(TOO_SLOW);
                 }
-                waited = self.feed(mail).await?;
+                if self.feed(mail).await? {
+                    (waited, now) = (true, Instant::now());
+                }
                 self.state.in_flight = self.state.in_flight.saturating_sub(u32::from(mail.is_answer()));
                 if let Mail::Message(message) = mail {
                     self.state.signers.learn(message);
@@ -230,7 +271,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 }
             }
             left = left.saturating_sub(1);
-            next = if left == 0 { None } else { self.try_receive() };
+            next = match left {
+                0 => Poll::Ready(None), // there may be more
+                _ => look(|cx| self.poll_batch(cx)).await,
+            };
         }
         if judged.is_err() {
             // Why it ends.
@@ -238,8 +282,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 self.feed(&Mail::Message(message)).await?;
             }
         }
-        self.writer.flush(&mut self.socket).await?;
-        judged
+        waited |= self.writer.flush(&mut self.socket).await?;
+        judged.map(|()| next.is_pending() && !waited)
     }
 
     /// True when it waited for the reader.
@@ -250,10 +294,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
         self.shared.counters.sent.increment(1);
         self.writer.feed(&mut self.socket, mail).await
-    }
-
-    fn try_receive(&mut self) -> Option<Batch> {
-        self.state.inbox.as_mut()?.try_recv()
     }
 
     async fn on_alarm(&mut self, now: Instant) -> Result<(), End> {
@@ -298,9 +338,7 @@ fn is_error(message: &Message) -> bool {
     matches!(message, Message::Response { result: Err(_), .. })
 }
 
-async fn receive(inbox: &mut Option<Inbox>) -> Option<Batch> {
-    match inbox {
-        Some(inbox) => inbox.recv().await,
-        None => std::future::pending().await,
-    }
+/// Polls once, in the name of this task: what is not there yet wakes it.
+async fn look<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(poll(cx))).await
 }

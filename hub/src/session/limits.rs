@@ -22,7 +22,8 @@ pub const LOGIN_FAILURES_MAX: u32 = 3;
 /// Signers of one connection: a gateway with a key for each channel needs thousands; one costs about 250 bytes
 /// here, so that a connection full of them holds 1 MB, less than an outbox that nobody reads.
 pub const SIGNERS_MAX: usize = 4_096;
-/// Channels of which a connection remembers the signer, about 80 bytes each. Only channels that the hub knows are.
+/// Channels of which a connection remembers the signer, about 80 bytes each: so many that it registered or resumed, and as
+/// many that answers to logins listed. Only channels that the hub knows are.
 pub const CHANNELS_KNOWN_MAX: usize = 4 * SIGNERS_MAX;
 /// Failed logins per second over all connections; beyond it, addresses that failed lately are turned away unchecked.
 pub const LOGIN_FAILURES_PER_S: u32 = 200;

@@ -10,6 +10,7 @@
 //!                                                  +---- outbox (bounded batches) <---- engine
 //! ```
 
+mod bells;
 mod bucket;
 mod calls;
 mod codec;
@@ -29,6 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use gate::Origin;
 pub use limits::SessionLimits;
 pub use listener::Listener;
 pub use login::login_digest;

@@ -15,8 +15,11 @@ pub(crate) struct Signers {
     keys: Vec<Arc<Signer>>,
     /// Places in `keys`; empty while there is one.
     places: HashMap<Address, usize>,
-    /// Places in `keys` of the channels' signers, as the ledger's answers told them.
-    channels: HashMap<ChannelId, usize>,
+    /// The keys of the channels' signers, as the ledger's answers to what they asked for told them.
+    channels: HashMap<ChannelId, Arc<Signer>>,
+    /// The same, as answers to logins listed them. Anybody may open channels for a signer, so these are counted apart: they
+    /// take no place from a channel that is registered here.
+    listed: HashMap<ChannelId, Arc<Signer>>,
 }
 
 impl Signers {
@@ -71,8 +74,7 @@ impl Signers {
                     RpcError::because(ErrorCode::NotYourChannel, text)
                 }),
                 Named::Channel(id) => {
-                    let place = self.channels.get(&id);
-                    let key = place.and_then(|place| self.keys.get(*place)).cloned();
+                    let key = self.channels.get(&id).or_else(|| self.listed.get(&id)).cloned();
                     key.ok_or_else(|| self.unknown())
                 }
             },
@@ -98,7 +100,7 @@ impl Signers {
             return;
         };
         match reply.as_ref() {
-            Reply::Login(LoginReply { channels }) => channels.iter().for_each(|info| self.note(info)),
+            Reply::Login(LoginReply { channels }) => channels.iter().for_each(|info| self.list(info)),
             Reply::Channel(info) => self.note(info),
             Reply::Resume(reply) => self.note(&reply.channel),
             _ => {}
@@ -106,11 +108,21 @@ impl Signers {
     }
 
     fn note(&mut self, info: &ChannelInfo) {
-        let Some(place) = self.place(&info.config.client_signer) else {
+        let Some(key) = self.get(&info.config.client_signer) else {
             return;
         };
         if self.channels.len() < limits::CHANNELS_KNOWN_MAX {
-            self.channels.insert(info.channel_id, place);
+            self.channels.insert(info.channel_id, key);
+            self.listed.remove(&info.channel_id);
+        }
+    }
+
+    fn list(&mut self, info: &ChannelInfo) {
+        let Some(key) = self.get(&info.config.client_signer) else {
+            return;
+        };
+        if self.listed.len() < limits::CHANNELS_KNOWN_MAX && !self.channels.contains_key(&info.channel_id) {
+            self.listed.insert(info.channel_id, key);
         }
     }
 

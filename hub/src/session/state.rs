@@ -100,7 +100,7 @@ impl State {
     pub(crate) fn on_frame(&mut self, shared: &Shared, frame: &Frame, now: Instant) -> Result<(), End> {
         let Some(decoded) = self.encoding.decode(frame) else {
             return match frame {
-                Frame::Close(_) => Ok(()), // tungstenite answers it and ends the stream
+                Frame::Close(_) => Err(End::Closed),
                 _ => self.controls.take(now).or_else(|_| self.strike(1, now)),
             };
         };

@@ -221,6 +221,33 @@ fn a_call_is_verified_against_the_key_of_its_channels_signer() {
     assert!(foreign.is(ErrorCode::NotYourChannel), "{foreign}");
 }
 
+/// F6: strangers open channels for the signers of a gateway, as many as it has places for.
+#[test]
+fn channels_that_strangers_opened_take_no_place_from_one_that_is_registered() {
+    let mut desk = Desk::open();
+    let [first, second] = [1, 2].map(key);
+    desk.log_in(&first).unwrap();
+    desk.log_in(&second).unwrap();
+    let strange = |number: usize| {
+        let mut id = [0xee; 32];
+        id[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        ChannelInfo {
+            channel_id: ChannelId(id),
+            ..channel(&first)
+        }
+    };
+    desk.tell((0..limits::CHANNELS_KNOWN_MAX).map(strange).collect());
+    let own = channel(&second);
+    desk.tell(vec![own.clone()]);
+    let error = desk.whose(own.channel_id).unwrap_err();
+    assert!(error.message.contains("register it"), "{error}");
+    desk.state.signers.learn(&Message::Response {
+        id: Some(1),
+        result: Ok(Box::new(Reply::Channel(Box::new(own.clone())))),
+    });
+    assert_eq!(desk.whose(own.channel_id), Ok(second.address()));
+}
+
 #[test]
 fn an_expired_challenge_is_replaced_and_costs_a_logged_in_connection_nothing() {
     let mut desk = Desk::open();

@@ -289,7 +289,8 @@ pub struct WatchArgs {
     /// Take packages by POST /packages, too. There is no login: what is taken is countersigned by its side's signer for
     /// this key, of a channel that is open or disputed at an adjudicator that is believed (see --adjudicator), and newer
     /// than what is held of that side. Anybody who opens a channel has it guarded at the expense of this key, up to
-    /// --max-gas-per-channel. Of more than 64 connections at once the oldest ends. Loopback, or behind a proxy with TLS.
+    /// --max-gas-per-channel. Of more than 64 connections at once one ends, of the address that has most. Loopback, or
+    /// behind a proxy with TLS.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "once")]
     pub listen: Option<std::net::SocketAddr>,
     /// Seconds between two looks. Far below the shortest challenge period.

@@ -86,8 +86,11 @@ impl CheckedEvidence {
         let sent = checker.direction("sent", &evidence.sent, own, mine == Side::Hub)?;
         check_ack("received", &received, &sent)?;
         check_ack("sent", &sent, &received)?;
-        // Nobody signs what the file says of itself; its own list may say otherwise.
-        evidence.never_locked &= sent.locks.is_empty() && sent.opening.is_none();
+        // Nobody signs what the file says of itself; its own voucher may say otherwise, with or without the list.
+        let committed = sent.voucher.as_ref().map(|voucher| voucher.voucher().locks);
+        evidence.never_locked &= sent.locks.is_empty()
+            && sent.opening.is_none()
+            && committed.is_none_or(|locks| locks == Digest::ZERO);
         Ok(Self {
             id: checker.id,
             domain,

@@ -2,7 +2,7 @@
 
 use super::{
     Intent, Settle, SettleError, Verb,
-    outlook::{Outcome, better_unshown, loses, offer, unanswered},
+    outlook::{Outcome, better_unshown, first_expiry, last_moment, loses, offer, offer_locks, unanswered},
     send::Cost,
     status::Status,
     view::{Phase, View},
@@ -125,21 +125,23 @@ impl Stepper<'_> {
         let period = evidence.raw().config.challenge_period_s;
         let window_end = now.after(period);
         let unshown = better_unshown(self.view, evidence);
-        let (text, after) = match unshown {
+        let (text, after, until) = match unshown {
             true => (
                 "start a dispute and show nothing (`dispute --without-evidence`): the evidence would lower what you get",
                 self.view.adjudication.clone(),
+                None,
             ),
-            false => (
-                "start a dispute and show the evidence",
-                offer(self.view, evidence, true).after,
-            ),
+            false => {
+                let offer = offer(self.view, evidence, true);
+                let until = first_expiry(self.view, evidence, &offer);
+                ("start a dispute and show the evidence", offer.after, until)
+            }
         };
         let dispute = Step {
             name: "dispute",
             text: text.to_owned(),
             from: now,
-            until: self.first_expiry(),
+            until,
             price: self.price_of(Verb::Dispute, unshown).await?,
         };
         let answer = Step {
@@ -165,7 +167,8 @@ impl Stepper<'_> {
         let now = self.view.head.time;
         let mut steps = Vec::new();
         let evidence = self.settle.evidence();
-        if now < window_end && loses(self.view, evidence, &offer(self.view, evidence, false)) {
+        let offer = offer(self.view, evidence, false);
+        if now < window_end && loses(self.view, evidence, &offer) {
             steps.push(Step {
                 name: "wait",
                 text: "show nothing: the evidence would lower what you get".to_owned(),
@@ -178,15 +181,16 @@ impl Stepper<'_> {
                 name: "submit",
                 text: "show the evidence, and resolve locks with known witnesses".to_owned(),
                 from: now,
-                until: Some(self.first_expiry().unwrap_or(window_end).min(window_end)),
+                until: Some(last_moment(self.view, evidence, &offer, window_end)),
                 price: self.price(Verb::Submit).await?,
             });
         } else if now < final_at {
+            let offer = offer_locks(self.view, evidence);
             steps.push(Step {
                 name: "resolve",
                 text: "resolve locks with known witnesses; vouchers are no longer taken".to_owned(),
                 from: now,
-                until: Some(self.first_expiry().unwrap_or(final_at).min(final_at)),
+                until: Some(last_moment(self.view, evidence, &offer, final_at)),
                 price: self.price(Verb::Resolve).await?,
             });
         }
@@ -237,19 +241,6 @@ impl Stepper<'_> {
             Err(SettleError::Unreachable(text)) => Err(SettleError::Unreachable(text)),
             Err(error) => Ok(Price::Refused(error)),
         }
-    }
-
-    /// The first lock with a known witness that expires.
-    fn first_expiry(&self) -> Option<UnixSeconds> {
-        let received = self.settle.evidence().received();
-        let known = received
-            .locks
-            .iter()
-            .filter(|lock| received.witnesses.contains_key(&lock.id) && self.view.shows(lock.id));
-        known
-            .map(|lock| lock.expiry)
-            .filter(|expiry| *expiry > self.view.head.time)
-            .min()
     }
 }
 

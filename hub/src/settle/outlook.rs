@@ -202,7 +202,7 @@ pub(super) fn better_unshown(view: &View, evidence: &CheckedEvidence) -> bool {
     loses(view, evidence, &offer(view, evidence, true))
 }
 
-/// Until when `offer` can be shown whole: `until`, or the earliest expiry among the locks that it resolves for the first time.
+/// Until when `offer` can be shown whole: `until`, or [`first_expiry`].
 #[must_use]
 pub(super) fn last_moment(
     view: &View,
@@ -210,12 +210,18 @@ pub(super) fn last_moment(
     offer: &Offer,
     until: UnixSeconds,
 ) -> UnixSeconds {
+    first_expiry(view, evidence, offer).map_or(until, |first| first.min(until))
+}
+
+/// The earliest expiry among the locks that `offer` resolves for the first time: what is marked counts later, too (R17).
+#[must_use]
+pub(super) fn first_expiry(view: &View, evidence: &CheckedEvidence, offer: &Offer) -> Option<UnixSeconds> {
     let payer = evidence.side().other();
     let first = evidence.received().locks.iter().filter(|lock| {
         let mark = (payer, lock.leaf());
         offer.unlocks.contains(&lock.id) && !view.adjudication.marks.contains_key(&mark)
     });
-    first.map(|lock| lock.expiry).fold(until, UnixSeconds::min)
+    first.map(|lock| lock.expiry).min()
 }
 
 /// True when showing the evidence makes this side's share smaller and protects it from nothing.

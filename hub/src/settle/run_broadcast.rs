@@ -158,21 +158,22 @@ impl Run<'_> {
             (Some(one), _) if self.args.nonce == Some(one.entry.nonce.0) => looked,
             // A gap: what is pending waits for it, whatever its fees.
             (Some(one), _) if self.args.nonce.is_some_and(|nonce| nonce < one.entry.nonce.0) => looked,
-            (Some(one), _) if node.next_nonce(self.sender).await? < one.entry.nonce.0 => {
-                return Err(SettleError::NotIncluded(format!(
-                    "{}, and waits for an earlier one that nothing has: run this with --nonce {}, or anything else of this sender",
-                    one.text(),
-                    node.next_nonce(self.sender).await?
-                )));
-            }
-            (Some(one), None) => {
-                return Err(SettleError::NotIncluded(format!(
-                    "{}: add --wait, or replace it with --nonce {} and higher fees",
-                    one.text(),
-                    one.entry.nonce
-                )));
-            }
-            (Some(one), Some(confirmations)) => {
+            (Some(one), wait) => {
+                let next = node.next_nonce(self.sender).await?;
+                if next < one.entry.nonce.0 {
+                    return Err(SettleError::NotIncluded(format!(
+                        "{}, and waits for an earlier one that nobody has: run this with --nonce {next}, or send anything \
+                         else of this sender with it",
+                        one.text()
+                    )));
+                }
+                let Some(confirmations) = wait else {
+                    return Err(SettleError::NotIncluded(format!(
+                        "{}: add --wait, or replace it with --nonce {} and higher fees",
+                        one.text(),
+                        one.entry.nonce
+                    )));
+                };
                 say(&format!("{}; waiting", one.text()));
                 let mut teller = Teller::new(self.format).about(one.entry.hash);
                 let mut tell = |progress| teller.tell(progress);

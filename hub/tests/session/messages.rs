@@ -1,7 +1,7 @@
 //! What survives and what ends a connection (attacks A19, B2, B7).
 
 use crate::world::{Client, Heard, World};
-use futures::SinkExt;
+use futures::{SinkExt, StreamExt};
 use hub::session::Settings;
 use protocol_spec::{
     ChannelId,
@@ -10,9 +10,12 @@ use protocol_spec::{
 };
 use tokio_tungstenite::tungstenite::{
     Message as Frame,
-    protocol::frame::{
-        Frame as RawFrame,
-        coding::{Data, OpCode},
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame as RawFrame,
+            coding::{CloseCode, Data, OpCode},
+        },
     },
 };
 
@@ -124,6 +127,23 @@ async fn text_that_is_not_utf8_is_closed_with_1007() {
     let frame = RawFrame::message(vec![0xff, 0xfe], OpCode::Data(Data::Text), true);
     client.socket.send(Frame::Frame(frame)).await.unwrap();
     assert_eq!(client.closed().await, 1007);
+}
+
+/// What was asked before may be answered; after the close frame there is nothing.
+#[tokio::test]
+async fn a_close_frame_is_answered_and_nothing_follows() {
+    let world = World::new().await;
+    let mut client = world.connect().await;
+    for _ in 0..30 {
+        client.socket.feed(Frame::text(PING)).await.unwrap();
+    }
+    let close = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "enough".into(),
+    };
+    client.socket.close(Some(close)).await.unwrap();
+    assert_eq!(client.closed().await, 1000);
+    assert!(client.socket.next().await.is_none());
 }
 
 async fn fragments(client: &mut Client, parts: &[&str]) {

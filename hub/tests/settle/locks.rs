@@ -50,6 +50,28 @@ async fn the_time_that_is_named_is_that_of_the_first_lock_that_expires() {
     assert!(next.contains(&expiry.to_string()), "{next}");
 }
 
+/// What was counted already has no time left to be named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_names_no_time_of_a_lock_that_is_counted_already() {
+    let Some(world) = World::on_anvil().await else {
+        return;
+    };
+    let p = &world.parties;
+    let now = world.now().await;
+    let (first, second) = (now + PERIOD_S / 3, now + PERIOD_S / 2);
+    let locks = vec![lock(1, 20, first), lock(2, 30, second)];
+    let knowing = |known: &[u64]| {
+        let received = locked(p, locks.clone(), known);
+        world.file(&p.evidence(Side::Client, received, DirectionEvidence::default()))
+    };
+    world.send_as(CLIENT, "dispute", &knowing(&[1]), &[]).exits(0);
+    let file = knowing(&[1, 2]);
+    let plan = world.settle("plan", &file, &["--json"]).exits(0).json();
+    assert_eq!(plan["steps"][0]["step"], "submit", "{plan:#}");
+    let before = &plan["steps"][0]["before"]["chain_time"];
+    assert_eq!(*before, second.to_string(), "{plan:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn known_locks_are_resolved_and_counted_to_the_unit() {
     let Some(world) = World::on_anvil().await else {

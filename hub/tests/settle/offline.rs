@@ -5,7 +5,7 @@ use crate::{
     vouchers::{HUB_SIGNER, Parties, STRANGER, key, lock, opening, preimage},
 };
 use alloy::primitives::Address;
-use hub::settle::ReceiptFile;
+use hub::settle::{CheckedEvidence, ReceiptFile};
 use protocol_spec::{Digest, DirectionEvidence, Evidence, Receipt, Seq, Side, VoucherSignature};
 use serde_json::Value;
 
@@ -98,6 +98,23 @@ fn evidence_with_any_field_changed_is_refused() {
         );
         assert_eq!(output.json()["error"]["kind"], "refused");
     }
+}
+
+/// Nobody signs `never_locked`, but the voucher's commitment is signed, listed or not.
+#[test]
+fn a_sent_voucher_with_locks_that_are_not_listed_tells_that_some_were_made() {
+    let p = parties();
+    let with = |locks: Digest| {
+        let sent = DirectionEvidence {
+            voucher: Some(p.direct(Side::Client, p.voucher((4, 100), (0, 0), locks))),
+            ..DirectionEvidence::default()
+        };
+        let evidence = p.evidence(Side::Client, DirectionEvidence::default(), sent);
+        assert!(evidence.never_locked);
+        CheckedEvidence::check(evidence).unwrap().raw().never_locked
+    };
+    assert!(with(Digest::ZERO));
+    assert!(!with(opening(&[lock(1, 20, 2_000_000_000)]).commitment()));
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(crate) fn policy() -> Policy {
             locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
             capacity: Default::default(),
+            send_min: Amount::ZERO,
         }],
     }
 }

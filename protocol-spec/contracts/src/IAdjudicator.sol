@@ -415,7 +415,8 @@ interface IAdjudicator {
     function withdrawVault(address token, uint256 amount, address to) external;
 
     /// Moves amounts from the hub's vault into open channels. Sender: the hub, no signer of it: the vault is all channels', and a
-    /// channel's signer is whoever opened it says. A channel that is not open is skipped.
+    /// channel's signer is whoever opened it says. A channel that is not open is skipped, and so is one whose total would become
+    /// too large: anybody can deposit into it.
     function reserve(HubSide calldata side, ClientReserve[] calldata items) external;
 
     // ------------------------------------------------------------------ evidence

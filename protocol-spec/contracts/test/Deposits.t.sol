@@ -292,8 +292,8 @@ contract DepositsTest is Base {
         adj.reserve(_side(), items);
     }
 
-    /// One more unit would run over into the next field.
-    function test_reserve_revertsIfTotalTooLarge() public {
+    /// One more unit would run over into the next field. Whoever deposits into one channel takes no other's reserve away.
+    function test_reserve_skipsIfTotalTooLarge() public {
         _open();
         uint128 limit = type(uint88).max;
         token.mint(hub, limit);
@@ -301,9 +301,20 @@ contract DepositsTest is Base {
         _reserve(limit - 2000);
         ChannelState memory before = _state();
         assertEq(before.total, limit);
-        _fails(IAdjudicator.TotalTooLarge.selector, uint256(limit) + 1, limit);
-        _reserve(1);
-        assertEq(abi.encode(_state()), abi.encode(before));
+        ClientReserve[] memory items = new ClientReserve[](2);
+        items[0] = ClientReserve(config.client, config.clientSigner, config.salt, 1);
+        config.salt = bytes32(uint256(77));
+        bytes32 other = adj.channelIdOf(config);
+        vm.prank(alice);
+        adj.open(config, 5);
+        items[1] = ClientReserve(config.client, config.clientSigner, config.salt, 9);
+        vm.expectEmit(address(adj));
+        emit IAdjudicator.Skipped(id, IAdjudicator.TotalTooLarge.selector);
+        vm.prank(hub);
+        adj.reserve(_side(), items);
+        assertEq(abi.encode(_state()), abi.encode(before), "nothing of the vault is lost in it");
+        assertEq(adj.channel(other).total, 14);
+        assertEq(adj.vault(address(token), hub), 2000 - 9);
     }
 
     function test_reserve_revertsIfNotTheHub() public {

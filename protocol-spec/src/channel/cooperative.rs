@@ -52,10 +52,20 @@ impl Channel {
         Ok(())
     }
 
-    /// R13, first sentence: own (seq, paid) is one of our vouchers, the other's is what we last accepted.
+    /// R13, first sentences: own (seq, paid) is one of our vouchers, the other's is what we last accepted. Mined, the message
+    /// raises the floors as that voucher would: an own seq below what it acknowledges would hide the acknowledgement from the
+    /// chain, and with an older own voucher a lock could be collected that was given up (R10).
     fn check_withdraw_floors(&self, withdraw: &Withdraw) -> Result<(), Reject> {
         let ((own_seq, own_paid), (other_seq, other_paid)) = self.withdraw_floors(withdraw);
         let mismatch = |field, expected, got| Err(Reject::WithdrawMismatch { field, expected, got });
+        let acknowledged = self.incoming.ack_seq;
+        if own_seq < acknowledged {
+            return Err(Reject::WithdrawStale {
+                payer: self.me,
+                acknowledged,
+                got: own_seq,
+            });
+        }
         let expected = self.outgoing.paid_at(own_seq)?;
         match () {
             () if own_paid != expected => mismatch("own paid", expected, own_paid),
@@ -92,8 +102,7 @@ impl Channel {
         let (income, spent) = if withdraw.side == self.me {
             let half = &self.outgoing.half;
             let income = half.ack_paid.max(other_paid);
-            let accepted = own_seq.max(self.incoming.ack_seq);
-            let promised = self.outgoing.promised_since(own_seq, accepted, income)?;
+            let promised = self.outgoing.promised_since(own_seq, income)?;
             (income, half.paid.plus(self.outgoing.live_total()?)?.max(promised))
         } else {
             let half = &self.incoming;

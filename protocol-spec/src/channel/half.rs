@@ -336,18 +336,14 @@ impl Outgoing {
         });
     }
 
-    /// The most that an own voucher from `seq` on promises: paid and locked. At least the newest's. One after `accepted`
-    /// may still have to be accepted (R4): what it does not acknowledge of `income` is as good as spent. R13.
-    pub(super) fn promised_since(&self, seq: Seq, accepted: Seq, income: Amount) -> Result<Amount, Reject> {
+    /// The most that an own voucher from `seq` on promises: paid and locked. At least the newest's. One after `seq` may still
+    /// have to be accepted (R4): what it does not acknowledge of `income` is as good as spent. R13.
+    pub(super) fn promised_since(&self, seq: Seq, income: Amount) -> Result<Amount, Reject> {
         let newest = self.half.paid.plus(self.half.locks.total())?;
         let since = self.sent.iter().filter(|sent| sent.seq >= seq);
         since
             .map(|sent| {
-                let counted = if sent.seq > accepted {
-                    sent.ack_paid
-                } else {
-                    income
-                };
+                let counted = if sent.seq > seq { sent.ack_paid } else { income };
                 sent.paid
                     .plus(sent.locked)?
                     .plus(income.saturating_minus(counted))

@@ -11,21 +11,30 @@ pub fn encode(message: &Message) -> Vec<u8> {
     borsh::to_vec(message).unwrap_or_default()
 }
 
-/// Encodes a voucher of the hub from parts that it shares with other messages: what [`encode`] makes of the notification.
+/// Appends to `bytes` what [`encode`] makes of a message.
+pub fn encode_into(bytes: &mut Vec<u8>, message: &Message) {
+    let before = bytes.len();
+    if message.serialize(bytes).is_err() {
+        bytes.truncate(before);
+    }
+}
+
+/// Appends to `bytes` a voucher of the hub, encoded from parts that it shares with other messages: what [`encode`] makes of the
+/// notification.
 /// `siblings`: the proof that leads to the root that `signature` is over; none when it is over the voucher's digest.
-#[must_use]
 pub fn encode_voucher<'a>(
+    bytes: &mut Vec<u8>,
     voucher: &Voucher,
     signature: &Signature,
     siblings: impl Iterator<Item = &'a Digest> + Clone,
     ops: &[Op],
-) -> Vec<u8> {
+) {
     let count = siblings.clone().count();
     let room = size_of::<Voucher>()
         .saturating_add(size_of::<Signature>())
         .saturating_add(count.saturating_mul(size_of::<Digest>()))
         .saturating_add(size_of_val(ops));
-    let mut bytes = Vec::with_capacity(room.saturating_add(16));
+    bytes.reserve(room.saturating_add(16));
     let write = |bytes: &mut Vec<u8>| -> std::io::Result<()> {
         // A notification; of a voucher.
         [2_u8, 1].serialize(bytes)?;
@@ -39,8 +48,7 @@ pub fn encode_voucher<'a>(
         ops.serialize(bytes)
     };
     // Writing to a Vec cannot fail.
-    let _ = write(&mut bytes);
-    bytes
+    let _ = write(bytes);
 }
 
 /// Decodes exactly one message. Errors: `MessageTooLarge`, `ParseError`.

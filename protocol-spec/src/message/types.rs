@@ -215,7 +215,8 @@ wire! {
     pub struct RegisterCall {
         /// The channel's facts.
         pub config: Config,
-        /// By `client` over `Register`; without it the channel is reachable by id only.
+        /// By `client` over `Register`; without it, or when a channel that was opened later is where payments to the account
+        /// arrive, this one is reachable by id only.
         pub owner_signature: Option<Signature>,
     }
 
@@ -233,7 +234,8 @@ wire! {
         pub config: Config,
         /// `unconfirmed`, `open`, `closing`, `disputed` or `closed`.
         pub phase: String,
-        /// True when payments to the client's account arrive here.
+        /// True when payments to the client's account arrive here. False also after a `register` with the owner's signature
+        /// when they arrive in a channel that was opened later and is not closed.
         pub routed: bool,
         /// True when no new locks go on from or to here: the hub's side came back from an old backup (A10). What is locked
         /// all the same comes back, at its expiry at the latest.
@@ -462,10 +464,13 @@ wire! {
         pub signature: Signature,
     }
 
-    /// The hub's signature over what the client signed. The hub also sends the transaction.
+    /// The hub's signature over what the client signed: whoever has both may send it to the adjudicator until its deadline.
     pub struct Countersigned {
         /// Direct, by the hub's signer.
         pub signature: Signature,
+        /// True: the hub sends it, a withdrawal when gas costs no more than it lets itself be cost. False: the withdrawal is too
+        /// small for the hub to pay the gas, and only the client sends it.
+        pub hub_sends: bool,
     }
 }
 

@@ -325,6 +325,11 @@ fn an_error_carries_what_was_expected_and_what_came() {
             available: amount.0,
             got: amount.1,
         },
+        Reject::WithdrawStale {
+            payer: side,
+            acknowledged: seq.0,
+            got: seq.1,
+        },
         Reject::DisputeNoMismatch {
             expected: seq.0,
             got: seq.1,
@@ -372,10 +377,25 @@ fn a_voucher_encoded_from_its_parts_is_the_message() {
                 proof: proof.clone(),
             },
         };
-        let parts = binary::encode_voucher(&voucher.voucher, &root_signature, proof.iter(), &sent.ops);
+        let mut parts = b"before".to_vec();
+        binary::encode_voucher(
+            &mut parts,
+            &voucher.voucher,
+            &root_signature,
+            proof.iter(),
+            &sent.ops,
+        );
         let ops = sent.ops.clone();
         let whole = Message::Notification(Box::new(Notification::Voucher(Frame { voucher, ops })));
-        assert_eq!(parts, binary::encode(&whole), "{count} siblings");
+        let encoded = binary::encode(&whole);
+        assert_eq!(
+            parts,
+            [b"before", encoded.as_slice()].concat(),
+            "{count} siblings"
+        );
+        parts.truncate(6);
+        binary::encode_into(&mut parts, &whole);
+        assert_eq!(parts, [b"before", encoded.as_slice()].concat());
     }
 }
 

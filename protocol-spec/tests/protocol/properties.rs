@@ -3,7 +3,7 @@
 use crate::common::*;
 use Side::{Client, Hub};
 use proptest::prelude::*;
-use protocol_spec::{Amount, Channel, Op, Side, UnixSeconds, channel::Accepted};
+use protocol_spec::{Amount, Channel, Op, Side, UnixSeconds, Withdraw, channel::Accepted};
 use std::collections::VecDeque;
 
 #[derive(Clone, Debug)]
@@ -210,10 +210,28 @@ impl Run {
         if self.w.of(side).sign_withdraw(&message, clock).is_err() {
             return;
         }
+        self.check_older(side.other(), &message);
         let co_signed = self.w.of(side.other()).sign_withdraw(&message, clock);
         assert!(co_signed.is_ok(), "{co_signed:?}");
         for both in [Client, Hub] {
             self.w.of(both).withdraw_confirmed(side, message.total);
+        }
+    }
+
+    /// R13: of its own vouchers `by` refuses those for their age that are older than the last acknowledged one, and no others.
+    fn check_older(&mut self, by: Side, message: &Withdraw) {
+        let clock = self.w.clock;
+        let channel = self.w.of(by).clone();
+        for (_, sent) in self.log.iter().filter(|(from, _)| *from == by) {
+            let (voucher, mut older) = (sent.verified.voucher(), message.clone());
+            let (seq, paid) = match by {
+                Client => (&mut older.client_seq, &mut older.client_paid),
+                Hub => (&mut older.hub_seq, &mut older.hub_paid),
+            };
+            (*seq, *paid) = (voucher.seq, voucher.paid);
+            let refused = channel.clone().sign_withdraw(&older, clock).err();
+            let is_stale = refused.is_some_and(|reject| reject.name() == "WithdrawStale");
+            assert_eq!(is_stale, voucher.seq < channel.received().ack_seq, "{older:?}");
         }
     }
 

@@ -144,6 +144,61 @@ fn r13_rejects_facts_that_are_not_ours() {
     }
 }
 
+/// Mined, the message tells the chain the client's newest number, which is all that the hub could show. With an older number of
+/// the hub's the acknowledgement in it would stay unknown, and the client could collect a lock that it gave up by the hub's
+/// first voucher (R10).
+#[test]
+fn r13_boundary_the_oldest_own_voucher_that_is_named_is_the_acknowledged_one() {
+    let mut w = World::new();
+    w.send(Hub, &[credit(1, 50), add(lock(1, 100, START + 5000))]);
+    w.client.consent(1).unwrap();
+    w.hub.consented(1).unwrap();
+    w.send(Hub, &[drop_lock(1)]);
+    w.send(Client, &[]);
+    w.send(Hub, &[credit(2, 7)]);
+    assert!(!w.hub.is_live(1), "the hub relies on the acknowledgement");
+    for (seq, paid, is_old) in [(0, 0, true), (1, 50, true), (2, 50, false), (3, 57, false)] {
+        for side in [Client, Hub] {
+            let mut w = w.clone();
+            let mut message = plan(&w, side, 100);
+            (message.hub_seq, message.hub_paid) = (Seq(seq), Amount(paid));
+            let refused = is_old.then_some(Reject::WithdrawStale {
+                payer: Hub,
+                acknowledged: Seq(2),
+                got: Seq(seq),
+            });
+            assert_eq!(sign(&mut w, Hub, &message).err(), refused, "{side:?} {seq}");
+        }
+    }
+}
+
+/// Whoever proposes it keeps the rule as well. To the co-signer it is another voucher than the one that it accepted last.
+#[test]
+fn r13_rejects_proposing_an_own_voucher_older_than_the_acknowledged_one() {
+    let mut w = World::new();
+    w.send(Client, &[pay(1, 300, 0)]);
+    w.send(Hub, &[credit(1, 50)]);
+    let mut message = plan(&w, Client, 100);
+    (message.client_seq, message.client_paid) = (Seq(0), Amount(0));
+    assert_eq!(name(sign(&mut w, Client, &message)), "WithdrawStale");
+    assert_eq!(name(sign(&mut w, Hub, &message)), "WithdrawMismatch");
+}
+
+/// An honest proposer names at least what it has acknowledged. When that acknowledgement arrives later than the message, the
+/// co-signer does not know the proposer's newest voucher yet; the same message is signed afterwards.
+#[test]
+fn r13_accepts_what_comes_again_after_the_acknowledgement_that_was_under_way() {
+    let mut w = World::new();
+    w.send(Hub, &[credit(1, 50)]);
+    let acknowledgement = w.issue(Client, &[]).unwrap();
+    let message = plan(&w, Client, 100);
+    assert_eq!(name(sign(&mut w, Hub, &message)), "WithdrawMismatch");
+    w.deliver(Client, &acknowledgement).unwrap();
+    for side in [Client, Hub] {
+        sign(&mut w, side, &message).unwrap();
+    }
+}
+
 /// The withdrawing side may have signed more since: each of its vouchers from the one named on must be covered.
 #[test]
 fn r13_accepts_and_rejects_what_the_withdrawing_side_signed_since() {

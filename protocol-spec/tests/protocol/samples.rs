@@ -460,6 +460,7 @@ fn leaving(w: &World) -> Vec<(&'static str, Message)> {
                 12,
                 Reply::Countersigned(Countersigned {
                     signature: countersigned,
+                    hub_sends: true,
                 }),
             ),
         ),

@@ -73,6 +73,11 @@ impl Bank {
         dev::settled(&self.port, sent).await
     }
 
+    /// Tokens of the bank's own, to be paid into channels by [`Bank::send`].
+    pub(super) async fn approve(&self, tokens: u128) -> anyhow::Result<()> {
+        dev::mint_and_approve(&self.port, self.deployed, tokens).await
+    }
+
     /// From here on a block comes every second, whatever is in it.
     pub(super) fn tick(&self) -> anyhow::Result<()> {
         dev::mine_every_second(&self.chain)

@@ -1,6 +1,7 @@
 //! What the people's own applications write down: every payment before it is made, every answer, every receipt. It is
 //! the one thing in the world that no crash touches, so everything is judged against it.
 
+use super::{faults::Plan, part::Part, strangers::Stranger};
 use client_sdk::{Cursor, ReceivedPayment, SignedInvoice};
 use protocol_spec::{Address, Amount, ChannelId, Config, Credit, Digest, Payee, PaymentId};
 use rand::{Rng as _, RngCore as _, rngs::StdRng};
@@ -25,6 +26,8 @@ pub(super) enum State {
 /// One payment that somebody wants to make.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
+    /// Its place in the book: ids are each payer's own, and two may choose the same.
+    pub(super) number: usize,
     pub(super) id: PaymentId,
     pub(super) payer: usize,
     /// `None`: an account that nobody has.
@@ -59,7 +62,8 @@ struct Pages {
     accounts: Vec<Account>,
     orders: Vec<Order>,
     received: BTreeMap<usize, Vec<ReceivedPayment>>,
-    invoices: BTreeMap<[u8; 16], SignedInvoice>,
+    /// By order.
+    invoices: BTreeMap<usize, SignedInvoice>,
     configs: BTreeMap<usize, Config>,
     /// The first number of those who keep no rules; they come last.
     foes_from: usize,
@@ -81,6 +85,9 @@ struct Pages {
     /// Whose channels take no new locks.
     unlocked: BTreeSet<usize>,
     leaving: Option<usize>,
+    /// Somebody's close did not arrive in time.
+    lapsed: bool,
+    strangers: Vec<Stranger>,
     left: BTreeSet<usize>,
 }
 
@@ -114,6 +121,11 @@ impl Book {
         if let Some(account) = self.pages().accounts.get_mut(person) {
             account.channel = Some(channel);
         }
+    }
+
+    /// How many there are.
+    pub(super) fn people(&self) -> usize {
+        self.pages().accounts.len()
     }
 
     /// True once everybody has a channel that can receive.
@@ -163,11 +175,11 @@ impl Book {
     }
 
     /// It was: what was under way since that copy was made may be forgotten, but for payments that were answered before.
-    pub(super) fn hub_restored(&self, answered: &BTreeSet<PaymentId>) {
+    pub(super) fn hub_restored(&self, answered: &BTreeSet<usize>) {
         let mut pages = self.pages();
         pages.hub_restores = HubRestores::Once;
         for order in &mut pages.orders {
-            order.doubtful |= order.asked && !answered.contains(&order.id);
+            order.doubtful |= order.asked && !answered.contains(&order.number);
         }
     }
 
@@ -259,15 +271,14 @@ impl Book {
 
     /// True when everybody's book says what was paid.
     pub(super) fn is_exact(&self) -> bool {
-        let people = self.pages().accounts.len();
-        (0..people).all(|person| self.is_reliable(person))
+        (0..self.people()).all(|person| self.is_reliable(person))
     }
 
     /// Payments that have their answer.
-    pub(super) fn answered(&self) -> BTreeSet<PaymentId> {
+    pub(super) fn answered(&self) -> BTreeSet<usize> {
         let pages = self.pages();
         let answered = pages.orders.iter().filter(|order| order.state != State::Open);
-        answered.map(|order| order.id).collect()
+        answered.map(|order| order.number).collect()
     }
 
     /// What its client says is true.
@@ -295,6 +306,25 @@ impl Book {
         self.pages().leaving == Some(person)
     }
 
+    /// A close is over that the hub never saw.
+    pub(super) fn set_lapsed(&self) {
+        self.pages().lapsed = true;
+    }
+
+    /// True when one is.
+    pub(super) fn has_lapsed(&self) -> bool {
+        self.pages().lapsed
+    }
+
+    /// Channels beside everybody's own.
+    pub(super) fn strangers(&self) -> Vec<Stranger> {
+        self.pages().strangers.clone()
+    }
+
+    pub(super) fn add_stranger(&self, stranger: Stranger) {
+        self.pages().strangers.push(stranger);
+    }
+
     pub(super) fn leave(&self, person: usize) {
         self.pages().left.insert(person);
     }
@@ -313,11 +343,10 @@ impl Book {
     /// True when this mark is of a payment that a foe made.
     pub(super) fn is_foul(&self, mark: Digest, id: PaymentId) -> bool {
         let pages = self.pages();
-        let mut foes = pages.accounts.iter().skip(pages.foes_from);
-        foes.any(|foe| {
-            foe.channel
-                .is_some_and(|channel| Credit::payer_of(&channel, &id) == mark)
-        })
+        let foes = pages.accounts.iter().skip(pages.foes_from);
+        let foes = foes.filter_map(|foe| foe.channel);
+        let mut channels = foes.chain(pages.strangers.iter().map(|stranger| stranger.id));
+        channels.any(|channel| Credit::payer_of(&channel, &id) == mark)
     }
 
     /// One more small payment by everybody who is still there.
@@ -328,22 +357,41 @@ impl Book {
             if others.is_empty() {
                 continue;
             }
-            let mut id = [0; 16];
-            random.fill_bytes(&mut id);
-            let amount = Amount(random.random_range(1..=9));
-            self.pages().orders.push(Order {
-                id: PaymentId(id),
-                payer: *payer,
-                payee: Some(others[random.random_range(0..others.len())]),
-                amount,
-                fee_max: super::bank::fee(amount),
-                locked: false,
-                state: State::Open,
-                last: true,
-                doubtful: false,
-                taken: false,
-                asked: false,
+            let order = Order::small(*payer, random, |random| {
+                others[random.random_range(0..others.len())]
             });
+            self.pages().add(Order { last: true, ..order });
+        }
+    }
+
+    /// One more small payment to somebody by everybody who is still there.
+    pub(super) fn draw_to(&self, payee: usize, random: &mut StdRng) {
+        for payer in self.honest() {
+            let order = Order::small(payer, random, |_| payee);
+            self.pages().add(order);
+        }
+    }
+
+    /// Ids are each payer's own: some orders get the id of another payer's, its payee and its way.
+    pub(super) fn share_ids(&self, plan: &mut Plan) {
+        let pages = &mut *self.pages();
+        for number in 1..pages.orders.len() {
+            let (before, rest) = pages.orders.split_at_mut(number);
+            let order = &mut rest[0];
+            let own = |id| {
+                before
+                    .iter()
+                    .any(|other| other.payer == order.payer && other.id == id)
+            };
+            let fits = |other: &&Order| {
+                let pays_another = other.payee.is_some_and(|payee| payee != order.payer);
+                other.payer != order.payer && pays_another && !own(other.id)
+            };
+            let others: Vec<_> = before.iter().filter(fits).collect();
+            if !others.is_empty() && plan.strikes(Part::SharedId) {
+                let other = others[plan.dice(Part::SharedId).random_range(0..others.len())];
+                (order.id, order.payee, order.locked) = (other.id, other.payee, other.locked);
+            }
         }
     }
 
@@ -354,7 +402,7 @@ impl Book {
     /// Draws everything that will be paid: `payments` by each payer and foe, to anybody else; some of them cannot be
     /// delivered.
     pub(super) fn draw(&self, payers: usize, payments: usize, random: &mut StdRng) {
-        let mut pages = self.pages();
+        let pages = &mut *self.pages();
         let people = pages.accounts.len();
         for payer in (0..payers).chain(pages.foes_from..people) {
             for _ in 0..payments {
@@ -368,7 +416,8 @@ impl Book {
                     1..=3 => Amount(exact.0 + random.random_range(1..=5)),
                     _ => exact,
                 };
-                pages.orders.push(Order {
+                pages.add(Order {
+                    number: 0,
                     id: PaymentId(id),
                     payer,
                     payee: (random.random_range(0..12) != 0).then_some(other),
@@ -400,8 +449,8 @@ impl Book {
     }
 
     /// Gives an order back unanswered.
-    pub(super) fn put_back(&self, id: PaymentId) {
-        if let Some(order) = self.pages().orders.iter_mut().find(|order| order.id == id) {
+    pub(super) fn put_back(&self, number: usize) {
+        if let Some(order) = self.pages().orders.get_mut(number) {
             order.taken = false;
         }
     }
@@ -419,10 +468,11 @@ impl Book {
     }
 
     /// An answer. Errors: an earlier one said something else.
-    pub(super) fn answer(&self, id: PaymentId, state: State) -> Result<(), String> {
+    pub(super) fn answer(&self, number: usize, state: State) -> Result<(), String> {
         let mut pages = self.pages();
-        let order = pages.orders.iter_mut().find(|order| order.id == id);
-        let order = order.ok_or_else(|| format!("payment {id} is in nobody's book"))?;
+        let order = pages.orders.get_mut(number);
+        let order = order.ok_or_else(|| format!("order {number} is in nobody's book"))?;
+        let id = order.id;
         let before = std::mem::replace(&mut order.state, state);
         if before != State::Open && before != state {
             return Err(format!("payment {id} was {before:?} and is {state:?}"));
@@ -434,17 +484,17 @@ impl Book {
     pub(super) fn wants_invoice(&self, payee: usize) -> Option<Order> {
         let pages = self.pages();
         let wanted = |order: &&Order| {
-            order.locked && order.payee == Some(payee) && !pages.invoices.contains_key(&order.id.0)
+            order.locked && order.payee == Some(payee) && !pages.invoices.contains_key(&order.number)
         };
         pages.orders.iter().find(wanted).cloned()
     }
 
-    pub(super) fn set_invoice(&self, id: PaymentId, invoice: SignedInvoice) {
-        self.pages().invoices.insert(id.0, invoice);
+    pub(super) fn set_invoice(&self, number: usize, invoice: SignedInvoice) {
+        self.pages().invoices.insert(number, invoice);
     }
 
-    pub(super) fn invoice(&self, id: PaymentId) -> Option<SignedInvoice> {
-        self.pages().invoices.get(&id.0).cloned()
+    pub(super) fn invoice(&self, number: usize) -> Option<SignedInvoice> {
+        self.pages().invoices.get(&number).cloned()
     }
 
     pub(super) fn receive(&self, person: usize, payment: ReceivedPayment) {
@@ -509,7 +559,35 @@ impl Book {
     }
 }
 
+impl Pages {
+    fn add(&mut self, order: Order) {
+        let number = self.orders.len();
+        self.orders.push(Order { number, ..order });
+    }
+}
+
 impl Order {
+    /// A direct payment of next to nothing, not in the book yet.
+    fn small(payer: usize, random: &mut StdRng, payee: impl FnOnce(&mut StdRng) -> usize) -> Self {
+        let mut id = [0; 16];
+        random.fill_bytes(&mut id);
+        let amount = Amount(random.random_range(1..=9));
+        Self {
+            number: 0,
+            id: PaymentId(id),
+            payer,
+            payee: Some(payee(random)),
+            amount,
+            fee_max: super::bank::fee(amount),
+            locked: false,
+            state: State::Open,
+            last: false,
+            doubtful: false,
+            taken: false,
+            asked: false,
+        }
+    }
+
     pub(super) fn payee(&self, book: &Book) -> Payee {
         let nobody = Address::repeat_byte(0xee);
         Payee::Account(self.payee.map_or(nobody, |payee| book.account(payee).address))

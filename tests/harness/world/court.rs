@@ -4,15 +4,16 @@ use super::{
     bank::{Bank, wallet},
     book::Book,
     clock::Clock,
+    mallory::CANCEL_S,
     network::Network,
     oracle::Oracle,
     part::Part,
     rules::SEEN_AFTER,
 };
-use alloy::sol_types::SolCall as _;
+use alloy::sol_types::SolCall;
 use hub::chain::{AlloyChain, Chain as _, ChainOptions, TxRequest};
 use protocol_spec::{
-    ChannelId, Config, Side, SignedVoucher, SignerKey,
+    ChannelId, DirectionEvidence, Side, SignerKey,
     abi::{IAdjudicator, Status},
     calls,
 };
@@ -23,6 +24,8 @@ use tokio::time::sleep;
 /// again.
 const ANSWER: Duration = Duration::from_secs(SEEN_AFTER.as_secs() + 5);
 const STEP_S: u64 = 6 * 3600;
+/// A block later.
+const PAST: Duration = Duration::from_secs(2);
 const STEPS_MAX: usize = 12;
 const TRIES: usize = 3;
 const SUITS_MAX: usize = 10;
@@ -44,13 +47,33 @@ pub(super) async fn dispute(
             return Ok(());
         }
         let shown = network.mallory(person, |mallory, plan| mallory.stale(plan));
-        let call = showing(&config, Side::Hub, shown.flatten());
+        let call = calls::dispute(&config, Side::Hub, &shown.unwrap_or_default());
         if sent(bank, key, &call).await? {
             oracle.note(&format!("person {person} disputes"));
             oracle.disputed(id);
-            network.mallory(person, |mallory, _| mallory.disputes());
+            network.mallory(person, |mallory, _| mallory.disputes(true));
             return Ok(());
         }
+    }
+    Ok(())
+}
+
+/// A foe asks the hub to end the dispute that its channel is in.
+pub(super) async fn cancel(
+    bank: &Bank,
+    book: &Book,
+    network: &Network,
+    clock: &Clock,
+    person: usize,
+) -> anyhow::Result<()> {
+    let Some(id) = book.account(person).channel else {
+        return Ok(());
+    };
+    let state = bank.channel(id).await?;
+    if matches!(state.status, Status::Disputed) {
+        network.say(person, |mallory, _| {
+            mallory.cancels(id, state.disputeNo, clock.now())
+        });
     }
     Ok(())
 }
@@ -68,7 +91,11 @@ pub(super) async fn lie(
     };
     if bank.is_open(id).await? {
         let shown = network.rogue(|rogue, plan| rogue.stale(id, plan));
-        let call = showing(&config, Side::Client, shown.flatten());
+        let shown = DirectionEvidence {
+            voucher: shown.flatten(),
+            ..DirectionEvidence::default()
+        };
+        let call = calls::dispute(&config, Side::Client, &shown);
         let started = start(bank, &bank.hub_owner, &call).await?;
         oracle.note(&format!(
             "the hub disputes the channel of person {person}: {started}"
@@ -132,16 +159,8 @@ pub(super) async fn start(
     Ok(false)
 }
 
-fn showing(config: &Config, payer: Side, shown: Option<SignedVoucher>) -> IAdjudicator::disputeCall {
-    let submission = shown.map(|signed| calls::submission(payer, &signed, None));
-    IAdjudicator::disputeCall {
-        config: config.to_abi(),
-        submissions: submission.into_iter().collect(),
-        resolutions: Vec::new(),
-    }
-}
-
-async fn sent(bank: &Bank, key: &SignerKey, call: &IAdjudicator::disputeCall) -> anyhow::Result<bool> {
+/// False: it does not get into a block, or is refused there.
+pub(super) async fn sent(bank: &Bank, key: &SignerKey, call: &impl SolCall) -> anyhow::Result<bool> {
     let options = ChainOptions {
         signer: Some(wallet(key)?),
         ..ChainOptions::default()
@@ -160,17 +179,20 @@ async fn sent(bank: &Bank, key: &SignerKey, call: &IAdjudicator::disputeCall) ->
     Ok(mined.is_ok_and(|receipt| receipt.success))
 }
 
-/// Blocks have vanished, perhaps with disputes.
+/// Blocks have vanished, perhaps with disputes, or one was cancelled.
 pub(super) async fn look_again(
     bank: &Bank,
     book: &Book,
+    network: &Network,
     oracle: &Oracle,
-    people: usize,
 ) -> anyhow::Result<()> {
-    let disputed = (0..people).filter(|person| book.is_foe(*person) || book.hub_lies());
-    for id in disputed.filter_map(|person| book.account(person).channel) {
-        if bank.is_open(id).await? {
+    let disputed = (0..book.people()).filter(|person| book.is_foe(*person) || book.hub_lies());
+    for person in disputed {
+        if let Some(id) = book.account(person).channel
+            && bank.is_open(id).await?
+        {
             oracle.undisputed(id);
+            network.mallory(person, |mallory, _| mallory.disputes(false));
         }
     }
     Ok(())
@@ -186,6 +208,11 @@ pub(super) async fn settle(
     keys: &[SignerKey],
 ) -> anyhow::Result<()> {
     let mut open = Vec::new();
+    if network.plan(|plan| plan.is_on(Part::Cancel)) {
+        // None of what was asked for comes after the disputes that follow.
+        clock.jump(2 * CANCEL_S);
+        sleep(PAST).await;
+    }
     for (person, key) in keys.iter().enumerate().filter(|(person, _)| book.is_foe(*person)) {
         dispute(bank, book, network, oracle, person, key).await?;
         open.extend(book.account(person).channel.map(|id| (person, id)));

@@ -1,6 +1,12 @@
 //! What goes wrong, and when: at a message that passes over the network, named or drawn; and everything else by rate.
 
-use super::{clock::random, network::Party, part::Part};
+use super::{
+    clock::random,
+    frames::{Content, Unit},
+    network::Party,
+    part::Part,
+};
+use protocol_spec::message::{Message, Request};
 use rand::{Rng as _, rngs::StdRng};
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use tokio::time::Instant;
@@ -9,6 +15,9 @@ use tokio::time::Instant;
 const DOWN_MS_MAX: u64 = 8_000;
 const CUT_OFF_MS_MAX: u64 = 10_000;
 const SLOW_MS_MAX: u64 = 4_000;
+/// How long somebody whose close is lost reaches nobody, and how long its node knows no new block.
+const LOST: Duration = Duration::from_secs(4);
+const STALLED: Duration = Duration::from_secs(8);
 
 /// What happens at a message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -128,6 +137,21 @@ pub(super) struct Plan {
     down: BTreeMap<Party, Instant>,
     cut_off: BTreeMap<usize, Instant>,
     tally: BTreeMap<Part, u64>,
+    closes: Closes,
+    /// Whose node is about to stand still.
+    stalls: Option<Party>,
+}
+
+/// Whether somebody's close gets lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Closes {
+    Arrive,
+    /// The next one does not.
+    Lost,
+    /// It did not; its deadline is to be over before its sender is back.
+    Late,
+    /// It is.
+    Over,
 }
 
 impl Plan {
@@ -142,6 +166,8 @@ impl Plan {
             down: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             tally: BTreeMap::new(),
+            closes: Closes::Arrive,
+            stalls: None,
         }
     }
 
@@ -222,12 +248,16 @@ impl Plan {
 
     /// Whether it happens now. Counts it.
     pub(super) fn strikes(&mut self, part: Part) -> bool {
-        let rate = self.rate(part);
-        if rate == 0 || self.dice(part).random_range(0..10_000) >= rate {
-            return false;
+        let strikes = self.draws(part);
+        if strikes {
+            self.count(part);
         }
-        self.count(part);
-        true
+        strikes
+    }
+
+    fn draws(&mut self, part: Part) -> bool {
+        let rate = self.rate(part);
+        rate > 0 && self.dice(part).random_range(0..10_000) < rate
     }
 
     /// Counts a message: what happens at it.
@@ -262,6 +292,9 @@ impl Plan {
 
     /// What a party's node does with a call.
     pub(super) fn rpc(&mut self, party: Party) -> Rpc {
+        if self.stalls.take_if(|stalls| *stalls == party).is_some() {
+            return Rpc::Lags(STALLED);
+        }
         let now = Instant::now();
         if self.down.get(&party).is_some_and(|until| now < *until) {
             return Rpc::Refuses;
@@ -296,6 +329,43 @@ impl Plan {
                 .insert(person, Instant::now() + Duration::from_millis(ms));
         }
         strikes
+    }
+
+    /// Whether a close is lost from now on, the next one that anybody honest sends; once in a world.
+    pub(super) fn loses_close(&mut self) -> bool {
+        let loses = self.closes == Closes::Arrive && self.draws(Part::Lapse);
+        if loses {
+            self.closes = Closes::Lost;
+        }
+        loses
+    }
+
+    /// True when this message is that close: its sender is cut off.
+    pub(super) fn loses(&mut self, person: usize, unit: &Unit) -> bool {
+        let Content::Message(message) = &unit.content else {
+            return false;
+        };
+        let closes = match message.as_ref() {
+            Message::Request { call, .. } => matches!(call.as_ref(), Request::Close(_)),
+            _ => false,
+        };
+        let lost = closes && !self.quiet && self.closes == Closes::Lost;
+        if lost {
+            self.closes = Closes::Late;
+            self.cut_off.insert(person, Instant::now() + LOST);
+            self.stalls = Some(Party::Person(person));
+            self.count(Part::Lapse);
+        }
+        lost
+    }
+
+    /// True once, when it was lost: from now on it is too late.
+    pub(super) fn lapses(&mut self) -> bool {
+        let late = self.closes == Closes::Late;
+        if late {
+            self.closes = Closes::Over;
+        }
+        late
     }
 
     /// False while the person reaches nobody.

@@ -23,7 +23,7 @@ use hub::{
     session::{self, Drained, Settings},
     store::{Identity, OpenError, RedbStore, Store},
 };
-use protocol_spec::{Amount, PaymentId, SignerKey, channel::Delays};
+use protocol_spec::{Amount, SignerKey, channel::Delays};
 use rand::{Rng as _, rngs::StdRng};
 use std::{
     collections::BTreeSet,
@@ -34,7 +34,7 @@ use tokio::{task::JoinHandle, time::sleep};
 
 /// Longest time the machine is away, milliseconds.
 const AWAY_MS_MAX: u64 = 3_000;
-const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
+pub(super) const CHALLENGE_PERIOD_S: u64 = 24 * 3600;
 /// What the hub sets aside in a channel at first, when it adds to it, and how much.
 const RESERVE: Reserve = Reserve {
     initial: Amount(40_000),
@@ -65,7 +65,7 @@ pub(super) const CONFIRMATIONS: u64 = 2;
 pub(super) struct Known {
     totals: Totals,
     /// Payments whose payers had their answer.
-    answered: BTreeSet<PaymentId>,
+    answered: BTreeSet<usize>,
 }
 
 /// The machine.
@@ -302,6 +302,7 @@ impl HubMachine {
                 locked_max: Amount(u128::MAX >> 40),
                 reserve: RESERVE,
                 capacity: Capacity::default(),
+                send_min: Amount::ZERO,
             }],
         }
     }

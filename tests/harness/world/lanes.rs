@@ -61,10 +61,10 @@ pub(super) async fn pay(
             sleep(Duration::from_millis(ms)).await;
         }
         // What nobody can be asked to invoice is paid directly.
-        let asks = |payee: &usize| book.invoice(order.id).is_some() || book.writes_invoices(*payee);
+        let asks = |payee: &usize| book.invoice(order.number).is_some() || book.writes_invoices(*payee);
         let answer = match order.payee.filter(|payee| order.locked && asks(payee)) {
             // Once by each incarnation: then it only asks what became of it.
-            Some(payee) => match asked.insert(order.id.0) {
+            Some(payee) => match asked.insert(order.number) {
                 true => pay_locked(&client, &channel, &order, payee, &book).await,
                 false => outcome(&client, &order).await,
             },
@@ -92,7 +92,7 @@ pub(super) async fn pay(
             Err(PayError::NotPaid { .. }) => State::Bounced,
             Err(error) => {
                 if !matches!(error, PayError::Unknown { .. }) {
-                    asked.remove(&order.id.0);
+                    asked.remove(&order.number);
                 }
                 // Until the hub has re-synced.
                 let frozen = book.is_hub_restored() && matches!(error, PayError::Frozen { .. });
@@ -100,11 +100,11 @@ pub(super) async fn pay(
                     open(&order, &error, &oracle);
                 }
                 sleep(PAUSE).await;
-                book.put_back(order.id);
+                book.put_back(order.number);
                 continue;
             }
         };
-        if let Err(contradiction) = book.answer(order.id, answer)
+        if let Err(contradiction) = book.answer(order.number, answer)
             && book.is_reliable(person)
         {
             oracle.violation(contradiction);
@@ -131,7 +131,7 @@ async fn pay_locked(
     book: &Book,
 ) -> Result<State, PayError> {
     let payment_id = order.id;
-    let Some(invoice) = book.invoice(payment_id) else {
+    let Some(invoice) = book.invoice(order.number) else {
         return Err(PayError::NotSent { payment_id });
     };
     let options = LockOptions {
@@ -193,7 +193,7 @@ pub(super) async fn ask_again(
                 continue;
             }
         };
-        if let Err(contradiction) = book.answer(payment_id, answer) {
+        if let Err(contradiction) = book.answer(order.number, answer) {
             oracle.violation(contradiction);
         }
     }
@@ -221,7 +221,7 @@ pub(super) async fn invoice(channel: ChannelHandle, person: usize, book: Book) {
         if let Some(order) = book.wants_invoice(person) {
             match channel.invoice(order.amount, INVOICE_LIFE, Digest::ZERO).await {
                 Ok(invoice) => {
-                    book.set_invoice(order.id, invoice);
+                    book.set_invoice(order.number, invoice);
                     continue;
                 }
                 Err(ChannelError::Refused(Reject::LocksEnded)) => book.takes_no_locks(person),

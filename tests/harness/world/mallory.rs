@@ -9,8 +9,12 @@ use super::{
     part::Part,
 };
 use protocol_spec::{
-    Amount, Digest, Domain, History, Op, PaymentId, Seq, Side, SignedVoucher, SignerKey, Voucher,
-    message::{Empty, Frame, Message, Notification, Request},
+    Amount, CancelDispute, ChannelId, Digest, DirectionEvidence, Domain, History, Lock, LockSet, Op,
+    PaymentId, Seq, Side, SignedVoucher, SignerKey, UnixSeconds, Voucher, Withdraw, Witness,
+    message::{
+        CancelDisputeCall, Empty, Frame, LockCall, Message, Notification, RegisterCall, Request, Reveal,
+        WithdrawCall,
+    },
 };
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -19,6 +23,10 @@ use std::collections::BTreeMap;
 const FORGED: u64 = 1 << 52;
 /// Requests of a flood: just within what one connection may ask, or beyond.
 const FLOODS: [u64; 2] = [400, 1_500];
+
+/// How long its withdrawals may take to be mined, and how long its wish to end a dispute stands.
+const WITHDRAWAL_S: u64 = 600;
+pub(super) const CANCEL_S: u64 = 150;
 
 /// Seqs that a gap leaves out: few, as many as one may, one more, and far more.
 const JUMPS: [u64; 5] = [1, 1_023, 1_024, 5_000, 1 << 40];
@@ -30,8 +38,8 @@ pub(super) struct Mallory {
     domain: Domain,
     /// Own frames, the newest last.
     frames: Vec<Frame>,
-    /// The hub's vouchers, the newest last.
-    received: Vec<SignedVoucher>,
+    /// The hub's vouchers, each with its locks, the newest last.
+    received: Vec<(SignedVoucher, Vec<Lock>)>,
     /// History after each own seq.
     histories: BTreeMap<Seq, (Digest, Amount)>,
     /// The same of everything it ever made: what the hub takes is known by what it acknowledges.
@@ -44,6 +52,14 @@ pub(super) struct Mallory {
     text: bool,
     /// Locks whose preimages it keeps.
     withheld: BTreeMap<u64, bool>,
+    /// What opens the hub's locks.
+    witnesses: BTreeMap<u64, Witness>,
+    /// How its client registers the own channel.
+    registers: Option<RegisterCall>,
+    /// All that it ever wanted to withdraw.
+    withdrawn: u128,
+    /// The hub's voucher that let go a lock which it can open: its client takes none like it.
+    let_go: Option<Voucher>,
 }
 
 impl Mallory {
@@ -60,6 +76,10 @@ impl Mallory {
             disputes: false,
             text: false,
             withheld: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
+            registers: None,
+            withdrawn: 0,
+            let_go: None,
         }
     }
 
@@ -75,8 +95,22 @@ impl Mallory {
         match call.as_ref() {
             Request::Reveal(call) => {
                 let withheld = self.withheld.entry(call.lock_id);
-                let withheld = withheld.or_insert_with(|| plan.strikes(Part::Withhold));
-                (Vec::new(), !*withheld)
+                let withheld = *withheld.or_insert_with(|| plan.strikes(Part::Withhold));
+                self.witnesses.insert(call.lock_id, call.witness.clone());
+                let both = plan.strikes(Part::Both);
+                // Both words now, either first, or both of them in a dispute.
+                match both.then(|| plan.dice(Part::Both).random_range(0..3)) {
+                    None => (Vec::new(), !withheld),
+                    Some(2) => {
+                        self.withheld.insert(call.lock_id, true);
+                        (Vec::new(), false)
+                    }
+                    Some(first) => (self.words(call, first == 0), true),
+                }
+            }
+            Request::Register(call) => {
+                self.registers.get_or_insert_with(|| call.clone());
+                (Vec::new(), true)
             }
             Request::Voucher(frame) => {
                 let converts = frame.ops.iter().any(|op| matches!(op, Op::LockConvert { .. }));
@@ -103,7 +137,12 @@ impl Mallory {
             Message::Response { id: Some(id), .. } => *id >= FORGED,
             Message::Notification(body) => {
                 if let Notification::Voucher(frame) = body.as_ref() {
-                    forge::keep(&mut self.received, frame.voucher.clone());
+                    let channel = frame.voucher.voucher.channel_id;
+                    let known = self.registers.as_ref().map(|call| call.config.id(&self.domain));
+                    // Its client does not know of any other.
+                    if known == Some(channel) {
+                        self.hub_sends(frame);
+                    }
                 }
                 false
             }
@@ -111,20 +150,168 @@ impl Mallory {
         }
     }
 
-    /// A voucher of the hub for a dispute: any of those that were kept, or none.
-    pub(super) fn stale(&mut self, plan: &mut Plan) -> Option<SignedVoucher> {
-        let index = plan.dice(Part::Stale).random_range(0..=self.received.len());
-        self.received.get(index).cloned()
+    fn hub_sends(&mut self, frame: &Frame) {
+        let newest = self.received.last();
+        if newest.is_some_and(|(newest, _)| frame.voucher.voucher.seq <= newest.voucher.seq) {
+            return; // Sent again.
+        }
+        let mut locks = newest.map(|(_, locks)| locks.clone()).unwrap_or_default();
+        for op in &frame.ops {
+            match op {
+                Op::LockAdd { lock, .. } => locks.push((**lock).clone()),
+                Op::LockConvert { id, .. } | Op::LockDrop { id } => locks.retain(|lock| lock.id != *id),
+                _ => {}
+            }
+            if let Op::LockDrop { id } = op
+                && self.witnesses.contains_key(id)
+            {
+                self.let_go = Some(frame.voucher.voucher.clone());
+            }
+        }
+        forge::keep(&mut self.received, (frame.voucher.clone(), locks));
     }
 
-    /// Its dispute is in a block.
-    pub(super) fn disputes(&mut self) {
-        self.disputes = true;
+    /// A voucher of the hub for a dispute: any of those that were kept, or none; perhaps with what it can open of it.
+    pub(super) fn stale(&mut self, plan: &mut Plan) -> DirectionEvidence {
+        let dice = plan.dice(Part::Stale);
+        let (mut index, opens) = (dice.random_range(0..=self.received.len()), dice.random::<bool>());
+        let can_open = |(_, locks): &(SignedVoucher, Vec<Lock>)| {
+            locks.iter().any(|lock| self.witnesses.contains_key(&lock.id))
+        };
+        let places = (0..self.received.len()).filter(|place| can_open(&self.received[*place]));
+        let places: Vec<usize> = places.filter(|_| opens).collect();
+        if !places.is_empty() {
+            index = places[dice.random_range(0..places.len())];
+        }
+        let mut evidence = DirectionEvidence::default();
+        let Some((signed, locks)) = self.received.get(index).cloned() else {
+            return evidence;
+        };
+        let set = LockSet::of(locks.iter().cloned(), Side::Hub).unwrap_or_default();
+        if opens && set.commitment() == signed.voucher.locks {
+            evidence.opening = set.opening();
+            let known = self.witnesses.iter();
+            evidence.witnesses = known
+                .map(|(id, witness)| (id.to_string(), witness.clone()))
+                .collect();
+            evidence.locks = locks;
+        }
+        evidence.voucher = Some(signed);
+        evidence
+    }
+
+    /// Its dispute is in a block, or in none any more.
+    pub(super) fn disputes(&mut self, does: bool) {
+        self.disputes = does;
+    }
+
+    /// In its dispute: of each lock that it can open both words. Else what the hub let go is acknowledged, which its client never
+    /// does: that knows what opens it.
+    pub(super) fn says_both(&mut self, plan: &mut Plan) -> Vec<Unit> {
+        let Some((newest, locks)) = self.received.last().cloned() else {
+            return Vec::new();
+        };
+        let channel_id = newest.voucher.channel_id;
+        if !self.disputes {
+            let let_go = self.let_go.take();
+            return let_go
+                .and_then(|let_go| self.acknowledges(&let_go))
+                .into_iter()
+                .collect();
+        }
+        let mut units = Vec::new();
+        for lock in locks {
+            if let Some(witness) = self.witnesses.get(&lock.id).cloned() {
+                let call = Reveal {
+                    channel_id,
+                    lock_id: lock.id,
+                    witness,
+                };
+                let opens_first = plan.dice(Part::Both).random();
+                units.extend(self.words(&call, opens_first));
+            }
+        }
+        units
+    }
+
+    /// What opens a lock, and that it is given up.
+    fn words(&mut self, call: &Reveal, opens_first: bool) -> Vec<Unit> {
+        let consent = LockCall {
+            channel_id: call.channel_id,
+            lock_id: call.lock_id,
+        };
+        let mut said = [Request::Reveal(call.clone()), Request::Consent(consent)];
+        if !opens_first {
+            said.reverse();
+        }
+        said.map(|call| self.unit(call, self.text)).into()
+    }
+
+    fn acknowledges(&mut self, hub: &Voucher) -> Option<Unit> {
+        let newest = &self.frames.last()?.voucher.voucher;
+        if newest.ack_seq >= hub.seq {
+            return None;
+        }
+        let history = *self.made.get(&(hub.ack_seq, hub.ack_paid))?;
+        let like = Voucher {
+            seq: newest.seq.max(hub.ack_seq).next(),
+            ack_seq: hub.seq,
+            ack_paid: hub.paid,
+            ..newest.clone()
+        };
+        let voucher = forge::extended(&like, (history, hub.ack_paid), &[]);
+        let frame = self.frame(voucher, Vec::new());
+        self.keep(&frame);
+        Some(self.unit(Request::Voucher(frame), self.text))
+    }
+
+    /// A withdrawal that names the own newest voucher, and of the hub's none or any.
+    pub(super) fn withdraws(&mut self, now: UnixSeconds, plan: &mut Plan) -> Vec<Unit> {
+        let dice = plan.dice(Part::WithdrawOld);
+        let index = dice.random_range(0..=self.received.len());
+        self.withdrawn += dice.random_range(1..500);
+        let Some(own) = self.frames.last().map(|frame| &frame.voucher.voucher) else {
+            return Vec::new();
+        };
+        let named = self.received.get(index).map(|(signed, _)| &signed.voucher);
+        let withdraw = Withdraw {
+            channel_id: own.channel_id,
+            side: Side::Client,
+            total: Amount(self.withdrawn),
+            client_seq: own.seq,
+            client_paid: own.paid,
+            hub_seq: named.map_or(Seq::NONE, |voucher| voucher.seq),
+            hub_paid: named.map_or(Amount::ZERO, |voucher| voucher.paid),
+            deadline: now.after(WITHDRAWAL_S),
+        };
+        let signature = self.key.sign(&withdraw.digest(&self.domain));
+        let call = WithdrawCall { withdraw, signature };
+        vec![self.unit(Request::Withdraw(call), self.text)]
+    }
+
+    /// Its wish to end the dispute with this number.
+    pub(super) fn cancels(&mut self, channel_id: ChannelId, dispute_no: u64, now: UnixSeconds) -> Vec<Unit> {
+        let cancel = CancelDispute {
+            channel_id,
+            dispute_no: Seq(dispute_no),
+            deadline: now.after(CANCEL_S),
+        };
+        let signature = self.key.sign(&cancel.digest(&self.domain));
+        let call = CancelDisputeCall { cancel, signature };
+        vec![self.unit(Request::CancelDispute(call), self.text)]
+    }
+
+    /// What is said of a channel that its client does not know; and that of its own is registered again.
+    pub(super) fn says(&mut self, said: Vec<Request>) -> Vec<Unit> {
+        let again = self.registers.clone().map(Request::Register);
+        let said: Vec<Request> = said.into_iter().chain(again).collect();
+        said.into_iter().map(|call| self.unit(call, self.text)).collect()
     }
 
     /// One more payment, like an earlier one, although its channel is in a dispute: after what the hub has acknowledged.
     pub(super) fn persists(&mut self, plan: &mut Plan) -> Option<Unit> {
-        let hub = &self.received.last().filter(|_| self.disputes)?.voucher;
+        let (newest, _) = self.received.last().filter(|_| self.disputes)?;
+        let hub = newest.voucher.clone();
         let pays = |frame: &&Frame| frame.ops.iter().any(|op| matches!(op, Op::Pay(_)));
         let earlier = self.frames.iter().rev().find(pays)?;
         let ops = self.fresh(&earlier.ops, plan.dice(Part::Persist));

@@ -32,6 +32,7 @@ mod rogue;
 mod rules;
 mod run;
 mod store;
+mod strangers;
 mod swarm;
 mod trace;
 mod watchtower;

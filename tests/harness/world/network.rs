@@ -183,13 +183,20 @@ impl Network {
 
     /// The Mallory of this person pays once more in its dispute, if it is in one and connected.
     pub(super) fn persist(&self, person: usize) {
-        let Some(unit) = self.mallory(person, Mallory::persists).flatten() else {
-            return;
-        };
+        self.say(person, |mallory, plan| {
+            mallory.persists(plan).into_iter().collect()
+        });
+    }
+
+    /// The Mallory of this person says something that its client does not, if it is connected.
+    pub(super) fn say(&self, person: usize, what: impl FnOnce(&mut Mallory, &mut Plan) -> Vec<Unit>) {
+        let units = self.mallory(person, what).unwrap_or_default();
         let state = self.state();
         if let Some(wire) = state.wires.values().find(|wire| wire.person == person) {
-            // Gone at this moment: then nothing is said.
-            let _ = wire.say.send(unit);
+            for unit in units {
+                // Gone at this moment: then nothing is said.
+                let _ = wire.say.send(unit);
+            }
         }
     }
 

@@ -68,6 +68,8 @@ struct State {
     doubted: BTreeSet<ChannelId>,
     /// What the hub paid, and what it was paid, after the copies were made that it was restored from.
     forgotten: (u128, u128),
+    /// Channels that nobody registers.
+    unregistered: BTreeSet<ChannelId>,
     /// People who need not keep any rule.
     foes: BTreeSet<usize>,
     /// Nor need the hub.
@@ -92,6 +94,7 @@ impl Oracle {
             restored: BTreeSet::new(),
             doubted: BTreeSet::new(),
             forgotten: (0, 0),
+            unregistered: BTreeSet::new(),
             foes: BTreeSet::new(),
             lies: false,
             machines: BTreeMap::new(),
@@ -132,6 +135,11 @@ impl Oracle {
     /// Nothing is expected of this person.
     pub(super) fn distrust(&self, person: usize) {
         self.state().foes.insert(person);
+    }
+
+    /// Nobody is going to register this channel.
+    pub(super) fn unregistered(&self, channel: ChannelId) {
+        self.state().unregistered.insert(channel);
     }
 
     /// Nothing is expected of the hub: only clients are watched.
@@ -379,8 +387,15 @@ impl State {
             },
             (Way::ToPerson, Message::Notification(body)) => {
                 if let Notification::Voucher(frame) = body.as_ref() {
-                    let doubted = self.doubted.contains(&frame.voucher.voucher.channel_id);
-                    self.check(!doubted, || "A10: the hub signs in a channel in doubt".to_owned());
+                    let channel = frame.voucher.voucher.channel_id;
+                    let doubted = self.doubted.contains(&channel);
+                    self.check(!doubted, || {
+                        format!("A10: the hub signs in {channel}, which is in doubt")
+                    });
+                    let unregistered = self.unregistered.contains(&channel);
+                    self.check(!unregistered, || {
+                        format!("the hub signs in {channel}, whose terms it was never shown")
+                    });
                     self.signed(Side::Hub, &frame.voucher);
                 }
             }

@@ -122,11 +122,26 @@ pub enum Part {
     ClientDiskPower,
     /// A person's disk is full a little above what is on it now. Per 10,000 boots; counted also if it is never filled.
     ClientDiskFull,
+    /// Somebody pays under an id that another payer uses, too, to the same payee and in the same way. Per 10,000 payments.
+    SharedId,
+    /// The close of the merchant that leaves does not arrive before its deadline is over, and people go on paying it. Per 10,000
+    /// seconds, once.
+    Lapse,
+    /// Mallory says of one lock both what opens it and that it gives it up. Per 10,000 times that it could open one, and seconds
+    /// of its dispute.
+    Both,
+    /// Mallory withdraws, and names none of the hub's vouchers or an old one. Per 10,000 seconds.
+    WithdrawOld,
+    /// Mallory asks the hub to end its dispute. Per 10,000 seconds.
+    Cancel,
+    /// Somebody opens a channel that is not registered, or that another signer than the hub's is to sign for, or on behalf of
+    /// somebody else, or beside another of the same account; and what can be said of it is said. Per 10,000 seconds.
+    Stranger,
 }
 
 impl Part {
     /// All of them, with the highest rate that is drawn.
-    pub const ALL: [(Self, u32); 58] = [
+    pub const ALL: [(Self, u32); 64] = [
         (Self::Cut, 200),
         (Self::Partition, 400),
         (Self::HubPower, 80),
@@ -185,12 +200,18 @@ impl Part {
         (Self::RpcLags, 60),
         (Self::ClientDiskPower, 60),
         (Self::ClientDiskFull, 3_000),
+        (Self::SharedId, 4_000),
+        (Self::Lapse, 2_000),
+        (Self::Both, 2_000),
+        (Self::WithdrawOld, 1_000),
+        (Self::Cancel, 1_000),
+        (Self::Stranger, 1_000),
     ];
 
     /// True for what only Mallory does.
     #[must_use]
     pub fn is_foul(self) -> bool {
-        (Self::Replay..=Self::Persist).contains(&self)
+        (Self::Replay..=Self::Persist).contains(&self) || (Self::Both..=Self::Stranger).contains(&self)
     }
 
     /// True for what only a hub does that lies.
@@ -210,11 +231,15 @@ impl Part {
     }
 
     /// True for parts that cannot be together. A client and a hub that are both restored may have nobody left who knows what
-    /// they signed; nor has a restored client whose hub lies. Beside a hub that lies Mallory would be nobody's concern.
+    /// they signed; nor has a restored client whose hub lies. Beside a hub that lies Mallory would be nobody's concern,
+    /// nobody leaves it by its leave, and what it says of an id is said of one payment.
     pub(super) fn excludes(self, other: Self) -> bool {
         let excludes = |one: Self, other: Self| match one {
             Self::ClientRestore => other == Self::HubRestore,
-            one => one.is_lie() && (other.is_restore() || other.is_foul()),
+            one => {
+                let needs_truth = matches!(other, Self::Lapse | Self::SharedId);
+                one.is_lie() && (other.is_restore() || other.is_foul() || needs_truth)
+            }
         };
         excludes(self, other) || excludes(other, self)
     }
@@ -237,6 +262,10 @@ impl Part {
                 | Self::ClientRestore
                 | Self::HubRestore
                 | Self::Partition
+                | Self::Lapse
+                | Self::WithdrawOld
+                | Self::Cancel
+                | Self::Stranger
         ) || self.is_lie()
     }
 }

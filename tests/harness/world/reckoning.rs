@@ -289,10 +289,12 @@ pub(super) async fn tokens(
 }
 
 /// O7: the contract holds what its channels sum to, and the vault.
-pub(super) async fn holdings(bank: &Bank, book: &Book, people: usize, oracle: &Oracle) -> anyhow::Result<()> {
+pub(super) async fn holdings(bank: &Bank, book: &Book, oracle: &Oracle) -> anyhow::Result<()> {
     let block = bank.height()?;
     let mut owed = bank.vault().await?;
-    for channel in (0..people).filter_map(|person| book.account(person).channel) {
+    let own = (0..book.people()).filter_map(|person| book.account(person).channel);
+    let strangers = book.strangers().into_iter().map(|stranger| stranger.id);
+    for channel in own.chain(strangers) {
         owed += bank.channel(channel).await?.total;
     }
     let held = bank.tokens_of(bank.deployed.adjudicator).await?;

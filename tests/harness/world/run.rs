@@ -16,6 +16,7 @@ use super::{
     person::PersonMachine,
     reckoning,
     rogue::Rogue,
+    strangers::{self, Strangers},
     watchtower::Guard,
     weather::{SKEW_S_MAX, Weather},
 };
@@ -44,6 +45,9 @@ const LOCKS_STEPS_RESTORED: usize = 60;
 const LAPSE_S: u64 = limits::DEADLINE_AHEAD_MAX_S + limits::LAG_DEFAULT_S + 300;
 const LAPSE_STEPS: u64 = 5;
 const LAPSE_PAUSE: Duration = Duration::from_secs(8);
+/// What both sides signed for a close is void after it, by anybody's clock.
+const LAPSED_S: u64 = 1_400;
+const LAPSED_PAYMENTS: usize = 5;
 /// How long a client waits for its close by itself.
 const CLOSE_MAX: Duration = Duration::from_secs(600);
 /// Until everybody has noticed what there is to notice, and no payment is being made any more.
@@ -162,7 +166,7 @@ impl World {
         let honest = scenario.payers + scenario.merchants;
         let keys = keys_of(scenario)?;
         let book = book_of(scenario, &keys, &network);
-        endow(&bank, &keys).await?;
+        endow(&bank, &keys, &network, seed).await?;
         let (stop_people, stop_hub) = (Shutdown::new(), Shutdown::new());
         let mut skew_s = skews(&network, seed);
         let hub_clock = clock.skewed(skew_s());
@@ -241,11 +245,15 @@ impl World {
 
     /// All its life, and O7 every second of it.
     async fn live(&self) -> anyhow::Result<()> {
+        let cancels = self.network.plan(|plan| plan.is_on(Part::Cancel));
         let look = async {
             loop {
                 sleep(Duration::from_secs(1)).await;
                 if self.book.everybody_is_there() {
-                    reckoning::holdings(&self.bank, &self.book, self.people.len(), &self.oracle).await?;
+                    reckoning::holdings(&self.bank, &self.book, &self.oracle).await?;
+                }
+                if cancels {
+                    court::look_again(&self.bank, &self.book, &self.network, &self.oracle).await?;
                 }
             }
         };
@@ -269,6 +277,7 @@ impl World {
             leaver: self.leaver,
             restorer: (RESTORER, &self.attic),
             backups: &self.backups,
+            strangers: self.strangers(),
         };
         tokio::select! {
             biased;
@@ -282,6 +291,7 @@ impl World {
         if self.book.hub_lies() {
             return self.enforce().await;
         }
+        self.lapsed().await;
         self.recover("not well again").await;
         if self.drawn {
             if self.book.is_hub_restored() {
@@ -304,7 +314,9 @@ impl World {
             }
         }
         let (book, network) = (&self.book, &self.network);
+        self.strangers().sue().await?;
         court::settle(&self.bank, book, network, &self.oracle, &self.clock, &self.keys).await?;
+        self.strangers().end().await?;
         reckoning::tokens(&self.bank, &self.book, &claims, self.people.len(), &self.oracle).await
     }
 
@@ -340,6 +352,32 @@ impl World {
         enforce::judge(bank, book, oracle, away.as_ref(), &claims).await
     }
 
+    fn strangers(&self) -> Strangers<'_> {
+        Strangers {
+            seed: self.seed,
+            bank: &self.bank,
+            book: &self.book,
+            clock: &self.clock,
+            network: &self.network,
+            oracle: &self.oracle,
+        }
+    }
+
+    /// Where a close did not arrive in time its signer takes nothing for a while; and is paid once more before it leaves.
+    async fn lapsed(&self) {
+        // What is signed again by now is let through: it must not lapse, too.
+        let has_left = || self.book.has_left(self.leaver);
+        if self.book.has_lapsed() && !self.until(CALM, has_left).await {
+            self.clock.jump(LAPSED_S);
+            // It sees that in a block, some seconds later.
+            let mut dice = random(self.seed, "lapsed");
+            for _ in 0..LAPSED_PAYMENTS {
+                sleep(LAST_FAULT).await;
+                self.book.draw_to(self.leaver, &mut dice);
+            }
+        }
+    }
+
     /// Waits until everything is well; where somebody does not open locks, until they have expired.
     async fn recover(&self, otherwise: &str) {
         let well = || {
@@ -349,7 +387,12 @@ impl World {
             let add_up = |quiet: Vec<_>| reckoning::add_up(&self.book, &quiet, &self.oracle);
             answered && self.quiet().is_some_and(add_up)
         };
-        if self.until(RECOVERY_MAX, well).await {
+        // A close that lapsed with the other is waited for by its signer.
+        let patience = match self.book.has_lapsed() {
+            true => RECOVERY_MAX + CLOSE_MAX,
+            false => RECOVERY_MAX,
+        };
+        if self.until(patience, well).await {
             return;
         }
         if self.book.is_foe(self.people.len() - 1) || self.book.is_hub_restored() || self.book.has_restorer()
@@ -507,9 +550,12 @@ impl World {
 }
 
 /// What everybody has at first; from then on blocks come.
-async fn endow(bank: &Bank, keys: &[SignerKey]) -> anyhow::Result<()> {
+async fn endow(bank: &Bank, keys: &[SignerKey], network: &Network, seed: u64) -> anyhow::Result<()> {
     for key in keys {
         bank.endow(key.address(), ENDOWMENT).await?;
+    }
+    if network.plan(|plan| plan.is_on(Part::Stranger)) {
+        strangers::endow(bank, seed).await?;
     }
     bank.tick()
 }
@@ -575,5 +621,6 @@ fn book_of(scenario: &Scenario, keys: &[SignerKey], network: &Network) -> Book {
     }
     let mut dice = random(scenario.seed, "orders");
     book.draw(scenario.payers, scenario.payments, &mut dice);
+    network.plan(|plan| book.share_ids(plan));
     book
 }

@@ -111,7 +111,10 @@ async fn pass(
 ) -> Carried {
     let (number, kind) = network.plan(|plan| (plan.messages(), plan.judge()));
     let ears = network.ears();
-    let (mut instead, mut kept_back) = (None, false);
+    if way == Way::ToHub && network.plan(|plan| plan.loses(person, unit)) {
+        return Carried::Ended;
+    }
+    let (mut instead, mut kept_back, mut taken) = (None, false, false);
     let swallowed = match way {
         Way::ToHub => {
             if let Some(Err(wrong)) = network.rogue(|rogue, _| rogue.hears(unit)) {
@@ -145,12 +148,18 @@ async fn pass(
             if let Then::Instead(unit) = then {
                 instead = Some(unit);
             }
-            let taken = network.mallory(person, |mallory, _| mallory.takes(unit));
-            kept_back || taken.unwrap_or(false)
+            taken = network
+                .mallory(person, |mallory, _| mallory.takes(unit))
+                .unwrap_or(false);
+            kept_back || taken
         }
     };
     let unit = instead.as_ref().unwrap_or(unit);
     if swallowed && kind.is_none() {
+        if taken {
+            // The hub has said it, though Mallory's client never reads it.
+            ears.hear(number, person, way, &unit.content);
+        }
         return Carried::On;
     }
     if !kept_back {

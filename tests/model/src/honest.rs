@@ -314,21 +314,19 @@ impl Honest {
         if !self.open(rules) || self.wd.is_some() || w.deadline <= sight.now || w.total <= sight.wd[side] {
             return None;
         }
-        if self.paid_at(w.seq[0]) != Some(w.paid[0]) || (w.seq[1], w.paid[1]) != (self.acc.seq, self.acc.paid)
-        {
+        // Mined, it must not tell the chain the other's voucher without what that acknowledges.
+        let older = w.seq[0] < self.acc.ack_seq && rules.has(Rule::R13Older);
+        let accepted = (w.seq[1], w.paid[1]) == (self.acc.seq, self.acc.paid);
+        let unknown = !accepted && rules.has(Rule::R13Theirs);
+        if older || unknown || self.paid_at(w.seq[0]) != Some(w.paid[0]) {
             return None;
         }
         let dep = i16::from(sight.dep[side]);
         let spare = if side == 0 {
             let newest = self.newest();
             let promised = |v: &Voucher| i16::from(v.paid) + i16::from(sum(v.locks));
-            // What the other side has acknowledged as superseded binds nobody any more.
-            let first = w.seq[0].max(self.acc.ack_seq);
-            let since = self
-                .mine
-                .iter()
-                .take(usize::from(self.n))
-                .filter(|v| v.seq >= first);
+            let mine = || self.mine.iter().take(usize::from(self.n));
+            let since = mine().filter(|v| v.seq >= w.seq[0]);
             let most = since.map(promised).fold(promised(&newest), i16::max);
             let live = if rules.has(Rule::R13Live) {
                 self.live_total(rules)
@@ -342,10 +340,8 @@ impl Honest {
             };
             let spare = dep + i16::from(newest.ack_paid.max(w.paid[1])) - most;
             // The other side accepts those by R4, which counts what they acknowledge.
-            let accepted = w.seq[0].max(self.acc.ack_seq);
             let counts = rules.has(Rule::R13Own) && rules.has(Rule::R13Ack);
-            let under_way = self.mine.iter().take(usize::from(self.n));
-            let under_way = under_way.filter(|v| v.seq > accepted && counts);
+            let under_way = mine().filter(|v| v.seq > w.seq[0] && counts);
             under_way
                 .map(|v| dep + i16::from(v.ack_paid) - promised(v))
                 .fold(spare, i16::min)

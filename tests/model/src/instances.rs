@@ -87,6 +87,52 @@ pub const INSTANCES: &[Instance] = &[
         finds: &[Rule::R12, Rule::R13Co],
     },
     Instance {
+        name: "withdraw-out",
+        small: Bounds {
+            withdraws: true,
+            vouchers: [2, 1],
+            pays: [false, false],
+            locks: [1, 0],
+            time: 7,
+            ..BARE
+        },
+        large: Bounds {
+            withdraws: true,
+            vouchers: [3, 2],
+            pays: [false, true],
+            locks: [1, 0],
+            time: 7,
+            ..BARE
+        },
+        expiry: [[4, 4], [0; 2]],
+        both_sides: true,
+        finds: &[Rule::R13Older],
+    },
+    Instance {
+        name: "withdraw-in",
+        small: Bounds {
+            dep: [0, 2],
+            withdraws: true,
+            vouchers: [0, 2],
+            pays: [false, false],
+            locks: [0, 1],
+            time: 8,
+            ..BARE
+        },
+        large: Bounds {
+            dep: [1, 2],
+            withdraws: true,
+            vouchers: [1, 3],
+            pays: [false, true],
+            locks: [0, 1],
+            time: 9,
+            ..BARE
+        },
+        expiry: [[0; 2], [5, 5]],
+        both_sides: true,
+        finds: &[Rule::R13Theirs],
+    },
+    Instance {
         name: "close",
         small: Bounds {
             closes: true,

@@ -389,32 +389,35 @@ impl LinkModel {
         link.lost.is_none() || !self.terms.rules.has(Rule::A10Locks)
     }
 
-    fn signs(&self, link: &Link, now: u8, out: &mut Vec<(Act, Link)>) {
+    /// Whatever Mallory may propose and the honest party signs. Without R13Theirs that names a voucher it has not accepted, too.
+    fn withdrawals(&self, link: &Link, now: u8, out: &mut Vec<(Act, Link)>) {
         let (rules, sight, h) = (self.terms.rules, self.sight(link, now), &link.h);
-        if self.bounds.withdraws && link.base.wd == [0, 0] {
-            for side in 0..2_u8 {
-                for own in 0..=h.n {
-                    for total in 1..=sum_of(self.bounds.dep) {
-                        let own_paid = if own == 0 {
-                            0
-                        } else {
-                            h.mine[usize::from(own) - 1].paid
-                        };
-                        let (seq, paid) = ([own, h.acc.seq], [own_paid, h.acc.paid]);
-                        let w = Withdraw {
-                            side,
-                            total,
-                            seq,
-                            paid,
-                            deadline: now + 1,
-                        };
-                        if let Some(next) = h.sign_withdraw(rules, &sight, &w) {
-                            out.push((Act::SignsWithdraw(w), Link { h: next, ..*link }));
-                        }
-                    }
+        if !self.bounds.withdraws || link.base.wd != [0, 0] {
+            return;
+        }
+        let newest = h.acc.seq + u8::from(!rules.has(Rule::R13Theirs));
+        for (side, own) in (0..2_u8).flat_map(|side| (0..=h.n).map(move |own| (side, own))) {
+            let own_paid = own.checked_sub(1).map_or(0, |at| h.mine[usize::from(at)].paid);
+            let totals = 1..=sum_of(self.bounds.dep);
+            for (theirs, total) in (h.acc.seq..=newest).flat_map(|seq| totals.clone().map(move |n| (seq, n)))
+            {
+                let w = Withdraw {
+                    side,
+                    total,
+                    seq: [own, theirs],
+                    paid: [own_paid, h.acc.paid],
+                    deadline: now + 1,
+                };
+                if let Some(next) = h.sign_withdraw(rules, &sight, &w) {
+                    out.push((Act::SignsWithdraw(w), Link { h: next, ..*link }));
                 }
             }
         }
+    }
+
+    fn signs(&self, link: &Link, now: u8, out: &mut Vec<(Act, Link)>) {
+        let (rules, sight, h) = (self.terms.rules, self.sight(link, now), &link.h);
+        self.withdrawals(link, now, out);
         if self.bounds.closes
             && let Some(next) = h.sign_close(rules, &sight, now + 1)
             && let Some(close) = next.close

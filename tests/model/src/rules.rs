@@ -56,6 +56,10 @@ rules! {
     R10 = "a consent message alone kills a lock",
     /// R12.
     R12 = "a signed withdrawal counts only when mined",
+    /// R13, own voucher.
+    R13Older = "a withdrawal may name an own voucher older than the last acknowledged one",
+    /// R13, the other's voucher.
+    R13Theirs = "a withdrawal may name a voucher of the other side that was not accepted",
     /// R13, withdrawing side, vouchers.
     R13Own = "the withdrawing side looks at the voucher that the withdrawal names, and not at those under way or at locks",
     /// R13, withdrawing side, acks.

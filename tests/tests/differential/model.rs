@@ -186,12 +186,14 @@ impl<R: Rules> Model<R> {
             return Ok(());
         }
         require(amount <= self.vault, I::InsufficientVault::SELECTOR)?;
+        let total = self.funds.total().0 + amount;
+        if total > limits::AMOUNT_MAX {
+            self.skipped.push(I::TotalTooLarge::SELECTOR);
+            return Ok(());
+        }
         self.vault -= amount;
         self.funds.hub_deposit.0 += amount;
-        require(
-            self.funds.total().0 <= limits::AMOUNT_MAX,
-            I::TotalTooLarge::SELECTOR,
-        )
+        Ok(())
     }
 
     fn dispute(&mut self, now: u64) -> Checked<bool> {

@@ -120,7 +120,7 @@ impl Actor {
                 .hub
                 .key
                 .verify(&digest, &reply.signature)
-                .map(|()| reply.signature),
+                .map(|()| (reply.signature, reply.hub_sends)),
             Ok(_) => Err(protocol_spec::Reject::SignatureInvalid),
             Err(error) => {
                 tracing::warn!(channel = %id, %error, "the hub did not countersign; the same is sent again");
@@ -133,7 +133,7 @@ impl Actor {
             }
         };
         // What was signed binds whatever the hub says: only its deadline or the chain ends it.
-        let Ok(hub) = hub else {
+        let Ok((hub, hub_sends)) = hub else {
             cooperation.undecided = false;
             cooperation.answer(Err(ChannelError::BadCountersignature));
             let wait = cooperation
@@ -151,6 +151,7 @@ impl Actor {
             entry.cooperation = None;
             if withdrawal {
                 entry.countersigned = Some((own, hub));
+                entry.hub_leaves_it = !hub_sends;
                 entry.dirty = true;
             }
         }

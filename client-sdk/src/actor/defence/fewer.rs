@@ -41,7 +41,13 @@ impl Fewer {
     }
 
     /// The locks that go now, with the voucher or without one.
-    pub(super) fn of<'a>(&mut self, voucher: bool, locks: impl Iterator<Item = &'a Lock>) -> BTreeSet<u64> {
+    /// Those that expire ahead of `now` first: what has expired counts only if it is marked, and then it has time.
+    pub(super) fn of<'a>(
+        &mut self,
+        voucher: bool,
+        locks: impl Iterator<Item = &'a Lock>,
+        now: UnixSeconds,
+    ) -> BTreeSet<u64> {
         let mut locks: Vec<&Lock> = locks.filter(|lock| !self.refused.contains(&lock.id)).collect();
         if locks.is_empty() && !voucher {
             self.again |= !self.refused.is_empty();
@@ -53,13 +59,14 @@ impl Fewer {
         if voucher {
             return BTreeSet::new();
         }
-        locks.sort_by_key(|lock| self.rank(lock));
-        let Some(first) = locks.first().map(|lock| lock.resolver) else {
+        let kind = |lock: &Lock| (now >= lock.expiry, lock.resolver);
+        locks.sort_by_key(|lock| (now >= lock.expiry, self.rank(lock)));
+        let Some(first) = locks.first().map(|lock| kind(lock)) else {
             return BTreeSet::new();
         };
-        let group = self.groups.get(&first);
+        let group = self.groups.get(&first.1);
         let most = group.and_then(|group| group.at_once).unwrap_or(usize::MAX);
-        let of_it = locks.into_iter().filter(|lock| lock.resolver == first);
+        let of_it = locks.into_iter().filter(|lock| kind(lock) == first);
         of_it.take(most).map(|lock| lock.id).collect()
     }
 
@@ -142,7 +149,7 @@ mod tests {
             all: 0,
         };
         while voucher || left.iter().any(|lock| !bad(lock)) {
-            let chosen = fewer.of(voucher, left.iter().copied());
+            let chosen = fewer.of(voucher, left.iter().copied(), UnixSeconds(0));
             assert!(voucher || !chosen.is_empty(), "it waits for nothing");
             let now: Vec<&Lock> = left
                 .iter()
@@ -219,7 +226,7 @@ mod tests {
         let why = ChainError::WouldRevert(String::new());
         let mut prompt = 0;
         for _ in 0..100 {
-            let locks = fewer.of(false, locks.iter());
+            let locks = fewer.of(false, locks.iter(), UnixSeconds(0));
             let step = Step::Show {
                 voucher: false,
                 locks: locks.clone(),

@@ -87,6 +87,7 @@ impl Actor {
             open: seen.open,
             needed: seen.needed,
             shared: seen.shared_dispute,
+            marked: &seen.marked,
             withdrawn: seen.newest.client_withdrawn,
             now: self.reading.now,
             latest: self.clock().now,

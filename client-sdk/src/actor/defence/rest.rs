@@ -103,12 +103,15 @@ mod tests {
         }
     }
 
+    static NO_MARKS: BTreeSet<u64> = BTreeSet::new();
+
     fn seen(disputes: &[Facts], shared: Option<Seq>) -> Sighting<'_> {
         Sighting {
             disputes,
             open: 2,
             needed: 2,
             shared,
+            marked: &NO_MARKS,
             withdrawn: Amount::ZERO,
             now: NOW,
             latest: NOW,

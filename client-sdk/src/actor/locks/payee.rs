@@ -6,7 +6,7 @@ use crate::{
     store::rows::{self, InvoiceRow},
 };
 use protocol_spec::{
-    Amount, ChannelId, Condition, Digest, Invoice, Lock, Opened, PaymentId, Preimage, Reject, Seq,
+    Amount, ChannelId, Condition, Digest, Invoice, Lock, Opened, PaymentId, Preimage, Reject, Seq, Side,
     SignedInvoice, UnixSeconds, Witness,
     channel::{Clock, Phase},
     message::{LockCall, Request, Reveal},
@@ -227,7 +227,7 @@ impl Actor {
             told_at: None,
         };
         // The lock does not name its payer, and another one may have chosen the same id.
-        self.put_credit(id, rows::credit_key(id, &payment_id, &invoice), row);
+        self.put_credit(id, rows::lock_credit_key(id, &payment_id, &invoice), row);
         let paid = LockedReceived {
             payment_id,
             channel_id: *id,
@@ -317,8 +317,11 @@ impl Actor {
             let act_s = entry.channel.delays().act_s;
             let locks = &entry.channel.received().locks;
             let known = entry.channel.known_witnesses();
+            // What was resolved on chain in time counts whenever that is shown (R17).
+            let marked = |id: u64| entry.channel.is_marked(Side::Hub, id);
             let due: Vec<(u64, UnixSeconds, Digest)> = known
                 .filter_map(|(lock_id, _)| locks.lock(lock_id))
+                .filter(|lock| !marked(lock.id))
                 .filter(|lock| lock.expiry <= now.after(act_s))
                 .map(|lock| (lock.id, lock.expiry, lock.hash))
                 .collect();

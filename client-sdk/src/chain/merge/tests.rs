@@ -500,3 +500,29 @@ fn money_is_back_only_when_nobody_says_otherwise_and_there_when_enough_do() {
         (Seq(3), Amount(0))
     );
 }
+
+/// Of a lock that is shown in vain nobody has a loss. What is stored for good as many must say as must agree.
+#[test]
+fn a_mark_counts_when_one_shows_it_and_for_good_when_most_do() {
+    let marking = |ids: &[u64]| {
+        let mut reading = reading(503, disputed(1));
+        let seen = reading.channels.get_mut(&ID).unwrap();
+        seen.marked = ids.iter().copied().collect();
+        seen.marked_for_good = seen.marked.clone();
+        reading
+    };
+    let seen = all(&[marking(&[1, 2]), marking(&[2]), marking(&[])]).channels[&ID].clone();
+    let both = BTreeSet::from([1, 2]);
+    assert_eq!(
+        (&seen.marked, &seen.marked_for_good),
+        (&both, &BTreeSet::from([2]))
+    );
+    let alone = seen.only_disputes();
+    assert_eq!((alone.marked, alone.marked_for_good), (both, BTreeSet::new()));
+    let left_of_two = of(2, &[marking(&[1])]).channels[&ID].clone();
+    let first = BTreeSet::from([1]);
+    assert_eq!(
+        (left_of_two.marked, left_of_two.marked_for_good),
+        (first, BTreeSet::new())
+    );
+}

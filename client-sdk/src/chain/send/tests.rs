@@ -272,6 +272,28 @@ async fn a_defence_that_waits_says_so() {
     assert_eq!(heard.into_inner(), 3);
 }
 
+/// Runtime code of a token with one allowance, which `approve` changes only from zero or to zero, as USDT does.
+const STRICT: &str = "0x60003560e01c63dd62ed3e1460305760005415602435151760\
+                      1f57600080fd5b60243560005560016000526020\
+                      6000f35b60005460005260206000f3";
+
+#[tokio::test(start_paused = true)]
+async fn an_allowance_is_changed_by_way_of_zero_and_only_when_it_is_too_small() {
+    let world = World::new().await;
+    let token = Address::repeat_byte(0x70);
+    world.ask("anvil_setCode", json!([token, STRICT])).await;
+    for (amount, blocks) in [(5, 1), (4, 0), (8, 2)] {
+        let access = world.access.clone();
+        let approving = tokio::spawn(async move { access.approve(token, U256::from(amount)).await });
+        for _ in 0..blocks {
+            sleep(LATE).await;
+            assert_eq!(world.waiting().await.len(), 1, "{amount}");
+            world.ask("evm_mine", json!([])).await;
+        }
+        approving.await.unwrap().unwrap();
+    }
+}
+
 fn answer(nonce: u64, gas: u64, fee: u128) -> Answer {
     (Ok(nonce), Ok(Fees { max: fee, tip: fee }), Estimate::Gas(gas))
 }

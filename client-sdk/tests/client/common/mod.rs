@@ -326,7 +326,10 @@ impl Hub {
         let witness = told.unwrap().witness.clone();
         let channel = &mut state.channels.get_mut(id).unwrap().channel;
         let condition = channel.sent().locks.lock(lock_id).unwrap().condition();
-        let opened = Opened::by_hash(condition, witness.clone()).unwrap();
+        let opened = Opened::by_hash(condition, witness.clone());
+        let opened = opened
+            .or_else(|| Opened::vouched(condition, witness.clone()))
+            .unwrap();
         channel.told_witness(lock_id, &opened, self.clock()).unwrap();
         let witness = witness.as_bytes().to_vec();
         let op = Op::LockConvert { id: lock_id, witness };

@@ -105,6 +105,7 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         let login = matches!(call.as_ref(), Request::Login(_));
         let refuse = match call.as_ref() {
             Request::Register(_) => Some(Refuse::Register),
+            Request::Resume(_) => Some(Refuse::Resume),
             Request::Voucher(_) => Some(Refuse::Voucher),
             Request::Close(_) => Some(Refuse::Close),
             Request::Withdraw(_) => Some(Refuse::Withdraw),
@@ -121,7 +122,12 @@ pub async fn serve(hub: Arc<Hub>, socket: impl AsyncRead + AsyncWrite + Unpin) {
         let refused = for_good || (refuse.is_some() && script == refuse);
         let out = if refused {
             hub.state().refused_at.push(tokio::time::Instant::now());
-            let scripted = |code| RpcError::because(code, "refused by the script".to_owned());
+            let retry_after_ms = hub.state().retry_after_ms;
+            let scripted = |code| {
+                let mut error = RpcError::because(code, "refused by the script".to_owned());
+                error.data.retry_after_ms = retry_after_ms;
+                error
+            };
             let now = hub.clock().now;
             let error = match refuse {
                 Some(Refuse::RevealAsLate) => RpcError::from(&Reject::PreimageTooLate { expiry: now, now }),
@@ -234,7 +240,7 @@ fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Reques
         Request::Subscribe(call) => Ok(Reply::Subscribe(subscribe(hub, &call, &mut notes))),
         Request::Withdraw(call) => {
             let mut state = hub.state();
-            let on_chain = state.on_chain;
+            let (on_chain, hub_sends) = (state.on_chain, !state.leaves_lying);
             let channel = &mut state.channels.get_mut(&call.withdraw.channel_id).unwrap().channel;
             match channel.sign_withdraw(&call.withdraw, hub.clock()) {
                 Ok(()) => {
@@ -244,7 +250,7 @@ fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Reques
                     let signature = hub.key.sign(&call.withdraw.digest(&hub.domain));
                     drop(state);
                     notes.push(Notification::Channel(info_of(hub, &call.withdraw.channel_id)));
-                    Ok(Reply::Countersigned(Countersigned { signature }))
+                    Ok(Reply::Countersigned(Countersigned { signature, hub_sends }))
                 }
                 Err(reject) => Err(RpcError::from(&reject)),
             }
@@ -264,6 +270,7 @@ fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Reques
         }
         Request::Close(call) => {
             let mut state = hub.state();
+            let hub_sends = !state.leaves_lying;
             let channel = &mut state.channels.get_mut(&call.close.channel_id).unwrap().channel;
             match channel.sign_close(&call.close, hub.clock()) {
                 Ok(()) => {
@@ -273,7 +280,7 @@ fn handle(hub: &Hub, push: &UnboundedSender<Notification>, id: u64, call: Reques
                     let signature = hub.key.sign(&call.close.digest(&hub.domain));
                     drop(state);
                     notes.push(Notification::Channel(info_of(hub, &call.close.channel_id)));
-                    Ok(Reply::Countersigned(Countersigned { signature }))
+                    Ok(Reply::Countersigned(Countersigned { signature, hub_sends }))
                 }
                 Err(reject) => Err(RpcError::from(&reject)),
             }

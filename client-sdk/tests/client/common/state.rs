@@ -32,6 +32,7 @@ pub enum Spoil {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refuse {
     Register,
+    Resume,
     Voucher,
     Close,
     Withdraw,
@@ -81,6 +82,8 @@ pub struct State {
     pub wrong_numbers: bool,
     /// All calls of this kind are refused.
     pub refuse: Option<Refuse>,
+    /// What is refused by the script may be tried again after that.
+    pub retry_after_ms: Option<u32>,
     /// When a call was refused.
     pub refused_at: Vec<tokio::time::Instant>,
     /// All closes and withdrawals as they came, encoded.
@@ -117,6 +120,8 @@ pub struct State {
     pub hides_locks: bool,
     /// What it signs is for the chain to carry out.
     pub on_chain: bool,
+    /// Says that it does not send what it countersigns.
+    pub leaves_lying: bool,
     /// What a resume lacks comes as one frame, as a hub that was restarted sends it.
     pub in_one: bool,
     /// Credited when a resume has come: the first is sent before its answer, as what was under way already, both after it.
@@ -139,6 +144,7 @@ impl Default for State {
             late_credit: None,
             wrong_numbers: false,
             refuse: None,
+            retry_after_ms: None,
             refused_at: Vec::new(),
             cooperative: Vec::new(),
             hang_up: false,
@@ -158,6 +164,7 @@ impl Default for State {
             rolled_back: false,
             hides_locks: false,
             on_chain: false,
+            leaves_lying: false,
             in_one: false,
             credits_at_resume: None,
         }

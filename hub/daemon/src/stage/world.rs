@@ -260,6 +260,7 @@ challenge_period_s = {CHALLENGE_PERIOD_S}
 address = "{token}"
 reserve = {{ initial = "{reserve}", low_watermark = "{low}" }}
 lock_min = "1"
+send_min = "1"
 [fees]
 flat = "0"
 ppm = {fee_ppm}

@@ -76,6 +76,18 @@ async fn a_passphrase_restores_what_a_lost_key_had_sealed() {
     ];
     assert_eq!(code(&hub(&world, &args)), 0);
 
+    // A try that is refused leaves no key behind: without --again the backup is too young.
+    let opens = ["--sealed-key", &sealed, "--passphrase", &phrase];
+    let young = hub(&world, &[&restore[..3], &opens[..]].concat());
+    assert_eq!(code(&young), 7);
+    assert!(!key.exists() && !world.store.exists(), "nothing was changed");
+    // Nor is one taken for the sealed one that is another.
+    secret(&world.hub_dir.join("keys"), "backup.key", &"ab".repeat(32));
+    let other = with(&phrase);
+    assert!(code(&other) == 7 && stderr(&other).contains("is another key than the sealed one"));
+    assert!(!world.store.exists());
+    fs::remove_file(&key).unwrap();
+
     let restored = with(&phrase);
     assert!(code(&restored) == 0 && stderr(&restored).contains("Wrote the backup key"));
     assert_eq!(fs::read(&key).unwrap(), bytes, "the same key");

@@ -168,6 +168,7 @@ challenge_period_s = {CHALLENGE_PERIOD_S}
 address = "{token}"
 reserve = {{ initial = "{RESERVE}", low_watermark = "{low}" }}
 lock_min = "1"
+send_min = "1"
 [fees]
 flat = "0"
 ppm = {FEE_PPM}

@@ -9,6 +9,7 @@ pub(in crate::ledger) struct Standing {
     pub(super) needy: bool,
     pub(super) rich: bool,
     pub(super) awaiting: bool,
+    pub(super) staked: bool,
 }
 
 /// Measures reserves.
@@ -27,6 +28,7 @@ impl Gauge<'_> {
             needy: served && !self.missing(entry).is_zero(),
             rich: served && self.may_be_rich(entry),
             awaiting: !entry.stored.reserve.refilling.is_zero(),
+            staked: entry.is_staked(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::gauge::{Gauge, Standing};
 use crate::ledger::{Ledger, ReserveNeed, entry::Entry, touched::keep};
-use protocol_spec::{Amount, ChannelId, Payee, UnixSeconds, channel::Phase};
+use protocol_spec::{Amount, ChannelId, Payee, Seq, UnixSeconds, channel::Phase};
 
 /// A channel whose client is connected and in which the hub has more than the high watermark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,14 @@ pub struct Surplus {
 }
 
 impl Entry {
+    /// Not paid out, and the hub has something in it: a deposit of its own, or a voucher of the client.
+    pub(super) fn is_staked(&self) -> bool {
+        let funds = self.channel.funds();
+        let own = funds.hub_deposit > funds.hub_withdrawn;
+        let received = self.channel.received().seq != Seq::NONE;
+        *self.channel.phase() != Phase::Closed && (own || received)
+    }
+
     /// Open and to stay so, and neither its money nor what was signed is in doubt.
     fn reserve_is_certain(&self, chain: UnixSeconds) -> bool {
         let doubtful = self.stored.frozen || self.stored.unsynced || self.stored.leaving_until > chain;
@@ -81,6 +89,13 @@ impl Ledger {
         keep(&mut self.needy, index, found.needy);
         keep(&mut self.rich, index, found.rich);
         keep(&mut self.awaiting, index, found.awaiting);
+        self.staked.keep(index, found.staked);
+    }
+
+    /// Channels that the hub would have to defend: whoever opens empty ones makes it need no gas.
+    #[must_use]
+    pub fn staked(&self) -> usize {
+        self.staked.count()
     }
 
     /// What they are measured by changed.
@@ -113,7 +128,8 @@ impl Ledger {
         let nearly_dry = free.0 < levels.low.0.div_euclid(4);
         let asked = !owed.is_zero() || entry.stored.reserve.wanted > free;
         let hub_deposit = entry.channel.funds().hub_deposit;
-        (!amount.is_zero()).then(|| ReserveNeed {
+        // What does not fit is left out until the client has withdrawn: the adjudicator would skip it, for the hub's gas.
+        (!amount.is_zero() && entry.takes(amount)).then(|| ReserveNeed {
             channel: entry.channel.id(),
             config: entry.channel.config().clone(),
             hub_deposit,
@@ -189,7 +205,8 @@ impl Ledger {
         let covered = missing <= self.spare(token, now).saturating_minus(kept);
         let refilled = refilled && (vault.new_channels || !new);
         let takes_s = entry.stored.reserve.takes_s(ready_in_s);
-        (refilled && covered && entry.fits(amount)).then(|| now.after(takes_s))
+        let fits = entry.fits(amount) && entry.takes(missing);
+        (refilled && covered && fits).then(|| now.after(takes_s))
     }
 
     /// Forgets a demand that was met without a refill.

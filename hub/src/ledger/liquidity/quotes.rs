@@ -5,7 +5,6 @@ use crate::ledger::{Commit, Ledger, Origin, Output, input::Change};
 use protocol_spec::{
     Amount, CapacityQuote, Payment, Reject, ReturnReason,
     channel::{Clock, Phase},
-    limits,
     message::{CapacityCall, ErrorCode, RpcError},
 };
 
@@ -68,8 +67,10 @@ impl Ledger {
         let terms = self.policy.tariff(token).map(|tariff| &tariff.capacity);
         let max = terms.map_or(Amount::ZERO, |terms| terms.max);
         let spare = self.spare(token, clock.now);
-        let after = entry.channel.funds().hub_deposit.0.checked_add(call.amount.0);
-        let fits = after.is_some_and(|after| after <= limits::AMOUNT_MAX);
+        // With what is ordered already and what is on its way.
+        let book = &entry.stored.reserve;
+        let coming = book.owed.0.saturating_add(book.refilling.0);
+        let fits = entry.takes(Amount(coming.saturating_add(call.amount.0)));
         let vault = self.vaults.get(&token);
         let refused = vault.is_some_and(|vault| !vault.new_channels);
         let vault = vault.and_then(|vault| vault.ready_in_s);
@@ -77,9 +78,13 @@ impl Ledger {
             _ if !entry.stored.registered || *entry.channel.phase() != Phase::Open => {
                 Err(none(Amount::ZERO, "the channel is not open"))
             }
-            _ if call.amount.is_zero() || call.amount > max || !fits => {
+            _ if call.amount.is_zero() || call.amount > max => {
                 Err(none(max, "it is not between 1 and the most that is sold"))
             }
+            _ if !fits => Err(none(
+                Amount::ZERO,
+                "with what is in the channel it is more than a channel can hold: withdraw first",
+            )),
             _ if refused && entry.channel.funds().hub_deposit.is_zero() => Err(none(
                 Amount::ZERO,
                 "the hub pays into no new channel now: its wallet could not defend it",

@@ -2,7 +2,7 @@
 
 use super::{
     state::{Tables, state},
-    world::World,
+    world::{World, policy},
 };
 use crate::ledger::{
     ChainFact, Countersign, Input, Origin, Output, Reconciled, TxKind,
@@ -18,7 +18,7 @@ const SIGNATURE: Signature = Signature([1; 65]); // the worker verified it
 
 fn countersigned(outputs: &[Output]) -> Vec<Countersign> {
     let what = |output: &Output| match output {
-        Output::Countersign(_, what) => Some(what.clone()),
+        Output::Countersign(_, what, _) => Some(what.clone()),
         _ => None,
     };
     outputs.iter().filter_map(what).collect()
@@ -107,6 +107,24 @@ fn r13_more_than_the_client_has_is_not_countersigned_and_a_second_one_waits() {
     let (second, call) = withdraw_input(&mut world, 0, 11);
     world.commit(vec![Input::Withdraw(second, call)]);
     assert_eq!(world.error(second), "WithdrawPending");
+}
+
+/// Mined, it would tell the chain the payee's newest number, and not that the hub's voucher is acknowledged in it.
+#[test]
+fn r13_a_withdrawal_that_names_no_voucher_of_the_hub_is_not_countersigned_after_an_acknowledgement() {
+    let mut world = World::new(2, 1_000);
+    world.online(1);
+    pay(&mut world, 10);
+    world.send(1, Vec::new());
+    let (origin, mut call) = withdraw_input(&mut world, 1, 10);
+    assert_eq!(call.withdraw.hub_seq, Seq(1));
+    (call.withdraw.hub_seq, call.withdraw.hub_paid) = (Seq::NONE, Amount::ZERO);
+    world.commit(vec![Input::Withdraw(origin, call)]);
+    assert_eq!(world.error(origin), "WithdrawStale");
+    let (origin, call) = withdraw_input(&mut world, 1, 10);
+    let outputs = world.commit(vec![Input::Withdraw(origin, call.clone())]);
+    assert_eq!(countersigned(&outputs), [Countersign::Withdraw(call.withdraw)]);
+    world.check_replay(&Tables::default());
 }
 
 /// What had gathered is issued before the hub signs a withdrawal, also when the withdrawal is then refused.
@@ -553,4 +571,76 @@ fn a_dispute_that_a_reorg_took_away_reopens_the_channel_once() {
     world.commit(vec![Input::DisputeSeen { channel, dispute_no }]);
     assert_eq!(world.ledger.disputed().len(), 1);
     world.check_replay(&tables);
+}
+
+/// Whether the client was told that the hub sends what it countersigned.
+fn hub_sends(outputs: &[Output]) -> Vec<bool> {
+    let sends = |output: &Output| match output {
+        Output::Countersign(_, _, sends) => Some(*sends),
+        _ => None,
+    };
+    outputs.iter().filter_map(sends).collect()
+}
+
+fn close_now(world: &mut World, client: usize) -> Vec<Output> {
+    let deadline = world.clock().now.after(3600);
+    let call = CloseCall {
+        close: world.clients[client].channel.plan_close(deadline),
+        signature: SIGNATURE,
+    };
+    let origin = world.fresh_origin(client);
+    world.commit(vec![Input::Close(origin, call)])
+}
+
+/// What moves less is countersigned all the same, counts as gone (R12), and is not sent: gas is paid for nobody's dust.
+#[test]
+fn what_moves_too_little_is_signed_and_left_to_its_client() {
+    let mut terms = policy();
+    terms.tokens[0].send_min = Amount(500);
+    let mut world = World::with(terms, 2, 1_000);
+    let withdraw = |world: &mut World, client, amount| {
+        let (origin, call) = withdraw_input(world, client, amount);
+        let outputs = world.commit(vec![Input::Withdraw(origin, call)]);
+        assert_eq!(countersigned(&outputs).len(), 1);
+        (hub_sends(&outputs), world.ledger.pending_transactions().len())
+    };
+    assert_eq!(withdraw(&mut world, 0, 499), (vec![false], 0));
+    assert_eq!(withdraw(&mut world, 1, 500), (vec![true], 1));
+    let (over, call) = withdraw_input(&mut world, 0, 1);
+    world.commit(vec![Input::Withdraw(over, call)]);
+    assert_eq!(world.error(over), "WithdrawPending", "the small one is signed");
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    // Somebody sent both.
+    let withdrawn = |world: &World, client, total| ChainFact::Withdrawn {
+        channel: world.id(client),
+        side: Side::Client,
+        total: Amount(total),
+    };
+    let facts = vec![withdrawn(&world, 0, 499), withdrawn(&world, 1, 500)];
+    world.block(facts);
+    assert!(world.ledger.waiting.is_empty());
+    // It is what is new that counts.
+    world.clients[0]
+        .channel
+        .withdraw_confirmed(Side::Client, Amount(499));
+    assert_eq!(withdraw(&mut world, 0, 499), (vec![false], 0));
+    world.check_replay(&tables);
+}
+
+/// In a token that is served no more no withdrawal is sent. A close is: it gives the hub its own deposit back, too.
+#[test]
+fn a_close_is_sent_whatever_it_moves() {
+    let mut terms = policy();
+    terms.tokens[0].send_min = Amount(5_000);
+    let mut world = World::with(terms.clone(), 3, 1_000);
+    assert_eq!(hub_sends(&close_now(&mut world, 0)), [true]);
+    terms.tokens.clear();
+    world.commit(vec![Input::Policy(terms)]);
+    assert_eq!(hub_sends(&close_now(&mut world, 1)), [true]);
+    let (origin, call) = withdraw_input(&mut world, 2, 1_000);
+    let outputs = world.commit(vec![Input::Withdraw(origin, call)]);
+    assert_eq!(hub_sends(&outputs), [false]);
+    assert_eq!(world.ledger.pending_transactions().len(), 2);
+    world.check_replay(&Tables::default());
 }

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use protocol_spec::{
     Address, Amount, CapacityQuote, Digest, Op, Payee, Payment, Preimage, ReturnReason, Seq, Side, Signature,
     UnixSeconds,
-    limits::LAG_DEFAULT_S,
+    limits::{AMOUNT_MAX, LAG_DEFAULT_S},
     message::{CapacityCall, Notification, QuoteCall, Release, Reply, WithdrawCall},
 };
 
@@ -200,6 +200,60 @@ fn a_channel_without_any_reserve_gets_the_first_one_at_once() {
     assert_eq!(need(&world), Some((TARGET, 0, true)));
     world.fund(1, 0, TARGET);
     assert_eq!(need(&world), None);
+}
+
+/// F5: what the wallet must pay the defence of. Whoever opens channels and leaves them empty makes it no dearer.
+#[test]
+fn only_channels_with_something_to_lose_have_to_be_defended() {
+    let mut world = World::with(policy(), 0, 0);
+    for number in 0..4 {
+        world.add(Client::new(number, TOKEN), 0);
+    }
+    assert_eq!((world.ledger.channels(), world.ledger.staked()), (4, 0));
+    world.fund(0, 1_000, 0);
+    assert_eq!(world.ledger.staked(), 0, "the client's own money");
+    world.fund(1, 0, 500);
+    assert_eq!(world.ledger.staked(), 1, "a reserve");
+    let op = world.pay_op(0, 1, 10, 1);
+    world.send(0, vec![op]);
+    assert_eq!(world.ledger.staked(), 2, "a voucher of the client");
+    let mut tables = Tables::default();
+    tables.write(world.ledger.checkpoint());
+    assert_eq!(tables.restore().staked(), 2);
+    let closed = |world: &World, client| ChainFact::Closed {
+        channel: world.id(client),
+    };
+    let facts = vec![closed(&world, 0), closed(&world, 1), closed(&world, 2)];
+    world.block(facts);
+    assert_eq!(world.ledger.staked(), 0);
+    world.check_replay(&tables);
+}
+
+/// C4: the adjudicator holds 2^88 - 1 for a channel at most, whoever deposited it.
+#[test]
+fn what_does_not_fit_beside_the_clients_deposit_is_neither_needed_nor_sold() {
+    let mut world = world(0);
+    assert_eq!(need(&world), Some((TARGET, 0, true)));
+    let most = AMOUNT_MAX - 100_000 - TARGET;
+    world.fund(1, most - 1, 0);
+    vault(&mut world, 10_000);
+    assert!(need(&world).is_some());
+    assert!(ask(&mut world, 1, 800).is_ok());
+    world.fund(1, 1, 0);
+    assert_eq!(need(&world), Some((TARGET, 0, true)), "just");
+    world.fund(1, 1, 0);
+    assert_eq!(need(&world), None);
+    let dry = ReturnReason::InsufficientReserve;
+    assert_eq!(
+        pay(&mut world, TARGET),
+        Some((dry, None)),
+        "no refill is promised"
+    );
+    world.now = world.now.after(3_600);
+    world.block(vec![]);
+    assert_eq!(ask(&mut world, 1, TARGET), Err("NoCapacity".to_owned()));
+    assert!(ask(&mut world, 1, 1).is_ok());
+    world.check_replay(&Tables::default());
 }
 
 #[test]
@@ -670,7 +724,7 @@ fn r13_a_surplus_is_released_with_the_clients_signature_and_does_not_swing_back(
     let outputs = world.commit(vec![signed]);
     let countersigned = outputs
         .iter()
-        .any(|output| matches!(output, Output::Countersign(to, Countersign::Withdraw(what)) if *to == origin && *what == call.withdraw));
+        .any(|output| matches!(output, Output::Countersign(to, Countersign::Withdraw(what), true) if *to == origin && *what == call.withdraw));
     assert!(
         countersigned,
         "{:?}",

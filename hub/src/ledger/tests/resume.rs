@@ -1,13 +1,13 @@
 //! Connections that come and go: backlog, two sessions, A10.
 
 use super::{
-    client::{Client, TOKEN},
+    client::{Client, TOKEN, domain},
     state::{Tables, state},
     world::World,
 };
 use crate::ledger::{ChainFact, Input, Origin, Output};
 use protocol_spec::{
-    Amount, Seq, SignedVoucher, VoucherSignature,
+    Amount, Config, Digest, Payee, Seq, SignedVoucher, VoucherSignature,
     message::{Frame, RegisterCall, Reply},
 };
 
@@ -283,5 +283,46 @@ fn nothing_flows_in_a_channel_that_was_not_registered() {
     )]);
     let resumed = world.online(1);
     assert!(world.answer(resumed).is_ok());
+    world.check_replay(&Tables::default());
+}
+
+/// An owner's consent can be shown again by the signer of a channel that was given up.
+#[test]
+fn an_old_consent_takes_the_route_from_no_channel_that_was_opened_later() {
+    let mut world = World::new(1, 10_000);
+    let first = world.clients[0].channel.config().clone();
+    let later = |salt| Config {
+        salt: Digest([salt; 32]),
+        ..first.clone()
+    };
+    let configs = [first.clone(), later(0xa1), later(0xa2)];
+    let opened = |config: &Config| ChainFact::Opened(config.clone());
+    world.block(configs[1..].iter().map(opened).collect());
+    let registered = |world: &mut World, index: usize| {
+        let origin = world.fresh_origin(0);
+        let call = RegisterCall {
+            config: configs[index].clone(),
+            owner_signature: Some(world.hub.sign(&Digest::ZERO)), // verified before it becomes an input
+        };
+        world.commit(vec![Input::Register(origin, call)]);
+        match world.answer(origin) {
+            Ok(Reply::Channel(info)) => info.routed,
+            other => panic!("{other:?}"),
+        }
+    };
+    let payee = Payee::Account(world.clients[0].account());
+    assert!(registered(&mut world, 1), "to a later one it goes");
+    assert!(!registered(&mut world, 0), "and not back");
+    assert!(registered(&mut world, 1), "once more for the one that has it");
+    assert!(registered(&mut world, 2));
+    for earlier in [0, 1] {
+        assert!(!registered(&mut world, earlier));
+        assert_eq!(world.ledger.find(TOKEN, payee), Some(2));
+    }
+    let channel = configs[2].id(&domain());
+    world.block(vec![ChainFact::Closed { channel }]);
+    assert_eq!(world.ledger.find(TOKEN, payee), None);
+    assert!(registered(&mut world, 0), "the later one is paid out");
+    assert!(registered(&mut world, 1));
     world.check_replay(&Tables::default());
 }

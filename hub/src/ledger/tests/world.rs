@@ -65,6 +65,7 @@ pub(super) fn policy() -> Policy {
             locked_max: Amount(u128::MAX >> 40),
             reserve: Reserve::default(),
             capacity: Capacity::default(),
+            send_min: Amount::ZERO,
         }],
     }
 }

@@ -2,8 +2,10 @@
 //! a database there, and none that is there is ever replaced.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
 
 use redb::backends::FileBackend;
 
@@ -20,24 +22,26 @@ const UNFINISHED: &str = ".new-";
 const NUMBER_DIGITS: usize = 16;
 /// Other processes that start at the same moment take ours for a left-over, each at most once.
 const TRIES: usize = 16;
+/// Of what is made here: whoever reads the database knows who pays whom.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
-/// Makes a database beside `path` and moves it into place, which succeeds for one of several processes only.
+/// Makes a database beside `path` and moves it into place, which succeeds for one of several processes only. That it stays in
+/// its place is durable after [`sync_parent`].
 pub(super) fn create(path: &Path, identity: Identity, tuning: Tuning) -> Result<(), OpenError> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    make_directories(&parent)?;
-    sweep(&parent, path);
+    let parent = parent_of(path);
+    make_directories(parent)?;
+    sweep(parent, path);
     for _ in 0..TRIES {
         let unfinished = parent.join(unfinished_name(path));
-        std::fs::create_dir(&unfinished).map_err(|error| io(&unfinished, error))?;
+        let made = DirBuilder::new().mode(DIRECTORY_MODE).create(&unfinished);
+        made.map_err(|error| io(&unfinished, error))?;
         let moved = fill(&unfinished, identity, tuning).and_then(|()| move_into_place(&unfinished, path));
         let taken_away = !unfinished.exists();
         // In its place it is by now, or it is worth nothing. Ours alone, by its name, and never opened by anybody else.
         let _left_behind = std::fs::remove_dir_all(&unfinished);
         match moved {
-            Ok(true) => return sync(&parent),
+            Ok(true) => return Ok(()),
             Err(error) if !taken_away => return Err(error),
             Ok(false) | Err(_) => {}
         }
@@ -76,14 +80,22 @@ fn move_into_place(unfinished: &Path, path: &Path) -> Result<bool, OpenError> {
 fn make_directories(path: &Path) -> Result<(), OpenError> {
     let missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
     let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
-    std::fs::create_dir_all(path).map_err(|error| io(path, error))?;
-    for directory in made {
-        match directory.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync(parent)?,
-            _ => sync(Path::new("."))?,
-        }
+    let mut builder = DirBuilder::new();
+    let built = builder.recursive(true).mode(DIRECTORY_MODE).create(path);
+    built.map_err(|error| io(path, error))?;
+    made.into_iter().try_for_each(sync_parent)
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
-    Ok(())
+}
+
+/// Makes durable that `path` is where it is. At every start: who moved it there may have been killed before.
+pub(super) fn sync_parent(path: &Path) -> Result<(), OpenError> {
+    sync(parent_of(path))
 }
 
 /// Takes away what crashes left. Each is given another name first, at once or not at all: one that a process moves into place
@@ -133,6 +145,7 @@ fn new_file(path: &Path) -> Result<FileBackend, OpenError> {
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(FILE_MODE)
         .open(path);
     backend(path, file.map_err(|error| io(path, error))?)
 }

@@ -7,7 +7,7 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 
 use super::RedbStore;
-use super::create::create;
+use super::create::{create, sync_parent};
 use super::database::{File, Tuning, damaged};
 use super::files::Files;
 use super::journal::JournalFile;
@@ -89,6 +89,7 @@ impl RedbStore {
         if is_vacant(path)? {
             create(path, identity, tuning)?;
         }
+        sync_parent(path)?;
         open_files(path, tuning)?.start(path, identity, Execution::Threads)
     }
 

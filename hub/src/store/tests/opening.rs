@@ -1,5 +1,6 @@
 //! What may be opened, and the words when it may not: attacks C8 and C9.
 
+use std::os::{fd::AsRawFd, unix::fs::PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -146,6 +147,35 @@ async fn a_new_database_is_made_only_where_there_is_nothing() {
     println!("{error}");
     assert!(matches!(error, OpenError::Incomplete { .. }));
     assert_eq!(std::fs::read_dir(&foreign).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_made_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("deep/store");
+    make(&path).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o700));
+    for name in [JOURNAL_FILE, STATE_FILE, MARK_FILE] {
+        assert_eq!(mode(&path.join(name)), 0o600, "{name}");
+    }
+}
+
+/// Who made it may have been killed before its directory was durable.
+#[tokio::test]
+async fn what_is_there_already_is_made_durable_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    make(&path).await;
+    let held = std::fs::File::open(&path).unwrap();
+    // The same directory, by a name in a directory that cannot be made durable.
+    let same = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let error = refused(Path::new(&same));
+    assert!(
+        matches!(&error, OpenError::Io { path, .. } if path == Path::new("/proc/self/fd")),
+        "{error}"
+    );
+    assert_intact(&path).await;
 }
 
 #[tokio::test]

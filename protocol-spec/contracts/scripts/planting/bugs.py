@@ -53,7 +53,7 @@ BUGS = [
     ("F10: no lower bound of the period", "if (period < CHALLENGE_PERIOD_S_MIN)", "if (false)"),
     ("a deposit wraps around", "if (received > Words.PAID_MAX) revert TotalTooLarge(received, Words.PAID_MAX);", ""),
     ("fundVault sets instead of adding", "vault[token][hub] += received;", "vault[token][hub] = received;"),
-    ("a reserve runs over its field", "if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);\n            // unchecked: held", "// unchecked: held"),
+    ("a reserve runs over its field", "if (money.total() + amount > Words.PAID_MAX) {", "if (false) {"),
     ("a new claim replaces the old one", "claimable[token][account] += amount;", "claimable[token][account] = amount;"),
     ("what is no signature is account 0's", "&& recovered != address(0);\n    }\n\n    function isOfParty(", ";\n    }\n\n    function isOfParty("),
     ("a dispute forgets withdrawals", "| (money & (1 << WITHDRAWN_AT));\n        return kept", ";\n        return kept"),

@@ -142,9 +142,12 @@ abstract contract Funding is Ledger {
             }
             uint256 amount = _amount(item);
             if (amount > held) revert InsufficientVault(amount, held);
+            // anybody can deposit into one of the channels while this waits: that must not take the others' reserves away;
             // checked: a token that lies about its balances can fill a vault up to 2^128
-            uint256 total = money.total() + amount;
-            if (total > Words.PAID_MAX) revert TotalTooLarge(total, Words.PAID_MAX);
+            if (money.total() + amount > Words.PAID_MAX) {
+                emit Skipped(id, TotalTooLarge.selector);
+                continue;
+            }
             // unchecked: held covers amount; the total is the lowest field of money, and has just been seen to fit
             unchecked {
                 held -= amount;

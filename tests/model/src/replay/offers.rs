@@ -204,13 +204,19 @@ impl Offers<'_> {
         let most = self.link.chain.dep[0] + self.link.chain.dep[1] + 1;
         for (side, own) in (0..2).flat_map(|side| (0..=h.n).map(move |own| (side, own))) {
             let paid = h.mine.get(usize::from(own).wrapping_sub(1)).map_or(0, |v| v.paid);
-            for (total, wrong, deadline) in
-                (0..=most).flat_map(|total| [(total, 0, 1), (total, 1, 1), (total, 2, 1), (total, 0, 0)])
-            {
+            for (total, wrong, deadline) in (0..=most).flat_map(|total| {
+                [
+                    (total, 0, 1),
+                    (total, 1, 1),
+                    (total, 2, 1),
+                    (total, 3, 1),
+                    (total, 0, 0),
+                ]
+            }) {
                 let w = Withdraw {
                     side,
                     total,
-                    seq: [own, h.acc.seq],
+                    seq: [own, h.acc.seq + u8::from(wrong == 3)],
                     paid: [paid + u8::from(wrong == 1), h.acc.paid + u8::from(wrong == 2)],
                     deadline: self.now + deadline,
                 };
@@ -227,9 +233,6 @@ impl Offers<'_> {
         let mut channel = self.party.channel.clone();
         let message = self.world.withdraw(&channel, w);
         let real = channel.sign_withdraw(&message, clock(self.now)).is_ok();
-        if w.seq[0] != 0 && w.seq[0] < h.acc.ack_seq && !real {
-            return Ok(1); // `not_replayed::OLD_OWN_SEQ`
-        }
         // What an own voucher locked that a rollback lost is not known; who names a newer one does not need it.
         if w.side == 0 && self.party.forgotten.iter().any(|seq| *seq >= w.seq[0]) && real {
             return Ok(1);

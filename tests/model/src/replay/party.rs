@@ -42,9 +42,6 @@ pub(super) enum Outcome {
 
 /// Where the channel does less than the rules permit, and one hole.
 pub(super) mod not_replayed {
-    /// R13 allows any own voucher; the channel knows those from the last acknowledged one on.
-    pub(crate) const OLD_OWN_SEQ: &str =
-        "a withdrawal that names an own voucher older than the last acknowledged";
     /// R17: a mark counts when it is confirmed; the model sees it at once.
     pub(crate) const FRESH_MARK: &str = "a conversion because of an unconfirmed mark";
     /// A10: a voucher of the other side alone comes as an ordinary frame.
@@ -135,12 +132,8 @@ impl Party {
             Some(Act::Consents(i)) => next.channel.consent(next.ids[1][i]).map_err(refused)?,
             Some(Act::SignsWithdraw(w)) => {
                 let message = world.withdraw(&next.channel, &w);
-                match next.channel.sign_withdraw(&message, clock(now)) {
-                    Err(Reject::AckUnknown { .. }) if w.seq[0] < from.h.acc.ack_seq => {
-                        return Ok(Outcome::NotReplayed(not_replayed::OLD_OWN_SEQ));
-                    }
-                    signed => signed.map_err(refused)?,
-                }
+                let signed = next.channel.sign_withdraw(&message, clock(now));
+                signed.map_err(refused)?;
             }
             Some(Act::SignsClose(close)) => {
                 let message = world.close(&next.channel, &close);

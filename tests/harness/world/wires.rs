@@ -3,7 +3,7 @@
 use super::{
     faults::Kind,
     frames::{Cutter, Unit},
-    network::{Network, Party, Way},
+    network::{Ears, Network, Party, Way},
     rogue::Then,
 };
 use std::{io, time::Duration};
@@ -102,6 +102,22 @@ async fn linger(network: &Network) {
     sleep(network.delay() + Duration::from_millis(10)).await;
 }
 
+/// What a liar says before it, in the order in which it says it. False: nobody is there any more.
+async fn put_before(
+    ears: &dyn Ears,
+    (number, person, way): (u64, usize, Way),
+    units: Vec<Unit>,
+    to: &mut WriteHalf<DuplexStream>,
+) -> bool {
+    for unit in units {
+        ears.hear(number, person, way, &unit.content);
+        if to.write_all(&unit.bytes).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 async fn pass(
     network: &Network,
     person: usize,
@@ -122,11 +138,8 @@ async fn pass(
             }
             let doing = network.mallory(person, |mallory, plan| mallory.sends(unit, plan));
             let (before, passes) = doing.unwrap_or((Vec::new(), true));
-            for forged in before {
-                ears.hear(number, person, way, &forged.content);
-                if to.write_all(&forged.bytes).await.is_err() {
-                    return Carried::Ended;
-                }
+            if !put_before(ears.as_ref(), (number, person, way), before, to).await {
+                return Carried::Ended;
             }
             !passes
         }
@@ -134,11 +147,8 @@ async fn pass(
             let said = network.rogue(|rogue, plan| rogue.says(person, unit, plan));
             let then = match said {
                 Some(said) => {
-                    for lie in said.before {
-                        ears.hear(number, person, way, &lie.content);
-                        if to.write_all(&lie.bytes).await.is_err() {
-                            return Carried::Ended;
-                        }
+                    if !put_before(ears.as_ref(), (number, person, way), said.before, to).await {
+                        return Carried::Ended;
                     }
                     said.then
                 }
@@ -155,15 +165,12 @@ async fn pass(
         }
     };
     let unit = instead.as_ref().unwrap_or(unit);
-    if swallowed && kind.is_none() {
-        if taken {
-            // The hub has said it, though Mallory's client never reads it.
-            ears.hear(number, person, way, &unit.content);
-        }
-        return Carried::On;
-    }
-    if !kept_back {
+    // The hub has said what Mallory takes, though her client never reads it.
+    if !kept_back && (!swallowed || taken || kind.is_some()) {
         ears.hear(number, person, way, &unit.content);
+    }
+    if swallowed && kind.is_none() {
+        return Carried::On;
     }
     let Some(kind) = kind else {
         sleep(network.delay()).await;

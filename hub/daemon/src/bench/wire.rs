@@ -77,7 +77,8 @@ impl Wire {
     /// The next message, waiting at most so long for it. One clock for all waits: it is set anew only when it has run out or must
     /// ring earlier, and a wait that ends early finds nothing and waits again.
     pub(super) async fn next(&mut self, wait: Duration) -> anyhow::Result<Option<Message>> {
-        let until = Instant::now() + wait;
+        let now = Instant::now();
+        let until = now.checked_add(wait).unwrap_or(now);
         if self.clock.is_elapsed() || until < self.clock.deadline() {
             self.clock.as_mut().reset(until);
         }
